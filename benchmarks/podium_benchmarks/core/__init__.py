@@ -1,0 +1,1 @@
+"""What the trainers share: ranks, log, clock, seeds, schedules, command line, telemetry."""

@@ -1,0 +1,181 @@
+"""The command line every trainer has, its defaults from the environment, and errors a person can act on."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+PRESET_NAMES = ("tiny", "full")
+
+
+class UsageError(Exception):
+    """The request can't be run; the text names the field, its value, and what would be right."""
+
+
+class TrainerConfig(Protocol):
+    """What the command line needs to know of a trainer's config: a frozen dataclass with a target."""
+
+    @property
+    def target(self) -> float: ...
+
+
+C = TypeVar("C", bound=TrainerConfig)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run as asked for."""
+
+    preset: str
+    seed: int | None
+    target: float | None
+    data_dir: Path | None
+    hyperparameters: Mapping[str, Any]
+
+
+def run(
+    benchmark: str,
+    presets: Mapping[str, C],
+    check_data: Callable[[C, Path | None], None],
+    train: Callable[[C, int | None, Path | None], None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, check everything that can be checked without data, train. Returns the exit code: 0, or 2 for misuse."""
+    try:
+        request = parse(benchmark, argv, os.environ)
+        config = configure(presets[request.preset], request)
+        check_data(config, request.data_dir)
+    except UsageError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
+        return 2
+    train(config, request.seed, request.data_dir)
+    return 0
+
+
+def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Request:
+    """Read the flags; an absent flag falls back to its PODIUM_* variable, an absent variable to the preset."""
+    parser = argparse.ArgumentParser(prog=f"python -m podium_benchmarks.{benchmark}")
+    parser.error = _raise_usage_error  # type: ignore[method-assign]  # argparse would print its usage on every rank
+    parser.add_argument("--preset", help="tiny (default, self-contained data) or full (PODIUM_PRESET)")
+    parser.add_argument("--target", help="quality to reach, 0..1 (PODIUM_TARGET; default: the preset's)")
+    parser.add_argument("--seed", help="master seed (PODIUM_SEED; default: from the system's random source)")
+    parser.add_argument("--data", metavar="DIR", help="folder with the data set (PODIUM_DATA_DIR)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="a hyperparameter under its MLPerf log key; may be repeated (PODIUM_HYPERPARAMETERS: JSON)",
+    )
+    flags = parser.parse_args(argv)
+    preset = flags.preset or environment.get("PODIUM_PRESET") or "tiny"
+    if preset not in PRESET_NAMES:
+        raise UsageError(f"--preset {preset!r} is unknown; choose one of {', '.join(PRESET_NAMES)}")
+    seed, target = flags.seed or environment.get("PODIUM_SEED"), flags.target or environment.get("PODIUM_TARGET")
+    data_dir = flags.data or environment.get("PODIUM_DATA_DIR")
+    return Request(
+        preset=preset,
+        seed=_seed(seed) if seed else None,
+        target=_target(target) if target else None,
+        data_dir=Path(data_dir) if data_dir else None,
+        hyperparameters={
+            **_from_environment(environment.get("PODIUM_HYPERPARAMETERS", "")),
+            **dict(_key_and_value(setting) for setting in flags.settings),
+        },
+    )
+
+
+def configure(preset: C, request: Request) -> C:
+    """The preset with the request's hyperparameters and target in it, checked."""
+    types = typing.get_type_hints(type(preset))
+    changes = {}
+    for key, value in request.hyperparameters.items():
+        if key not in types:
+            raise UsageError(_unknown(key, sorted(types)))
+        changes[key] = _coerce(key, value, types[key])
+    if request.target is not None:
+        changes["target"] = request.target
+    try:
+        return dataclasses.replace(preset, **changes)  # type: ignore[type-var]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _raise_usage_error(message: str) -> typing.NoReturn:
+    raise UsageError(message)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise UsageError(f"--seed {text!r} is not a whole number between 0 and 2^63 - 1")
+    return int(text)
+
+
+def _target(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value <= 1.0:
+        raise UsageError(f"--target {text!r} is not a number above 0 and up to 1")
+    return value
+
+
+def _from_environment(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise UsageError(f"PODIUM_HYPERPARAMETERS is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"PODIUM_HYPERPARAMETERS is not a JSON object: {text}")
+    return values
+
+
+def _key_and_value(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {setting!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(text)
+    except json.JSONDecodeError:
+        return key, text
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    similar = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {similar[0]}?" if similar else ";"
+    return f"unknown hyperparameter {key!r}{hint} known are {', '.join(known)}"
+
+
+def _coerce(key: str, value: Any, kind: Any) -> Any:
+    """`value` as the field's type; numbers may come as text, since a manifest writes fractions as strings."""
+    try:
+        if kind is bool and isinstance(value, bool):
+            return value
+        if kind is str and isinstance(value, str):
+            return value
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+        if kind is int and not isinstance(value, bool) and float(value).is_integer():
+            return int(float(value))
+        if typing.get_origin(kind) is tuple:
+            items = value.split(",") if isinstance(value, str) else value
+            return tuple(_coerce(key, item, typing.get_args(kind)[0]) for item in items)
+    except (TypeError, ValueError):
+        pass
+    name = "list of whole numbers" if typing.get_origin(kind) is tuple else _KIND_NAMES[kind]
+    raise UsageError(f"hyperparameter {key} must be a {name}, not {value!r}")
+
+
+_KIND_NAMES = {bool: "boolean (true or false)", int: "whole number", float: "number", str: "word"}

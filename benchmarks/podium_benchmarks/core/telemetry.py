@@ -1,0 +1,64 @@
+"""Progress between evaluations: `tracked_stats` lines, about one a second and at least one per epoch."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from podium_benchmarks.core import dist
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log, finite
+
+
+class Progress:
+    """Sums up loss and samples on the device; copies them to the host only when a line is due.
+
+    Ranks must agree on when that is, since the sums go through a collective: the number of steps to the next line
+    comes from rank 0's pace, which the collective carries to all.
+    """
+
+    def __init__(self, log: Log, ranks: Ranks, interval_seconds: float) -> None:
+        self._log, self._ranks, self._interval_seconds = log, ranks, interval_seconds
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=ranks.device)
+        self._samples = self._total_samples = 0
+        self._steps = self._total_steps = 0
+        self._steps_per_line = 1
+        self._since = time.perf_counter()
+
+    def step(self, loss_sum: torch.Tensor, global_count: int, epoch: float) -> None:
+        """Add one step: this rank's summed loss and the samples of all ranks; `epoch` is fractional."""
+        self._loss_sum += loss_sum.detach()
+        self._samples += global_count
+        self._steps += 1
+        if self._steps >= self._steps_per_line:
+            self.flush(epoch)
+
+    def flush(self, epoch: float) -> None:
+        """Write what has gathered since the last line, if anything has."""
+        if not self._steps:
+            return
+        now = time.perf_counter()
+        pace = (now - self._since) / self._steps if self._ranks.rank == 0 else 0.0
+        sums = torch.stack([self._loss_sum, torch.full_like(self._loss_sum, pace)])
+        loss_sum, seconds_per_step = dist.sum_over_ranks(sums).tolist()
+        self._total_samples += self._samples
+        self._total_steps += self._steps
+        self._log.event(
+            "tracked_stats",
+            {
+                "throughput": round(self._samples / (seconds_per_step * self._steps), 3),
+                "loss": finite(loss_sum / self._samples),
+            },
+            epoch_num=round(epoch, 4),
+            samples_count=self._total_samples,
+            step=self._total_steps,
+        )
+        self._steps_per_line = max(1, int(self._interval_seconds / seconds_per_step))
+        self._loss_sum.zero_()
+        self._samples = self._steps = 0
+        self._since = now
+
+    def restart_clock(self) -> None:
+        """Leave the time since the last line (an evaluation, loading) out of the throughput."""
+        self._since = time.perf_counter()

@@ -1,0 +1,157 @@
+"""What a ResNet run can be told; hyperparameters carry their MLPerf log keys as names.
+
+`full` is the reference on 8 devices (mlcommons/training v0.6, image_classification), `tiny` the same network and
+loop at a size for two CPU cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlperf_logging.mllog import constants as keys
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run's settings. Epochs count from 1; lengths in pixels."""
+
+    target: float  # top-1 on the evaluation set
+    max_epochs: int
+    epochs_between_evals: int
+
+    global_batch_size: int
+    opt_name: str  # sgd or lars
+    opt_base_learning_rate: float
+    opt_end_learning_rate: float
+    opt_learning_rate_warmup_epochs: int
+    opt_learning_rate_decay_boundary_epochs: tuple[int, ...]  # x 0.1 at each; empty: polynomial decay
+    opt_learning_rate_decay_poly_power: float
+    opt_learning_rate_decay_steps: int  # of the polynomial, after warm-up; 0: until max_epochs
+    opt_momentum: float
+    opt_weight_decay: float
+    lars_epsilon: float
+    label_smoothing: float
+
+    width: int  # channels of the stem; 64 is the full network
+    blocks: tuple[int, ...]  # per stage
+    num_classes: int
+    image_size: int
+    min_crop_area: float  # smallest random crop, as a part of the image
+    eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
+    sync_bn: bool  # batch statistics over the global batch rather than each rank's share
+    precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
+    resident_megabytes: int  # decoded images are kept in memory if the set is no larger
+    stats_interval_seconds: float  # between tracked_stats lines; 0: every step
+
+    def __post_init__(self) -> None:
+        one_of = {"opt_name": ("sgd", "lars"), "precision": ("fp32", "bf16", "auto")}
+        for name, choices in one_of.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        above_zero = ("max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate", "width",
+                      "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
+        for name in above_zero:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        at_least_zero = ("opt_end_learning_rate", "opt_learning_rate_warmup_epochs", "opt_learning_rate_decay_steps",
+                         "opt_learning_rate_decay_poly_power", "opt_momentum", "opt_weight_decay", "lars_epsilon",
+                         "label_smoothing", "resident_megabytes", "stats_interval_seconds")  # fmt: skip
+        for name in at_least_zero:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
+        if len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ValueError(f"blocks must be four numbers of at least 1, not {self.blocks}")
+        if self.min_crop_area > 1 or self.eval_crop > 1:
+            raise ValueError("min_crop_area and eval_crop are parts of an image and must not exceed 1")
+
+    def decay_steps(self, steps_per_epoch: int) -> int:
+        """Length of the polynomial decay: as set, or what max_epochs leaves after warm-up."""
+        left = (self.max_epochs - self.opt_learning_rate_warmup_epochs) * steps_per_epoch
+        return self.opt_learning_rate_decay_steps or max(1, left)
+
+    def log_values(self, world_size: int) -> Mapping[str, Any]:
+        """The log's hyperparameters, in the names of both v0.6 and v0.7 (which prefixes them with the optimiser)."""
+        bn_span = self.global_batch_size if self.sync_bn else -(-self.global_batch_size // world_size)
+        common = {
+            keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
+            keys.OPT_NAME: self.opt_name,
+            keys.OPT_BASE_LR: self.opt_base_learning_rate,
+            keys.OPT_LR_WARMUP_EPOCHS: self.opt_learning_rate_warmup_epochs,
+            keys.OPT_WEIGHT_DECAY: self.opt_weight_decay,
+            keys.MODEL_BN_SPAN: bn_span,
+        }
+        if self.opt_learning_rate_decay_boundary_epochs:
+            common[keys.OPT_LR_DECAY_BOUNDARY_EPOCHS] = list(self.opt_learning_rate_decay_boundary_epochs)
+        of_optimiser = {
+            "opt_base_learning_rate": self.opt_base_learning_rate,
+            "opt_end_learning_rate": self.opt_end_learning_rate,
+            "opt_learning_rate_decay_poly_power": self.opt_learning_rate_decay_poly_power,
+            "opt_learning_rate_decay_steps": self.opt_learning_rate_decay_steps,
+            "opt_weight_decay": self.opt_weight_decay,
+            "opt_momentum": self.opt_momentum,
+        }
+        if self.opt_name == "lars":
+            common[keys.LARS_EPSILON] = self.lars_epsilon
+            of_optimiser["opt_learning_rate_warmup_epochs"] = self.opt_learning_rate_warmup_epochs
+        return common | {f"{self.opt_name}_{key}": value for key, value in of_optimiser.items()}
+
+
+FULL = Config(
+    target=0.759,
+    max_epochs=90,
+    epochs_between_evals=4,
+    global_batch_size=1024,
+    opt_name="sgd",
+    opt_base_learning_rate=0.512,  # 0.128 per 256 images
+    opt_end_learning_rate=1e-4,
+    opt_learning_rate_warmup_epochs=5,
+    opt_learning_rate_decay_boundary_epochs=(30, 60, 80),
+    opt_learning_rate_decay_poly_power=2.0,
+    opt_learning_rate_decay_steps=0,
+    opt_momentum=0.9,
+    opt_weight_decay=1e-4,
+    lars_epsilon=0.0,
+    label_smoothing=0.0,
+    width=64,
+    blocks=(3, 4, 6, 3),
+    num_classes=1000,
+    image_size=224,
+    min_crop_area=0.05,
+    eval_crop=0.875,  # 224 of a shorter side of 256
+    sync_bn=False,
+    precision="auto",
+    resident_megabytes=2048,
+    stats_interval_seconds=1.0,
+)
+
+TINY = Config(
+    target=0.97,
+    max_epochs=30,
+    epochs_between_evals=1,
+    global_batch_size=64,
+    opt_name="sgd",
+    opt_base_learning_rate=0.04,
+    opt_end_learning_rate=1e-4,
+    opt_learning_rate_warmup_epochs=2,
+    opt_learning_rate_decay_boundary_epochs=(),
+    opt_learning_rate_decay_poly_power=2.0,
+    opt_learning_rate_decay_steps=0,
+    opt_momentum=0.9,
+    opt_weight_decay=1e-4,
+    lars_epsilon=0.0,
+    label_smoothing=0.0,
+    width=8,
+    blocks=(1, 1, 1, 1),
+    num_classes=10,
+    image_size=32,
+    min_crop_area=0.5,
+    eval_crop=1.0,
+    sync_bn=False,
+    precision="auto",
+    resident_megabytes=2048,
+    stats_interval_seconds=1.0,
+)
+
+PRESETS = {"full": FULL, "tiny": TINY}

@@ -1,0 +1,142 @@
+"""ResNet training, from the first log line to the last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mlperf_logging.mllog import constants as keys
+from torch import nn
+
+from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.resnet.config import Config
+from podium_benchmarks.resnet.data import normalise, open_data
+from podium_benchmarks.resnet.eval import evaluate
+from podium_benchmarks.resnet.model import ResNet, initialise
+from podium_benchmarks.resnet.optimizer import build_optimizer
+
+
+def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+    """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    ranks = dist.join()
+    log = Log(enabled=ranks.rank == 0)
+    clock.open_log(log, "resnet")
+    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    model = build_model(config, seed, ranks)
+    network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
+    optimizer = build_optimizer(model, config)
+    autocast = mixed_precision(config, ranks.device)
+    warm_up(network, model, config, ranks, autocast)
+    clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
+
+    clock.start(log, ranks, config.max_epochs)
+    data = open_data(config, data_dir, ranks.device)
+    log.event(keys.TRAIN_SAMPLES, data.train_samples)
+    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    steps_per_epoch = -(-data.train_samples // config.global_batch_size)
+    progress = Progress(log, ranks, config.stats_interval_seconds)
+    step, reached = 0, False
+    for epoch in range(1, config.max_epochs + 1):
+        first_of_block = (epoch - 1) % config.epochs_between_evals == 0
+        last_of_block = epoch % config.epochs_between_evals == 0 or epoch == config.max_epochs
+        if first_of_block:
+            block_epochs = min(config.epochs_between_evals, config.max_epochs - epoch + 1)
+            block = {"first_epoch_num": epoch, "epoch_count": block_epochs}
+            log.start(keys.BLOCK_START, **block)
+        log.start(keys.EPOCH_START, epoch_num=epoch)
+        progress.restart_clock()
+        for images, labels, global_count in data.epoch(seeds.derive(seed, "epoch", epoch), ranks):
+            set_learning_rate(optimizer, learning_rate(config, step, steps_per_epoch))
+            # Replication averages over ranks, whose shares may differ: undo that, divide by all samples of the batch.
+            scale = ranks.world_size / global_count
+            loss_sum = forward_backward(
+                network, images, labels, smoothing=config.label_smoothing, scale=scale, autocast=autocast
+            )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.step(loss_sum, global_count, step / steps_per_epoch)
+        progress.flush(step / steps_per_epoch)
+        log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        if last_of_block:
+            log.start(keys.EVAL_START, epoch_num=epoch)
+            accuracy = evaluate(model, data, ranks, autocast)
+            log.event(keys.EVAL_ACCURACY, accuracy, epoch_num=epoch)
+            log.end(keys.EVAL_STOP, epoch_num=epoch)
+            log.end(keys.BLOCK_STOP, **block)
+            reached = accuracy >= config.target
+        if reached:
+            break
+    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    dist.leave()
+
+
+def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
+    """The same initial weights on every rank, for any number of ranks."""
+    torch.manual_seed(seeds.derive(seed, "model"))
+    model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
+    initialise(model)
+    return model.to(ranks.device, memory_format=torch.channels_last)
+
+
+def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
+    """bf16 where asked for, or where the hardware has units for it."""
+    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
+    enabled = config.precision == "bf16" or (config.precision == "auto" and fast)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
+    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
+    images = torch.randint(0, 256, (count, 3, config.image_size, config.image_size), device=ranks.device)
+    labels = torch.randint(0, config.num_classes, (count,), device=ranks.device)
+    for _ in range(2):
+        forward_backward(network, images, labels, smoothing=config.label_smoothing, scale=1.0, autocast=autocast)
+    model.zero_grad(set_to_none=True)
+    model.load_state_dict(state)
+
+
+def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
+    """Of this step, counted from 0."""
+    warmup_steps = config.opt_learning_rate_warmup_epochs * steps_per_epoch
+    if config.opt_learning_rate_decay_boundary_epochs:
+        boundaries = [epoch * steps_per_epoch for epoch in config.opt_learning_rate_decay_boundary_epochs]
+        return schedules.step_decay(
+            step, base=config.opt_base_learning_rate, warmup_steps=warmup_steps, boundaries=boundaries
+        )
+    return schedules.polynomial(
+        step,
+        base=config.opt_base_learning_rate,
+        end=config.opt_end_learning_rate,
+        warmup_steps=warmup_steps,
+        decay_steps=config.decay_steps(steps_per_epoch),
+        power=config.opt_learning_rate_decay_poly_power,
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def forward_backward(
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    smoothing: float,
+    scale: float,
+    autocast: torch.autocast,
+) -> torch.Tensor:
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    with autocast:
+        logits = network(normalise(images))
+    loss_sum = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+    (loss_sum * scale).backward()
+    return loss_sum.detach()
