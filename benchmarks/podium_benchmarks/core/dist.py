@@ -23,23 +23,25 @@ class Ranks:
     rank: int
     world_size: int
     device: torch.device
+    cores: int  # CPU cores that are this rank's part of its machine
 
 
 def join() -> Ranks:
     """Take the place torchrun assigned through the environment; without torchrun be the only rank."""
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    cores = max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(_threads(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(_threads(cores))
     if world_size > 1:
         cuda = device.type == "cuda"
         dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
-    return Ranks(rank, world_size, device)
+    return Ranks(rank, world_size, device, cores)
 
 
 def leave() -> None:
@@ -99,16 +101,15 @@ def share(count: int, ranks: Ranks) -> slice:
     return slice(start, stop)
 
 
-def _threads(local_world_size: int) -> int:
+def _threads(cores: int) -> int:
     """Threads for this process: what OMP_NUM_THREADS asks for, else its part of the cores.
 
     The 1 that torchrun sets for several processes is its guess, nobody's wish. More threads than cores are ruinous:
     two processes with two threads each on two cores were measured 30 times slower than with one each.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and (local_world_size == 1 or asked != "1"):
-        return int(asked)
-    return max(1, cpu_count() // local_world_size)
+    alone = os.environ.get("LOCAL_WORLD_SIZE", "1") == "1"
+    return int(asked) if asked.isdecimal() and (alone or asked != "1") else cores
 
 
 def cpu_count() -> int:

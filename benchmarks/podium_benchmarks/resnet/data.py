@@ -1,4 +1,4 @@
-"""Images: scikit-learn's digits, or a folder DIR/{train,val}/<class>/*.jpg; resident in memory or streamed."""
+"""What a data set is to the trainer, images resident on the device, and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.resnet.config import Config
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 MEAN_RGB = (123.68, 116.78, 103.94)  # subtracted; the reference doesn't divide by a deviation
 EVAL_BATCH = 256
 
@@ -55,13 +54,6 @@ def check_data(config: Config, data_dir: Path | None) -> None:
     if len(classes) != config.num_classes:
         raise UsageError(f"--data {data_dir} has {len(classes)} classes in train/, but num_classes is "
                          f"{config.num_classes}: add --set num_classes={len(classes)}")  # fmt: skip
-
-
-def open_data(config: Config, data_dir: Path | None, device: torch.device) -> Data:
-    """Touch the data for the first time: to be called with the clock running."""
-    if data_dir is None:
-        return digits(config, device)
-    raise NotImplementedError
 
 
 def class_names(folder: Path) -> list[str]:

@@ -14,8 +14,9 @@ from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
-from podium_benchmarks.resnet.data import normalise, open_data
+from podium_benchmarks.resnet.data import Data, digits, normalise
 from podium_benchmarks.resnet.eval import evaluate
+from podium_benchmarks.resnet.folder import open_folder
 from podium_benchmarks.resnet.model import ResNet, initialise
 from podium_benchmarks.resnet.optimizer import build_optimizer
 
@@ -34,7 +35,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
 
     clock.start(log, ranks, config.max_epochs)
-    data = open_data(config, data_dir, ranks.device)
+    data: Data = open_folder(config, data_dir, ranks) if data_dir else digits(config, ranks.device)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
     log.event(keys.EVAL_SAMPLES, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
