@@ -1,0 +1,65 @@
+"""`python -m podium_benchmarks`: the list of benchmarks, and the sizes of their full models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+BENCHMARKS = {
+    "resnet": "ResNet-50 v1.5, image classification, top-1",
+    "ncf": "neural collaborative filtering, recommendation, HR@10",
+}
+
+
+def main() -> int:
+    """Run the sub-command asked for."""
+    listing = "\n".join(f"  {name:8} {text}" for name, text in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m podium_benchmarks",
+        description="MLPerf Training reference models in PyTorch.",
+        epilog=f"benchmarks:\n{listing}\n\nrun one: torchrun -m podium_benchmarks.<benchmark> --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command")
+    params = commands.add_parser("params", help="print the parameter count of every full model")
+    params.add_argument("--json", action="store_true", help="as one JSON object")
+    arguments = parser.parse_args()
+    if arguments.command != "params":
+        parser.print_help()
+        return 0
+    counts = parameter_counts()
+    if arguments.json:
+        print(json.dumps(counts))
+    else:
+        for name, count in counts.items():
+            print(f"{name:8} {count:>12,}")
+    return 0
+
+
+def parameter_counts() -> dict[str, int]:
+    """Trainable parameters of each full model, built without memory for them."""
+    # Imported here: torch takes seconds, the list of benchmarks shouldn't.
+    import torch  # noqa: PLC0415
+
+    from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
+    from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
+    from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
+    from podium_benchmarks.resnet import model as resnet_model  # noqa: PLC0415
+
+    resnet, ncf = resnet_config.FULL, ncf_config.FULL
+    with torch.device("meta"):
+        models = {
+            "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
+            "ncf": ncf_model.NeuMF(
+                users=ncf_model.ML_20M_USERS,
+                items=ncf_model.ML_20M_ITEMS,
+                mf_factors=ncf.mf_factors,
+                mlp_widths=ncf.mlp_widths,
+            ),
+        }
+    return {name: sum(parameter.numel() for parameter in model.parameters()) for name, model in models.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
