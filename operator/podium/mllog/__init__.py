@@ -1,0 +1,10 @@
+"""MLPerf logs: an incremental parser of the three formats, and what a log says."""
+
+from podium.mllog.logbook import LogBook
+from podium.mllog.parser import Event, Format, Parser, Problem, is_mlperf_line, parse, parse_line
+from podium.mllog.summary import Evaluation, LogFolder, LogSummary, reached, seconds, summarize
+
+__all__ = [
+    "Evaluation", "Event", "Format", "LogBook", "LogFolder", "LogSummary", "Parser", "Problem", "is_mlperf_line",
+    "parse", "parse_line", "reached", "seconds", "summarize",
+]  # fmt: skip
