@@ -1,0 +1,38 @@
+"""The BenchmarkRun resource: spec and status as frozen models; the CRD schema is generated from them."""
+
+from podium.api.spec import (
+    GROUP,
+    KIND,
+    PLURAL,
+    VERSION,
+    BenchmarkRunSpec,
+    Data,
+    Deadlines,
+    EnvVar,
+    Model,
+    Pricing,
+    Quality,
+    Resources,
+    System,
+    Template,
+    Toleration,
+    duration_seconds,
+)
+from podium.api.status import (
+    AttemptState,
+    AttemptStatus,
+    BenchmarkRunStatus,
+    Condition,
+    ConditionType,
+    Progress,
+    Result,
+    Score,
+    TryId,
+)
+
+__all__ = [
+    "GROUP", "KIND", "PLURAL", "VERSION",
+    "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
+    "Deadlines", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score", "System",
+    "Template", "Toleration", "TryId", "duration_seconds",
+]  # fmt: skip

@@ -1,0 +1,72 @@
+"""From pydantic's JSON schema to the structural schema that a CustomResourceDefinition needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+# A closed list: a keyword that is not here is a programming error, not something to drop quietly.
+_KEPT = ("type", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
+         "maxProperties", "minimum", "maximum", "format", "default")  # fmt: skip
+
+
+def structural(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI v3 schema of `model` with references inlined and unions folded, as Kubernetes wants it."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _convert(schema, schema.get("$defs", {}))
+
+
+def _convert(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in node:
+        referenced = definitions[node["$ref"].removeprefix("#/$defs/")]
+        node = {**referenced, **{key: value for key, value in node.items() if key != "$ref"}}
+    if "anyOf" in node:
+        node = _fold_union(node)
+        if "$ref" in node:
+            return _convert(node, definitions)
+    result = {key: node[key] for key in _KEPT if key in node and not (key == "default" and _empty(node[key]))}
+    if "const" in node:
+        result["enum"] = [node["const"]]
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if exclusive in node:
+            result |= {bound: node[exclusive], exclusive: True}
+    if "items" in node:
+        result["items"] = _convert(node["items"], definitions)
+    if "properties" in node:
+        result["properties"] = {key: _convert(value, definitions) for key, value in node["properties"].items()}
+        if node.get("required"):
+            result["required"] = sorted(node["required"])
+    elif node.get("type") == "object":
+        result |= _map(node, definitions)
+    if node.get("x-kubernetes-int-or-string"):
+        result.pop("type", None)
+        result["x-kubernetes-int-or-string"] = True
+    if isinstance(result.get("default"), dict):
+        result["default"] = {key: value for key, value in result["default"].items() if not _empty(value)}
+    return result
+
+
+def _fold_union(node: dict[str, Any]) -> dict[str, Any]:
+    """``X | None`` is an optional X; ``str | int`` is an int-or-string."""
+    options = [option for option in node["anyOf"] if option.get("type") != "null"]
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    if len(options) == 1:
+        return {**options[0], **rest}
+    if {option.get("type") for option in options} == {"string", "integer"}:
+        text = next(option for option in options if option["type"] == "string")
+        return {**text, **rest, "x-kubernetes-int-or-string": True}
+    raise TypeError(f"no structural schema for the union {node['anyOf']}")
+
+
+def _map(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    values = node.get("additionalProperties")
+    if isinstance(values, dict) and values:
+        return {"additionalProperties": _convert(values, definitions)}
+    if "patternProperties" in node or "propertyNames" in node:
+        raise TypeError(f"a map with rules for its keys needs typed values: {node}")
+    return {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def _empty(value: object) -> bool:
+    return value is None or value in ([], {}, ())

@@ -1,0 +1,210 @@
+"""What a person asks for: the spec of a BenchmarkRun.
+
+The models are the single source: the schema in ``crds/`` is generated from them, so a description here
+is what ``kubectl explain`` says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "podium.dev"
+VERSION = "v1alpha1"
+KIND = "BenchmarkRun"
+PLURAL = "benchmarkruns"
+
+MAX_NAME_LENGTH = 50  # "<name>-<attempt>-<try>-<node>" has to stay a DNS label of 63 characters
+MAX_ATTEMPTS = 100
+MAX_RETRIES = 10
+MAX_NODES = 4096
+
+DURATION = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
+DECIMAL = r"^[0-9]{1,12}(\.[0-9]{1,12})?$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+
+Label = Annotated[str, Field(max_length=63)]
+Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)] | int
+Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
+Decimal = Annotated[str, Field(max_length=25, pattern=DECIMAL)]
+
+
+class Model(BaseModel):
+    """A frozen value, written in camelCase as every Kubernetes object is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class System(Model):
+    """The machines that the run occupies."""
+
+    name: str = Field(
+        max_length=63, pattern=DNS_LABEL, description="Name of the system, as results are filed under it."
+    )
+    nodes: int = Field(ge=1, le=MAX_NODES, description="Number of nodes; every node gets one pod.")
+    accelerators_per_node: int = Field(
+        default=0, ge=0, le=64, description="Accelerators, and so processes, per node; 0 runs one process on the CPU."
+    )
+    accelerator_resource: str = Field(
+        default="nvidia.com/gpu",
+        max_length=128,
+        pattern=QUALIFIED_NAME,
+        description="Resource name by which the accelerators are requested.",
+    )
+
+    @property
+    def processes_per_node(self) -> int:
+        """Ranks that torchrun starts on each node."""
+        return max(1, self.accelerators_per_node)
+
+
+class PersistentVolumeClaim(Model):
+    """A claim in the run's namespace that holds the data set."""
+
+    claim_name: str = Field(max_length=253, min_length=1, description="Name of the PersistentVolumeClaim.")
+    read_only: bool = Field(default=True, description="Mount it read-only.")
+
+
+class Data(Model):
+    """Where the training data come from."""
+
+    persistent_volume_claim: PersistentVolumeClaim = Field(description="Mounted at /data in every pod.")
+
+
+class Deadlines(Model):
+    """How long each stage of an attempt may last, such as "90s", "30m" or "1h30m"."""
+
+    pending: Duration = Field(default="30m", description="From the creation of the Job until every container runs.")
+    init: Duration = Field(default="20m", description="From the start of the containers until run_start is logged.")
+    run: Duration = Field(
+        default="48h", description="From run_start until run_stop; an attempt cut here did not converge."
+    )
+
+
+class EnvVar(Model):
+    """An environment variable with a literal value: a run may not read Secrets or ConfigMaps by name."""
+
+    name: str = Field(max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+    value: str = Field(default="", max_length=4096)
+
+
+class Resources(Model):
+    """Compute resources of one pod, beside its accelerators."""
+
+    requests: dict[Annotated[str, Field(max_length=128)], Quantity] = Field(default_factory=dict, max_length=16)
+    limits: dict[Annotated[str, Field(max_length=128)], Quantity] = Field(default_factory=dict, max_length=16)
+
+
+class Toleration(Model):
+    """As in a pod."""
+
+    key: str | None = Field(default=None, max_length=316)
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Label | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = Field(default=None, ge=0)
+
+
+class LocalObjectReference(Model):
+    """The name of an object in the run's namespace."""
+
+    name: str = Field(max_length=253, min_length=1)
+
+
+class Template(Model):
+    """The harmless knobs of the training pods.
+
+    A closed list: whoever may create BenchmarkRuns must gain nothing else, so there is no hostPath, no
+    privilege, no host network and no service account here. What a whole cluster needs (RDMA devices, NCCL
+    variables, local disks) is the administrator's, in the operator's pod defaults.
+    """
+
+    image: str | None = Field(
+        default=None, max_length=512, min_length=1, description="Image; the default is the operator's trainer image."
+    )
+    command: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(default=(), max_length=64)
+    args: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(default=(), max_length=64)
+    env: tuple[EnvVar, ...] = Field(default=(), max_length=64)
+    resources: Resources | None = None
+    node_selector: dict[Annotated[str, Field(max_length=316)], Label] = Field(default_factory=dict, max_length=32)
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
+    affinity: dict[str, Any] | None = Field(default=None, description="As in a pod.")
+    priority_class_name: str | None = Field(default=None, max_length=253)
+    image_pull_secrets: tuple[LocalObjectReference, ...] = Field(default=(), max_length=16)
+    shared_memory: Annotated[str, Field(max_length=32, pattern=QUANTITY)] | None = Field(
+        default=None, description="Size of /dev/shm; the default is half of the pod's memory limit."
+    )
+    annotations: dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=4096)]] = Field(
+        default_factory=dict, max_length=32, description="Annotations of the pods."
+    )
+
+
+class Quality(Model):
+    """The quality at which the clock stops."""
+
+    target: str = Field(
+        max_length=51,
+        pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?(/[0-9]{1,12}(\.[0-9]{1,12})?)?$",
+        description='Target of the quality metric, such as "0.60"; two metrics (Mask R-CNN) are "0.30/0.25".',
+    )
+
+
+class Pricing(Model):
+    """What the system costs, so that the result names the cost of a training."""
+
+    per_node_hour: Decimal = Field(description='Price of one node for an hour, such as "98.32".')
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", max_length=3)
+
+
+class BenchmarkRunSpec(Model):
+    """One time-to-train benchmark: which, on what, how often."""
+
+    suite: str = Field(max_length=16, description="Round whose rules hold: targets, number of runs, hyperparameters.")
+    benchmark: str = Field(
+        max_length=40,
+        pattern=DNS_LABEL,
+        description="Benchmark of the suite, or any name in the open division with an image of your own.",
+    )
+    division: Literal["closed", "open"] = Field(
+        default="closed", description="closed: the suite's model, target and tunable hyperparameters; open: your own."
+    )
+    preset: Literal["full", "tiny"] = Field(
+        default="full", description="full: the benchmark itself; tiny: a small, self-contained one, open division only."
+    )
+    attempts: int | None = Field(
+        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of runs to score; the default is the suite's."
+    )
+    max_retries: int = Field(
+        default=2, ge=0, le=MAX_RETRIES, description="New tries of an attempt after failures of the infrastructure."
+    )
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict, description="Hyperparameters by their MLPerf log keys, such as global_batch_size."
+    )
+    system: System
+    data: Data | None = None
+    deadlines: Deadlines = Deadlines()
+    template: Template = Template()
+    queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
+    quality: Quality | None = Field(default=None, description="Another target than the suite's; open division only.")
+    pricing: Pricing | None = None
+    suspend: bool = Field(default=False, description="Hold the run; an attempt in progress is ended and made again.")
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="Delete the finished run after so many seconds; its result stays stored.",
+    )
+    managed_by: str | None = Field(default=None, max_length=128, description="Reserved.")
+
+
+_UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+def duration_seconds(text: str) -> int:
+    """``"1h30m"`` is 5400."""
+    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in re.findall(r"(\d+)([hms])", text))

@@ -1,0 +1,5 @@
+"""Pure checks of what a person asked for and of what was measured."""
+
+from podium.rules.spec import Finding, Goal, check_spec, goal_for
+
+__all__ = ["Finding", "Goal", "check_spec", "goal_for"]

@@ -1,0 +1,144 @@
+"""Spec against suite: what the API server cannot check, or an older CRD let through."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from podium.api import BenchmarkRunSpec
+from podium.suites import Benchmark, Hyperparameter, Suite, vocabulary
+
+DEFAULT_ATTEMPTS = 5  # of a benchmark that no suite knows
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach: the rule's id, the field, and a sentence with the remedy."""
+
+    rule: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the attempts of a run are held to."""
+
+    targets: Mapping[str, float]  # by metric
+    attempts: int
+    max_failures: int = 1
+    timed_by: str = "run_stop"
+    max_init_seconds: int | None = None
+
+    @property
+    def text(self) -> str:
+        return "/".join(f"{target:g}" for target in self.targets.values())
+
+    def render(self, quality: Mapping[str, float]) -> str:
+        """An evaluation in the order of the targets, such as ``0.381/0.342``."""
+        named = [quality[metric] for metric in self.targets if metric in quality]
+        return "/".join(f"{value:.4g}" for value in (named or quality.values()))
+
+
+def check_spec(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> tuple[Finding, ...]:
+    """Every finding against `spec`; none means that the run is admitted."""
+    suite = suites.get(spec.suite)
+    if suite is None:
+        message = f"unknown suite {spec.suite!r}; choose one of {', '.join(sorted(suites))}"
+        return (Finding("spec.suite.unknown", "spec.suite", message),)
+    benchmark = suite.benchmarks.get(spec.benchmark)
+    return (*_benchmark(spec, suite, benchmark), *_division(spec), *_hyperparameters(spec, benchmark))
+
+
+def goal_for(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> Goal:
+    """Targets, number of attempts and clock of an admitted run."""
+    suite = suites[spec.suite]
+    benchmark = suite.benchmarks.get(spec.benchmark)
+    targets = {quality.metric: quality.target for quality in benchmark.quality} if benchmark else {}
+    if spec.quality:
+        metrics = list(targets) or ["quality"]
+        targets = dict(zip(metrics, map(float, spec.quality.target.split("/")), strict=True))
+    return Goal(
+        targets=targets,
+        attempts=spec.attempts or (benchmark.runs if benchmark else DEFAULT_ATTEMPTS),
+        max_failures=benchmark.max_failures if benchmark else 1,
+        timed_by=benchmark.timed_by if benchmark else "run_stop",
+        max_init_seconds=suite.clock.max_init_seconds,
+    )
+
+
+def _benchmark(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None) -> Iterator[Finding]:
+    if benchmark is None:
+        if spec.division == "closed" or spec.template.image is None or spec.quality is None:
+            message = (
+                f"{suite.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, suite.benchmarks)}; "
+                f"choose one of {', '.join(suite.benchmarks)}, or set division: open, template.image and quality.target "
+                "for one of your own"
+            )
+            yield Finding("spec.benchmark.unknown", "spec.benchmark", message)
+        return
+    if spec.quality:
+        given, asked = len(spec.quality.target.split("/")), len(benchmark.quality)
+        if given != asked:
+            metrics = "/".join(quality.metric for quality in benchmark.quality)
+            message = (
+                f"{spec.benchmark} has {asked} quality metric(s), {metrics}; {spec.quality.target!r} names {given}"
+            )
+            yield Finding("spec.quality.metrics", "spec.quality.target", message)
+
+
+def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
+    if spec.division == "open":
+        return
+    if spec.quality:
+        message = "a closed run stops at the suite's target; remove quality, or use division: open"
+        yield Finding("spec.quality.closed", "spec.quality.target", message)
+    if spec.preset != "full":
+        message = f"{spec.preset} is not the benchmark itself; use division: open with it, or preset: full"
+        yield Finding("spec.preset.closed", "spec.preset", message)
+
+
+def _hyperparameters(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> Iterator[Finding]:
+    known = vocabulary()
+    for key, value in spec.hyperparameters.items():
+        field = f"spec.hyperparameters.{key}"
+        if key not in known:
+            if spec.template.image is None:
+                message = f"not an MLPerf hyperparameter{_did_you_mean(key, known)}; an image of your own may define it"
+                yield Finding("spec.hyperparameters.unknown", field, message)
+            continue
+        if spec.division == "closed" and benchmark and key not in benchmark.tunable:
+            allowed = ", ".join(sorted(benchmark.tunable)) or "none"
+            message = f"not tunable in the closed division of {spec.suite} {spec.benchmark}; tunable are: {allowed}"
+            yield Finding("spec.hyperparameters.closed", field, message)
+            continue
+        rule = benchmark.tunable[key] if spec.division == "closed" and benchmark else known[key]
+        wrong = _wrong_value(rule, value)
+        if wrong:
+            yield Finding("spec.hyperparameters.value", field, wrong)
+
+
+def _wrong_value(rule: Hyperparameter, value: object) -> str:
+    kinds: dict[str, tuple[type, ...]] = {
+        "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,), "numbers": (list, tuple),
+    }  # fmt: skip
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, kinds[rule.type]) or (is_bool and rule.type != "boolean"):
+        return f"{value!r} is no {rule.type}"
+    if rule.allowed and value not in rule.allowed:
+        return f"{value!r} is not allowed; choose one of {', '.join(map(str, rule.allowed))}"
+    if isinstance(value, int | float) and not is_bool:
+        if rule.minimum is not None and value < rule.minimum:
+            return f"{value} is too small; use {rule.minimum:g} or more"
+        if rule.exclusive_minimum is not None and value <= rule.exclusive_minimum:
+            return f"{value} is too small; use more than {rule.exclusive_minimum:g}"
+    return ""
+
+
+def _did_you_mean(word: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
