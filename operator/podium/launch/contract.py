@@ -1,0 +1,92 @@
+"""The launch contract: what a trainer gets, be it in a pod or in a process of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podium.api import BenchmarkRunSpec
+from podium.reconcile import CreateJob, Run, job_name
+from podium.rules import goal_for
+from podium.suites import Suite
+
+RENDEZVOUS_PORT = 29500
+DATA_DIR = "/data"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One try of one run, ready to be launched."""
+
+    namespace: str
+    run: str
+    uid: str
+    spec: BenchmarkRunSpec
+    attempt: int
+    try_: int
+    job: str
+    seed: int
+    target: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {
+            "app.kubernetes.io/managed-by": "podium",
+            "app.kubernetes.io/part-of": "podium",
+            "app.kubernetes.io/component": "trainer",
+            "podium.dev/run": self.run,
+            "podium.dev/run-uid": self.uid,
+            "podium.dev/attempt": str(self.attempt),
+            "podium.dev/try": str(self.try_),
+        }
+
+
+def launch_for(run: Run, action: CreateJob, suites: Mapping[str, Suite]) -> Launch:
+    """The launch that `decide` asked for."""
+    return Launch(
+        namespace=run.namespace,
+        run=run.name,
+        uid=run.uid,
+        spec=run.spec,
+        attempt=action.id.attempt,
+        try_=action.id.number,
+        job=job_name(run.name, action.id),
+        seed=action.seed,
+        target=goal_for(run.spec, suites).text,
+    )
+
+
+def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
+    """The default command: torchrun takes nodes, ranks and rendezvous from its PET_ variables."""
+    spec = launch.spec
+    words = ["torchrun", "-m", f"podium_benchmarks.{spec.benchmark}", "--preset", spec.preset]
+    words += ["--target", launch.target, "--seed", str(launch.seed)]
+    if spec.data:
+        words += ["--data", data_dir]
+    for key, value in spec.hyperparameters.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return words
+
+
+def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_dir: str = DATA_DIR) -> dict[str, str]:
+    """The variables of the contract but PET_NODE_RANK, which is each node's own."""
+    spec = launch.spec
+    variables = {
+        "PET_NNODES": str(spec.system.nodes),
+        "PET_NPROC_PER_NODE": str(spec.system.processes_per_node),
+        "PET_MASTER_ADDR": master,
+        "PET_MASTER_PORT": str(port),
+        "PODIUM_RUN": launch.run,
+        "PODIUM_ATTEMPT": str(launch.attempt),
+        "PODIUM_SUITE": spec.suite,
+        "PODIUM_DIVISION": spec.division,
+        "PODIUM_PRESET": spec.preset,
+        "PODIUM_PLATFORM": spec.system.name,
+        "PODIUM_SEED": str(launch.seed),
+        "PODIUM_TARGET": launch.target,
+        "PODIUM_HYPERPARAMETERS": json.dumps(spec.hyperparameters, sort_keys=True),
+    }
+    if spec.data:
+        variables["PODIUM_DATA_DIR"] = data_dir
+    return variables

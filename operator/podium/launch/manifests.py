@@ -1,0 +1,207 @@
+"""Service and Job of a try as plain objects: pure functions, no defaults hidden in a client library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from podium.api import GROUP, KIND, VERSION, Model
+from podium.launch.contract import DATA_DIR, RENDEZVOUS_PORT, Launch, command, environment
+
+CONTAINER = "trainer"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+
+class PodDefaults(Model):
+    """What the administrator of the cluster adds to every training pod (Helm: ``trainer.podDefaults``).
+
+    A run cannot set these: RDMA devices, the host's network, NCCL variables, disks of the node. Fields that a pod
+    has under the same name are taken over as they are.
+    """
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    env: tuple[dict[str, Any], ...] = ()
+    volumes: tuple[dict[str, Any], ...] = ()
+    volume_mounts: tuple[dict[str, Any], ...] = ()
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+    resources: dict[str, dict[str, str]] = Field(default_factory=dict)
+    security_context: dict[str, Any] = Field(default_factory=dict)  # of the container, over the restricted one
+    pod_security_context: dict[str, Any] = Field(default_factory=dict)
+    host_network: bool = False
+    priority_class_name: str | None = None
+    runtime_class_name: str | None = None
+    scheduler_name: str | None = None
+
+
+class TrainerDefaults(Model):
+    """The administrator's defaults for launching."""
+
+    image: str = Field(default="podium-trainer:latest", description="Image of the reference trainers.")
+    image_pull_policy: str | None = None
+    pod: PodDefaults = PodDefaults()
+
+
+def build_service(launch: Launch) -> dict[str, Any]:
+    """The headless Service of a run: rank 0 is found under ``<job>-0.<run>`` before any pod is ready."""
+    labels = {key: value for key, value in launch.labels.items() if key not in ("podium.dev/attempt", "podium.dev/try")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": launch.run,
+            "namespace": launch.namespace,
+            "labels": labels,
+            "ownerReferences": [_owner(launch)],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {"podium.dev/run-uid": launch.uid},
+            "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],
+        },
+    }
+
+
+def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
+    """The Indexed Job of a try: one pod a node, never restarted, so that a try is one contiguous run."""
+    spec = launch.spec
+    job_labels = dict(launch.labels)
+    if spec.queue_name:
+        job_labels[QUEUE_LABEL] = spec.queue_name
+    job: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "completions": spec.system.nodes,
+        "parallelism": spec.system.nodes,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "template": {
+            "metadata": {
+                "labels": {**defaults.pod.labels, **launch.labels},
+                **_given(annotations={**defaults.pod.annotations, **spec.template.annotations}),
+            },
+            "spec": _pod_spec(launch, defaults),
+        },
+    }
+    if spec.queue_name:
+        job["suspend"] = True  # Kueue resumes it when it admits it
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": launch.job,
+            "namespace": launch.namespace,
+            "labels": job_labels,
+            "ownerReferences": [_owner(launch)],
+        },
+        "spec": job,
+    }
+
+
+def _owner(launch: Launch) -> dict[str, Any]:
+    # controller: false, else Kubernetes switches native gang scheduling of the Job off without a word
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "name": launch.run,
+        "uid": launch.uid,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
+    template, pod = launch.spec.template, defaults.pod
+    tolerations = [t.model_dump(by_alias=True, exclude_none=True) for t in template.tolerations]
+    return {
+        "restartPolicy": "Never",
+        "subdomain": launch.run,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **pod.pod_security_context,
+        },
+        "containers": [_container(launch, defaults)],
+        "volumes": _volumes(launch, pod),
+        **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if pod.host_network else {}),
+        **_given(
+            nodeSelector={**pod.node_selector, **template.node_selector},
+            tolerations=[*pod.tolerations, *tolerations],
+            affinity=template.affinity,
+            priorityClassName=template.priority_class_name or pod.priority_class_name,
+            runtimeClassName=pod.runtime_class_name,
+            schedulerName=pod.scheduler_name,
+            imagePullSecrets=[secret.model_dump() for secret in template.image_pull_secrets],
+        ),
+    }
+
+
+def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
+    template, pod = launch.spec.template, defaults.pod
+    contract = environment(launch, master=f"{launch.job}-0.{launch.run}")
+    # later entries win: administrator, then run, then the contract, which neither may break
+    env: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in pod.env}
+    env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}
+    env |= {name: {"name": name, "value": value} for name, value in contract.items()}
+    env["PET_NODE_RANK"] = {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}}
+    # an image of one's own that names neither command nor args runs its entrypoint
+    default = command(launch) if template.image is None and not template.args else []
+    mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}, *pod.volume_mounts]  # noqa: S108 - what NCCL and data loaders use
+    if launch.spec.data:
+        mounts.append(
+            {"name": "data", "mountPath": DATA_DIR, "readOnly": launch.spec.data.persistent_volume_claim.read_only}
+        )
+    return {
+        "name": CONTAINER,
+        "image": template.image or defaults.image,
+        **_given(
+            imagePullPolicy=defaults.image_pull_policy,
+            command=list(template.command) or default,
+            args=list(template.args),
+        ),
+        "env": list(env.values()),
+        "ports": [{"name": "rendezvous", "containerPort": RENDEZVOUS_PORT}],
+        **_given(resources=_resources(launch, pod)),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            **pod.security_context,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:
+    resources = {kind: dict(amounts) for kind, amounts in pod.resources.items()}
+    if launch.spec.template.resources:
+        for kind, amounts in launch.spec.template.resources.model_dump().items():
+            if amounts:
+                resources.setdefault(kind, {}).update({name: str(amount) for name, amount in amounts.items()})
+    system = launch.spec.system
+    if system.accelerators_per_node:
+        resources.setdefault("limits", {})[system.accelerator_resource] = str(system.accelerators_per_node)
+    return resources
+
+
+def _volumes(launch: Launch, pod: PodDefaults) -> list[dict[str, Any]]:
+    size = launch.spec.template.shared_memory
+    volumes = [{"name": "shared-memory", "emptyDir": {"medium": "Memory", **_given(sizeLimit=size)}}, *pod.volumes]
+    if launch.spec.data:
+        claim = launch.spec.data.persistent_volume_claim
+        source = {"claimName": claim.claim_name, "readOnly": claim.read_only}
+        volumes.append({"name": "data", "persistentVolumeClaim": source})
+    return volumes
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value: an empty one would only be noise in the object."""
+    return {name: value for name, value in fields.items() if value not in (None, {}, [], ())}

@@ -1,0 +1,26 @@
+"""decide(run, observed) -> actions and status: pure, drives Kubernetes and local runs alike."""
+
+from podium.reconcile.decide import decide
+from podium.reconcile.model import (
+    Action,
+    Container,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    DeleteRun,
+    Emit,
+    Observed,
+    ObservedJob,
+    ObservedLog,
+    Refusal,
+    Run,
+    StoreAttempt,
+    StoreResult,
+)
+from podium.reconcile.progress import finish_time
+from podium.reconcile.tries import job_name
+
+__all__ = [
+    "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "Emit", "Observed", "ObservedJob",
+    "ObservedLog", "Refusal", "Run", "StoreAttempt", "StoreResult", "decide", "finish_time", "job_name",
+]  # fmt: skip

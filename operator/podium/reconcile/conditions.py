@@ -1,0 +1,72 @@
+"""Conditions of a BenchmarkRun: every type always present, the transition time kept while the status stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from podium.api import BenchmarkRunStatus, Condition, ConditionType
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one condition says."""
+
+    status: bool
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The conditions that a decision sets; the others follow from them."""
+
+    admitted: Told
+    running: Told = Told(False, "Finished")
+    suspended: bool = False
+    stored: str = ""  # where the result lies
+    store_error: str = ""
+    complete: Told | None = None
+    failed: Told | None = None
+
+    def conditions(self) -> dict[ConditionType, Told]:
+        ended = self.complete or self.failed
+        if self.stored:
+            stored = Told(True, "Stored", self.stored)
+        elif self.store_error:
+            stored = Told(False, "StoreUnavailable", self.store_error)
+        else:
+            stored = Told(False, "NothingToStore" if ended else "InProgress")
+        return {
+            ConditionType.ADMITTED: self.admitted,
+            ConditionType.RUNNING: self.running,
+            ConditionType.SUSPENDED: Told(
+                self.suspended and not ended, "Suspended" if self.suspended else "NotSuspended"
+            ),
+            ConditionType.RESULT_STORED: stored,
+            ConditionType.COMPLETE: self.complete or Told(False, "Failed" if self.failed else "InProgress"),
+            ConditionType.FAILED: self.failed or Told(False, "Complete" if self.complete else "InProgress"),
+        }
+
+
+def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int, now: float) -> BenchmarkRunStatus:
+    """`status` with the conditions of `report`."""
+    before = {condition.type: condition for condition in status.conditions}
+    stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    conditions = []
+    for kind, told in report.conditions().items():
+        told = replace(told, message=told.message[:32768])  # noqa: PLW2901
+        value = "True" if told.status else "False"
+        old = before.get(kind)
+        since = old.last_transition_time if old and old.status == value else stamp
+        conditions.append(
+            Condition(
+                type=kind,
+                status=value,
+                reason=told.reason,
+                message=told.message,
+                last_transition_time=since,
+                observed_generation=generation,
+            )
+        )
+    return status.model_copy(update={"conditions": tuple(conditions), "observed_generation": generation})

@@ -1,0 +1,261 @@
+"""The heart of Podium: one pure function that says what a run needs next.
+
+It is level-based. Whatever happened before (a restart, a lost event, an action that failed half-way), the same
+run and the same observations give the same decision, so carrying it out twice does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, duration_seconds
+from podium.reconcile.attempt import advance
+from podium.reconcile.conditions import Report, Told, with_conditions
+from podium.reconcile.model import (
+    Action,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    DeleteRun,
+    Emit,
+    Observed,
+    ObservedLog,
+    Run,
+    StoreAttempt,
+    StoreResult,
+)
+from podium.reconcile.progress import progress
+from podium.reconcile.score import score_run
+from podium.reconcile.tries import concluded, new_attempt, next_try
+from podium.rules import Goal, check_spec, goal_for
+from podium.suites import Suite
+
+
+@dataclass(slots=True)
+class _Case:
+    """One decision in the making."""
+
+    run: Run
+    observed: Observed
+    suites: Mapping[str, Suite]
+    goal: Goal
+    now: float
+    attempts: list[AttemptStatus] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
+
+    @property
+    def admitted(self) -> Told:
+        spec = self.run.spec
+        return Told(
+            True, "Valid", f"{spec.suite} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
+        )
+
+    def decided(self, report: Report, **update: object) -> Decision:
+        status = self.run.status.model_copy(
+            update={
+                "attempts": tuple(self.attempts),
+                "progress": progress(self.attempts, self.observed, self.goal),
+                **update,
+            }
+        )
+        status = with_conditions(status, report, self.run.generation, self.now)
+        return Decision(tuple(self.actions), status, min(self.deadlines, default=None))
+
+
+def decide(run: Run, observed: Observed, suites: Mapping[str, Suite], now: float) -> Decision:
+    """What to do for `run`, its new status, and when to look again.
+
+    `now` is in unix seconds. The function has no memory: everything it knows of the past is in ``run.status``.
+    """
+    if run.status.terminal:
+        return _after_the_end(run, now)
+    text = run.refusal or "; ".join(map(str, check_spec(run.spec, suites)))
+    if text:
+        told = Told(False, "InvalidSpec", text)
+        report = Report(admitted=told, failed=Told(True, "InvalidSpec", text))
+        status = with_conditions(run.status, report, run.generation, now)
+        return Decision((Emit("Warning", "InvalidSpec", text),), status)
+    case = _Case(run, observed, suites, goal_for(run.spec, suites), now)
+    _advance(case)
+    if run.deleted:
+        return _abort(case)
+    return _continue(case)
+
+
+def _advance(case: _Case) -> None:
+    """Move every unfinished try forward; tries whose Job is seen but not yet listed are adopted first."""
+    listed = {attempt.id for attempt in case.run.status.attempts}
+    unlisted = sorted(
+        (id_ for id_ in case.observed.jobs if id_ not in listed), key=lambda id_: (id_.attempt, id_.number)
+    )
+    adopted = [new_attempt(case.run.name, case.run.uid, id_, case.observed.jobs[id_].created) for id_ in unlisted]
+    for attempt in [*case.run.status.attempts, *adopted]:
+        moved = attempt if attempt.state.finished else _advance_one(case, attempt)
+        if moved.state.finished and not moved.stored and moved.id in case.observed.stored:
+            moved = moved.model_copy(update={"stored": True})
+        if moved.state.finished and _holds_machines(case, moved):
+            case.actions.append(DeleteJob(moved.id))
+        case.attempts.append(moved)
+
+
+def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
+    job, log = case.observed.jobs.get(attempt.id), case.observed.logs.get(attempt.id, ObservedLog())
+    step = advance(attempt, job, log, spec=case.run.spec, goal=case.goal, now=case.now)
+    moved = step.attempt
+    if case.run.spec.suspend and not moved.state.finished:
+        update = {"state": AttemptState.ABORTED, "reason": "Suspended", "message": "made again when the run is resumed"}
+        moved = moved.model_copy(update=update)
+    if moved.state.finished and moved.state is not AttemptState.CONVERGED:
+        case.actions.append(Emit("Warning", f"Attempt{moved.state}", f"{moved.id}: {moved.reason}: {moved.message}"))
+    if step.deadline is not None and not moved.state.finished:
+        case.deadlines.append(step.deadline)
+    return moved
+
+
+def _continue(case: _Case) -> Decision:
+    """Wait, make the next try, or come to the end."""
+    busy = any(not a.state.finished or _holds_machines(case, a) for a in case.attempts)
+    if not busy:
+        retries = case.run.spec.max_retries
+        following = next_try(case.attempts, retries, case.goal.attempts)
+        failure = _hopeless(case) or _launch_failure(case)
+        if failure or following is None:
+            return _conclude(case, failure)
+        if not case.run.spec.suspend:
+            _tell_converged(case)
+            attempt = new_attempt(case.run.name, case.run.uid, following, case.now)
+            case.actions.append(CreateJob(following, attempt.seed))
+            if case.observed.launch_refusal is None:  # a refused try is listed once its Job is there
+                case.attempts.append(attempt)
+    case.actions += _to_store(case)
+    return case.decided(
+        Report(
+            admitted=case.admitted,
+            running=_running(case),
+            suspended=case.run.spec.suspend,
+            store_error=case.observed.store_error,
+        )
+    )
+
+
+def _conclude(case: _Case, failure: Told | None) -> Decision:
+    """Store everything, and only then say Complete or Failed."""
+    if not case.attempts and failure:  # nothing was measured, so there is nothing to store
+        return case.decided(Report(admitted=case.admitted, failed=failure))
+    score = score_run(case.run.spec, case.attempts, case.goal, case.suites)
+    if failure is None and not score.valid:
+        failure = Told(True, "ResultInvalid", "; ".join(score.reasons))
+    to_store = _to_store(case)
+    result = case.observed.result
+    if to_store or result is None:
+        outcome: Literal["Complete", "Failed"] = "Failed" if failure else "Complete"
+        # result.json lists the attempts as stored: it is written after them
+        case.actions += to_store or [
+            StoreResult(score, tuple(case.attempts), outcome, failure.message if failure else "")
+        ]
+        storing = Told(False, "Storing", "every attempt is made; the result is being stored")
+        return case.decided(Report(admitted=case.admitted, running=storing, store_error=case.observed.store_error))
+    if failure:
+        case.actions.append(Emit("Warning", failure.reason, failure.message))
+    complete = None if failure else Told(True, "Scored", f"time to train {score.time_to_train_minutes} min")
+    report = Report(admitted=case.admitted, stored=result.uri, complete=complete, failed=failure)
+    ttl = case.run.spec.ttl_seconds_after_finished
+    if ttl is not None:
+        case.deadlines.append(case.now + ttl)
+    return case.decided(report, score=score, result=result)
+
+
+def _abort(case: _Case) -> Decision:
+    """The run was deleted: nothing is created any more, what was measured is stored."""
+    message = "the BenchmarkRun was deleted"
+    update = {"state": AttemptState.ABORTED, "reason": "RunDeleted", "message": message}
+    case.attempts = [
+        a.model_copy(update=update) if not a.state.finished or a.reason == "JobLost" else a for a in case.attempts
+    ]
+    # the Jobs go with their owner, and nobody is left to tell
+    case.actions = []
+    if case.attempts and case.observed.result is None:
+        score = score_run(case.run.spec, case.attempts, case.goal, case.suites)
+        case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
+    return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
+
+
+def _after_the_end(run: Run, now: float) -> Decision:
+    """Terminal means terminal: only the time to live is left."""
+    ttl = run.spec.ttl_seconds_after_finished
+    if ttl is None or run.deleted:
+        return Decision((), run.status)
+    expires = _ended_at(run.status) + ttl
+    return Decision((DeleteRun(),), run.status) if now >= expires else Decision((), run.status, expires)
+
+
+def _ended_at(status: BenchmarkRunStatus) -> float:
+    """Unix time of the terminal condition."""
+    ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
+    true = next(end for end in ends if end and end.status == "True")
+    return datetime.fromisoformat(true.last_transition_time).timestamp()
+
+
+def _hopeless(case: _Case) -> Told | None:
+    """Why going on makes no sense: an attempt cannot be made, or rules are broken again and again."""
+    if not case.attempts or not concluded(case.attempts, case.attempts[-1], case.run.spec.max_retries):
+        return None
+    last = case.attempts[-1]
+    if last.state is AttemptState.FAILED:
+        tries = sum(a.index == last.index and a.state is AttemptState.FAILED for a in case.attempts)
+        times = f" after {tries} tries" if tries > 1 else ""
+        return Told(True, "AttemptFailed", f"attempt {last.index} failed{times}: {last.reason}: {last.message}")
+    invalid = sum(a.state is AttemptState.INVALID for a in case.attempts)
+    if invalid > case.goal.max_failures:
+        message = f"{invalid} attempts broke the rules, the last one: {last.reason}: {last.message}"
+        return Told(True, "ResultInvalid", message)
+    return None
+
+
+def _launch_failure(case: _Case) -> Told | None:
+    """The API server refuses the Job: for good, or for longer than the pending deadline."""
+    refusal = case.observed.launch_refusal
+    if refusal is None:
+        return None
+    limit = case.run.spec.deadlines.pending
+    deadline = refusal.since + duration_seconds(limit)
+    if refusal.final or case.now >= deadline:
+        return Told(True, "LaunchRefused", refusal.message)
+    case.deadlines.append(deadline)
+    return None
+
+
+def _tell_converged(case: _Case) -> None:
+    """An Event for every attempt but the last, whose end the conditions tell."""
+    if case.attempts and case.attempts[-1].state is AttemptState.CONVERGED:
+        last = case.attempts[-1]
+        message = f"{last.id}: quality {last.quality} in {last.time_to_train_seconds} s, {last.epochs} epochs"
+        case.actions.append(Emit("Normal", "AttemptConverged", message))
+
+
+def _to_store(case: _Case) -> list[StoreAttempt]:
+    retries = case.run.spec.max_retries
+    unstored = (a for a in case.attempts if a.state.finished and not a.stored)
+    return [StoreAttempt(a, concluding=concluded(case.attempts, a, retries)) for a in unstored]
+
+
+def _holds_machines(case: _Case, attempt: AttemptStatus) -> bool:
+    """Whether the Job of this try may still occupy nodes. Its own status lags behind its containers."""
+    job = case.observed.jobs.get(attempt.id)
+    return job is not None and not job.finished and not job.left(case.run.spec.system.nodes)
+
+
+def _running(case: _Case) -> Told:
+    if case.run.spec.suspend:
+        return Told(False, "Suspended", "spec.suspend is true")
+    if case.observed.launch_refusal:
+        return Told(False, "LaunchRefused", case.observed.launch_refusal.message)
+    last: AttemptStatus = case.attempts[-1]
+    text = f"{last.id} of {case.goal.attempts}"
+    if last.state is AttemptState.PENDING:
+        return Told(False, last.reason or "Pending", f"{text}: {last.message or 'waits for its pods'}")
+    return Told(True, str(last.state), text)

@@ -1,0 +1,41 @@
+"""The progress line of a run's status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from podium.api import AttemptState, AttemptStatus, Progress
+from podium.mllog import LogSummary
+from podium.reconcile.attempt import timestamp
+from podium.reconcile.model import Observed, ObservedLog
+from podium.rules import Goal
+
+
+def progress(attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal) -> Progress | None:
+    """Of the last try: the one that runs, or the one that ended last."""
+    if not attempts:
+        return None
+    last = attempts[-1]
+    summary = observed.logs.get(last.id, ObservedLog()).summary
+    finish = finish_time(summary) if last.state is AttemptState.TRAINING else None
+    return Progress(
+        attempt=f"{last.index}/{goal.attempts}",
+        epoch=f"{summary.epoch:.4g}" if summary.epoch is not None else last.epochs,
+        samples=summary.samples,
+        quality=last.quality,
+        target=goal.text,
+        throughput=f"{summary.throughput:.4g}" if summary.throughput is not None else None,
+        eta=timestamp(finish) if finish is not None else None,
+    )
+
+
+def finish_time(summary: LogSummary) -> float | None:
+    """Unix time at which the log's attempt will have used all its epochs: the latest end, convergence may come earlier.
+
+    None while the log has not told enough.
+    """
+    known = (summary.samples, summary.throughput, summary.train_samples, summary.max_epochs, summary.last_event_time)
+    if not all(known):
+        return None
+    samples, rate, epoch_samples, epochs, at = (float(value or 0) for value in known)
+    return at + max(0.0, epochs * epoch_samples - samples) / rate

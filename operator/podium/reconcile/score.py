@@ -1,0 +1,55 @@
+"""From the attempts of a run to its score, energy and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Score
+from podium.rules import Goal
+from podium.scoring import Outcome, Rule, TimedRun, rule_for, score
+from podium.suites import Suite
+
+
+def score_run(
+    spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus], goal: Goal, suites: Mapping[str, Suite]
+) -> Score:
+    """The olympic mean over the last try of each attempt, with what it took in energy and money."""
+    suite = suites[spec.suite]
+    benchmark = suite.benchmarks.get(spec.benchmark)
+    rule = rule_for(suite, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
+    last = {attempt.index: attempt for attempt in attempts}
+    result = score([_timed(attempt) for attempt in last.values()], rule)
+    scored = [last[index] for index in result.scored]
+    reasons = result.reasons
+    if spec.division != "closed":
+        reasons = (*reasons, "not official: the open division has targets and models of its own")
+    return Score(
+        time_to_train_minutes=None if result.seconds is None else f"{result.seconds / 60:.4f}",
+        valid=result.valid,
+        official=result.official and spec.division == "closed",
+        dropped=result.dropped,
+        coefficient_of_variation=_text(result.coefficient_of_variation),
+        energy_joules=_mean_energy(scored),
+        cost=_cost(result.seconds, spec.system.nodes, spec.pricing),
+        reasons=reasons,
+    )
+
+
+def _timed(attempt: AttemptStatus) -> TimedRun:
+    seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
+    return TimedRun(index=attempt.index, outcome=Outcome(attempt.state), seconds=seconds, start=float(attempt.index))
+
+
+def _mean_energy(attempts: Sequence[AttemptStatus]) -> str | None:
+    energies = [float(attempt.energy_joules) for attempt in attempts if attempt.energy_joules is not None]
+    return f"{sum(energies) / len(energies):.0f}" if energies and len(energies) == len(attempts) else None
+
+
+def _cost(seconds: float | None, nodes: int, pricing: Pricing | None) -> str | None:
+    if seconds is None or pricing is None:
+        return None
+    return f"{seconds / 3600 * nodes * float(pricing.per_node_hour):.2f} {pricing.currency}"
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -1,0 +1,55 @@
+"""Which try comes next, and the identity it gets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from podium.api import AttemptState, AttemptStatus, TryId
+from podium.reconcile.attempt import timestamp
+
+# Failures that another try may not meet again. A wrong image or a log without MLPerf lines is not among them.
+RETRIABLE = frozenset({"PodLost", "PodFailed", "JobLost", "InitDeadlineExceeded"})
+
+
+def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:
+    """The try to make when every listed one has finished; None when all attempts have concluded."""
+    if not attempts:
+        return TryId(attempt=1, number=0)
+    last = attempts[-1]
+    if not concluded(attempts, last, max_retries):
+        return TryId(attempt=last.index, number=last.try_ + 1)
+    return TryId(attempt=last.index + 1, number=0) if last.index < wanted else None
+
+
+def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
+    """Whether `one`, which has finished, is the last try of its attempt."""
+    if one.state is AttemptState.ABORTED and one.reason == "Suspended":
+        return False
+    if one.state is not AttemptState.FAILED or one.reason not in RETRIABLE:
+        return True
+    failures = sum(a.index == one.index and a.state is AttemptState.FAILED and a.try_ <= one.try_ for a in attempts)
+    return failures > max_retries
+
+
+def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptStatus:
+    """The record of a try at its launch."""
+    return AttemptStatus(
+        index=id_.attempt,
+        try_=id_.number,
+        state=AttemptState.PENDING,
+        seed=seed_for(uid, id_),
+        job=job_name(run_name, id_),
+        created_time=timestamp(created),
+    )
+
+
+def job_name(run_name: str, id_: TryId) -> str:
+    """Deterministic, so that creating it twice is noticed; unique among all runs of a namespace."""
+    return f"{run_name}-{id_.attempt}-{id_.number}"
+
+
+def seed_for(uid: str, id_: TryId) -> int:
+    """A seed of 31 bits, drawn from the run's random uid: new for every try, and known again after a restart."""
+    digest = hashlib.sha256(f"{uid}/{id_.attempt}/{id_.number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

@@ -1,0 +1,123 @@
+"""Results in a bucket, Amazon's or any that speaks its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from podium.stores.base import PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_REFUSED = {
+    "NoSuchBucket": "there is no such bucket; create it",
+    "AccessDenied": "access denied; the credentials need s3:GetObject, PutObject, DeleteObject and ListBucket",
+    "InvalidAccessKeyId": "the access key is not known; check the credentials",
+    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
+    "ExpiredToken": "the credentials have expired",
+    "PermanentRedirect": "the bucket is in another region; set the region",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; set the region",
+    "InvalidBucketName": "that is no name of a bucket",
+}
+_EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class S3Store:
+    """A bucket and a prefix. The client is made at the first use and is safe to share between threads."""
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None
+    ) -> None:
+        self.bucket = bucket
+        self.prefix = prefix.strip("/")
+        self.url = f"s3://{bucket}" + (f"/{self.prefix}" if self.prefix else "")
+        self._endpoint_url = endpoint_url
+        self._region = region
+
+    def put(
+        self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
+    ) -> None:
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        with self._translated(key):
+            self._client.put_object(
+                Bucket=self.bucket,
+                Key=self._key(key),
+                Body=data,
+                ContentType=content_type,
+                ChecksumAlgorithm="SHA256",
+                **condition,
+            )
+
+    def get(self, key: str) -> bytes:
+        with self._translated(key):
+            return self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+
+    def list(self, prefix: str = "") -> list[str]:
+        base = f"{self.prefix}/" if self.prefix else ""
+        keys = []
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
+            for page in pages:
+                keys += [entry["Key"][len(base) :] for entry in page.get("Contents", ())]
+        return sorted(keys)
+
+    def delete(self, key: str) -> None:
+        with self._translated(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+
+    def child(self, prefix: str) -> S3Store:
+        below = S3Store(self.bucket, self._key(prefix), endpoint_url=self._endpoint_url, region=self._region)
+        below.__dict__["_client"] = self._client  # one connection pool for all
+        return below
+
+    def check(self) -> None:
+        self.put(PROBE, b"")
+        self.delete(PROBE)
+
+    @cached_property
+    def _client(self) -> S3Client:
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+            s3={"addressing_style": "path"} if self._endpoint_url else {},
+        )
+        return boto3.client("s3", endpoint_url=self._endpoint_url, region_name=self._region, config=config)
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the service account a role"
+            raise StoreRefused(f"{self.url}: no credentials; {hint}") from error
+        except ClientError as error:
+            raise self._error(key, error) from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"{self.url}/{key}: {error}; it is tried again") from error
+
+    def _error(self, key: str, error: ClientError) -> StoreError:
+        code = error.response.get("Error", {}).get("Code", "")
+        message = error.response.get("Error", {}).get("Message", "")
+        if code in _EXISTS:
+            return AlreadyExists(f"{self.url}/{key} exists already")
+        if code in _MISSING:
+            return NotFound(f"{self.url}/{key} does not exist")
+        if code in _REFUSED:
+            return StoreRefused(f"{self.url}: {_REFUSED[code]}")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if 400 <= status < 500 and status != 429:
+            return StoreRefused(f"{self.url}/{key}: {code}: {message}")
+        return StoreUnavailable(f"{self.url}/{key}: {code}: {message}; it is tried again")
