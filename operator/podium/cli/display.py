@@ -1,0 +1,159 @@
+"""What a person sees of a local run: its progress while it lasts, its table at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from podium.api import AttemptState, AttemptStatus
+from podium.reconcile import Observed, ObservedLog, Run, finish_time
+
+_STYLES = {
+    AttemptState.CONVERGED: "green",
+    AttemptState.NOT_CONVERGED: "yellow",
+    AttemptState.INVALID: "red",
+    AttemptState.FAILED: "red",
+    AttemptState.ABORTED: "yellow",
+}
+
+
+class Display:
+    """Shows a run as it goes: live on a terminal, a line for each event elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._printed: set[str] = set()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, run: Run, observed: Observed) -> None:
+        """Called several times a second."""
+        if self._live:
+            self._live.update(_screen(run, observed), refresh=True)
+        else:
+            for line in _lines(run, observed):
+                if line not in self._printed:
+                    self._printed.add(line)
+                    self._console.print(line, markup=False, soft_wrap=True)
+
+
+def print_result(console: Console, run: Run, folder: Path) -> None:
+    """The table of all attempts, the score, and where the result lies."""
+    score = run.status.score
+    dropped = set(score.dropped) if score else set()
+    console.print(attempts_table(run, dropped))
+    if score and score.time_to_train_minutes:
+        cv = (
+            f", coefficient of variation {float(score.coefficient_of_variation):.1%}"
+            if score.coefficient_of_variation
+            else ""
+        )
+        minutes = float(score.time_to_train_minutes)
+        console.print(Text(f"Score: {minutes:.3f} min ({minutes * 60:.1f} s) time to train{cv}", style="bold"))
+    else:
+        console.print(Text("No score", style="bold red"))
+    if score:
+        for reason in score.reasons:
+            console.print(f"  {reason}", markup=False, soft_wrap=True)
+    failed = next((c for c in run.status.conditions if c.type == "Failed" and c.status == "True"), None)
+    if failed:
+        console.print(f"Failed: {failed.reason}: {failed.message}", style="red", markup=False, soft_wrap=True)
+    if run.status.result:
+        console.print(f"Result: {folder}", markup=False, soft_wrap=True)
+
+
+def attempts_table(run: Run, dropped: set[int]) -> Table:
+    """Every try that was made; those left out of the score are marked."""
+    table = Table(
+        title=f"{run.name}: {run.spec.suite} {run.spec.benchmark}, {run.spec.division} division", title_justify="left"
+    )
+    for heading in ("Attempt", "Seed", "State", "Epochs", "Quality", "Time to train", ""):
+        table.add_column(heading, justify="right" if heading in ("Epochs", "Quality", "Time to train") else "left")
+    times = {a.index: float(a.time_to_train_seconds) for a in run.status.attempts if a.time_to_train_seconds}
+    fastest = min((times[i] for i in dropped if i in times), default=None)
+    for a in run.status.attempts:
+        mark = ""
+        if a.index in dropped:
+            mark = (
+                "dropped: fastest"
+                if times.get(a.index) == fastest and a.state is AttemptState.CONVERGED
+                else "dropped: slowest"
+            )
+        elif a.state not in (AttemptState.CONVERGED, *_active()):
+            mark = a.reason or ""
+        seconds = f"{float(a.time_to_train_seconds):.2f} s" if a.time_to_train_seconds else ""
+        name = f"{a.index}" + (f" retry {a.try_}" if a.try_ else "")
+        state = Text(str(a.state), style=_STYLES.get(a.state, ""))
+        table.add_row(
+            name, str(a.seed), state, a.epochs or "", a.quality or "", seconds, mark, style="dim" if mark else ""
+        )
+    return table
+
+
+def _active() -> tuple[AttemptState, ...]:
+    return tuple(state for state in AttemptState if not state.finished)
+
+
+def _screen(run: Run, observed: Observed) -> RenderableType:
+    parts: list[RenderableType] = [attempts_table(run, set())]
+    if run.status.attempts and run.status.progress:
+        parts.append(_progress(run, run.status.attempts[-1], observed))
+    return Group(*parts)
+
+
+def _progress(run: Run, last: AttemptStatus, observed: Observed) -> RenderableType:
+    progress = run.status.progress
+    assert progress is not None
+    summary = observed.logs.get(last.id, ObservedLog()).summary
+    whole = (summary.train_samples or 0) * (summary.max_epochs or 0)
+    bar = ProgressBar(total=whole or 1, completed=min(summary.samples or 0, whole) if whole else 0, width=30)
+    finish = finish_time(summary)
+    eta = (
+        f"at most {max(0.0, finish - time.time()):.0f} s left" if finish and last.state is AttemptState.TRAINING else ""
+    )
+    facts = [
+        f"attempt {progress.attempt}",
+        str(last.state).lower(),
+        f"epoch {progress.epoch}" if progress.epoch else "",
+        f"quality {progress.quality or '-'} of {progress.target}",
+        f"{progress.throughput} samples/s" if progress.throughput else "",
+        eta,
+    ]
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(bar, "  ".join(fact for fact in facts if fact))
+    return grid
+
+
+def _lines(run: Run, observed: Observed) -> list[str]:
+    """Everything worth a line, from the first attempt on; those printed before are passed over by the caller."""
+    lines = []
+    for a in run.status.attempts:
+        summary = observed.logs.get(a.id, ObservedLog()).summary
+        lines.append(f"{a.id}: started with seed {a.seed}")
+        start = summary.run_start or 0.0
+        for e in summary.evaluations:
+            epoch = f"epoch {e.epoch:g}: " if e.epoch is not None else ""
+            quality = "/".join(f"{value:.4g}" for value in e.quality.values())
+            target = run.status.progress.target if run.status.progress else ""
+            lines.append(f"{a.id}: {epoch}quality {quality} of {target} after {e.time - start:.1f} s")
+        if a.state.finished:
+            lines.append(f"{a.id}: {a.state}: {a.message}")
+    return lines

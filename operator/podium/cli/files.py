@@ -1,0 +1,37 @@
+"""Reading a BenchmarkRun from a file, with errors for the person who wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
+from podium.rules import check_spec
+from podium.suites import load_suites
+
+
+class UsageError(Exception):
+    """The command line or a file it names is wrong; the text says what to do."""
+
+
+def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
+    """Name and spec of the BenchmarkRun in `path`, checked against its suite."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    expected = (f"{GROUP}/{VERSION}", KIND)
+    if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
+        raise UsageError(f"{path}: expected one object with apiVersion: {expected[0]} and kind: {expected[1]}")
+    try:
+        spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
+    except ValidationError as error:
+        mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
+    if findings := check_spec(spec, load_suites()):
+        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
+    return (document.get("metadata") or {}).get("name") or path.stem, spec

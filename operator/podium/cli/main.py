@@ -1,0 +1,141 @@
+"""Commands and their options."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from podium.cli.display import Display, print_result
+from podium.cli.files import UsageError, read_run_file
+from podium.cli.logs import configure_logging
+from podium.local import LocalRun
+from podium.stores import StoreError, open_store
+from podium.suites import load_suites
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.callback()
+def podium() -> None:
+    """Time-to-train benchmarks by the rules of MLPerf Training."""
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="A BenchmarkRun, such as examples/resnet-digits.yaml.")],
+    local: Annotated[bool, typer.Option("--local", help="Run on this machine instead of a cluster.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result; it must not hold one already.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that takes the place of the run's volume claim.")] = None,
+) -> None:
+    """Run a benchmark to its scored result."""
+    if not local:
+        raise UsageError(f"in a cluster: kubectl apply -f {file}\non this machine: podium run --local {file}")
+    name, spec = read_run_file(file)
+    if spec.data and data is None:
+        raise UsageError(f"{file} reads its data from a volume claim: name a folder in its place with --data DIR")
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: no such folder")
+    if spec.template.image and not spec.template.command:
+        raise UsageError(
+            f"{file} runs the image {spec.template.image}: a local run needs its command in template.command"
+        )
+    folder = (out or Path("results") / f"{name}-{_stamp()}").resolve()
+    if (folder / "result.json").exists():
+        raise UsageError(f"--out {folder} holds a result already: choose another folder")
+    benchmark = LocalRun(name, spec, open_store(str(folder)), load_suites(), str(data.resolve()) if data else "")
+    console = Console(highlight=False)
+    try:
+        with Display(console) as display:
+            ended = asyncio.run(benchmark.execute(display.show))
+    except KeyboardInterrupt:
+        console.print(f"aborted; what was measured is in {folder}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    print_result(console, ended, folder)
+    raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
+
+
+@app.command()
+def operator(
+    results_url: Annotated[
+        str, typer.Option(envvar="PODIUM_RESULTS_URL", help="Where results go: s3://bucket/prefix or file:///folder.")
+    ],
+    results_endpoint: Annotated[
+        str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, when it is not Amazon's.")
+    ] = None,
+    results_region: Annotated[str | None, typer.Option(envvar="PODIUM_RESULTS_REGION", help="S3 region.")] = None,
+    trainer_image: Annotated[
+        str | None, typer.Option(envvar="PODIUM_TRAINER_IMAGE", help="Image of the reference trainers.")
+    ] = None,
+    trainer_defaults: Annotated[
+        Path | None,
+        typer.Option(envvar="PODIUM_TRAINER_DEFAULTS", help="YAML: what the administrator adds to every training pod."),
+    ] = None,
+    namespace: Annotated[list[str] | None, typer.Option(help="Watch only this namespace; may be repeated.")] = None,
+    listen: Annotated[
+        str, typer.Option(envvar="PODIUM_LISTEN", help="Address of metrics and probes.")
+    ] = "0.0.0.0:8080",
+    lease: Annotated[
+        str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that several replicas share.")
+    ] = None,
+    suites: Annotated[list[Path] | None, typer.Option(help="Folder with further suite files; may be repeated.")] = None,
+    kubeconfig: Annotated[
+        str | None, typer.Option(envvar="KUBECONFIG", help="Outside a cluster: how to reach it.")
+    ] = None,
+    api_rate: Annotated[float, typer.Option(help="Requests to the API server a second, at most, on average.")] = 200.0,
+    api_burst: Annotated[int, typer.Option(help="Requests to the API server at once, at most.")] = 400,
+    log_level: Annotated[str, typer.Option(envvar="PODIUM_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
+) -> None:
+    """Watch BenchmarkRuns and run them: what the operator's container executes."""
+    from podium.launch import TrainerDefaults  # noqa: PLC0415 - kopf and the client are slow to load
+    from podium.process import OperatorOptions, OperatorProcess  # noqa: PLC0415
+
+    configure_logging(log_level, log_format)
+    try:
+        trainer = TrainerDefaults.model_validate(
+            yaml.safe_load(trainer_defaults.read_text()) if trainer_defaults else {}
+        )
+    except (OSError, ValidationError, yaml.YAMLError) as error:
+        raise UsageError(f"--trainer-defaults {trainer_defaults}: {error}") from error
+    if trainer_image:
+        trainer = trainer.model_copy(update={"image": trainer_image})
+    options = OperatorOptions(
+        results_url=results_url,
+        results_endpoint=results_endpoint,
+        results_region=results_region,
+        trainer=trainer,
+        namespaces=namespace or (),
+        listen=listen,
+        lease=lease,
+        suites=suites or (),
+        kubeconfig=kubeconfig,
+        api_rate=api_rate,
+        api_burst=api_burst,
+    )
+    asyncio.run(OperatorProcess(options).run())
+
+
+def main() -> None:
+    """Run the command line; mistakes of use are one sentence and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        _ERRORS.print(f"podium: {error}", markup=False)
+        sys.exit(2)
+    except StoreError as error:
+        _ERRORS.print(f"podium: {error}", markup=False)
+        sys.exit(1)
+
+
+def _stamp() -> str:
+    from datetime import datetime  # noqa: PLC0415
+
+    return datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,143 @@
+"""A try on this machine: its nodes become torchrun processes that meet on the loopback address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from podium.launch import Launch, command, environment
+from podium.reconcile import Container, ObservedJob
+
+_LINE_LIMIT = 1 << 20
+_KILL_AFTER_SECONDS = 5.0
+
+
+class LaunchError(Exception):
+    """The try cannot be started on this machine; the text says what to do."""
+
+
+class LocalJob:
+    """The processes of one try; `observed` is to them what a Job with its pods is in a cluster."""
+
+    def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str], object]) -> None:
+        """`folder` gets one log file a node; `on_line` is given every line that node 0 prints."""
+        self._launch = launch
+        self._folder = folder
+        self._data_dir = data_dir
+        self._on_line = on_line
+        self._created = time.time()
+        self._containers: list[Container] = []
+        self._processes: list[asyncio.subprocess.Process] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start every node's process. Raises LaunchError when there is no such program."""
+        words = self._command()
+        nodes = self._launch.spec.system.nodes
+        port = _free_port()
+        for node in range(nodes):
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                env=self._environment(node, port),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # so that the workers of torchrun can be ended with it
+                limit=_LINE_LIMIT,
+            )
+            self._processes.append(process)
+            self._containers.append(Container(f"{self._launch.job}-{node}", node, started=time.time()))
+        self._tasks = [asyncio.create_task(self._attend(node)) for node in range(nodes)]
+
+    def observed(self) -> ObservedJob:
+        over = all(container.finished is not None for container in self._containers)
+        failed = any(container.exit_code for container in self._containers)
+        return ObservedJob(
+            uid=self._launch.job,
+            created=self._created,
+            finished=("Failed" if failed else "Complete") if over else "",
+            containers=tuple(self._containers),
+        )
+
+    def log_files(self) -> list[Path]:
+        return [self._log_file(node) for node in range(len(self._containers))]
+
+    async def stop(self) -> None:
+        """End what still runs: politely, then for good."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for process in self._processes:
+                if process.returncode is None:
+                    os.killpg(process.pid, sign)
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_KILL_AFTER_SECONDS)
+
+    async def _attend(self, node: int) -> None:
+        """Read the node's output to its end, then note how it ended."""
+        process = self._processes[node]
+        assert process.stdout is not None
+        with self._log_file(node).open("wb") as log:
+            while line := await _read_line(process.stdout):
+                log.write(line)
+                if node == 0:
+                    self._on_line(line.decode(errors="replace").rstrip("\r\n"))
+        code = await process.wait()
+        self._containers[node] = replace(
+            self._containers[node],
+            finished=time.time(),
+            exit_code=128 - code if code < 0 else code,  # as a shell, and a container, tells of a signal
+            stopped="Completed" if code == 0 else "Error",
+        )
+        if code:  # the others wait for it in vain
+            for other in self._processes:
+                if other.returncode is None:
+                    os.killpg(other.pid, signal.SIGTERM)
+
+    def _log_file(self, node: int) -> Path:
+        return self._folder / f"{self._launch.job}-pod-{node}.log"
+
+    def _command(self) -> list[str]:
+        template = self._launch.spec.template
+        words = [*(template.command or command(self._launch, self._data_dir)), *template.args]
+        here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        program = shutil.which(words[0], path=here)
+        if program is None:
+            raise LaunchError(
+                f"{words[0]!r} was not found; install podium-benchmarks into this environment (make install)"
+            )
+        return [program, *words[1:]]
+
+    def _environment(self, node: int, port: int) -> dict[str, str]:
+        system = self._launch.spec.system
+        threads = max(1, (os.cpu_count() or 1) // (system.nodes * system.processes_per_node))
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            **{variable.name: variable.value for variable in self._launch.spec.template.env},
+            **environment(self._launch, "127.0.0.1", port, self._data_dir),
+            "PET_NODE_RANK": str(node),
+        }
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or what there is of one that is too long; empty at the end."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.read(error.consumed)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,165 @@
+"""Drives a run on this machine with the very `decide` that drives it in a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
+from podium.launch import launch_for
+from podium.local.machine import this_machine
+from podium.local.processes import LaunchError, LocalJob
+from podium.mllog import LogBook
+from podium.reconcile import (
+    Action,
+    CreateJob,
+    DeleteJob,
+    Observed,
+    ObservedLog,
+    Refusal,
+    Run,
+    StoreAttempt,
+    StoreResult,
+    decide,
+)
+from podium.results import Archive, AttemptFiles
+from podium.rules import goal_for
+from podium.stores import Store
+from podium.suites import Suite
+
+_TICK_SECONDS = 0.2
+_POD_LOG_BYTES = 1 << 20
+NAMESPACE = "local"
+
+
+@dataclass(slots=True)
+class _Try:
+    job: LocalJob
+    book: LogBook
+
+
+class LocalRun:
+    """One BenchmarkRun on this machine. Results go into `store` itself, not into a folder below it."""
+
+    def __init__(
+        self, name: str, spec: BenchmarkRunSpec, store: Store, suites: Mapping[str, Suite], data_dir: str = ""
+    ) -> None:
+        self.run = Run(NAMESPACE, name, str(uuid.uuid4()), 1, spec, BenchmarkRunStatus())
+        self._suites = suites
+        self._data_dir = data_dir
+        self._archive = Archive(store, self.run)
+        self._tries: dict[TryId, _Try] = {}
+        self._stored: set[TryId] = set()
+        self._result: Result | None = None
+        self._refusal: Refusal | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="podium-")
+
+    def observed(self) -> Observed:
+        return Observed(
+            jobs={id_: one.job.observed() for id_, one in self._tries.items()},
+            logs={id_: self._log(one) for id_, one in self._tries.items()},
+            stored=frozenset(self._stored),
+            result=self._result,
+            launch_refusal=self._refusal,
+        )
+
+    async def execute(self, show: Callable[[Run, Observed], None]) -> Run:
+        """Until the run has come to its end; `show` is called all the while.
+
+        When cancelled, the processes are ended and what was measured is stored as an aborted result.
+        Raises StoreError when the result cannot be written.
+        """
+        try:
+            while not self.run.status.terminal:
+                if not await self._step():
+                    await asyncio.sleep(_TICK_SECONDS)
+                show(self.run, self.observed())
+        except asyncio.CancelledError:
+            await self._abort()
+            raise
+        finally:
+            await self._close()
+        return self.run
+
+    async def _abort(self) -> None:
+        self.run = replace(self.run, deleted=True)
+        await self._stop_all()
+        while await self._step():
+            pass
+
+    async def _close(self) -> None:
+        await self._stop_all()
+        for one in self._tries.values():
+            one.book.close()
+        self._folder.cleanup()
+
+    async def _stop_all(self) -> None:
+        await asyncio.gather(*(one.job.stop() for one in self._tries.values()))
+
+    async def _step(self) -> bool:
+        """One decision carried out; False when there was nothing to do."""
+        decision = decide(self.run, self.observed(), self._suites, time.time())
+        for action in decision.actions:
+            await self._apply(action)
+        if self._refusal is None or decision.status.terminal:
+            self.run = replace(self.run, status=decision.status)
+        return bool(decision.actions) and not decision.status.terminal
+
+    async def _apply(self, action: Action) -> None:
+        match action:
+            case CreateJob():
+                await self._launch(action)
+            case DeleteJob(id_):
+                await self._tries[id_].job.stop()
+            case StoreAttempt():
+                await asyncio.to_thread(self._store_attempt, action)
+            case StoreResult():
+                self._result = await asyncio.to_thread(self._store_result, action)
+            case _:
+                pass  # Events and the time to live belong to a cluster
+
+    async def _launch(self, action: CreateJob) -> None:
+        launch = launch_for(self.run, action, self._suites)
+        book = LogBook()
+        job = LocalJob(launch, Path(self._folder.name), self._data_dir, book.add)
+        try:
+            await job.start()
+        except (LaunchError, OSError) as error:
+            self._refusal = Refusal(str(error), time.time(), final=True)
+            return
+        self._tries[action.id] = _Try(job, book)
+
+    @staticmethod
+    def _log(one: _Try) -> ObservedLog:
+        rank0 = one.job.observed().container(0)
+        if rank0 and rank0.finished is not None:
+            one.book.end()
+        return ObservedLog(one.book.summary, one.book.ended, one.book.tail, one.book.problem)
+
+    def _store_attempt(self, action: StoreAttempt) -> None:
+        one = self._tries[action.attempt.id]
+        files = AttemptFiles(
+            summary=one.book.summary,
+            lines=list(one.book.mlperf_lines()),
+            containers=one.job.observed().containers,
+            pod_logs={
+                f"pod-{i}.log": path.read_bytes()[-_POD_LOG_BYTES:] for i, path in enumerate(one.job.log_files())
+            },
+        )
+        self._archive.put_attempt(action.attempt, files, concluding=action.concluding)
+        self._stored.add(action.attempt.id)
+
+    def _store_result(self, action: StoreResult) -> Result:
+        return self._archive.put_result(
+            score=action.score,
+            attempts=action.attempts,
+            target=goal_for(self.run.spec, self._suites).targets,
+            nodes=[this_machine()],
+            outcome=action.outcome,
+            message=action.message,
+        )
