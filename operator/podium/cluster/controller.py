@@ -1,0 +1,181 @@
+"""Drives runs in a cluster: observes, asks `decide`, carries its actions out, reports once.
+
+One worker per run at a time (the queue sees to that), so a `RunState` needs no lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, System
+from podium.cluster.actions import Actions
+from podium.cluster.api import Api, ApiError
+from podium.cluster.logs import Logs
+from podium.cluster.observe import JobFacts, PodFacts
+from podium.cluster.patch import merge_patch, significant, status_document
+from podium.cluster.queue import WorkQueue
+from podium.cluster.state import RunState
+from podium.reconcile import Run, decide
+from podium.suites import Suite
+
+_LOG = logging.getLogger(__name__)
+
+
+class Watches(Protocol):
+    """What the watches hold at this moment."""
+
+    def jobs(self, run_uid: str) -> Iterable[JobFacts]: ...
+
+    def pods(self, run_uid: str) -> Iterable[PodFacts]: ...
+
+
+class Telemetry(Protocol):
+    """Told of what happens; the metrics are made of it."""
+
+    def reconciled(self, outcome: str, seconds: float) -> None: ...
+
+    def finished(self, run: Run) -> None: ...
+
+
+class Controller:
+    """All runs of the operator."""
+
+    def __init__(
+        self,
+        api: Api,
+        actions: Actions,
+        logs: Logs,
+        suites: Mapping[str, Suite],
+        telemetry: Telemetry,
+        *,
+        progress_seconds: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.states: dict[str, RunState] = {}  # by uid
+        self.queue: WorkQueue[str] = WorkQueue(self._work)
+        self._api = api
+        self._actions = actions
+        self._logs = logs
+        self._suites = suites
+        self._telemetry = telemetry
+        self._progress_seconds = progress_seconds
+        self._clock = clock
+        self._watches: Watches | None = None
+
+    def watch(self, watches: Watches) -> None:
+        """The watches are complete: from now on work is done."""
+        self._watches = watches
+
+    def run_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """A BenchmarkRun was seen, has changed or is gone."""
+        uid = body["metadata"]["uid"]
+        state = self.states.get(uid)
+        if state is None:
+            if deleted:
+                return
+            self.states[uid] = RunState(read_run(body), written=dict(body.get("status") or {}))
+        elif deleted:
+            state.run = replace(state.run, deleted=True)
+        elif body["metadata"]["generation"] != state.run.generation:
+            # the status that we hold is newer than any that a watch delivers
+            state.run = replace(read_run(body), status=state.run.status)
+        else:
+            return  # our own patch comes back
+        self.queue.add(uid)
+
+    def child_changed(self, run_uid: str) -> None:
+        """A Job or a pod of a run has changed."""
+        if run_uid in self.states:
+            self.queue.add(run_uid)
+
+    def wake(self, run_uid: str, seconds: float) -> None:
+        """Look at a run again, now or in a while."""
+        if seconds > 0:
+            self.queue.add_after(run_uid, seconds)
+        else:
+            self.queue.add(run_uid)
+
+    async def _work(self, uid: str) -> None:
+        started = time.perf_counter()
+        outcome = "error"
+        try:
+            await self._reconcile(uid)
+            outcome = "success"
+        finally:
+            self._telemetry.reconciled(outcome, time.perf_counter() - started)
+
+    async def _reconcile(self, uid: str) -> None:
+        """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
+        state = self.states.get(uid)
+        if state is None or self._watches is None:
+            return
+        ended_before = state.run.status.terminal
+        while True:
+            state.see(self._watches.jobs(uid), self._watches.pods(uid), self._clock())
+            if not ended_before:
+                self._logs.follow(state)
+            decision = decide(state.run, state.observed(), self._suites, self._clock())
+            outcome = await self._actions.carry_out(state, decision.actions)
+            if outcome.status_holds:
+                state.run = replace(state.run, status=decision.status)
+            if not outcome.look_again:
+                break
+        if state.run.deleted:
+            if not decision.actions:
+                self._forget(uid)
+            return
+        self._logs.checkpoint(state)
+        await self._report(state)
+        if state.run.status.terminal and not ended_before:
+            self._telemetry.finished(state.run)
+            state.close()
+        if decision.wake_at is not None:
+            self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
+
+    async def _report(self, state: RunState) -> None:
+        """Write the status when it has changed: transitions at once, progress every few seconds."""
+        document = status_document(state.run.status)
+        patch = merge_patch(state.written, document)
+        if not patch:
+            return
+        told = significant(state.run.status)
+        wait = state.written_at + self._progress_seconds - self._clock()
+        if told == state.told and wait > 0:
+            self.queue.add_after(state.run.uid, wait)
+            return
+        try:
+            await self._api.patch_status(state.run.namespace, state.run.name, patch)
+        except ApiError as error:
+            if not error.not_found:  # deleted meanwhile: the watch will say so
+                raise
+        state.written, state.written_at, state.told = document, self._clock(), told
+
+    def _forget(self, uid: str) -> None:
+        self.states.pop(uid).close()
+        self.queue.forget(uid)
+
+
+def read_run(body: Mapping[str, Any]) -> Run:
+    """A BenchmarkRun from its object. What the models refuse, an older CRD let through, `decide` turns away."""
+    metadata = body["metadata"]
+    try:
+        spec = BenchmarkRunSpec.model_validate(body["spec"])
+        refusal = ""
+    except ValidationError as error:
+        spec = BenchmarkRunSpec(suite="", benchmark="unreadable", system=System(name="unknown", nodes=1))
+        refusal = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return Run(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        spec=spec,
+        status=BenchmarkRunStatus.model_validate(body.get("status") or {}),
+        refusal=refusal,
+    )

@@ -1,0 +1,107 @@
+"""Follows the log of rank 0: reconnects, never reads a line twice, survives restarts and rotated logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+
+from podium.cluster.api import Api, ApiError
+from podium.launch import CONTAINER
+from podium.mllog import LogBook
+
+_LOG = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
+_RETRY_LIMIT_SECONDS = 15.0
+_MAX_LINE = 1 << 20
+
+
+class Follower:
+    """Feeds a `LogBook` from the API server until the container has ended and every line is read."""
+
+    def __init__(
+        self,
+        api: Api,
+        book: LogBook,
+        *,
+        namespace: str,
+        pod: Callable[[], str | None],
+        over: Callable[[], bool],
+        restore: Callable[[], Awaitable[bytes]],
+        changed: Callable[[bool], None],
+    ) -> None:
+        """`pod` names rank 0's pod while it exists, `over` says that its container will print no more, `restore`
+        gives the checkpoint of an earlier life, `changed` is told of news: True for those that cannot wait."""
+        self._api = api
+        self._book = book
+        self._namespace = namespace
+        self._pod = pod
+        self._over = over
+        self._restore = restore
+        self._changed = changed
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """The pod has changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until the log is whole; ``book.ended`` is set then."""
+        self._book.restore(await self._restore())
+        delay = _RETRY_SECONDS
+        while True:
+            over = self._over()  # asked before reading: what is printed later would not be missed
+            try:
+                read = await self._read(follow=not over)
+                delay = _RETRY_SECONDS
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
+                gone = isinstance(error, ApiError) and (error.not_found or error.code == 400)
+                read = gone and over
+                delay = min(_RETRY_LIMIT_SECONDS, delay * 2)
+            if over and read:
+                self._book.end()
+                self._changed(True)
+                return
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for news of the pod, but not longer than `seconds`."""
+        self._wake.clear()
+        if self._over():
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _read(self, *, follow: bool) -> bool:
+        """One connection's worth of log; False when there is no pod to read from and there may be one later."""
+        pod = self._pod()
+        if pod is None:
+            return True
+        query = {"follow": "true"} if follow else {}
+        if self._book.last_timestamp:
+            query["sinceTime"] = self._book.last_timestamp[:19] + "Z"  # whole seconds: the book drops what it has
+        self._book.reconnect()
+        async with self._api.log(self._namespace, pod, CONTAINER, **query) as chunks:
+            async for line in _lines(chunks):
+                timestamp, _, text = line.partition(" ")
+                news = self._book.add(text, timestamp)
+                if news is not None:
+                    self._changed(news)
+        return True
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Whole lines; a line beyond 1 MiB is cut."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line[:_MAX_LINE].decode(errors="replace").rstrip("\r")
+        rest = rest[: _MAX_LINE + 1]
+    if rest:
+        yield rest[:_MAX_LINE].decode(errors="replace")

@@ -1,0 +1,142 @@
+"""From Kubernetes objects to observations: pure functions over what a watch delivers.
+
+Only what `decide` needs is kept: with thousands of pods the objects themselves would fill the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from podium.api import TryId
+from podium.launch import CONTAINER
+from podium.reconcile import Container
+
+_INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A Job of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    run_uid: str
+    id: TryId
+    created: float
+    suspended: bool
+    finished: Literal["", "Complete", "Failed"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod of a Job of ours."""
+
+    namespace: str
+    run_uid: str
+    id: TryId
+    node: str  # of the cluster, "" while unscheduled
+    container: Container
+
+
+def run_uid(labels: Mapping[str, str]) -> str:
+    return labels.get("podium.dev/run-uid", "")
+
+
+def try_id(labels: Mapping[str, str]) -> TryId:
+    return TryId(attempt=int(labels["podium.dev/attempt"]), number=int(labels["podium.dev/try"]))
+
+
+def job_facts(body: Mapping[str, Any]) -> JobFacts:
+    """What matters of a Job."""
+    metadata, status = body["metadata"], body.get("status", {})
+    finished: Literal["", "Complete", "Failed"] = ""
+    message = ""
+    for condition in status.get("conditions") or ():
+        if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
+            finished = condition["type"]
+            message = condition.get("message", "")
+    return JobFacts(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        run_uid=run_uid(metadata["labels"]),
+        id=try_id(metadata["labels"]),
+        created=unix(metadata["creationTimestamp"]),
+        suspended=bool(body["spec"].get("suspend")),
+        finished=finished,
+        message=message,
+    )
+
+
+def pod_facts(body: Mapping[str, Any]) -> PodFacts:
+    """What matters of a pod."""
+    metadata = body["metadata"]
+    return PodFacts(
+        namespace=metadata["namespace"],
+        run_uid=run_uid(metadata["labels"]),
+        id=try_id(metadata["labels"]),
+        node=body["spec"].get("nodeName", ""),
+        container=_container(body),
+    )
+
+
+def _container(body: Mapping[str, Any]) -> Container:
+    metadata, status = body["metadata"], body.get("status", {})
+    statuses = status.get("containerStatuses") or ()
+    state: Mapping[str, Any] = next((s["state"] for s in statuses if s["name"] == CONTAINER), {})
+    name = metadata["name"]
+    index = int((metadata.get("annotations") or {}).get(_INDEX, 0))
+    if "terminated" in state:
+        ended = state["terminated"]
+        # Evicted stands on the pod, OOMKilled on the container
+        reason = status.get("reason") or ended.get("reason", "")
+        exit_code = ended.get("exitCode")
+        if "deletionTimestamp" in metadata and exit_code:  # killed by its deletion, whatever the code
+            reason, exit_code = "Deleted", None
+        return Container(
+            name=name,
+            node_index=index,
+            started=unix(ended["startedAt"]) if ended.get("startedAt") else None,
+            finished=unix(ended["finishedAt"]) if ended.get("finishedAt") else unix(metadata["creationTimestamp"]),
+            exit_code=exit_code,
+            stopped=reason,
+            message=status.get("message", ""),
+        )
+    if status.get("phase") in ("Failed", "Succeeded"):  # evicted before its container ran, or its node is gone
+        return _without_status(body, index)
+    if "running" in state:
+        return Container(name=name, node_index=index, started=unix(state["running"]["startedAt"]))
+    waiting = state.get("waiting") or _unscheduled(status)
+    return Container(name=name, node_index=index, waiting=waiting.get("reason", ""), message=waiting.get("message", ""))
+
+
+def _without_status(body: Mapping[str, Any], index: int) -> Container:
+    metadata, status = body["metadata"], body["status"]
+    done = status["phase"] == "Succeeded"
+    created = unix(metadata["creationTimestamp"])
+    return Container(
+        name=metadata["name"],
+        node_index=index,
+        started=unix(status["startTime"]) if status.get("startTime") else created,
+        finished=created,
+        exit_code=0 if done else None,
+        stopped=status.get("reason", "Completed" if done else "Failed"),
+        message=status.get("message", ""),
+    )
+
+
+def _unscheduled(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return condition  # type: ignore[no-any-return]
+    return {}
+
+
+def unix(timestamp: str) -> float:
+    """Unix seconds of an RFC 3339 time."""
+    return datetime.fromisoformat(timestamp).timestamp()

@@ -1,0 +1,105 @@
+"""A keyed work queue: one worker per key at a time, repeated requests folded into one, delays and back-off."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+_LOG = logging.getLogger(__name__)
+
+
+class WorkQueue(Generic[Key]):
+    """Calls ``work(key)`` for every key added; an exception brings the key back later, each time later."""
+
+    def __init__(
+        self,
+        work: Callable[[Key], Awaitable[None]],
+        *,
+        workers: int = 16,
+        first_retry_seconds: float = 1.0,
+        last_retry_seconds: float = 60.0,
+    ) -> None:
+        self._work = work
+        self._workers = workers
+        self._first_retry, self._last_retry = first_retry_seconds, last_retry_seconds
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()  # in _ready
+        self._busy: set[Key] = set()  # being worked on
+        self._again: set[Key] = set()  # asked for while being worked on
+        self._failures: dict[Key, int] = {}
+        self._timers: list[tuple[float, int, Key]] = []
+        self._due: dict[Key, float] = {}  # the earliest timer of each key; later ones in _timers are void
+        self._timer_added = asyncio.Event()
+        self._order = itertools.count()
+
+    def add(self, key: Key) -> None:
+        """Work on `key` as soon as a worker is free."""
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Work on `key` in a while, or sooner when a timer for it is already set to less."""
+        due = time.monotonic() + seconds
+        if due < self._due.get(key, math.inf):
+            self._due[key] = due
+            heapq.heappush(self._timers, (due, next(self._order), key))
+            self._timer_added.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop timer and failures of a key that will not come back."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._busy)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_timers())
+            for _ in range(self._workers):
+                group.create_task(self._run_worker())
+
+    async def _run_worker(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._busy.add(key)
+            try:
+                await self._work(key)
+                self._failures.pop(key, None)
+            except Exception:  # noqa: BLE001 - whatever it is, the key comes back
+                failures = self._failures[key] = self._failures.get(key, 0) + 1
+                delay = min(self._last_retry, self._first_retry * 2 ** (failures - 1))
+                _LOG.exception("work on %s failed, next try in %.0f s", key, delay)
+                self.add_after(key, delay)
+            finally:
+                self._busy.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+
+    async def _run_timers(self) -> None:
+        while True:
+            self._timer_added.clear()
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                due, _, key = heapq.heappop(self._timers)
+                if self._due.get(key) == due:
+                    del self._due[key]
+                    self.add(key)
+            wait = self._timers[0][0] - now if self._timers else None
+            try:
+                await asyncio.wait_for(self._timer_added.wait(), wait)
+            except TimeoutError:
+                continue

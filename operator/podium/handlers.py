@@ -1,0 +1,74 @@
+"""What kopf does for Podium: it watches. Every handler is a few lines; decisions are made elsewhere.
+
+Only ``on.event`` and ``index`` are used: they store nothing in the objects and add no finalizer, so an operator
+that is gone blocks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from podium.api import GROUP, PLURAL, VERSION
+from podium.cluster import Controller, JobFacts, PodFacts, job_facts, pod_facts, run_uid
+
+_OURS = {"podium.dev/run-uid": kopf.PRESENT}
+
+
+class _Watches:
+    """kopf's indexes, as the controller reads them."""
+
+    def __init__(self, jobs: kopf.Index[str, JobFacts], pods: kopf.Index[str, PodFacts]) -> None:
+        self._jobs = jobs
+        self._pods = pods
+
+    def jobs(self, run_uid: str) -> Iterable[JobFacts]:
+        return self._jobs.get(run_uid, ())
+
+    def pods(self, run_uid: str) -> Iterable[PodFacts]:
+        return self._pods.get(run_uid, ())
+
+
+def registry(controller: Controller, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
+    """The handlers of one operator. `seen` is told the resource of every watch event."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 310
+        settings.scanning.disabled = False
+        # An idle worker of kopf's own is kept no longer than needed: a thousand runs make thousands of them.
+        settings.queueing.idle_timeout = 0.5
+        settings.queueing.exit_timeout = 1.0
+
+    @kopf.index("batch", "v1", "jobs", labels=_OURS, registry=handlers)
+    def jobs(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
+        facts = job_facts(body)
+        return {facts.run_uid: facts}
+
+    @kopf.index("", "v1", "pods", labels=_OURS, registry=handlers)
+    def pods(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
+        facts = pod_facts(body)
+        return {facts.run_uid: facts}
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def run_changed(*, type: str, body: kopf.Body, **indexes: Any) -> None:  # noqa: A002
+        seen(PLURAL)
+        controller.watch(_Watches(indexes["jobs"], indexes["pods"]))
+        controller.run_changed(body, deleted=type == "DELETED")
+
+    @kopf.on.event("batch", "v1", "jobs", labels=_OURS, registry=handlers)
+    async def job_changed(labels: kopf.Labels, **_: Any) -> None:
+        seen("jobs")
+        controller.child_changed(run_uid(labels))
+
+    @kopf.on.event("", "v1", "pods", labels=_OURS, registry=handlers)
+    async def pod_changed(labels: kopf.Labels, **_: Any) -> None:
+        seen("pods")
+        controller.child_changed(run_uid(labels))
+
+    return handlers

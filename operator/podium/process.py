@@ -1,0 +1,138 @@
+"""The operator as a process: its parts put together, its HTTP endpoint, its Lease."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kopf
+from aiohttp import web
+
+from podium import handlers
+from podium.cluster import Actions, Api, Controller, Lease, Logs, Recorder, connect
+from podium.launch import TrainerDefaults
+from podium.metrics import Metrics, RunSample, run_sample
+from podium.rules import check_spec, goal_for
+from podium.stores import Store, StoreError, open_store
+from podium.suites import load_suites
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOptions:
+    """Everything an administrator decides; Helm values become these."""
+
+    results_url: str
+    results_endpoint: str | None = None
+    results_region: str | None = None
+    trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
+    namespaces: Sequence[str] = ()  # none: all of them
+    listen: str = "0.0.0.0:8080"
+    lease: str | None = None  # "namespace/name"
+    suites: Sequence[Path] = ()
+    kubeconfig: str | None = None
+    api_rate: float = 200.0
+    api_burst: int = 400
+    progress_seconds: float = 10.0
+
+
+class OperatorProcess:
+    """One replica."""
+
+    def __init__(self, options: OperatorOptions) -> None:
+        self._options = options
+        self._suites = load_suites(*options.suites)
+        self._store: Store = open_store(
+            options.results_url, endpoint_url=options.results_endpoint, region=options.results_region
+        )
+        self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
+        self._controller: Controller | None = None
+        self._leads = False
+
+    async def run(self) -> None:
+        """Until the process is told to stop, or its Lease is lost."""
+        options = self._options
+        await self._check_store()
+        api = await connect(
+            kubeconfig=options.kubeconfig,
+            rate=options.api_rate,
+            burst=options.api_burst,
+            counter=self.metrics.request,
+        )
+        server = await self._serve()
+        try:
+            if options.lease is None:
+                await self._lead(api)
+            else:
+                await Lease(api, options.lease, f"{socket.gethostname()}_{os.getpid()}").hold(lambda: self._lead(api))
+        finally:
+            await server.cleanup()
+            await api.close()
+
+    async def _lead(self, api: Api) -> None:
+        """Work as the one active replica."""
+        recorder = Recorder(self._store, self.metrics)
+        logs = Logs(api, recorder, self._wake)
+        actions = Actions(api, recorder, logs, suites=self._suites, trainer=self._options.trainer, wake=self._wake)
+        self._controller = controller = Controller(
+            api, actions, logs, self._suites, self.metrics, progress_seconds=self._options.progress_seconds
+        )
+        self._leads = True
+        self.metrics.leads(leads=True)
+        _LOG.info("leading; results go to %s", self._store.url)
+        async with asyncio.TaskGroup() as group:
+            worker = group.create_task(controller.queue.run())
+            await kopf.operator(
+                registry=handlers.registry(controller, self.metrics.watch_event),
+                clusterwide=not self._options.namespaces,
+                namespaces=self._options.namespaces,
+                standalone=True,
+            )
+            worker.cancel()
+
+    def _wake(self, run_uid: str, seconds: float) -> None:
+        if self._controller:
+            self._controller.wake(run_uid, seconds)
+
+    async def _check_store(self) -> None:
+        """Say at once when nothing can be stored; go on all the same, since an outage only delays results."""
+        try:
+            await asyncio.to_thread(self._store.check)
+        except StoreError as error:
+            _LOG.error("the result store cannot be written to: %s", error)
+
+    def _samples(self) -> Iterator[RunSample]:
+        if self._controller is None:
+            return
+        now = time.time()
+        for state in list(self._controller.states.values()):
+            admitted = not state.run.refusal and not check_spec(state.run.spec, self._suites)
+            goal = goal_for(state.run.spec, self._suites) if admitted else None
+            yield run_sample(state.run, state.observed(), goal, now)
+
+    # ---- HTTP ----
+
+    async def _serve(self) -> web.AppRunner:
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(body=self.metrics.page(), content_type="text/plain", charset="utf-8")
+
+        async def healthz(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")  # an event loop that is stuck does not answer
+
+        async def readyz(_: web.Request) -> web.Response:
+            return web.Response(text="leading\n" if self._leads else "standing by\n")
+
+        app = web.Application()
+        app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        host, _, port = self._options.listen.rpartition(":")
+        await web.TCPSite(runner, host, int(port)).start()
+        return runner
