@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from podium.api import GROUP, PLURAL, VERSION
-from podium.cluster import Controller, JobFacts, PodFacts, job_facts, pod_facts, run_uid
+from podium.cluster import Api, Controller, JobFacts, PodFacts, job_facts, pod_facts, run_uid
 
 _OURS = {"podium.dev/run-uid": kopf.PRESENT}
 
@@ -31,9 +31,24 @@ class _Watches:
         return self._pods.get(run_uid, ())
 
 
-def registry(controller: Controller, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
+def registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
     """The handlers of one operator. `seen` is told the resource of every watch event."""
     handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        """kopf goes where our own client goes, with the same credentials."""
+        configuration = api.client.configuration
+        scheme, _separator, token = (await api.authorization()).partition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            scheme=scheme or None,
+            token=token or None,
+        )
 
     @kopf.on.startup(registry=handlers)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -45,12 +60,12 @@ def registry(controller: Controller, seen: Callable[[str], None]) -> kopf.Operat
         settings.queueing.idle_timeout = 0.5
         settings.queueing.exit_timeout = 1.0
 
-    @kopf.index("batch", "v1", "jobs", labels=_OURS, registry=handlers)
+    @kopf.index("batch", "v1", "jobs", id="jobs", labels=_OURS, registry=handlers)
     def jobs(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
         facts = job_facts(body)
         return {facts.run_uid: facts}
 
-    @kopf.index("", "v1", "pods", labels=_OURS, registry=handlers)
+    @kopf.index("", "v1", "pods", id="pods", labels=_OURS, registry=handlers)
     def pods(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
         facts = pod_facts(body)
         return {facts.run_uid: facts}

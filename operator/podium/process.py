@@ -90,7 +90,7 @@ class OperatorProcess:
         async with asyncio.TaskGroup() as group:
             worker = group.create_task(controller.queue.run())
             await kopf.operator(
-                registry=handlers.registry(controller, self.metrics.watch_event),
+                registry=handlers.registry(controller, api, self.metrics.watch_event),
                 clusterwide=not self._options.namespaces,
                 namespaces=self._options.namespaces,
                 standalone=True,

@@ -121,6 +121,12 @@ class Api:
         finally:
             response.close()
 
+    async def authorization(self) -> str:
+        """The Authorization header as of now, renewed when it has expired; empty with client certificates."""
+        headers: dict[str, str] = {}
+        await self.client.update_params_for_auth(headers, [], ["BearerToken"], "/", "GET", None)
+        return headers.get("authorization", "")
+
     @staticmethod
     def _path(resource: str, namespace: str, name: str = "") -> str:
         return f"/{_PATHS[resource]}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -15,6 +16,7 @@ from podium.mllog import LogBook
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
+_GIVE_UP_SECONDS = 120.0  # for a log whose container has ended and whose node does not answer
 _MAX_LINE = 1 << 20
 
 
@@ -51,6 +53,7 @@ class Follower:
         """Until the log is whole; ``book.ended`` is set then."""
         self._book.restore(await self._restore())
         delay = _RETRY_SECONDS
+        silent_since: float | None = None
         while True:
             over = self._over()  # asked before reading: what is printed later would not be missed
             try:
@@ -61,6 +64,11 @@ class Follower:
                 gone = isinstance(error, ApiError) and (error.not_found or error.code == 400)
                 read = gone and over
                 delay = min(_RETRY_LIMIT_SECONDS, delay * 2)
+            if over and silent_since is None:
+                silent_since = time.monotonic()
+            if silent_since is not None and time.monotonic() - silent_since > _GIVE_UP_SECONDS:
+                _LOG.error("log of %s/%s cannot be read to its end", self._namespace, self._pod())
+                read = True
             if over and read:
                 self._book.end()
                 self._changed(True)

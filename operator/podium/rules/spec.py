@@ -76,8 +76,8 @@ def _benchmark(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None
         if spec.division == "closed" or spec.template.image is None or spec.quality is None:
             message = (
                 f"{suite.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, suite.benchmarks)}; "
-                f"choose one of {', '.join(suite.benchmarks)}, or set division: open, template.image and quality.target "
-                "for one of your own"
+                f"choose one of {', '.join(suite.benchmarks)}, or set division: open, template.image "
+                "and quality.target for your own"
             )
             yield Finding("spec.benchmark.unknown", "spec.benchmark", message)
         return

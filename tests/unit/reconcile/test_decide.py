@@ -1,0 +1,444 @@
+"""decide() as a table: a run and what is seen of it, and what is to be done and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from podium.api import AttemptState, ConditionType, Result, TryId
+from podium.reconcile import CreateJob, DeleteJob, DeleteRun, Emit, Refusal, StoreAttempt, StoreResult, decide
+from podium.suites import load_suites
+from tests.unit.reconcile import examples as ex
+from tests.unit.reconcile.examples import ABORTED, BAD, FIRST, GOOD, START, SUCCESS, T0, converged, ended, log, observed
+
+SUITES = load_suites()
+RETRY = TryId(attempt=1, number=1)
+SECOND = TryId(attempt=2, number=0)
+STORED = Result(uri="file:///results/lab/digits", sha256="0" * 64)
+
+
+def decision(run, seen, now=200.0):
+    return decide(run, seen, SUITES, T0 + now)
+
+
+def kinds(actions):
+    return [type(action).__name__ for action in actions if not isinstance(action, Emit)]
+
+
+# (what it is called, containers, the log, seconds) -> (state, reason, part of the message)
+TRIES = [
+    ("no pod yet", [], log(), 30, "Pending", "Pending", "0 of 2 pods run"),
+    (
+        "image cannot be pulled",
+        [ex.waiting(0, "ErrImagePull", "not found"), ex.waiting(1, "ErrImagePull", "not found")],
+        log(),
+        30,
+        "Pending",
+        "Pending",
+        "pod digits-1-0-0: ErrImagePull: not found",
+    ),
+    (
+        "image name is no image name",
+        [ex.waiting(0, "InvalidImageName", "couldn't parse")],
+        log(),
+        30,
+        "Failed",
+        "PodCannotStart",
+        "InvalidImageName: couldn't parse",
+    ),
+    (
+        "volume claim is missing",
+        [ex.waiting(0, "Unschedulable", 'persistentvolumeclaim "imagenet" not found')],
+        log(),
+        601,
+        "Failed",
+        "PendingDeadlineExceeded",
+        'persistentvolumeclaim "imagenet" not found; not every pod ran within 10m (spec.deadlines.pending)',
+    ),
+    ("containers run", [ex.running(0), ex.running(1)], log(), 30, "Initializing", None, ""),
+    (
+        "nothing is ever logged",
+        [ex.running(0), ex.running(1)],
+        log(tail="downloading"),
+        400,
+        "Failed",
+        "NoMLPerfLog",
+        "rank 0 printed no MLPerf line on stdout within 5m of its start; the image has to print lines such as",
+    ),
+    (
+        "the clock never starts",
+        [ex.running(0), ex.running(1)],
+        log((12, "init_start", None), tail="NCCL WARN"),
+        400,
+        "Failed",
+        "InitDeadlineExceeded",
+        "no run_start within 5m of the containers' start (spec.deadlines.init); last output: NCCL WARN",
+    ),
+    ("the clock runs", [ex.running(0), ex.running(1)], log(START), 30, "Training", None, ""),
+    ("evaluated, goes on", [ex.running(0), ex.running(1)], log(START, BAD), 70, "Training", None, ""),
+    (
+        "trains for ever",
+        [ex.running(0), ex.running(1)],
+        log(START, BAD),
+        3700,
+        "NotConverged",
+        "RunDeadlineExceeded",
+        "no run_stop within 1h of run_start; raise spec.deadlines.run",
+    ),
+    (
+        "run_stop, containers still run",
+        [ex.running(0), ex.running(1)],
+        log(START, GOOD, SUCCESS),
+        70,
+        "Training",
+        None,
+        "",
+    ),
+    (
+        "run_stop, containers hang",
+        [ex.running(0), ex.running(1)],
+        log(START, GOOD, SUCCESS),
+        400,
+        "Converged",
+        "TargetReached",
+        "quality 0.95, target 0.9",
+    ),
+    ("ended, log not yet whole", [ended(0), ended(1)], log(START, GOOD), 110, "Training", None, ""),
+    ("converged", [ended(0), ended(1)], log(START, GOOD, SUCCESS, whole=True), 110, "Converged", "TargetReached", ""),
+    (
+        "exit code after success does not matter",
+        [ended(0, 1), ended(1)],
+        log(START, GOOD, SUCCESS, whole=True),
+        110,
+        "Converged",
+        "TargetReached",
+        "",
+    ),
+    (
+        "given up",
+        [ended(0), ended(1)],
+        log(START, BAD, ABORTED, whole=True),
+        110,
+        "NotConverged",
+        "QualityNotReached",
+        "quality 0.55, target 0.9",
+    ),
+    (
+        "claims success below the target",
+        [ended(0), ended(1)],
+        log(START, BAD, SUCCESS, whole=True),
+        110,
+        "NotConverged",
+        "QualityNotReached",
+        "run_stop claims success, the evaluations do not bear it out",
+    ),
+    (
+        "claims to be aborted above the target",
+        [ended(0), ended(1)],
+        log(START, GOOD, ABORTED, whole=True),
+        110,
+        "NotConverged",
+        "RunAborted",
+        "run_stop says 'aborted' although the target was reached",
+    ),
+    (
+        "out of memory",
+        [ended(0, 137, stopped="OOMKilled"), ended(1, 1, finished=101)],
+        log(START, whole=True, tail="Killed"),
+        110,
+        "Failed",
+        "PodFailed",
+        "pod digits-1-0-0: exit code 137 (OOMKilled); last output: Killed",
+    ),
+    (
+        "the first to fail is named",
+        [ended(0, 1, finished=105), ended(1, 3, finished=101)],
+        log(START, whole=True),
+        110,
+        "Failed",
+        "PodFailed",
+        "pod digits-1-0-1: exit code 3",
+    ),
+    (
+        "pod deleted",
+        [ended(0, None, stopped="Deleted", message="the pod was deleted"), ended(1, 1, finished=104)],
+        log(START, whole=True),
+        110,
+        "Failed",
+        "PodLost",
+        "pod digits-1-0-0: Deleted: the pod was deleted",
+    ),
+    (
+        "exits without a word",
+        [ended(0), ended(1)],
+        log(whole=True, tail="hello"),
+        110,
+        "Failed",
+        "NoMLPerfLog",
+        "rank 0 printed no MLPerf line on stdout before it ended",
+    ),
+    (
+        "run_stop without run_start",
+        [ended(0), ended(1)],
+        log(GOOD, SUCCESS, whole=True),
+        110,
+        "Invalid",
+        "RunStartMissing",
+        "the log has no run_start line",
+    ),
+    (
+        "no run_stop",
+        [ended(0), ended(1)],
+        log(START, GOOD, whole=True),
+        110,
+        "Invalid",
+        "RunStopMissing",
+        "the log ends without a run_stop line",
+    ),
+    (
+        "broken JSON took the run_stop",
+        [ended(0), ended(1)],
+        log(START, GOOD, whole=True, problem="line 9 is not readable: broken JSON: ..."),
+        110,
+        "Invalid",
+        "RunStopMissing",
+        "line 9 is not readable: broken JSON",
+    ),
+    (
+        "clock runs backwards",
+        [ended(0), ended(1)],
+        log((70, "run_start", None), GOOD, SUCCESS, whole=True),
+        110,
+        "Invalid",
+        "ClockInvalid",
+        "run_stop does not come after run_start",
+    ),
+    (
+        "clock starts before the container",
+        [ended(0), ended(1)],
+        log((1, "run_start", None), GOOD, SUCCESS, whole=True),
+        110,
+        "Invalid",
+        "ClockInvalid",
+        "run_start is 9.0 s before the container started",
+    ),
+    (
+        "initialisation longer than the round allows",
+        [ended(0), ended(1)],
+        log((-1300, "init_start", None), (15, "init_stop", None), START, GOOD, SUCCESS, whole=True),
+        110,
+        "Invalid",
+        "InitTooLong",
+        "1315 s between init_start and init_stop; the round allows 1200 s",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("containers", "seen", "now", "state", "reason", "message"), [t[1:] for t in TRIES], ids=[t[0] for t in TRIES]
+)
+def test_state_of_a_try(containers, seen, now, state, reason, message):
+    run = ex.run(ex.status(ex.attempt()))
+    result = decision(run, observed(ex.job(*containers), seen), now).status.attempts[0]
+    assert (str(result.state), result.reason) == (state, reason)
+    assert message in (result.message or "")
+
+
+def test_first_visit_creates_the_first_attempt():
+    result = decision(ex.run(attempts=5), observed())
+    (action,) = result.actions
+    assert action == CreateJob(FIRST, seed=result.status.attempts[0].seed)
+    assert [(a.index, a.try_, a.state, a.job) for a in result.status.attempts] == [(1, 0, "Pending", "digits-1-0")]
+    told = {c.type: (c.status, c.reason) for c in result.status.conditions}
+    assert told == {
+        "Admitted": ("True", "Valid"),
+        "Running": ("False", "Pending"),
+        "Suspended": ("False", "NotSuspended"),
+        "ResultStored": ("False", "InProgress"),
+        "Complete": ("False", "InProgress"),
+        "Failed": ("False", "InProgress"),
+    }
+    assert result.status.progress.attempt == "1/5"
+
+
+def test_the_same_visit_twice_gives_the_same_seed():
+    first, second = decision(ex.run(), observed()), decision(ex.run(), observed(), now=900)
+    assert first.actions == second.actions
+
+
+def test_a_job_that_is_not_listed_was_created_before_a_crash_and_is_adopted():
+    result = decision(ex.run(), observed(ex.job(ex.running(0), ex.running(1)), log(START)))
+    assert result.actions == ()
+    assert [(a.id, str(a.state)) for a in result.status.attempts] == [(FIRST, "Training")]
+
+
+def test_times_come_from_the_log():
+    run = ex.run(ex.status(ex.attempt()))
+    seen = observed(ex.job(ended(0), ended(1)), log(START, GOOD, SUCCESS, whole=True))
+    done = decision(run, seen).status.attempts[0]
+    assert (done.time_to_train_seconds, done.quality, done.epochs) == ("41.000", "0.95", "3")
+
+
+def test_the_next_attempt_starts_when_the_containers_have_left():
+    run = ex.run(ex.status(ex.attempt()), attempts=5)
+    seen = log(START, GOOD, SUCCESS, whole=True)
+    assert kinds(decision(run, observed(ex.job(ended(0), ended(1)), seen)).actions) == ["CreateJob", "StoreAttempt"]
+    hangs = decision(run, observed(ex.job(ended(0), ex.running(1)), seen), now=500)
+    assert kinds(hangs.actions) == ["DeleteJob", "StoreAttempt"]
+
+
+@pytest.mark.parametrize(
+    ("tries", "following"),
+    [
+        ([ex.attempt(1, AttemptState.FAILED, reason="PodLost", stored=True)], RETRY),
+        ([ex.attempt(1, AttemptState.FAILED, reason="InitDeadlineExceeded", stored=True)], RETRY),
+        ([ex.attempt(1, AttemptState.ABORTED, reason="Suspended", stored=True)], RETRY),
+        ([ex.attempt(1, AttemptState.NOT_CONVERGED, reason="QualityNotReached", stored=True)], SECOND),
+        ([converged(1, 40)], SECOND),
+        ([ex.attempt(1, AttemptState.INVALID, reason="RunStopMissing", stored=True)], SECOND),
+    ],
+)
+def test_which_try_follows(tries, following):
+    result = decision(ex.run(ex.status(*tries), attempts=5), observed())
+    assert [a.id for a in result.actions if isinstance(a, CreateJob)] == [following]
+    assert result.status.attempts[:-1] == tuple(tries)  # nothing that was made is forgotten
+
+
+def test_every_try_has_its_own_seed():
+    tries = [ex.attempt(1, AttemptState.FAILED, reason="PodLost", stored=True)]
+    first = decision(ex.run(), observed()).status.attempts[0]
+    again = decision(ex.run(ex.status(*tries)), observed()).status.attempts[-1]
+    assert first.seed != again.seed
+
+
+def test_retries_come_to_an_end():
+    lost = [ex.attempt(1, AttemptState.FAILED, n, reason="PodLost", message="evicted", stored=True) for n in range(3)]
+    result = decision(ex.run(ex.status(converged(1, 40), *lost[1:]), attempts=2), observed())
+    assert CreateJob in {type(a) for a in result.actions}  # two failures, two retries allowed
+    result = decision(ex.run(ex.status(*lost)), observed())
+    (store,) = [a for a in result.actions if isinstance(a, StoreResult)]
+    assert store.outcome == "Failed"
+    assert store.message == "attempt 1 failed after 3 tries: PodLost: evicted"
+
+
+@pytest.mark.parametrize("reason", ["PodCannotStart", "PendingDeadlineExceeded", "NoMLPerfLog"])
+def test_what_a_retry_cannot_mend_is_not_retried(reason):
+    failed = ex.attempt(1, AttemptState.FAILED, reason=reason, message="why", stored=True)
+    result = decision(ex.run(ex.status(failed), attempts=5), observed())
+    assert kinds(result.actions) == ["StoreResult"]
+
+
+def test_two_broken_logs_end_a_run_of_five():
+    broken = [ex.attempt(i, AttemptState.INVALID, reason="RunStopMissing", message="why", stored=True) for i in (1, 2)]
+    result = decision(ex.run(ex.status(*broken), attempts=5), observed())
+    assert kinds(result.actions) == ["StoreResult"]
+
+
+def test_the_end_is_told_only_when_everything_is_stored():
+    done = converged(1, 40, stored=False)
+    run = ex.run(ex.status(done))
+    first = decision(run, observed())
+    assert first.actions == (StoreAttempt(done, concluding=True),)
+    assert not first.status.terminal
+    second = decision(run, observed(stored=frozenset({FIRST})))
+    assert kinds(second.actions) == ["StoreResult"]
+    assert not second.status.terminal
+    third = decision(run, observed(stored=frozenset({FIRST}), result=STORED))
+    assert third.status.is_true(ConditionType.COMPLETE)
+    assert third.status.is_true(ConditionType.RESULT_STORED)
+    assert third.status.result == STORED
+
+
+def test_a_store_that_is_down_delays_the_end_and_says_so():
+    run = ex.run(ex.status(converged(1, 40, stored=False)))
+    result = decision(run, observed(store_error="s3://bucket: connection refused"))
+    condition = result.status.condition(ConditionType.RESULT_STORED)
+    assert (condition.status, condition.reason) == ("False", "StoreUnavailable")
+    assert condition.message == "s3://bucket: connection refused"
+    assert not result.status.terminal
+
+
+def test_five_attempts_are_scored_by_the_olympic_mean():
+    tries = [converged(i, seconds) for i, seconds in enumerate([600, 660, 540, 720, 630], start=1)]
+    result = decision(ex.run(ex.status(*tries), attempts=5), observed(result=STORED))
+    assert result.status.score.time_to_train_minutes == "10.5000"
+    assert result.status.score.dropped == (3, 4)
+    assert result.status.score.valid
+
+
+def test_a_terminal_run_creates_nothing_whatever_is_gone():
+    done = decision(ex.run(ex.status(converged(1, 40))), observed(result=STORED)).status
+    assert decision(ex.run(done), observed()).actions == ()
+    assert decision(ex.run(done), observed(), now=1e6).status == done
+
+
+def test_time_to_live():
+    done = decision(ex.run(ex.status(converged(1, 40))), observed(result=STORED), now=200).status
+    run = ex.run(done, ttlSecondsAfterFinished=60)
+    assert decision(run, observed(), now=259).wake_at == T0 + 260
+    assert decision(run, observed(), now=261).actions == (DeleteRun(),)
+
+
+def test_suspending_ends_the_try_and_resuming_makes_it_again():
+    run = ex.run(ex.status(ex.attempt()), suspend=True)
+    seen = observed(ex.job(ex.running(0), ex.running(1)), log(START))
+    held = decision(run, seen)
+    assert DeleteJob(FIRST) in held.actions
+    assert (held.status.attempts[0].state, held.status.attempts[0].reason) == ("Aborted", "Suspended")
+    assert held.status.is_true(ConditionType.SUSPENDED)
+    assert kinds(decision(ex.run(held.status, suspend=True), observed(stored=frozenset({FIRST}))).actions) == []
+    resumed = decision(ex.run(held.status), observed(stored=frozenset({FIRST})))
+    assert [a.id for a in resumed.actions if isinstance(a, CreateJob)] == [RETRY]
+
+
+def test_deleting_the_run_stores_what_was_measured_as_aborted():
+    run = ex.run(ex.status(converged(1, 40), ex.attempt(2)), deleted=True, attempts=5)
+    seen = observed({SECOND: ex.job(ex.running(0), ex.running(1))}, {SECOND: log(START, BAD)})
+    result = decision(run, seen)
+    (store,) = result.actions
+    assert (store.attempt.id, store.attempt.state, store.attempt.quality) == (SECOND, "Aborted", "0.55")
+    (final,) = decision(replace(run, status=result.status), replace(seen, stored=frozenset({SECOND}))).actions
+    assert (final.outcome, len(final.attempts)) == ("Aborted", 2)
+    assert decision(replace(run, status=result.status), replace(seen, result=STORED)).actions == ()
+
+
+def test_deleting_a_run_that_made_nothing_stores_nothing():
+    assert decision(ex.run(deleted=True), observed()).actions == ()
+
+
+def test_a_wrong_spec_fails_with_the_remedy():
+    result = decision(ex.run(hyperparameters={"opt_base_learnin_rate": 1}), observed())
+    failed = result.status.condition(ConditionType.FAILED)
+    assert failed.reason == "InvalidSpec"
+    assert failed.message == (
+        "spec.hyperparameters.opt_base_learnin_rate: not an MLPerf hyperparameter "
+        "(did you mean opt_base_learning_rate?); an image of your own may define it"
+    )
+
+
+@pytest.mark.parametrize(("final", "now", "terminal"), [(False, 30, False), (False, 700, True), (True, 30, True)])
+def test_a_refused_job_is_tried_until_the_pending_deadline(final, now, terminal):
+    refusal = Refusal("Forbidden: exceeded quota: gpus", since=T0, final=final)
+    result = decision(ex.run(), observed(launch_refusal=refusal), now=now)
+    assert result.status.terminal is terminal
+    assert result.status.attempts == ()
+    kind = ConditionType.FAILED if terminal else ConditionType.RUNNING
+    condition = result.status.condition(kind)
+    assert (condition.reason, condition.message) == ("LaunchRefused", "Forbidden: exceeded quota: gpus")
+
+
+def test_a_job_deleted_by_hand_is_a_recorded_failure_and_is_tried_again():
+    run = ex.run(ex.status(ex.attempt(1, AttemptState.TRAINING)))
+    assert decision(run, observed(None, log(START))).actions == ()  # its log is still being read
+    result = decision(run, observed(None, log(START, whole=True)))
+    assert [(a.id, str(a.state), a.reason) for a in result.status.attempts] == [
+        (FIRST, "Failed", "JobLost"),
+        (RETRY, "Pending", None),
+    ]
+
+
+def test_a_queued_job_waits_for_its_queue_without_a_deadline():
+    run = ex.run(ex.status(ex.attempt()), queueName="gpus")
+    result = decision(run, observed(ex.job(suspended=True)), now=1e6)
+    assert (str(result.status.attempts[0].state), result.status.attempts[0].reason) == ("Pending", "Queued")
