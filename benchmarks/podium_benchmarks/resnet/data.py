@@ -142,6 +142,8 @@ def random_boxes(count: int, min_area: float, generator: torch.Generator, tries:
 
 def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
     """Cut boxes (B, 4) from images (B, 3, H, W), bilinear, to float (B, 3, size, size); a negative width mirrors."""
+    if not len(images):  # the share of a rank in a batch smaller than the number of ranks; affine_grid refuses it
+        return torch.zeros((0, 3, size, size), device=images.device)
     x, y, width, height = boxes.unbind(1)
     zero = torch.zeros_like(x)
     affine = torch.stack([width, zero, x, zero, height, y], dim=1).view(-1, 2, 3)

@@ -78,11 +78,14 @@ def test_environment_names_the_submission_and_stands_in_for_flags(launch, log_li
 
 @pytest.mark.parametrize(
     ("module", "losses"),
-    [("resnet", []), ("ncf", [])],
+    [
+        ("resnet", [2.318740, 2.326018, 2.296783, 2.340497, 2.288227]),
+        ("ncf", [0.711683, 0.701511, 0.691706, 0.682367, 0.674255]),
+    ],
 )
 def test_golden_losses(module, losses, launch, log_lines):
     """fp32, one thread, seed 11: the first steps, as recorded when the trainer was last changed on purpose."""
     run = launch(module, "--seed", "11", "--set", "max_epochs=1", "--set", "stats_interval_seconds=0",
                  *(["--set", "precision=fp32"] if module == "resnet" else []))  # fmt: skip
     found = [line["value"]["loss"] for line in log_lines(run.stdout) if line["key"] == "tracked_stats"]
-    assert found[:8] == pytest.approx(losses, rel=1e-3)
+    assert found[:5] == pytest.approx(losses, rel=1e-3)

@@ -65,8 +65,8 @@ def test_folders_that_are_no_data_set(tmp_path):
     assert "has no ratings.csv; expected DIR/ratings.csv" in refusal("ncf", "--data", str(tmp_path))
 
 
-def test_a_refused_run_prints_one_line_on_rank_0_and_exits_with_2(launch):
-    run = launch("resnet", "--set", "widht=3")
+def test_a_refused_run_prints_one_line_on_rank_0_and_exits_with_2(launch, launch_process):
+    run = launch_process("resnet", "--set", "widht=3")
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
     assert run.stderr.startswith("resnet: unknown hyperparameter 'widht'; did you mean width? known are ")
     other = launch("resnet", "--set", "widht=3", RANK="1", WORLD_SIZE="2")
