@@ -32,6 +32,7 @@ def refusal(module, *arguments, **environment):
         (["--target", "75.9"], "--target '75.9' is not a number above 0 and up to 1"),
         (["--set", "width"], "--set 'width' is not KEY=VALUE"),
         (["--set", "global_batch=8"], "unknown hyperparameter 'global_batch'; did you mean global_batch_size? known"),
+        (["--set", "target=0.5"], "unknown hyperparameter 'target'"),
         (["--set", "zzz=8"], "unknown hyperparameter 'zzz'; known are blocks, epochs_between_evals, eval_crop,"),
         (["--set", "global_batch_size=many"], "hyperparameter global_batch_size must be a whole number, not 'many'"),
         (["--set", "global_batch_size=0"], "global_batch_size must be above 0, not 0"),
@@ -39,7 +40,7 @@ def refusal(module, *arguments, **environment):
         (["--set", "opt_name=adam"], "opt_name must be one of sgd, lars, not 'adam'"),
         (["--set", "blocks=1,1"], "blocks must be four numbers of at least 1, not (1, 1)"),
         (["--set", "sync_bn=7"], "hyperparameter sync_bn must be a boolean (true or false), not 7"),
-        (["--preset", "full"], "the full preset needs images: give --data DIR; expected DIR/train/<class>/*.jpg"),
+        (["--preset", "full"], "only the 10 digits to learn, but num_classes is 1000: give --data DIR; expected"),
         (["--data", "/nowhere"], "--data /nowhere is not a folder; expected DIR/train/<class>/*.jpg"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],
@@ -83,3 +84,14 @@ def test_flags_win_over_the_environment():
     assert (request.seed, request.target) == (9, 0.5)
     config = cli.configure(resnet_config.TINY, request)
     assert (config.width, config.max_epochs, config.target) == (16, 2, 0.5)
+
+
+def test_hyperparameters_may_carry_the_optimiser_in_front_as_in_v0_7_logs():
+    request = cli.parse("resnet", ["--set", "opt_name=lars", "--set", "lars_opt_weight_decay=2e-4"], {})
+    config = cli.configure(resnet_config.TINY, request)
+    assert (config.opt_name, config.opt_weight_decay, config.lars_epsilon) == ("lars", 2e-4, 0.0)
+
+
+def test_the_full_ncf_needs_ratings():
+    words = "the full preset needs ratings: give --data DIR; expected DIR/ratings.csv with the columns userId,movieId"
+    assert words in refusal("ncf", "--preset", "full")
