@@ -98,12 +98,14 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
 
 def configure(preset: C, request: Request) -> C:
     """The preset with the request's hyperparameters and target in it, checked."""
-    types = typing.get_type_hints(type(preset))
+    types = {name: kind for name, kind in typing.get_type_hints(type(preset)).items() if name != "target"}
     changes = {}
     for key, value in request.hyperparameters.items():
-        if key not in types:
+        # v0.7 logs some keys with the optimiser in front (sgd_opt_weight_decay): the same setting
+        name = key if key in types else key.removeprefix("sgd_").removeprefix("lars_")
+        if name not in types:
             raise UsageError(_unknown(key, sorted(types)))
-        changes[key] = _coerce(key, value, types[key])
+        changes[name] = _coerce(key, value, types[name])
     if request.target is not None:
         changes["target"] = request.target
     try:

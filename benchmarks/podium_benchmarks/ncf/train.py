@@ -40,7 +40,8 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
 
     clock.start(log, ranks, config.max_epochs)
     ratings = read_ratings(data_dir / "ratings.csv") if data_dir else generate(config)
-    assert (ratings.users, ratings.items) == (users, items), f"{ratings.users} users, {ratings.items} items"
+    if (ratings.users, ratings.items) != (users, items):
+        raise ValueError(f"{ratings.users} users and {ratings.items} items are rated, not ml-20m's {users} and {items}")
     data = Data(config, ratings, seeds.derive(seed, "eval negatives"), ranks)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
     log.event(keys.EVAL_SAMPLES, data.eval_samples)

@@ -18,6 +18,7 @@ from podium_benchmarks.resnet.config import Config
 
 MEAN_RGB = (123.68, 116.78, 103.94)  # subtracted; the reference doesn't divide by a deviation
 EVAL_BATCH = 256
+DIGITS = 10
 
 
 class Data(Protocol):
@@ -39,8 +40,11 @@ def check_data(config: Config, data_dir: Path | None) -> None:
     """Refuse a folder that can't be a data set, by the names of its folders alone: no data may be read yet."""
     layout = "expected DIR/train/<class>/*.jpg and DIR/val/<class>/*.jpg"
     if data_dir is None:
-        if config.image_size >= 224:
-            raise UsageError(f"the full preset needs images: give --data DIR; {layout}")
+        if config.num_classes != DIGITS:
+            raise UsageError(
+                f"without --data there are only the {DIGITS} digits to learn, but num_classes is "
+                f"{config.num_classes}: give --data DIR; {layout}"
+            )
         return
     if not data_dir.is_dir():
         raise UsageError(f"--data {data_dir} is not a folder; {layout}")
@@ -142,6 +146,8 @@ def random_boxes(count: int, min_area: float, generator: torch.Generator, tries:
 
 def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
     """Cut boxes (B, 4) from images (B, 3, H, W), bilinear, to float (B, 3, size, size); a negative width mirrors."""
+    if not len(images):  # the share of a rank in a batch smaller than the number of ranks; affine_grid refuses it
+        return torch.zeros((0, 3, size, size), device=images.device)
     x, y, width, height = boxes.unbind(1)
     zero = torch.zeros_like(x)
     affine = torch.stack([width, zero, x, zero, height, y], dim=1).view(-1, 2, 3)

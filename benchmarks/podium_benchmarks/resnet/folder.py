@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,12 @@ class _Centres(Dataset[tuple[torch.Tensor, int]]):
         return decode_centre(file, self._config.image_size, self._config.eval_crop), label
 
 
+def _collate(samples: list[tuple[torch.Tensor, int]], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, 3, size, size) and labels (B,); a rank's share of a short last batch may have none."""
+    images = torch.stack([image for image, _ in samples]) if samples else torch.zeros((0, 3, size, size))
+    return images, torch.tensor([label for _, label in samples], dtype=torch.int64)
+
+
 class StreamedImages:
     """Images too many for memory: worker processes decode this rank's share of each global batch."""
 
@@ -147,6 +154,7 @@ class StreamedImages:
             images,
             batch_sampler=batches,
             num_workers=self._workers,
+            collate_fn=partial(_collate, size=self._config.image_size),
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="forkserver" if torch.cuda.is_available() else "fork",
         )

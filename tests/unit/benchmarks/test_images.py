@@ -1,0 +1,92 @@
+"""Digits and image folders: every image once, whatever the ranks, the same crops whatever the ranks."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.resnet import data, folder
+from podium_benchmarks.resnet.config import TINY
+
+CPU = torch.device("cpu")
+CONFIG = dataclasses.replace(TINY, num_classes=2, global_batch_size=4, image_size=16)
+
+
+def ranks(count):
+    """All ranks of a world."""
+    return [Ranks(rank=rank, world_size=count, device=CPU, cores=1) for rank in range(count)]
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """9 training and 5 evaluation images of two classes, each of one grey that tells it apart."""
+    for part, per_class in (("train", (5, 4)), ("val", (3, 2))):
+        for label, count in enumerate(per_class):
+            (tmp_path / part / f"class{label}").mkdir(parents=True)
+            for number in range(count):
+                grey = 20 * (number + 1) + 120 * label
+                Image.new("RGB", (40, 24), (grey,) * 3).save(tmp_path / part / f"class{label}" / f"{number}.jpg")
+    return tmp_path
+
+
+def greys(images):
+    """The grey of each image, to the nearest ten."""
+    return [int(round(value, -1)) for value in images.float().mean((1, 2, 3)).tolist()]
+
+
+def test_digits_are_those_of_scikit_learn():
+    images = data.digits(TINY, CPU)
+    assert (images.train_samples, images.eval_samples) == (1437, 360)
+    held_out = load_digits().target[::5].tolist()
+    assert torch.cat([labels for _, labels in images.evaluation(ranks(1)[0])]).tolist() == held_out
+
+
+@pytest.mark.parametrize("megabytes", [2048, 0], ids=["resident", "streamed"])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder, megabytes, world_size):
+    config = dataclasses.replace(CONFIG, resident_megabytes=megabytes)
+    trained, evaluated, sizes = Counter(), Counter(), set()
+    for rank in ranks(world_size):
+        images = folder.open_folder(config, image_folder, rank)
+        for batch, labels, global_count in images.epoch(5, rank):
+            trained.update(zip(greys(batch), labels.tolist(), strict=True))
+            sizes.add(global_count)
+        for batch, labels in images.evaluation(rank):
+            evaluated.update(zip(greys(batch), labels.tolist(), strict=True))
+    everything = [(20 * n + 20, 0) for n in range(5)] + [(20 * n + 140, 1) for n in range(4)]
+    assert trained == Counter(everything)
+    assert evaluated == Counter([(20, 0), (40, 0), (60, 0), (140, 1), (160, 1)])
+    assert sizes == {4, 1}
+
+
+def test_a_class_folder_without_images_is_named(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no \.jpeg, \.jpg, \.png files in the class folders of"):
+        folder.list_images(tmp_path)
+
+
+def test_random_boxes_lie_within_the_image():
+    x, y, width, height = data.random_boxes(1000, 0.05, torch.Generator().manual_seed(1)).unbind(1)
+    assert ((x.abs() + width <= 1.00001) & (y.abs() + height <= 1.00001)).all()
+    assert (width * height >= 0.05).all()
+    ratio = width / height
+    assert (ratio > 0.7499).all()
+    assert (ratio < 1.3335).all()
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        left, top, right, bottom = folder.random_box(300, 200, 0.05, random)
+        assert 0 <= left < right <= 300.001
+        assert 0 <= top < bottom <= 200.001
+
+
+def test_the_whole_box_at_the_same_size_is_the_image_and_a_negative_width_its_mirror():
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, -1.0, 1.0]])
+    same, mirrored = data.crop_and_resize(images, boxes, 8)
+    torch.testing.assert_close(same, images[0].float(), atol=1e-2, rtol=0)
+    torch.testing.assert_close(mirrored, images[1].flip(2).float(), atol=1e-2, rtol=0)

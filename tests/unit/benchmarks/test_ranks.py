@@ -1,0 +1,85 @@
+"""A run does not depend on how many ranks share it."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn import functional
+
+from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.resnet.model import ResNet
+
+# A small rate: training amplifies rounding, and at 0.02 even one rank with two threads instead of one is off by 1e-2
+# after 12 steps. 1,437 digits in batches of 250: 6 steps an epoch, the last of 187.
+RESNET = ("--set", "global_batch_size=250", "--set", "sync_bn=true", "--set", "precision=fp32",
+          "--set", "max_epochs=4", "--set", "opt_base_learning_rate=0.001")  # fmt: skip
+# 400 users x 15 training ratings x 5 = 30,000 pairs in batches of 5,003: 6 steps an epoch, the last of 4,985, odd.
+NCF = ("--set", "generated_users=400", "--set", "generated_ratings=16", "--set", "global_batch_size=5003",
+       "--set", "max_epochs=4")  # fmt: skip
+
+
+@pytest.mark.parametrize(("benchmark_name", "settings"), [("resnet", RESNET), ("ncf", NCF)])
+def test_one_and_two_ranks_give_the_same_loss_curve(benchmark_name, settings, launch, launch_process, log_lines):
+    arguments = ("--seed", "3", "--target", "1.0", "--set", "stats_interval_seconds=0", *settings)
+    losses, qualities = [], []
+    for run in (launch(benchmark_name, *arguments), launch_process(benchmark_name, *arguments, ranks=2)):
+        assert run.returncode == 0, run.stderr
+        lines = log_lines(run.stdout)
+        losses.append([line["value"]["loss"] for line in lines if line["key"] == "tracked_stats"])
+        qualities.append([line["value"] for line in lines if line["key"] == "eval_accuracy"])
+    assert len(losses[0]) == 24
+    assert losses[1][:20] == pytest.approx(losses[0][:20], rel=1e-4)
+    assert qualities[1] == pytest.approx(qualities[0], abs=0.02)
+
+
+def _normalise_a_share(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    x, upstream, layer = _batch_and_layer()
+    layer.span_ranks = True
+    mine = slice(0, 5) if rank == 0 else slice(5, 7)  # uneven shares
+    share = x[mine].clone().requires_grad_()
+    y = layer(share)
+    (y * upstream[mine]).sum().backward()
+    torch.save((y.detach(), share.grad, layer.weight.grad, layer.bias.grad, layer.running_var, layer.running_mean),
+               f"{folder}/{rank}.pt")  # fmt: skip
+    dist.destroy_process_group()
+
+
+def _batch_and_layer() -> tuple[torch.Tensor, torch.Tensor, BatchNorm]:
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(7, 3, 4, 4, generator=generator) * 2 + 50  # far from 0: E[x^2] - E[x]^2 would lose digits
+    layer = BatchNorm(3)
+    layer.weight.data = torch.tensor([0.5, 1.0, 2.0])
+    return x, torch.randn(x.shape, generator=generator), layer
+
+
+def test_normalisation_over_two_ranks_is_that_of_the_whole_batch(tmp_path):
+    mp.spawn(_normalise_a_share, (str(tmp_path),), nprocs=2)
+    y, x_grad, weight_grad, bias_grad, variance, mean = (torch.load(tmp_path / "0.pt")[i] for i in range(6))
+    y1, x_grad1, weight_grad1, bias_grad1, variance1, _ = torch.load(tmp_path / "1.pt")
+    x, upstream, layer = _batch_and_layer()
+    x.requires_grad_()
+    expected = layer(x)
+    (expected * upstream).sum().backward()
+    torch.testing.assert_close(torch.cat([y, y1]), expected.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.cat([x_grad, x_grad1]), x.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(weight_grad + weight_grad1, layer.weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(bias_grad + bias_grad1, layer.bias.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mean, layer.running_mean)
+    torch.testing.assert_close(variance, layer.running_var, rtol=1e-4, atol=1e-4)
+    assert torch.equal(variance, variance1)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_rank_with_too_few_values_for_a_variance_still_takes_part(count):
+    layer = BatchNorm(3)
+    assert torch.isfinite(layer(torch.randn(count, 3, 1, 1))).all()
+    assert torch.equal(layer.running_var, torch.ones(3))
+
+
+def test_a_rank_without_a_sample_contributes_gradients_of_zero():
+    model = ResNet(width=4, blocks=(1, 1, 1, 1), num_classes=3)
+    scores = model(torch.zeros(0, 3, 32, 32))
+    functional.cross_entropy(scores, torch.zeros(0, dtype=torch.int64), reduction="sum").backward()
+    assert all(parameter.grad.abs().sum() == 0 for parameter in model.parameters())
