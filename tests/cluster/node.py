@@ -1,0 +1,251 @@
+"""One real node on this machine: containerd, kubelet, kube-proxy, CoreDNS. Needs root, and Debian's packages.
+
+Node 10.254.0.1 on a bridge of its own, pods 10.252.0.0/24, services 10.253.0.0/16. Nothing is masqueraded: pods
+reach this machine and each other, nothing beyond. Only one such node a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.cluster import images, tools
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.processes import ClusterError, sh, works
+
+NODE, NODE_IP, BRIDGE, POD_BRIDGE = "node-1", "10.254.0.1", "podium-node", "podium-pods"
+POD_NET, DNS_IP = "10.252.0.0/24", "10.253.0.10"
+_NETWORK = "podium"  # name of the CNI network
+_PACKAGES = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ipset": "ipset",
+    "socat": "socat",
+    "openssl": "openssl",
+    "gcc": "gcc libc6-dev",
+    "mmdebstrap": "mmdebstrap",
+    "prometheus": "prometheus",
+}
+_READY = '-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+
+
+def missing_packages() -> list[str]:
+    """Debian's packages that are not installed here. Some of their programs lie in /usr/sbin."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return [packages for program, packages in _PACKAGES.items() if not shutil.which(program, path=path)]
+
+
+class Node:
+    """A cluster of one real node; `plane` is its control plane."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plane = ControlPlane(folder, NODE_IP, 6443)
+        self._socket = folder / "containerd.sock"
+
+    def up(self) -> None:
+        """Start what does not run; with everything built it takes about ten seconds."""
+        if os.geteuid() != 0:
+            raise ClusterError("a real node needs root: run as root, or use your own cluster (docs/testing.md)")
+        if missing := missing_packages():
+            raise ClusterError(f"missing packages; run: apt-get install {' '.join(missing)}")
+        self._network_up()
+        pki = self.plane.pki
+        pki.certificate("ca", "CN=cluster-ca")
+        pki.certificate("kubelet-server", f"CN={NODE}", f"IP:{NODE_IP},DNS:{NODE}", "serverAuth")
+        pki.certificate("apiserver-to-kubelet", "O=system:masters,CN=kube-apiserver-kubelet-client")
+        pki.certificate("kubelet", f"O=system:nodes,CN=system:node:{NODE}")
+        pki.certificate("kube-proxy", "CN=system:kube-proxy")
+        for name in ("kubelet", "kube-proxy"):
+            pki.kubeconfig(self.folder / f"{name}.kubeconfig", name, self.plane.server)
+        flags = (
+            "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks the host's DNS for the node
+            *("--kubelet-certificate-authority", pki.path("ca.crt")),
+            *("--kubelet-client-certificate", pki.path("apiserver-to-kubelet.crt")),
+            *("--kubelet-client-key", pki.path("apiserver-to-kubelet.key")),
+        )
+        self.plane.up(scheduler=True, kubelet_flags=flags)
+        self._start_containerd()
+        self._start_kubelet()
+        self._wait_ready()
+
+    def load(self, archive: Path) -> None:
+        """Import a docker or OCI archive unless its image is there."""
+        self._ctr("images", "import", archive)
+
+    def images(self) -> list[str]:
+        return self._ctr("images", "list", "-q").split()
+
+    def down(self, *, delete: bool = True) -> None:
+        """Stop everything and take the traces away: containers, mounts, links, rules."""
+        processes = self.plane.processes
+        for name in ("kubelet", "kube-proxy"):  # the kubelet first, or it would restart what is ended below
+            processes.stop(name)
+        if processes.pid("containerd"):
+            self._remove_containers()
+        processes.stop("containerd")
+        self.plane.down(delete=False)
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(f"{self.folder}/")]):
+            works("umount", mount)
+        self._network_down()
+        if delete:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- parts ----
+
+    def _start_containerd(self) -> None:
+        config = self.folder / "containerd.toml"
+        config.write_text(f"""version = 2
+root = "{self.folder}/containerd/root"
+state = "{self.folder}/containerd/state"
+[grpc]
+  address = "{self._socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  # without CAP_SYS_RESOURCE runc cannot lower oom_score_adj ("can't get final child's PID from pipe: EOF")
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{self.folder}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+""")
+        (self.folder / "cni").mkdir(exist_ok=True)
+        ranges = {"ranges": [[{"subnet": POD_NET}]], "routes": [{"dst": "0.0.0.0/0"}]}
+        ipam = {"type": "host-local", "dataDir": f"{self.folder}/cni-ipam", **ranges}
+        bridge = {"type": "bridge", "bridge": POD_BRIDGE, "isGateway": True, "hairpinMode": True, "ipMasq": False}
+        network = {"cniVersion": "0.4.0", "name": _NETWORK, "plugins": [{**bridge, "ipam": ipam}]}
+        (self.folder / "cni/10-pods.conflist").write_text(json.dumps(network))
+        processes = self.plane.processes
+        processes.start("containerd", "containerd", "--config", config, env=self._path())
+        processes.wait("containerd", lambda: works("ctr", "-a", self._socket, "version"), 30, ("containerd",))
+        present = self.images()
+        for name, entrypoint in (("pause", "/pause"), ("coredns", "/coredns")):
+            image = f"localhost/{name}:1"
+            if image not in present:
+                out = self.folder / "image.tar"
+                images.archive(out, image, images.layer_of({name: tools.find(name)}), {"Entrypoint": [entrypoint]})
+                self.load(out)
+                out.unlink()
+
+    def _start_kubelet(self) -> None:
+        pki = self.plane.pki
+        cgroup2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        kubelet = {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "containerRuntimeEndpoint": f"unix://{self._socket}",
+            "cgroupDriver": "cgroupfs",
+            "failCgroupV1": cgroup2,
+            "failSwapOn": False,
+            "oomScoreAdj": 0,  # lowering it needs CAP_SYS_RESOURCE
+            "makeIPTablesUtilChains": False,
+            "address": NODE_IP,
+            "healthzPort": 0,
+            "podLogsDir": f"{self.folder}/pod-logs",
+            "clusterDNS": [DNS_IP],
+            "clusterDomain": "cluster.local",
+            "resolvConf": "/etc/resolv.conf",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": str(pki.path("ca.crt"))},
+            },
+            "authorization": {"mode": "Webhook"},
+            "tlsCertFile": str(pki.path("kubelet-server.crt")),
+            "tlsPrivateKeyFile": str(pki.path("kubelet-server.key")),
+            "imageGCHighThresholdPercent": 100,  # images are loaded by hand: never collect them
+            "imageGCLowThresholdPercent": 99,
+            "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
+        }
+        proxy = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": "nftables",
+            "clientConnection": {"kubeconfig": f"{self.folder}/kube-proxy.kubeconfig"},
+            "clusterCIDR": POD_NET,
+            "oomScoreAdj": 0,
+            "healthzBindAddress": f"{NODE_IP}:10256",
+            "metricsBindAddress": f"{NODE_IP}:10249",
+            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        }
+        for name, document in (("kubelet", kubelet), ("kube-proxy", proxy)):
+            (self.folder / f"{name}.yaml").write_text(json.dumps(document, indent=1))
+        processes = self.plane.processes
+        processes.start(
+            "kubelet",
+            tools.find("kubelet"),
+            *("--config", self.folder / "kubelet.yaml", "--kubeconfig", self.folder / "kubelet.kubeconfig"),
+            *("--root-dir", self.folder / "kubelet", "--cert-dir", self.folder / "kubelet/pki"),
+            *("--hostname-override", NODE, "--node-ip", NODE_IP),
+            env=self._path(),
+        )
+        processes.start(
+            "kube-proxy",
+            tools.find("kube-proxy"),
+            *("--config", self.folder / "kube-proxy.yaml", "--hostname-override", NODE),
+            env=self._path(),
+        )
+
+    def _wait_ready(self) -> None:
+        self.plane.kubectl("apply", "-f", tools.HERE / "coredns.yaml")
+        alive = ("containerd", "kubelet", "kube-proxy")
+        wait = self.plane.processes.wait
+        wait("node ready", lambda: "True" in self.plane.kubectl("get", "nodes", _READY), 90, alive)
+        dns = ("-n", "kube-system", "get", "deployment", "coredns", "-o=jsonpath={.status.availableReplicas}")
+        wait("CoreDNS available", lambda: self.plane.kubectl(*dns) == "1", 90, alive)
+
+    def _remove_containers(self) -> None:
+        for task in self._ctr("tasks", "list", "-q").split():
+            works(
+                "ctr", "-a", self._socket, "-n", "k8s.io", "tasks", "delete", "--force", task
+            )  # its shim ends with it
+        spaces = set()
+        for container in self._ctr("containers", "list", "-q").split():
+            spec = json.loads(self._ctr("containers", "info", container))["Spec"]
+            paths = [space.get("path", "") for space in spec["linux"]["namespaces"] if space["type"] == "network"]
+            spaces |= {Path(path).name for path in paths if "/netns/" in path}
+            works("ctr", "-a", self._socket, "-n", "k8s.io", "containers", "delete", container)
+            for file in Path("/var/lib/cni/results").glob(f"*-{container}-*"):  # libcni's cache
+                file.unlink()
+        for space in spaces:  # the pods' veth pairs go with their namespaces
+            works("ip", "netns", "delete", space)
+
+    def _network_up(self) -> None:
+        if not Path(f"/sys/class/net/{BRIDGE}").exists():
+            sh("ip", "link", "add", BRIDGE, "type", "bridge")
+        sh("ip", "addr", "replace", f"{NODE_IP}/32", "dev", BRIDGE)
+        sh("ip", "link", "set", BRIDGE, "up")
+        for key in ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables"):
+            setting = Path(f"/proc/sys/{key}")
+            if setting.exists() and setting.read_text().strip() != "1":
+                setting.write_text("1")
+
+    def _network_down(self) -> None:
+        for family in ("ip", "ip6"):  # all of kube-proxy's rules lie in tables of its own
+            works("nft", "delete", "table", family, "kube-proxy")
+        for link in (BRIDGE, POD_BRIDGE):
+            works("ip", "link", "delete", link)
+        for root in Path("/sys/fs/cgroup").glob("**/kubepods"):
+            for folder, _, _ in os.walk(root, topdown=False):
+                subprocess.run(["rmdir", folder], stderr=subprocess.DEVNULL, check=False)  # one in use stays
+        for file in Path("/var/log/containers").glob("*.log"):  # the kubelet's links into pod-logs
+            if file.readlink().is_relative_to(self.folder):
+                file.unlink()
+        shutil.rmtree(self.folder / "cni-ipam", ignore_errors=True)  # else addresses of dead pods stay taken
+
+    def _ctr(self, *words: object) -> str:
+        return sh("ctr", "-a", self._socket, "-n", "k8s.io", *words)
+
+    @staticmethod
+    def _path() -> dict[str, str]:
+        """Debian keeps iptables, nft and conntrack in /usr/sbin, which a user's PATH may lack."""
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

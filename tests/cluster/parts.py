@@ -1,0 +1,150 @@
+"""Parts around a cluster: an S3 server, a Prometheus, the operator as a process. All on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import tools
+from tests.cluster.processes import ClusterError, Processes
+
+ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret", "us-east-1"
+
+
+class S3:
+    """versitygw on a folder: real signatures, checksums and conditional puts."""
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int = 7070) -> None:
+        self.folder = folder
+        self.endpoint = f"http://{address}:{port}"
+        self._listen = f"{address}:{port}"
+        self._processes = Processes(folder / "process")
+        self.objects = folder / "objects"
+        self.environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
+    def start(self) -> None:
+        self.objects.mkdir(parents=True, exist_ok=True)
+        self._processes.folder.mkdir(parents=True, exist_ok=True)
+        credentials = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+        command = (tools.find("versitygw"), "--port", self._listen, "--region", REGION, "posix", self.objects)
+        self._processes.start("versitygw", *command, env=credentials)
+        self._processes.wait("S3", lambda: answers(self.endpoint), 20, ("versitygw",))
+
+    def stop(self) -> None:
+        """An outage."""
+        self._processes.stop("versitygw")
+
+    def bucket(self, name: str) -> str:
+        """The URL of a bucket."""
+        (self.objects / name).mkdir(parents=True, exist_ok=True)
+        return f"s3://{name}"
+
+
+class Prometheus:
+    """Debian's Prometheus, scraping one target every second."""
+
+    def __init__(self, folder: Path, target: str, port: int = 9099) -> None:
+        self._folder = folder
+        self._target = target
+        self._url = f"http://127.0.0.1:{port}"
+        self._port = port
+        self._processes = Processes(folder)
+
+    def start(self) -> None:
+        program = shutil.which("prometheus")
+        if program is None:
+            raise ClusterError("prometheus is missing; run: apt-get install prometheus")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        scrape = {"job_name": "podium", "honor_labels": True, "static_configs": [{"targets": [self._target]}]}
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+        (self._folder / "prometheus.yaml").write_text(json.dumps(config))
+        self._processes.start(
+            "prometheus",
+            program,
+            *(f"--config.file={self._folder}/prometheus.yaml", f"--storage.tsdb.path={self._folder}/data"),
+            f"--web.listen-address=127.0.0.1:{self._port}",
+        )
+        self._processes.wait("Prometheus", lambda: answers(f"{self._url}/-/ready"), 30, ("prometheus",))
+
+    def stop(self) -> None:
+        self._processes.stop("prometheus")
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query."""
+        url = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return json.load(response)["data"]["result"]
+
+
+class Operator:
+    """``podium operator`` as a process of this machine, to be killed and started again."""
+
+    def __init__(
+        self, kubeconfig: Path, folder: Path, options: Sequence[str], environment: dict[str, str], port: int = 8099
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder / "operator.log"
+        self._command = [sys.executable, "-m", "podium", "operator", "--listen", f"127.0.0.1:{port}", *options]
+        self._environment = {**os.environ, **environment, "KUBECONFIG": str(kubeconfig)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+        until(lambda: answers(f"{self.url}/healthz"), 30, f"the operator answers; its log: {self.log}")
+
+    def kill(self) -> None:
+        """SIGKILL: it has no chance to tidy up."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+            return response.read().decode()
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers, with whatever status."""
+    try:
+        with contextlib.closing(urllib.request.urlopen(url, timeout=2)):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.2) -> Any:
+    """The first true value of `check`; an AssertionError that says `what` was waited for."""
+    end = time.monotonic() + seconds
+    while True:
+        if value := check():
+            return value
+        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain until {what}"
+        time.sleep(every)

@@ -1,0 +1,109 @@
+"""Processes of a throw-away cluster: started in the background, known by pid and start time, ended by us alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+_STOP_SECONDS = 20
+
+
+class ClusterError(Exception):
+    """A part of the cluster does not work; the text says which and shows its last words."""
+
+
+def sh(*command: object, **more: object) -> str:
+    """The output of a command. Raises ClusterError with all it printed when it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
+    if done.returncode:
+        raise ClusterError(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
+    return str(done.stdout)
+
+
+def works(*command: object) -> bool:
+    """Whether a command succeeds; what it prints is not wanted."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+class Processes:
+    """Background processes with their logs under `folder`. They outlive this Python; a later one finds them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "log"
+        self._pids = folder / "run"
+
+    def start(self, name: str, *command: object, env: Mapping[str, str] | None = None) -> None:
+        """Start unless it runs already."""
+        if self.pid(name):
+            return
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._pids.mkdir(parents=True, exist_ok=True)
+        with (self.logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+            )
+        (self._pids / f"{name}.pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
+
+    def pid(self, name: str) -> int | None:
+        """The pid of a process that runs: one of the same number that is not ours is told by its start time."""
+        try:
+            pid, started = (self._pids / f"{name}.pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        return int(pid) if _start_time(int(pid)) == started else None
+
+    def stop(self, name: str, sign: signal.Signals = signal.SIGTERM) -> None:
+        """End it: politely, after 20 s for good."""
+        pid = self.pid(name)
+        if pid:
+            os.kill(pid, sign)
+            end = time.monotonic() + _STOP_SECONDS
+            while self.pid(name):
+                if time.monotonic() > end:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.05)
+                _reap(pid)
+        (self._pids / f"{name}.pid").unlink(missing_ok=True)
+
+    def wait(self, what: str, check: Callable[[], bool], seconds: float = 60, alive: Iterable[str] = ()) -> None:
+        """Until `check` holds; fails early when one of the processes `alive` has died."""
+        end = time.monotonic() + seconds
+        while not check():
+            for name in alive:
+                if not self.pid(name):
+                    raise ClusterError(f"{name} died:\n{self.last_words(name)}")
+            if time.monotonic() > end:
+                raise ClusterError(f"gave up after {seconds:.0f} s: {what}; logs are in {self.logs}")
+            time.sleep(0.1)
+
+    def last_words(self, name: str, lines: int = 15) -> str:
+        return "".join((self.logs / f"{name}.log").read_text(errors="replace").splitlines(keepends=True)[-lines:])
+
+
+def _start_time(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if stat[0] == "Z" else stat[19]
+
+
+def _reap(pid: int) -> None:
+    """A child of ours stays a zombie until it is asked for."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
