@@ -115,7 +115,8 @@ class Api:
         """Chunks of a container's log, with timestamps; ``follow=true`` keeps the stream open."""
         parameters = urlencode({"container": container, "timestamps": "true", **query})
         path = f"{self._path('pods', namespace, pod)}/log?{parameters}"
-        response = await self._send("GET", "pods/log", path, timeout=_STREAM_TIMEOUT)
+        timeout = _STREAM_TIMEOUT if "follow" in query else _TIMEOUT
+        response = await self._send("GET", "pods/log", path, timeout=timeout)
         try:
             yield response.content.iter_any()
         finally:

@@ -16,6 +16,7 @@ from podium.mllog import LogBook
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
+_LINGER_SECONDS = 5.0
 _GIVE_UP_SECONDS = 120.0  # for a log whose container has ended and whose node does not answer
 _MAX_LINE = 1 << 20
 
@@ -57,7 +58,7 @@ class Follower:
         while True:
             over = self._over()  # asked before reading: what is printed later would not be missed
             try:
-                read = await self._read(follow=not over)
+                read = await self._read_while_open(follow=not over)
                 delay = _RETRY_SECONDS
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
@@ -74,6 +75,19 @@ class Follower:
                 self._changed(True)
                 return
             await self._pause(delay)
+
+    async def _read_while_open(self, *, follow: bool) -> bool:
+        """A stream that outlives its container (its node is gone, say) is left, and read again from what is stored."""
+        reading = asyncio.ensure_future(self._read(follow=follow))
+        try:
+            while follow and not reading.done():
+                over = self._over()
+                await asyncio.wait({reading}, timeout=_LINGER_SECONDS)
+                if over and not reading.done():
+                    return False
+            return await reading
+        finally:
+            reading.cancel()
 
     async def _pause(self, seconds: float) -> None:
         """Wait for news of the pod, but not longer than `seconds`."""

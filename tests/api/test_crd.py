@@ -1,0 +1,151 @@
+"""The API server takes what is right and says of what is wrong what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from podium.api.crd import render
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CLOSED: dict[str, Any] = {
+    "suite": "v0.6",
+    "benchmark": "resnet",
+    "system": {"name": "dgx", "nodes": 2, "acceleratorsPerNode": 8},
+    "data": {"persistentVolumeClaim": {"claimName": "imagenet"}},
+}
+OPEN: dict[str, Any] = {
+    "suite": "v0.6",
+    "benchmark": "resnet",
+    "division": "open",
+    "preset": "tiny",
+    "system": {"name": "laptop", "nodes": 1},
+}
+
+
+def run(spec: dict[str, Any], name: str = "digits") -> dict[str, Any]:
+    return {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "metadata": {"name": name}, "spec": spec}
+
+
+def test_the_committed_crd_is_the_generated_one():
+    assert (ROOT / "crds/podium.dev_benchmarkruns.yaml").read_text() == render()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CLOSED,
+        OPEN,
+        {**CLOSED, "hyperparameters": {"global_batch_size": 3264, "opt_base_learning_rate": 6.5, "opt_name": "lars"}},
+        {**OPEN, "hyperparameters": {"global_batch_size": 96, "width": 8}},
+        {**OPEN, "benchmark": "my-model", "template": {"image": "me/mine:1"}, "quality": {"target": "0.5"}},
+        {**CLOSED, "benchmark": "maskrcnn", "division": "open", "quality": {"target": "0.30/0.25"}},
+        {**OPEN, "template": {"resources": {"limits": {"cpu": 2, "memory": "4Gi"}}, "affinity": {"podAffinity": {}}}},
+    ],
+)
+def test_accepted(kubectl, namespace, spec):
+    kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=run(spec))
+
+
+def test_the_examples_are_accepted(kubectl, namespace):
+    for example in sorted((ROOT / "examples").glob("*.yaml")):
+        kubectl("-n", namespace, "apply", "--dry-run=server", "-f", example)
+
+
+REFUSED = [
+    (
+        {**CLOSED, "benchmark": "resnet50"},
+        (
+            "benchmark: choose one of gnmt, maskrcnn, minigo, ncf, resnet, ssd, transformer; any other name needs "
+            "division: open, template.image and quality.target"
+        ),
+    ),
+    ({**CLOSED, "suite": "v0.9"}, 'spec.suite: Unsupported value: "v0.9": supported values: "v0.5", "v0.6"'),
+    (
+        {**CLOSED, "quality": {"target": "0.5"}},
+        "quality.target: a closed run stops at the suite's target; remove quality, or use division: open",
+    ),
+    ({**CLOSED, "preset": "tiny"}, "preset: tiny is not the benchmark itself; use division: open with it"),
+    (
+        {**CLOSED, "hyperparameters": {"opt_momentum": 0.8, "global_batch_size": 64}},
+        (
+            "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable are: "
+            "global_batch_size, lars_epsilon,"
+        ),
+    ),
+    ({**CLOSED, "hyperparameters": {"global_batch_size": "big"}}, "spec.hyperparameters.global_batch_size"),
+    ({**CLOSED, "system": {"name": "dgx", "nodes": 0}}, "spec.system.nodes: Invalid value: 0"),
+    ({**CLOSED, "system": {"name": "dgx", "nodes": 2}}, "system.acceleratorsPerNode: a closed run needs accelerators"),
+    (
+        {key: value for key, value in CLOSED.items() if key != "data"},
+        "data.persistentVolumeClaim.claimName: preset full reads its data set from a claim",
+    ),
+    ({**OPEN, "attempts": 101}, "spec.attempts"),
+    ({**OPEN, "deadlines": {"init": "20 minutes"}}, "spec.deadlines.init"),
+    (
+        {**OPEN, "template": {"env": [{"name": "PET_NNODES", "value": "3"}]}},
+        "template.env: names that start with PET_ or PODIUM_ are the operator's",
+    ),
+    ({**OPEN, "template": {"hostNetwork": True}}, 'unknown field "spec.template.hostNetwork"'),
+    ({**OPEN, "sytem": {}}, 'unknown field "spec.sytem"'),
+]
+
+
+@pytest.mark.parametrize(("spec", "sentence"), REFUSED, ids=[sentence[:40] for _, sentence in REFUSED])
+def test_refused(kubectl, namespace, spec, sentence):
+    said = kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=run(spec), refused=True)
+    assert sentence in said
+
+
+@pytest.mark.parametrize("name", ["a" * 51, "9lives", "dots.in.it"])
+def test_a_name_that_cannot_be_a_dns_label_is_refused(kubectl, namespace, name):
+    said = kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=run(OPEN, name), refused=True)
+    assert "metadata.name: use at most 50 lower-case letters, digits and dashes, a letter first" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"benchmark": "ncf"}, "benchmark"),
+        ({"attempts": 3}, "attempts"),
+        ({"hyperparameters": {"global_batch_size": 32}}, "hyperparameters"),
+        ({"system": {"name": "laptop", "nodes": 2}}, "system"),
+    ],
+)
+def test_a_run_is_immutable(kubectl, namespace, change, field):
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
+    said = kubectl("-n", namespace, "apply", "-f", "-", stdin=run({**OPEN, **change}), refused=True)
+    assert f"{field}: a run is what it was when it started; delete it or make another BenchmarkRun" in said
+
+
+def test_but_it_can_be_suspended_and_given_a_time_to_live(kubectl, namespace):
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run({**OPEN, "suspend": True, "ttlSecondsAfterFinished": 60}))
+
+
+def test_the_status_holds_everything_that_the_operator_writes(kubectl, namespace):
+    from podium.cluster.patch import status_document
+    from podium.reconcile import decide
+    from podium.suites import load_suites
+    from tests.unit.reconcile import examples as ex
+
+    done = ex.status(*[ex.converged(i, 40 + i) for i in range(1, 6)])
+    result = {"uri": "s3://results/lab/digits", "sha256": "0" * 64}
+    from podium.api import Result
+
+    status = decide(ex.run(done, attempts=5), ex.observed(result=Result(**result)), load_suites(), ex.T0).status
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
+    patch = {"status": status_document(status)}
+    path = "benchmarkrun/digits"
+    kubectl("-n", namespace, "patch", path, "--subresource=status", "--type=merge", "-p", yaml.safe_dump(patch))
+    stored = yaml.safe_load(kubectl("-n", namespace, "get", path, "-o", "yaml"))["status"]
+    assert stored == status_document(status)
+    row = kubectl("-n", namespace, "get", "benchmarkruns").splitlines()
+    assert row[0].split() == [
+        "NAME", "BENCHMARK", "DIVISION", "SYSTEM", "ATTEMPT", "QUALITY", "TARGET", "SCORE", "COMPLETE", "AGE",
+    ]  # fmt: skip
+    assert row[1].split()[:9] == ["digits", "resnet", "open", "laptop", "5/5", "0.95", "0.9", "0.7167", "True"]
