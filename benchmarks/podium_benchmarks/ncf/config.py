@@ -84,7 +84,7 @@ FULL = Config(
 )
 
 TINY = Config(
-    target=0.80,
+    target=0.70,
     max_epochs=20,
     global_batch_size=8192,
     opt_name="adam",
