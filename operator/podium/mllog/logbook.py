@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from podium.mllog.summary import LogFolder, LogSummary
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 200  # of each line
 _IN_MEMORY_BYTES = 64 * 1024
+# torchrun's long report of a worker's failure would push the worker's own words out of the tail
+_TORCHRUN_REPORT = re.compile(r"torch[./]distributed[./]elastic.* failed \(exitcode")
 _URGENT = frozenset({"init_start", "run_start", "run_stop", "eval_accuracy", "eval_result"})
 
 
@@ -24,6 +27,7 @@ class LogBook:
         self.problem = ""
         self._known_until = ""
         self._lines = 0
+        self._reported = False
         self._folder = LogFolder()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as the book
@@ -41,8 +45,7 @@ class LogBook:
             self.last_timestamp = max(self.last_timestamp, timestamp)
         self._lines += 1
         if not is_mlperf_line(line):
-            if line.strip():
-                self._tail.append(line.strip()[:_TAIL_CHARACTERS])
+            self._add_to_tail(line.strip())
             return None
         self.size_bytes += self._spool.write(f"{timestamp} {line}\n".encode())
         parsed = parse_line(line, self._lines)
@@ -52,6 +55,11 @@ class LogBook:
         if isinstance(parsed, Problem) and not self.problem:
             self.problem = f"line {parsed.line_number} is not readable: {parsed.cause}"
         return False
+
+    def _add_to_tail(self, line: str) -> None:
+        self._reported = self._reported or _TORCHRUN_REPORT.search(line) is not None
+        if line and not self._reported:
+            self._tail.append(line[:_TAIL_CHARACTERS])
 
     def end(self) -> None:
         """Nothing more will come."""

@@ -6,7 +6,7 @@ run and the same observations give the same decision, so carrying it out twice d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -32,6 +32,8 @@ from podium.reconcile.score import score_run
 from podium.reconcile.tries import concluded, new_attempt, next_try
 from podium.rules import Goal, check_spec, goal_for
 from podium.suites import Suite
+
+_NAMED_ATTEMPTS = 3  # in a message about several
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ def _conclude(case: _Case, failure: Told | None) -> Decision:
         return case.decided(Report(admitted=case.admitted, failed=failure))
     score = score_run(case.run.spec, case.attempts, case.goal, case.suites)
     if failure is None and not score.valid:
-        failure = Told(True, "ResultInvalid", "; ".join(score.reasons))
+        failure = Told(True, "ResultInvalid", "; ".join([*score.reasons, *_unsuccessful(case.attempts)]))
     to_store = _to_store(case)
     result = case.observed.result
     if to_store or result is None:
@@ -167,6 +169,13 @@ def _conclude(case: _Case, failure: Told | None) -> Decision:
     if ttl is not None:
         case.deadlines.append(case.now + ttl)
     return case.decided(report, score=score, result=result)
+
+
+def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
+    """What went wrong in the last try of each attempt, a few of them."""
+    last = {attempt.index: attempt for attempt in attempts}
+    wrong = [a for a in last.values() if a.state is not AttemptState.CONVERGED]
+    return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
 def _abort(case: _Case) -> Decision:

@@ -1,0 +1,178 @@
+"""From kubectl apply to the scored result in object storage, on real parts, through crashes and outages."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import pytest
+
+from tests.cluster.fixtures import ROOT
+from tests.cluster.parts import until
+from tests.e2e.watching import Bucket, attempts, children, condition, ended, get, log_of_rank0, wait_for
+
+EXAMPLE = ROOT / "examples/resnet-digits.yaml"
+SERIES = 'podium_run_quality{run="resnet-digits"}'
+
+
+@pytest.mark.timeout(900)
+def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, operator, prometheus, s3):
+    """The very file of the demo; SIGKILL during attempt 2."""
+    operator.start()
+    kubectl("-n", namespace, "apply", "-f", EXAMPLE)
+
+    def in_attempt_2(run):
+        return (2, 0, "Training") in [try_[:3] for try_ in attempts(run)]
+
+    before = wait_for(kubectl, namespace, "resnet-digits", "attempt 2 trains", in_attempt_2, 180)
+    operator.kill()
+    scraped = prometheus.query(f"max_over_time({SERIES}[5m])")
+    assert scraped, "Prometheus has scraped the quality of a run in progress"
+    assert 0 < float(scraped[0]["value"][1]) <= 1
+    operator.start()
+    run = wait_for(kubectl, namespace, "resnet-digits", "the run is Complete", ended, 400)
+
+    assert condition(run, "Complete")["status"] == "True", run["status"]
+    assert [a[:3] for a in attempts(run)] == [(i, 0, "Converged") for i in range(1, 6)]
+    assert run["status"]["attempts"][0] == before["status"]["attempts"][0] | {"stored": True}
+    seeds = {attempt["seed"] for attempt in run["status"]["attempts"]}
+    assert len(seeds) == 5
+
+    kubectl("-n", namespace, "wait", "--for=condition=Complete", "jobs", "--all", "--timeout=30s")
+    jobs = json.loads(kubectl("-n", namespace, "get", "jobs", "-o", "json"))["items"]
+    assert sorted(job["metadata"]["name"] for job in jobs) == [f"resnet-digits-{i}-0" for i in range(1, 6)]
+    assert all(job["spec"]["completionMode"] == "Indexed" and job["status"]["succeeded"] == 2 for job in jobs)
+    starts = sorted(job["status"]["startTime"] for job in jobs)
+    ends = sorted(job["status"]["completionTime"] for job in jobs)
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False)), "one attempt after the other"
+
+    _check_score(kubectl, namespace, run)
+    bucket = Bucket(s3, run["status"]["result"]["uri"])
+    assert bucket.verify() == run["status"]["result"]["sha256"]
+    assert [a["index"] for a in bucket.json("result.json")["attempts"]] == [1, 2, 3, 4, 5]
+    for key in ("result.txt", "attempt.json", "logs/pod-0.log.gz", "logs/pod-1.log.gz"):
+        assert f"attempts/002/{key}" in bucket
+    _check_row(kubectl, namespace, run)
+    until(lambda: prometheus.query('podium_run_time_to_train_seconds{run="resnet-digits"}'), 10, "the score is scraped")
+
+
+def _check_score(kubectl, namespace, run):
+    """Against the pods' own logs: nothing measured by the operator is taken for granted."""
+    times = {}
+    for attempt in run["status"]["attempts"]:
+        summary = log_of_rank0(kubectl, namespace, attempt["job"])
+        times[attempt["index"]] = summary.run_stop - summary.run_start
+        assert float(attempt["timeToTrainSeconds"]) == pytest.approx(times[attempt["index"]], abs=0.001)
+        assert summary.seed == attempt["seed"]
+    ordered = sorted(times, key=times.get)
+    score = run["status"]["score"]
+    assert score["valid"]
+    assert score["dropped"] == sorted([ordered[0], ordered[-1]])
+    assert float(score["timeToTrainMinutes"]) * 60 == pytest.approx(
+        statistics.mean(times[i] for i in ordered[1:-1]), abs=0.01
+    )
+
+
+def _check_row(kubectl, namespace, run):
+    row = kubectl("-n", namespace, "get", "benchmarkrun", "resnet-digits", "--no-headers").split()
+    assert row[:5] == ["resnet-digits", "resnet", "open", "two-cpu-nodes", "5/5"]
+    assert row[6:9] == ["0.97", run["status"]["score"]["timeToTrainMinutes"], "True"]
+
+
+def _long_run(name, **spec):
+    """Trains on and on: the target is out of reach."""
+    document = {
+        "suite": "v0.6",
+        "benchmark": "resnet",
+        "division": "open",
+        "preset": "tiny",
+        "attempts": 2,
+        "quality": {"target": "1"},
+        "hyperparameters": {"max_epochs": 2000},
+        "system": {"name": "two-cpu-nodes", "nodes": 2},
+        **spec,
+    }
+    return {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "metadata": {"name": name}, "spec": document}
+
+
+@pytest.mark.timeout(600)
+def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(kubectl, namespace, operator, s3, bucket):
+    operator.start()
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=_long_run("long"))
+
+    def evaluated(try_):
+        def check(run):
+            now = [a for a in run["status"].get("attempts", ()) if a["try"] == try_ and a["state"] == "Training"]
+            return bool(now and now[0].get("quality"))
+
+        return check
+
+    wait_for(kubectl, namespace, "long", "the first try is evaluated", evaluated(0), 180)
+    selector = "podium.dev/run=long,batch.kubernetes.io/job-completion-index=1"
+    kubectl("-n", namespace, "delete", "pod", "-l", selector, "--wait=false")
+    run = wait_for(kubectl, namespace, "long", "the second try is evaluated", evaluated(1), 180)
+    assert [a[:3] for a in attempts(run)] == [(1, 0, "Failed"), (1, 1, "Training")]
+    lost = run["status"]["attempts"][0]
+    assert (lost["reason"], "pod long-1-0-1" in lost["message"]) == ("PodLost", True), lost
+    assert lost["seed"] != run["status"]["attempts"][1]["seed"]
+    events = kubectl(
+        "-n", namespace, "get", "events", "-o", "custom-columns=REASON:.reason,MESSAGE:.message", "--no-headers"
+    )
+    assert "AttemptFailed" in events
+    assert 'run="long"' in operator.metrics()
+
+    uid = run["metadata"]["uid"]
+    kubectl("-n", namespace, "delete", "benchmarkrun", "long")
+    result = Bucket(s3, f"{bucket}/{namespace}/long-{uid[:8]}")
+    until(lambda: "SHA256SUMS" in result, 60, "the aborted result is stored")
+    result.verify()
+    document = result.json("result.json")
+    assert document["outcome"] == "Aborted"
+    assert [(a["index"], a["try"], a["state"]) for a in document["attempts"]] == [(1, 0, "Failed"), (1, 1, "Aborted")]
+    assert result.json("attempts/001/attempt.json")["evaluations"], "what was measured is kept"
+    assert result.json("attempts/001/tries/0/attempt.json")["evaluations"]
+    until(lambda: not children(kubectl, namespace), 60, "no Job and no Service is left")
+    until(lambda: 'run="long"' not in operator.metrics(), 10, "no series is left")
+
+
+@pytest.mark.timeout(600)
+def test_an_unreachable_store_delays_the_result_and_loses_nothing(kubectl, namespace, operator, s3):
+    operator.start()
+    quick = _long_run("outage", attempts=1, quality={"target": "0.3"}, system={"name": "one-cpu-node", "nodes": 1})
+    s3.stop()
+    try:
+        kubectl("-n", namespace, "apply", "-f", "-", stdin=quick)
+
+        def told(run):
+            return condition(run, "ResultStored").get("reason") == "StoreUnavailable"
+
+        run = wait_for(kubectl, namespace, "outage", "the outage is told", told, 180)
+        assert "Could not connect to the endpoint URL" in condition(run, "ResultStored")["message"]
+        assert attempts(run)[0][2] == "Converged"
+        assert not ended(run)
+        operator.kill()  # and even now nothing is lost
+    finally:
+        s3.start()
+    operator.start()
+    run = wait_for(kubectl, namespace, "outage", "the run is Complete", ended, 120)
+    assert condition(run, "Complete")["status"] == "True", run["status"]
+    bucket = Bucket(s3, run["status"]["result"]["uri"])
+    assert bucket.verify() == run["status"]["result"]["sha256"]
+    assert bucket.json("attempts/001/attempt.json")["evaluations"]
+
+
+def test_suspending_holds_a_run_and_resuming_makes_the_attempt_again(kubectl, namespace, operator):
+    operator.start()
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=_long_run("held", system={"name": "one", "nodes": 1}))
+    training = lambda run: any(a[2] == "Training" for a in attempts(run))  # noqa: E731
+    wait_for(kubectl, namespace, "held", "it trains", training, 120)
+    kubectl("-n", namespace, "patch", "benchmarkrun", "held", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    held = wait_for(
+        kubectl, namespace, "held", "it is suspended", lambda run: condition(run, "Suspended")["status"] == "True", 30
+    )
+    assert attempts(held) == [(1, 0, "Aborted", "Suspended")]
+    until(lambda: not kubectl("-n", namespace, "get", "pods", "-o", "name").split(), 60, "its machines are free")
+    kubectl("-n", namespace, "patch", "benchmarkrun", "held", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    wait_for(kubectl, namespace, "held", "it trains again", lambda run: attempts(run)[-1][1:3] == (1, "Training"), 120)
+    assert get(kubectl, namespace, "held")["status"]["attempts"][0]["state"] == "Aborted"
+    kubectl("-n", namespace, "delete", "benchmarkrun", "held")
