@@ -35,4 +35,26 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock from the three pyp
 demo: install ## five real training runs on this machine, scored (under 4 minutes on 2 cores)
 	$(BIN)/podium run --local examples/resnet-digits.yaml $(if $(OUT),--out $(OUT))
 
-.PHONY: help install lock demo
+lint: install ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: lint ## everything that needs no root: unit tests, and a real API server built once from Go modules
+	$(BIN)/python -m pytest tests/unit tests/api
+
+e2e: install ## a real node with kubelet, S3, Prometheus (Linux, root; Debian packages are installed when missing)
+	$(BIN)/python -m tests.cluster packages
+	$(BIN)/python -m pytest tests/e2e --timeout 900
+
+generate: install ## what is generated and committed: the CRD
+	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
+
+perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against the bare API
+	$(BIN)/python -m tests.performance.operator_load
+
+perf-train: install ## the trainers' seconds to quality
+	$(BIN)/python tests/performance/perf_train.py
+
+.PHONY: help install lock demo lint test e2e generate perf-operator perf-train

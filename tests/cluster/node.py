@@ -42,6 +42,19 @@ def missing_packages() -> list[str]:
     return [packages for program, packages in _PACKAGES.items() if not shutil.which(program, path=path)]
 
 
+def install_packages() -> None:
+    """Install what is missing, where that can be done."""
+    missing = " ".join(missing_packages()).split()
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise ClusterError(f"missing packages; as root: apt-get install {' '.join(missing)}")
+    print(f"installing {' '.join(missing)}", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    sh("apt-get", "update", "-qq", env=quiet)
+    sh("apt-get", "install", "-qq", "--no-install-recommends", *missing, env=quiet)
+
+
 class Node:
     """A cluster of one real node; `plane` is its control plane."""
 

@@ -19,7 +19,10 @@ class ClusterError(Exception):
 def sh(*command: object, **more: object) -> str:
     """The output of a command. Raises ClusterError with all it printed when it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
+    except FileNotFoundError:
+        raise ClusterError(f"{words[0]} is missing; install it (Debian: apt-get install {words[0]})") from None
     if done.returncode:
         raise ClusterError(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
     return str(done.stdout)

@@ -41,8 +41,8 @@ CASES = {
         {"template": _printing("hello", "world")},
         "AttemptFailed",
         (
-            "NoMLPerfLog: rank 0 printed no MLPerf line on stdout before it ended; the image has to print lines such as "
-            '\':::MLLOG {"key": "run_start", ...}\'; last output: hello | world'
+            "NoMLPerfLog: rank 0 printed no MLPerf line on stdout before it ended; "
+            'the image has to print lines such as \':::MLLOG {"key": "run_start", ...}\'; last output: hello | world'
         ),
     ),
     "silent": (

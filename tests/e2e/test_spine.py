@@ -42,18 +42,27 @@ def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, ope
     jobs = json.loads(kubectl("-n", namespace, "get", "jobs", "-o", "json"))["items"]
     assert sorted(job["metadata"]["name"] for job in jobs) == [f"resnet-digits-{i}-0" for i in range(1, 6)]
     assert all(job["spec"]["completionMode"] == "Indexed" and job["status"]["succeeded"] == 2 for job in jobs)
-    starts = sorted(job["status"]["startTime"] for job in jobs)
-    ends = sorted(job["status"]["completionTime"] for job in jobs)
-    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False)), "one attempt after the other"
-
+    _check_one_after_the_other(kubectl, namespace)
     _check_score(kubectl, namespace, run)
     bucket = Bucket(s3, run["status"]["result"]["uri"])
     assert bucket.verify() == run["status"]["result"]["sha256"]
     assert [a["index"] for a in bucket.json("result.json")["attempts"]] == [1, 2, 3, 4, 5]
     for key in ("result.txt", "attempt.json", "logs/pod-0.log.gz", "logs/pod-1.log.gz"):
-        assert f"attempts/002/{key}" in bucket
+        assert f"attempts/002/{key}" in bucket.files()
     _check_row(kubectl, namespace, run)
     until(lambda: prometheus.query('podium_run_time_to_train_seconds{run="resnet-digits"}'), 10, "the score is scraped")
+
+
+def _check_one_after_the_other(kubectl, namespace):
+    """No container of an attempt runs beside one of the next."""
+    times = {}
+    for pod in json.loads(kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]:
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+        attempt = pod["metadata"]["labels"]["podium.dev/attempt"]
+        times.setdefault(int(attempt), []).append((ended["startedAt"], ended["finishedAt"]))
+    assert {attempt: len(pods) for attempt, pods in times.items()} == dict.fromkeys(range(1, 6), 2)
+    for attempt in range(1, 5):
+        assert max(end for _, end in times[attempt]) <= min(start for start, _ in times[attempt + 1])
 
 
 def _check_score(kubectl, namespace, run):
@@ -124,7 +133,7 @@ def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(kubectl,
     uid = run["metadata"]["uid"]
     kubectl("-n", namespace, "delete", "benchmarkrun", "long")
     result = Bucket(s3, f"{bucket}/{namespace}/long-{uid[:8]}")
-    until(lambda: "SHA256SUMS" in result, 60, "the aborted result is stored")
+    until(lambda: "SHA256SUMS" in result.files(), 60, "the aborted result is stored")
     result.verify()
     document = result.json("result.json")
     assert document["outcome"] == "Aborted"

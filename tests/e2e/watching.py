@@ -78,7 +78,7 @@ class Bucket:
             aws_secret_access_key=SECRET_KEY,
         )
 
-    def keys(self) -> list[str]:
+    def files(self) -> list[str]:
         listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix)
         return sorted(entry["Key"].removeprefix(f"{self._prefix}/") for entry in listed.get("Contents", ()))
 
@@ -92,7 +92,7 @@ class Bucket:
         """Every file against SHA256SUMS, every file listed there; the digest of SHA256SUMS itself."""
         sums = self.read("SHA256SUMS")
         listed = dict(line.split("  ")[::-1] for line in sums.decode().splitlines())
-        assert sorted(listed) == [key for key in self.keys() if key != "SHA256SUMS"]
+        assert sorted(listed) == [key for key in self.files() if key != "SHA256SUMS"]
         for key, digest in listed.items():
             assert hashlib.sha256(self.read(key)).hexdigest() == digest, key
         return hashlib.sha256(sums).hexdigest()

@@ -96,13 +96,18 @@ def _container(body: Mapping[str, Any]) -> Container:
         # Evicted stands on the pod, OOMKilled on the container
         reason = status.get("reason") or ended.get("reason", "")
         exit_code = ended.get("exitCode")
+        finished_at = unix(ended.get("finishedAt") or metadata["creationTimestamp"])
         if "deletionTimestamp" in metadata and exit_code:  # killed by its deletion, whatever the code
             reason, exit_code = "Deleted", None
+            # the pods that die of its death are deleted later: the order tells which was the cause
+            finished_at = min(
+                finished_at, unix(metadata["deletionTimestamp"]) - metadata.get("deletionGracePeriodSeconds", 0)
+            )
         return Container(
             name=name,
             node_index=index,
             started=unix(ended["startedAt"]) if ended.get("startedAt") else None,
-            finished=unix(ended["finishedAt"]) if ended.get("finishedAt") else unix(metadata["creationTimestamp"]),
+            finished=finished_at,
             exit_code=exit_code,
             stopped=reason,
             message=status.get("message", ""),
