@@ -149,6 +149,7 @@ class Controller:
         if told == state.told and wait > 0:
             self.queue.add_after(state.run.uid, wait)
             return
+        _LOG.debug("status of %s/%s: %s", state.run.namespace, state.run.name, patch)
         try:
             await self._api.patch_status(state.run.namespace, state.run.name, patch)
         except ApiError as error:

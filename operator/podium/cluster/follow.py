@@ -16,7 +16,7 @@ from podium.mllog import LogBook
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
-_LINGER_SECONDS = 5.0
+_LINGER_SECONDS = 1.0  # a kubelet closes the stream long before it reports the end
 _GIVE_UP_SECONDS = 120.0  # for a log whose container has ended and whose node does not answer
 _MAX_LINE = 1 << 20
 
@@ -80,12 +80,13 @@ class Follower:
         """A stream that outlives its container (its node is gone, say) is left, and read again from what is stored."""
         reading = asyncio.ensure_future(self._read(follow=follow))
         try:
-            while follow and not reading.done():
-                over = self._over()
-                await asyncio.wait({reading}, timeout=_LINGER_SECONDS)
-                if over and not reading.done():
-                    return False
-            return await reading
+            while follow and not reading.done() and not self._over():
+                self._wake.clear()
+                news = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait({reading, news}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+            done, _ = await asyncio.wait({reading}, timeout=_LINGER_SECONDS if follow else None)
+            return reading.result() if done else False
         finally:
             reading.cancel()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from podium.api import AttemptState, BenchmarkRunStatus
 
-_QUIET = {AttemptState.INITIALIZING: AttemptState.PENDING}  # a step on the way, told with the next progress
+_STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # steps on the way, told with the progress
 
 
 def status_document(status: BenchmarkRunStatus) -> dict[str, Any]:
@@ -29,10 +29,8 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
     """What has to be told at once when it changes; the rest is progress and may wait."""
-    attempts = tuple((a.index, a.try_, _QUIET.get(a.state, a.state)) for a in status.attempts)
-    conditions = tuple((c.type, c.status, _quiet_reason(c.reason)) for c in status.conditions)
+    attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
+    conditions = tuple(
+        (c.type, "Starting") if c.reason in _STARTING else (c.type, c.status, c.reason) for c in status.conditions
+    )
     return attempts, conditions, status.result, status.score
-
-
-def _quiet_reason(reason: str) -> str:
-    return str(AttemptState.PENDING) if reason == AttemptState.INITIALIZING else reason
