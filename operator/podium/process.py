@@ -39,8 +39,8 @@ class OperatorOptions:
     lease: str | None = None  # "namespace/name"
     suites: Sequence[Path] = ()
     kubeconfig: str | None = None
-    api_rate: float = 200.0
-    api_burst: int = 400
+    api_rate: float = 500.0
+    api_burst: int = 1000
     progress_seconds: float = 10.0
 
 

@@ -91,8 +91,8 @@ def operator(
     kubeconfig: Annotated[
         str | None, typer.Option(envvar="KUBECONFIG", help="Outside a cluster: how to reach it.")
     ] = None,
-    api_rate: Annotated[float, typer.Option(help="Requests to the API server a second, at most, on average.")] = 200.0,
-    api_burst: Annotated[int, typer.Option(help="Requests to the API server at once, at most.")] = 400,
+    api_rate: Annotated[float, typer.Option(help="Requests to the API server a second, at most, on average.")] = 500.0,
+    api_burst: Annotated[int, typer.Option(help="Requests to the API server at once, at most.")] = 1000,
     log_level: Annotated[str, typer.Option(envvar="PODIUM_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:

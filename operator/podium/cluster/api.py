@@ -181,7 +181,7 @@ def _error(code: int, body: bytes, request: str) -> ApiError:
 
 
 async def connect(
-    *, kubeconfig: str | None = None, rate: float = 200, burst: int = 400, counter: Counter | None = None
+    *, kubeconfig: str | None = None, rate: float = 500, burst: int = 1000, counter: Counter | None = None
 ) -> Api:
     """The cluster around this pod, else the one of ``KUBECONFIG``.
 
