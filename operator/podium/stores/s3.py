@@ -91,7 +91,8 @@ class S3Store:
             max_pool_connections=16,
             s3={"addressing_style": "path"} if self._endpoint_url else {},
         )
-        return boto3.client("s3", endpoint_url=self._endpoint_url, region_name=self._region, config=config)
+        session = boto3.session.Session()  # its own: the default one is shared by all that imports boto3
+        return session.client("s3", endpoint_url=self._endpoint_url, region_name=self._region, config=config)
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
