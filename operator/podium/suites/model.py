@@ -111,3 +111,8 @@ def _read(path: Path) -> Suite:
         return Suite.model_validate(yaml.safe_load(path.read_text()))
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def targets(benchmark: Benchmark) -> dict[str, float]:
+    """The target of each metric."""
+    return {quality.metric: quality.target for quality in benchmark.quality}
