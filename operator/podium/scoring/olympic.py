@@ -15,7 +15,6 @@ from enum import StrEnum
 
 from podium.suites import Suite
 
-
 _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 
 
