@@ -50,7 +50,9 @@ def run(
     folder = (out or Path("results") / f"{name}-{_stamp()}").resolve()
     if (folder / "result.json").exists():
         raise UsageError(f"--out {folder} holds a result already: choose another folder")
-    benchmark = LocalRun(name, spec, open_store(str(folder)), load_suites(), str(data.resolve()) if data else "")
+    store = open_store(str(folder))
+    store.check()
+    benchmark = LocalRun(name, spec, store, load_suites(), str(data.resolve()) if data else "")
     console = Console(highlight=False)
     try:
         with Display(console) as display:
@@ -89,8 +91,8 @@ def operator(
     kubeconfig: Annotated[
         str | None, typer.Option(envvar="KUBECONFIG", help="Outside a cluster: how to reach it.")
     ] = None,
-    api_rate: Annotated[float, typer.Option(help="Requests to the API server a second, at most, on average.")] = 200.0,
-    api_burst: Annotated[int, typer.Option(help="Requests to the API server at once, at most.")] = 400,
+    api_rate: Annotated[float, typer.Option(help="Requests to the API server a second, at most, on average.")] = 500.0,
+    api_burst: Annotated[int, typer.Option(help="Requests to the API server at once, at most.")] = 1000,
     log_level: Annotated[str, typer.Option(envvar="PODIUM_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:

@@ -25,6 +25,8 @@ from podium.reconcile import Run, decide
 from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 3.0
+_FLOCK_SECONDS = 0.2
 
 
 class Watches(Protocol):
@@ -79,9 +81,11 @@ class Controller:
         if state is None:
             if deleted:
                 return
-            self.states[uid] = RunState(read_run(body), written=dict(body.get("status") or {}))
+            run = read_run(body)
+            inherited = frozenset(attempt.id for attempt in run.status.attempts)
+            self.states[uid] = RunState(run, inherited, written=dict(body.get("status") or {}))
         elif deleted:
-            state.run = replace(state.run, deleted=True)
+            self._gone(state)
         elif body["metadata"]["generation"] != state.run.generation:
             # the status that we hold is newer than any that a watch delivers
             state.run = replace(read_run(body), status=state.run.status)
@@ -90,9 +94,9 @@ class Controller:
         self.queue.add(uid)
 
     def child_changed(self, run_uid: str) -> None:
-        """A Job or a pod of a run has changed."""
+        """A Job or a pod of a run has changed; such changes come in flocks."""
         if run_uid in self.states:
-            self.queue.add(run_uid)
+            self.queue.add_after(run_uid, _FLOCK_SECONDS)
 
     def wake(self, run_uid: str, seconds: float) -> None:
         """Look at a run again, now or in a while."""
@@ -143,19 +147,35 @@ class Controller:
         document = status_document(state.run.status)
         patch = merge_patch(state.written, document)
         if not patch:
+            state.changed_at = None
             return
-        told = significant(state.run.status)
-        wait = state.written_at + self._progress_seconds - self._clock()
-        if told == state.told and wait > 0:
-            self.queue.add_after(state.run.uid, wait)
-            return
+        now, told = self._clock(), significant(state.run.status)
+        if told == state.told:
+            state.changed_at = state.changed_at or now
+            # a little patience, so that a transition that follows at once takes the progress along
+            wait = max(state.written_at + self._progress_seconds, state.changed_at + _PATIENCE_SECONDS) - now
+            if wait > 0:
+                self.queue.add_after(state.run.uid, wait)
+                return
         _LOG.debug("status of %s/%s: %s", state.run.namespace, state.run.name, patch)
         try:
             await self._api.patch_status(state.run.namespace, state.run.name, patch)
         except ApiError as error:
-            if not error.not_found:  # deleted meanwhile: the watch will say so
+            if not error.not_found:
                 raise
-        state.written, state.written_at, state.told = document, self._clock(), told
+            self._gone(state)
+            return
+        state.written, state.written_at, state.changed_at, state.told = document, now, None, told
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """These runs are gone, although no watch has told: one that was interrupted tells of no deletion."""
+        for uid in uids:
+            if state := self.states.get(uid):
+                self._gone(state)
+
+    def _gone(self, state: RunState) -> None:
+        state.run = replace(state.run, deleted=True)
+        self.queue.add(state.run.uid)
 
     def _forget(self, uid: str) -> None:
         self.states.pop(uid).close()

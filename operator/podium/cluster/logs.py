@@ -51,6 +51,8 @@ class Logs:
             return rank0.name if rank0 and rank0.stopped != "Deleted" else None
 
         async def restore() -> bytes:
+            if id_ not in state.inherited:
+                return b""
             try:
                 return await self._recorder.get_checkpoint(state.run, id_)
             except StoreError as error:

@@ -22,7 +22,7 @@ class WorkQueue(Generic[Key]):
         self,
         work: Callable[[Key], Awaitable[None]],
         *,
-        workers: int = 16,
+        workers: int = 32,
         first_retry_seconds: float = 1.0,
         last_retry_seconds: float = 60.0,
     ) -> None:

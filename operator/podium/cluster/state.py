@@ -33,8 +33,10 @@ class RunState:
     """One run. `run.status` is ours alone to write: it is read from the API server once, at the start."""
 
     run: Run
+    inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator, which may have left checkpoints
     written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
     written_at: float = 0.0
+    changed_at: float | None = None  # since when there is progress that is not written
     told: tuple[object, ...] = ()  # the significant part of it
     jobs: dict[TryId, ObservedJob] = field(default_factory=dict)
     created: dict[TryId, JobFacts] = field(default_factory=dict)  # by us, not yet seen by the watch
