@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from podium.stores import AlreadyExists, NotFound, S3Store, StoreRefused, StoreUnavailable, open_store
+from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable, open_store
+from podium.stores.s3 import S3Store
 from tests.cluster.fixtures import unavailable
 from tests.cluster.parts import REGION, S3
 from tests.cluster.processes import ClusterError

@@ -107,7 +107,8 @@ class Parser:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self.line_count = 0  # complete lines
+        self.line_count = 0  # complete lines; after close() the last one, too
+        self._open = False  # whether the last line lacks its newline
         self._rest: list[str] = []  # pieces of the incomplete line: from its token on, else a possible start of one
         self._rest_length = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -118,12 +119,16 @@ class Parser:
 
     def close(self) -> list[Event]:
         """The event of a last line without a newline."""
-        return self._feed(self._decoder.decode(b"", final=True)) + self._complete("\r")
+        events = self._feed(self._decoder.decode(b"", final=True)) + self._complete("\r")
+        self.line_count += self._open
+        self._open = False
+        return events
 
     def _feed(self, text: str) -> list[Event]:
         end = max(text.rfind("\n"), text.rfind("\r")) + 1  # progress bars end their lines with carriage returns
         events = self._complete(text[:end]) if end else []
         self._keep(text[end:])
+        self._open = not text.endswith("\n") if text else self._open
         return events
 
     def _complete(self, text: str) -> list[Event]:
@@ -218,7 +223,7 @@ def _mllog(text: str, number: int) -> Event:
         raise _UnreadableError(f'"key" is longer than {_MAX_KEY} characters')
     time = body.get("time_ms")
     if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * 1000:
-        raise _UnreadableError('"time_ms" is no time in milliseconds')
+        raise _UnreadableError('"time_ms" is no number of milliseconds')
     return Event(Format.MLLOG, time / 1000, body["key"], body.get("value"), _metadata(body), number)
 
 

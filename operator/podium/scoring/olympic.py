@@ -95,22 +95,25 @@ def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
     missing = [run for run in runs if run not in good and run not in failed]
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
-    if len(runs) != rule.runs:
-        reasons.append(f"not official: {_count(len(runs))}, the rules ask for {rule.runs}")
+    if len(runs) > rule.runs:
+        reasons.append(f"not official: {len(runs)} runs, more than the {rule.runs} that the rules ask for")
+    elif len(runs) < rule.runs:
+        reasons.append(f"not official: {len(runs)} of the {rule.runs} runs that the rules ask for")
     if rule.converged_runs is None:
         considered, slowest = good, failed
     else:  # the first to converge; whatever failed is left out already
         first = sorted(good, key=_by_start)[: rule.converged_runs]
         considered, slowest = [run for run in good if run in first], []
-    kept, dropped = _drop(considered, slowest, rule) if valid else ([], [])
+    kept, dropped = _drop(considered, slowest, rule)
     if valid and not dropped and rule.drop_fastest + rule.drop_slowest > 0:
-        reasons.append(f"nothing was dropped: {_count(len(runs))}, too few to leave out the fastest and the slowest")
+        few = "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        reasons.append(f"nothing was dropped: {few} too few to leave out the fastest and the slowest")
     return Score(
-        seconds=statistics.fmean(map(_time, kept)) if kept else None,
+        seconds=statistics.fmean(map(_time, kept)) if valid else None,
         valid=valid,
         official=valid and len(runs) == rule.runs,
         dropped=tuple(sorted(run.index for run in dropped)),
-        scored=tuple(sorted(run.index for run in kept)),
+        scored=tuple(sorted(run.index for run in kept)) if valid else (),
         failures=len(failed),
         coefficient_of_variation=_variation([_time(run) for run in considered]),
         reasons=tuple(reasons),
@@ -143,6 +146,8 @@ def _why_invalid(
 def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> tuple[list[TimedRun], list[TimedRun]]:
     """(kept, dropped) of `good`, fastest first; failures take the slowest places."""
     last = len(good) - max(0, rule.drop_slowest - len(failed))
+    if len(good) + len(failed) <= rule.drop_fastest + rule.drop_slowest:
+        return list(good), []
     if last <= rule.drop_fastest:
         return list(good), list(failed)
     return list(good[rule.drop_fastest : last]), [*good[: rule.drop_fastest], *good[last:], *failed]

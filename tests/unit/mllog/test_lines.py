@@ -81,12 +81,12 @@ def _nested(depth: int) -> str:
 
 BAD = {
     "cut off": (MLLOG[:-20], "broken JSON"),
-    "no time": (':::MLLOG {"key": "run_start"}', '"time_ms" is no time in milliseconds'),
-    "time is a word": (':::MLLOG {"key": "run_start", "time_ms": "now"}', '"time_ms" is no time in milliseconds'),
-    "time is not a number": (':::MLLOG {"key": "run_start", "time_ms": NaN}', '"time_ms" is no time in milliseconds'),
-    "time is endless": (':::MLLOG {"key": "run_start", "time_ms": 1e999}', '"time_ms" is no time in milliseconds'),
+    "no time": (':::MLLOG {"key": "run_start"}', '"time_ms" is no number of milliseconds'),
+    "time is a word": (':::MLLOG {"key": "run_start", "time_ms": "now"}', '"time_ms" is no number of milliseconds'),
+    "time is not a number": (':::MLLOG {"key": "run_start", "time_ms": NaN}', '"time_ms" is no number of milliseconds'),
+    "time is endless": (':::MLLOG {"key": "run_start", "time_ms": 1e999}', '"time_ms" is no number of milliseconds'),
     "time too large for a float": (
-        f':::MLLOG {{"key": "run_start", "time_ms": 1{"0" * 400}}}', '"time_ms" is no time in milliseconds'),
+        f':::MLLOG {{"key": "run_start", "time_ms": 1{"0" * 400}}}', '"time_ms" is no number of milliseconds'),
     "time of more digits than Python reads": (
         f':::MLLOG {{"key": "run_start", "time_ms": 1{"0" * 5000}}}', "broken JSON: Exceeds the limit"),
     "key is a number": (':::MLLOG {"key": 5, "time_ms": 1}', 'not a JSON object with a "key"'),

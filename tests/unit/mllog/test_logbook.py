@@ -24,7 +24,8 @@ def stamp(second):
 def test_the_first_start_and_the_last_stop_count():
     found = summary(
         line("init_start", ms=1000), line("init_start", ms=1500), line("init_stop", ms=2000),
-        line("run_start", ms=3000), line("run_stop", ms=8000, status="aborted"), line("run_stop", ms=9000, status="success"),
+        line("run_start", ms=3000), line("run_stop", ms=8000, status="aborted"),
+        line("run_stop", ms=9000, status="success"),
     )  # fmt: skip
     assert (found.init_start, found.init_stop, found.run_start, found.run_stop) == (1, 2, 3, 9)
     assert (seconds(found), found.run_stop_status, found.out_of_order) == (6, "success", False)

@@ -35,38 +35,42 @@ SCORES = {
     "a run that did not converge is the slowest": (FIVE, "c50 c10 n5 c20 c30", 100 / 3, (2, 3), True, ()),
     "an invalid run is, too": (FIVE, "c50 c10 i5 c20 c30", 100 / 3, (2, 3), True, ()),
     "two runs that did not converge": (
-        FIVE, "c50 n n c20 c30", None, (), False,
+        FIVE, "c50 n n c20 c30", None, (2, 3, 4), False,
         ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
     "a failed attempt": (
-        FIVE, "c50 f c30 a c30", None, (), False, ("invalid: attempt 2, 4 could not be measured",)),
+        FIVE, "c50 f c30 a c30", None, (1, 3), False, ("invalid: attempt 2, 4 could not be measured",)),
     "converged without a time": (
-        FIVE, "c50 c20 c c20 c30", None, (), False, ("invalid: attempt 3 could not be measured",)),
+        FIVE, "c50 c20 c c20 c30", None, (1, 2), False, ("invalid: attempt 3 could not be measured",)),
     "more runs than asked for": (
-        FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False, ("not official: 6 runs, the rules ask for 5",)),
-    "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False, ("not official: 4 runs, the rules ask for 5",)),
+        FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False,
+        ("not official: 6 runs, more than the 5 that the rules ask for",)),
+    "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False,
+                  ("not official: 4 of the 5 runs that the rules ask for",)),
     "three runs, one of them failed": (
-        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 runs, the rules ask for 5",)),
+        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 runs that the rules ask for",)),
     "two runs": (
         FIVE, "c50 c10", 30, (), False,
-        ("not official: 2 runs, the rules ask for 5",
-         "nothing was dropped: 2 runs, too few to leave out the fastest and the slowest")),
+        ("not official: 2 of the 5 runs that the rules ask for",
+         "nothing was dropped: 2 runs are too few to leave out the fastest and the slowest")),
     "one run": (
         FIVE, "c50", 50, (), False,
-        ("not official: 1 run, the rules ask for 5",
-         "nothing was dropped: 1 run, too few to leave out the fastest and the slowest")),
+        ("not official: 1 of the 5 runs that the rules ask for",
+         "nothing was dropped: 1 run is too few to leave out the fastest and the slowest")),
     "two runs, one of them failed": (
         FIVE, "c50 n", None, (), False,
         ("invalid: 1 run did not converge, 0 may be left out as the slowest",
-         "not official: 2 runs, the rules ask for 5")),
+         "not official: 2 of the 5 runs that the rules ask for")),
     "no run converged": (
         FIVE, "n", None, (), False,
         ("invalid: 1 run did not converge, 0 may be left out as the slowest",
-         "not official: 1 run, the rules ask for 5")),
-    "no run": (FIVE, "", None, (), False, ("invalid: no run converged", "not official: 0 runs, the rules ask for 5")),
+         "not official: 1 of the 5 runs that the rules ask for")),
+    "no run": (FIVE, "", None, (), False,
+               ("invalid: no run converged", "not official: 0 of the 5 runs that the rules ask for")),
     "NCF: the first four that converged": (NCF, "n c40 c10 n c30 c20 c1 c99", 25, (2, 3), True, ()),
     "NCF: too few converged": (
-        NCF, "n c40 c10 n n n n c99", None, (), False, ("invalid: 3 runs converged, 4 have to",)),
-    "NCF: not through yet": (NCF, "n c40 c10 c30", 30, (2, 3), False, ("not official: 4 runs, the rules ask for 8",)),
+        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 runs converged, 4 have to",)),
+    "NCF: not through yet": (NCF, "n c40 c10 c30", 30, (2, 3), False,
+                             ("not official: 4 of the 8 runs that the rules ask for",)),
     "drop four at each end": (
         UNET3D, " ".join(f"c{n}" for n in range(1, 41)), 20.5, (1, 2, 3, 4, 37, 38, 39, 40), True, ()),
     "four failures take all slowest places": (

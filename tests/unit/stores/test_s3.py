@@ -12,7 +12,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from podium.stores import AlreadyExists, NotFound, S3Store, StoreRefused, StoreUnavailable
+from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
+from podium.stores.s3 import S3Store
 
 
 @pytest.fixture(autouse=True)
