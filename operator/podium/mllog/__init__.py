@@ -2,9 +2,9 @@
 
 from podium.mllog.logbook import LogBook
 from podium.mllog.parser import Event, Format, Parser, Problem, is_mlperf_line, parse, parse_line
-from podium.mllog.summary import Evaluation, LogFolder, LogSummary, reached, seconds, summarize
+from podium.mllog.summary import Evaluation, LogFolder, LogSummary, in_unit_of, reached, seconds, summarize
 
 __all__ = [
-    "Evaluation", "Event", "Format", "LogBook", "LogFolder", "LogSummary", "Parser", "Problem", "is_mlperf_line",
-    "parse", "parse_line", "reached", "seconds", "summarize",
+    "Evaluation", "Event", "Format", "LogBook", "LogFolder", "LogSummary", "Parser", "Problem", "in_unit_of",
+    "is_mlperf_line", "parse", "parse_line", "reached", "seconds", "summarize",
 ]  # fmt: skip

@@ -47,7 +47,7 @@ class LogBook:
         if not is_mlperf_line(line):
             self._add_to_tail(line.strip())
             return None
-        self.size_bytes += self._spool.write(f"{timestamp} {line}\n".encode())
+        self.size_bytes += self._spool.write(f"{timestamp} {line}\n".encode(errors="replace"))
         parsed = parse_line(line, self._lines)
         if isinstance(parsed, Event):
             self._folder.add(parsed)
@@ -67,7 +67,7 @@ class LogBook:
 
     def restore(self, checkpoint: bytes) -> None:
         """Take the lines of an earlier `checkpoint`."""
-        for row in checkpoint.decode(errors="replace").splitlines():
+        for row in checkpoint.decode(errors="replace").split("\n")[:-1]:
             timestamp, _, line = row.partition(" ")
             self.add(line, timestamp)
 
@@ -80,7 +80,7 @@ class LogBook:
 
     def mlperf_lines(self) -> Iterator[str]:
         """The MLPerf lines as they were printed."""
-        for row in self.checkpoint().decode().splitlines():
+        for row in self.checkpoint().decode().split("\n")[:-1]:
             yield row.partition(" ")[2]
 
     @property

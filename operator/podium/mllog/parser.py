@@ -12,19 +12,28 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-MAX_LINE = 1 << 20
+MAX_LINE = 1 << 20  # characters, counted from the token on
+_START = ":::ML"  # of the three tokens
 _MAX_PROBLEMS = 100
 _MAX_LITERAL = 1 << 16  # of a Python dict in place of JSON: ast is slow, and such lines are short
-_MLP = re.compile(r"^v[\d.]+ (\w+) ([\d.]+) \(([^:)]*):?(\d*)\) (\w+)\s*(?::\s*(.+))?$", re.DOTALL)
-_MLL = re.compile(r"^ ([\d.]+) (\w+)\s*:\s+(.+)$", re.DOTALL)
+_MAX_DEPTH = 64  # of nested lists and objects; official lines need 4
+_MAX_KEY = 200
+_LAST_SECOND = 253_402_300_799.0  # of the year 9999: later times have no date
+_MLP = re.compile(r"v[\d.]+ (\w+) ([\d.]+) \(([^:)]*):?(\d{0,9})\) (\w+)\s*(?::\s*(.+))?$", re.DOTALL)
+_MLL = re.compile(r" ([\d.]+) (\w+) ?:\s+(.+)$", re.DOTALL)
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NAMES = {"null": None, "true": True, "false": False, "NaN": math.nan, "nan": math.nan, "inf": math.inf}
 
 
 class Format(StrEnum):
@@ -63,35 +72,25 @@ class _UnreadableError(ValueError):
 
 def is_mlperf_line(line: str) -> bool:
     """Whether the line claims to be one; cheap enough for every line of output."""
-    return ":::ML" in line
+    return _START in line
 
 
 def parse_line(line: str, line_number: int = 0) -> Event | Problem | None:
-    """An Event, a Problem, or None for any other output. Anything before ``:::`` is passed over."""
-    at = line.find(":::ML")
-    if at < 0:
-        return None
-    text = line[at + 5 :].rstrip()
-    if len(line) > MAX_LINE:
-        return Problem(line_number, line[at : at + 200], f"longer than {MAX_LINE} characters")
-    try:
-        if text.startswith("LOG"):
-            return _mllog(text[3:], line_number)
-        if text.startswith("L "):
-            return _mll(text[1:], line_number)
-        if text.startswith("Pv"):
-            return _mlp(text[1:], line_number)
-    except _UnreadableError as problem:
-        return Problem(line_number, line[at : at + 200], str(problem))
-    return None
+    """An Event, a Problem, or None for any other output.
+
+    Anything before the token is passed over, so are colour codes and what follows a carriage return. Where processes
+    wrote into one line, the last token counts if the first does not make sense (MLCommons' checker takes the last).
+    """
+    at = line.find(_START)
+    return None if at < 0 else _parse_record(line[at : _end(line, at)], line_number)
 
 
 def parse(text: str | Iterable[str]) -> tuple[list[Event], list[Problem]]:
     """All events and problems of a whole log."""
-    lines = text.splitlines() if isinstance(text, str) else text
+    records = _records(text, 1) if isinstance(text, str) else _records_of_lines(text)
     events, problems = [], []
-    for number, line in enumerate(lines, start=1):
-        parsed = parse_line(line, number)
+    for number, record in records:
+        parsed = _parse_record(record, number)
         if isinstance(parsed, Event):
             events.append(parsed)
         elif parsed is not None:
@@ -99,61 +98,132 @@ def parse(text: str | Iterable[str]) -> tuple[list[Event], list[Problem]]:
     return events, problems
 
 
-@dataclass(slots=True)
 class Parser:
-    """Takes a log in chunks of any size, keeps an incomplete last line."""
+    """Takes a log in chunks of any size, keeps an incomplete last line (of which at most MAX_LINE is held).
 
-    problems: list[Problem] = field(default_factory=list)  # the first hundred
-    problem_count: int = 0
-    line_count: int = 0
-    _rest: str = ""
-    _skipping: bool = False  # within a line that is too long
-    _decoder: codecs.IncrementalDecoder = field(
-        default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace")
-    )
+    `problems` are the first hundred, `problem_count` counts all. How the log was cut makes no difference.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.problem_count = 0
+        self.line_count = 0  # complete lines; after close() the last one, too
+        self._open = False  # whether the last line lacks its newline
+        self._rest: list[str] = []  # pieces of the incomplete line: from its token on, else a possible start of one
+        self._rest_length = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, chunk: str | bytes) -> list[Event]:
         """The events of the lines that `chunk` completes. Broken UTF-8 is replaced."""
-        text = chunk if isinstance(chunk, str) else self._decoder.decode(chunk)
-        *lines, rest = (self._rest + text).split("\n")
-        events = [event for line in lines if (event := self._line(line)) is not None]
-        if len(rest) > MAX_LINE:
-            if not self._skipping:
-                self._note(Problem(self.line_count + 1, rest[:200], f"longer than {MAX_LINE} characters"))
-            self._skipping, rest = True, ""
-        self._rest = rest
-        return events
+        return self._feed(chunk if isinstance(chunk, str) else self._decoder.decode(chunk))
 
     def close(self) -> list[Event]:
         """The event of a last line without a newline."""
-        rest, self._rest = self._rest, ""
-        event = self._line(rest) if rest else None
-        return [event] if event is not None else []
+        events = self._feed(self._decoder.decode(b"", final=True)) + self._complete("\r")
+        self.line_count += self._open
+        self._open = False
+        return events
 
-    def _line(self, line: str) -> Event | None:
-        self.line_count += 1
-        if self._skipping:
-            self._skipping = False
-            return None
-        parsed = parse_line(line, self.line_count)
-        if isinstance(parsed, Problem):
-            self._note(parsed)
-            return None
-        return parsed
+    def _feed(self, text: str) -> list[Event]:
+        end = max(text.rfind("\n"), text.rfind("\r")) + 1  # progress bars end their lines with carriage returns
+        events = self._complete(text[:end]) if end else []
+        self._keep(text[end:])
+        self._open = not text.endswith("\n") if text else self._open
+        return events
 
-    def _note(self, problem: Problem) -> None:
-        self.problem_count += 1
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(problem)
+    def _complete(self, text: str) -> list[Event]:
+        self._rest.append(text)
+        whole = "".join(self._rest)
+        self._rest, self._rest_length = [], 0
+        events = []
+        for number, record in _records(whole, self.line_count + 1):
+            parsed = _parse_record(record, number)
+            if isinstance(parsed, Event):
+                events.append(parsed)
+            elif parsed is not None:
+                self.problem_count += 1
+                if len(self.problems) < _MAX_PROBLEMS:
+                    self.problems.append(parsed)
+        self.line_count += text.count("\n")
+        return events
+
+    def _keep(self, text: str) -> None:
+        if not text:
+            return
+        if not self._rest_length:  # no token yet; the piece kept may hold the start of one
+            whole = "".join(self._rest) + text
+            at = whole.find(_START)
+            if at < 0:
+                self._rest = [whole[1 - len(_START) :]]
+                return
+            self._rest, text = [], whole[at:]
+        if self._rest_length <= MAX_LINE:  # one piece beyond the limit shows that the line is too long
+            self._rest.append(text[: MAX_LINE + 1])
+            self._rest_length += len(text)
+
+
+def _records(text: str, first_line: int) -> Iterator[tuple[int, str]]:
+    """(line number, text from the token to the end of the line) of every MLPerf line. Other lines cost one search."""
+    at, counted, number = text.find(_START), 0, first_line
+    while at >= 0:
+        number += text.count("\n", counted, at)
+        end = _end(text, at)
+        yield number, text[at:end]
+        counted = end
+        at = text.find(_START, end)
+
+
+def _end(text: str, start: int) -> int:
+    """Where the line that holds `start` ends; a progress bar ends its line with a carriage return."""
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    earlier = text.find("\r", start, end)
+    return end if earlier < 0 else earlier
+
+
+def _records_of_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, start=1):
+        at = line.find(_START)
+        if at >= 0:
+            yield number, line[at : _end(line, at)]
+
+
+def _parse_record(text: str, number: int) -> Event | Problem | None:
+    """One record that starts with the token."""
+    if len(text) > MAX_LINE:
+        return Problem(number, text[:200], f"longer than {MAX_LINE} characters")
+    if "\x1b" in text:
+        text = _COLOUR.sub("", text)
+    text = text.rstrip()
+    try:
+        return _parse_token(text, number)
+    except _UnreadableError as problem:
+        last = text.rfind(_START)
+        if last > 0:
+            with contextlib.suppress(_UnreadableError):
+                return _parse_token(text[last:], number)
+        return Problem(number, text[:200], str(problem))
+
+
+def _parse_token(text: str, number: int) -> Event | None:
+    if text.startswith(":::MLLOG"):
+        return _mllog(text[8:], number)
+    if text.startswith(":::MLL "):
+        return _mll(text[6:], number)
+    if text.startswith(":::MLPv"):
+        return _mlp(text[6:], number)
+    return None
 
 
 def _mllog(text: str, number: int) -> Event:
     body = _payload(text)
     if not isinstance(body, dict) or not isinstance(body.get("key"), str):
         raise _UnreadableError('not a JSON object with a "key"')
+    if len(body["key"]) > _MAX_KEY:
+        raise _UnreadableError(f'"key" is longer than {_MAX_KEY} characters')
     time = body.get("time_ms")
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
-        raise _UnreadableError('"time_ms" is no number')
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * 1000:
+        raise _UnreadableError('"time_ms" is no number of milliseconds')
     return Event(Format.MLLOG, time / 1000, body["key"], body.get("value"), _metadata(body), number)
 
 
@@ -165,7 +235,7 @@ def _mll(text: str, number: int) -> Event:
     body = _payload(payload)
     if not isinstance(body, dict):
         raise _UnreadableError("what follows the key is not a JSON object")
-    return Event(Format.MLL, _seconds(seconds), key, body.get("value"), _metadata(body), number)
+    return Event(Format.MLL, _seconds(seconds), key[:_MAX_KEY], body.get("value"), _metadata(body), number)
 
 
 def _mlp(text: str, number: int) -> Event:
@@ -181,29 +251,68 @@ def _mlp(text: str, number: int) -> Event:
         if "success" in value:  # of run_stop
             metadata["status"] = "success" if value["success"] else "aborted"
         value = value.get("value", value)
-    return Event(Format.MLP, _seconds(seconds), key, value, metadata, number, benchmark)
+    return Event(Format.MLP, _seconds(seconds), key[:_MAX_KEY], value, metadata, number, benchmark[:_MAX_KEY])
 
 
 def _payload(text: str) -> Any:
+    """JSON, or the Python dict that v0.6 MiniGo prints in its place."""
+    if text.count("{") + text.count("[") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
+        raise _UnreadableError(f"nested deeper than {_MAX_DEPTH} levels")
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise _UnreadableError("nested too deeply") from None
+        value = json.loads(text)
     except ValueError as error:
-        literal = _python_literal(text)
-        if literal is None:
-            raise _UnreadableError(f"broken JSON: {error}") from None
-        return literal
+        value = _python_literal(text, error)
+    return _without_surrogates(value) if _SURROGATE.search(text) else value
 
 
-def _python_literal(text: str) -> Any:
-    """v0.6 MiniGo prints Python dicts. Only literals are understood; nothing is evaluated."""
-    if len(text) > _MAX_LITERAL:
-        return None
+def _depth(text: str) -> int:
+    """Deepest nesting of brackets outside strings."""
+    deepest = depth = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text):
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest
+
+
+def _python_literal(text: str, error: ValueError) -> Any:
+    """Only literals and the names of JSON are understood; nothing is evaluated. Raises what `error` says otherwise."""
+    unreadable = _UnreadableError(f"broken JSON: {error}")
+    if len(text) > _MAX_LITERAL or "'" not in text:
+        raise unreadable
     try:
-        return ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in the text
+            return _literal(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
+        raise unreadable from None
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Dict):
+        keys = [key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+        return dict(zip(keys, map(_literal, node.values), strict=True))
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Name) and node.id in _NAMES:
+        return _NAMES[node.id]
+    value = ast.literal_eval(node)  # of a constant or a signed number
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(f"{type(value).__name__} is no JSON")
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Half a character, as \\ud800 without its other half, cannot be written to a file."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
 
 
 def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -213,6 +322,9 @@ def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _seconds(text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise _UnreadableError(f"{text!r} is no time in seconds") from None
+        raise _UnreadableError(f"{text[:50]!r} is no time in seconds") from None
+    if seconds > _LAST_SECOND:
+        raise _UnreadableError(f"{text[:50]!r} is no time in seconds")
+    return seconds

@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from podium.mllog.parser import Event
+from podium.mllog.parser import Event, Format
 
 _HYPERPARAMETER_PREFIXES = ("opt_", "lars_", "sgd_", "adam_")
 _HYPERPARAMETERS = frozenset({
     "global_batch_size", "model_bn_span", "max_samples", "num_image_candidates", "max_sequence_length",
     "virtual_losses", "train_batch_size", "gradient_accumulation_steps", "label_smoothing",
 })  # fmt: skip
-_SUCCESS = "success"
+# Logs are other people's: what the summary keeps of one is bounded.
+_MAX_HYPERPARAMETERS = 256
+_MAX_EVALUATIONS = 10_000
+_MAX_TEXT = 200
+_MAX_LIST = 100
+
+
+_V05_KEYS = {"input_size": "train_samples", "eval_size": "eval_samples"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:
-    """Times are unix seconds. Of repeated keys the first init_start and run_start count, and the last run_stop."""
+    """Times are unix seconds. Of repeated keys the earliest init_start and run_start count, and the latest run_stop:
+    lines of several processes come in any order.
+    """
 
     lines: int = 0
     benchmark: str | None = None
@@ -46,7 +55,8 @@ class LogSummary:
     global_batch_size: int | None = None
     train_samples: int | None = None
     eval_samples: int | None = None
-    target: object = None
+    target: object = None  # as logged, in the unit of the log
+    format: Format | None = None  # of the first event
     max_epochs: float | None = None
     evaluations: tuple[Evaluation, ...] = ()
     epoch: float | None = None
@@ -56,6 +66,11 @@ class LogSummary:
     first_event_time: float | None = None
     last_event_time: float | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def quality(self, metric: str = "eval_accuracy") -> float | None:
+        """The latest value of a metric, as logged; a benchmark with one metric has it under any name."""
+        values = self.evaluations[-1].quality if self.evaluations else {}
+        return next(iter(values.values())) if len(values) == 1 else values.get(metric)
 
 
 class LogFolder:
@@ -75,7 +90,8 @@ class LogFolder:
         self._snapshot = None
         self._lines += 1
         facts = self._facts
-        facts.setdefault("first_event_time", event.time)
+        facts.setdefault("format", event.format)
+        facts["first_event_time"] = min(facts.get("first_event_time", event.time), event.time)
         facts["last_event_time"] = max(facts.get("last_event_time", event.time), event.time)
         if event.benchmark:
             facts.setdefault("benchmark", event.benchmark)
@@ -83,7 +99,7 @@ class LogFolder:
         if handler:
             handler(self, event)
         elif event.key in _HYPERPARAMETERS or event.key.startswith(_HYPERPARAMETER_PREFIXES):
-            self._hyperparameters[event.key] = event.value
+            self._hyperparameter(event)
 
     def snapshot(self) -> LogSummary:
         """The summary of what was added so far; the same object while nothing is added."""
@@ -104,14 +120,14 @@ class LogFolder:
     # ---- one method a key ----
 
     def _init_start(self, event: Event) -> None:
-        self._facts.setdefault("init_start", event.time)
+        self._facts["init_start"] = min(self._facts.get("init_start", event.time), event.time)
 
     def _init_stop(self, event: Event) -> None:
         self._facts["init_stop"] = event.time
 
     def _run_start(self, event: Event) -> None:
         self._starts += 1
-        self._facts.setdefault("run_start", event.time)
+        self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
         epochs = _number(event.metadata.get("max_epochs"))
         if epochs is not None:
             self._facts["max_epochs"] = epochs
@@ -119,24 +135,26 @@ class LogFolder:
     def _run_stop(self, event: Event) -> None:
         self._stops += 1
         self._out_of_order |= self._starts == 0
-        self._facts["run_stop"] = event.time
+        self._facts["run_stop"] = max(self._facts.get("run_stop", event.time), event.time)
         status = event.metadata.get("status")
         if isinstance(status, str):
-            self._facts["run_stop_status"] = status
+            self._facts["run_stop_status"] = status[:_MAX_TEXT]
 
     def _evaluation(self, event: Event) -> None:
         quality = _quality(event.value)
         if not quality:
             return
         epoch = _number(event.metadata.get("epoch_num"))
+        if len(self._evaluations) == _MAX_EVALUATIONS:
+            self._evaluations.pop()  # keep the first ones and the latest
         self._evaluations.append(Evaluation(event.time, epoch, quality))
         if epoch is not None:
             self._facts["epoch"] = epoch
 
     def _eval_result(self, event: Event) -> None:
         seconds = _number(event.metadata.get("timestamp"))
-        if seconds is not None:
-            self._facts["offline_seconds"] = seconds
+        if seconds is not None and seconds > 0:  # 0 says that no model passed (checker 0.6.0)
+            self._facts["offline_seconds"] = max(self._facts.get("offline_seconds", seconds), seconds)
 
     def _tracked_stats(self, event: Event) -> None:
         value = event.value if isinstance(event.value, dict) else {}
@@ -150,21 +168,36 @@ class LogFolder:
 
     def _epoch(self, event: Event) -> None:
         epoch = _number(event.metadata.get("epoch_num", event.metadata.get("first_epoch_num")))
+        if epoch is None and event.key == "train_epoch":  # v0.5
+            epoch = _number(event.value)
         if epoch is not None:
             self._facts["epoch"] = epoch
 
     def _submission_benchmark(self, event: Event) -> None:
-        self._facts["benchmark"] = str(event.value)
+        if isinstance(event.value, str):
+            self._facts["benchmark"] = event.value[:_MAX_TEXT]
 
     def _count(self, event: Event) -> None:
         number = _integer(event.value)
         if number is not None:
-            self._facts[event.key] = number
+            self._facts[_V05_KEYS.get(event.key, event.key)] = number
         if event.key == "global_batch_size":
-            self._hyperparameters[event.key] = event.value
+            self._hyperparameter(event)
+
+    def _seed(self, event: Event) -> None:
+        seed = _integer(event.value)
+        if seed is not None:
+            self._facts.setdefault("seed", seed)  # the first one: each process may log its own
 
     def _target(self, event: Event) -> None:
-        self._facts["target"] = event.value
+        if _plain(event.value) is not None:
+            self._facts["target"] = event.value
+
+    def _hyperparameter(self, event: Event) -> None:
+        value = _plain(event.value)
+        room = len(self._hyperparameters) < _MAX_HYPERPARAMETERS or event.key in self._hyperparameters
+        if value is not None and room:
+            self._hyperparameters[event.key] = value
 
     _HANDLERS: ClassVar[Mapping[str, Callable[[LogFolder, Event], None]]] = {
         "init_start": _init_start,
@@ -178,10 +211,13 @@ class LogFolder:
         "train_epoch": _epoch,
         "block_start": _epoch,
         "submission_benchmark": _submission_benchmark,
-        "seed": _count,
+        "seed": _seed,
+        "run_set_random_seed": _seed,
         "global_batch_size": _count,
         "train_samples": _count,
         "eval_samples": _count,
+        "input_size": _count,
+        "eval_size": _count,
         "eval_target": _target,
     }
 
@@ -195,8 +231,12 @@ def summarize(events: Iterable[Event]) -> LogSummary:
 
 
 def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
-    """Time to train: run_stop - run_start, or what an evaluation after the clock found (``eval_result``)."""
-    if timed_by == "eval_result" and summary.offline_seconds is not None:
+    """Time to train: run_stop - run_start; None when one is missing or they are the wrong way round.
+
+    With ``eval_result``, the time that an evaluation after the clock found, and nothing else: a run_stop in such a
+    log comes whenever the evaluation is through (v0.6 MiniGo).
+    """
+    if timed_by == "eval_result":
         return summary.offline_seconds
     if summary.run_start is None or summary.run_stop is None or summary.run_stop < summary.run_start:
         return None
@@ -204,20 +244,44 @@ def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
 
 
 def reached(summary: LogSummary, targets: Mapping[str, float]) -> Evaluation | None:
-    """The first evaluation in which every metric is at its target.
+    """The first evaluation in which every metric is at its target, or None.
 
-    With one target the evaluation's single value is that metric, whatever its name. BLEU is logged as 24.1 in v0.6
-    and as 0.241 later: a value up to 1 against a target above 1 is taken as a fraction.
+    With one target the evaluation's single value is that metric, whatever its name. BLEU is 24.1 in v0.6 and 0.241
+    from v0.7 on; see `in_unit_of` for how the two are told apart.
     """
+    percent = _counts_in_fractions(summary)
     for evaluation in summary.evaluations:
-        values = evaluation.quality
-        if len(targets) == 1 and len(values) == 1:
-            pairs = [(next(iter(values.values())), next(iter(targets.values())))]
-        else:
-            pairs = [(values.get(metric, -math.inf), target) for metric, target in targets.items()]
-        if all((value * 100 if target > 1 >= value else value) >= target for value, target in pairs):
+        values = _by_metric(targets, evaluation.quality, percent=percent)
+        if all(values.get(metric, -math.inf) >= target for metric, target in targets.items()):
             return evaluation
     return None
+
+
+def in_unit_of(targets: Mapping[str, float], evaluation: Evaluation, summary: LogSummary) -> dict[str, float]:
+    """The evaluation's values by the metrics of `targets`, in the unit of the targets.
+
+    A log counts in fractions when it is in the format of v0.7, no value of it is above 1, and the target that it
+    logs (eval_target), if any, is not above 1 either. Only then, against a target above 1, its values are
+    multiplied by 100. A value up to 1 alone says nothing: an untrained model has a BLEU of 0.3 %.
+    """
+    return _by_metric(targets, evaluation.quality, percent=_counts_in_fractions(summary))
+
+
+def _by_metric(targets: Mapping[str, float], values: Mapping[str, float], *, percent: bool) -> dict[str, float]:
+    if len(targets) == 1 and len(values) == 1:
+        values = dict(zip(targets, values.values(), strict=True))
+    return {
+        metric: values[metric] * 100 if percent and target > 1 else values[metric]
+        for metric, target in targets.items()
+        if metric in values
+    }
+
+
+def _counts_in_fractions(summary: LogSummary) -> bool:
+    logged = _number(summary.target)
+    if summary.format is not Format.MLLOG or (logged is not None and logged > 1):
+        return False
+    return all(value <= 1 for evaluation in summary.evaluations for value in evaluation.quality.values())
 
 
 def _quality(value: object) -> dict[str, float]:
@@ -243,5 +307,20 @@ def _number(value: object) -> float | None:
 
 
 def _integer(value: object) -> int | None:
+    """A seed of 64 bits must not pass through a float."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 1 << 64 else None
     number = _number(value)
-    return None if number is None else int(number)
+    return None if number is None or abs(number) >= 1 << 64 else int(number)
+
+
+def _plain(value: object) -> object:
+    """A value that any document can hold: finite number, boolean, short text, or a short list of those; else None."""
+    if isinstance(value, list):
+        items = [_plain(item) for item in value[:_MAX_LIST] if not isinstance(item, list)]
+        return items if len(items) == len(value) and None not in items else None
+    if isinstance(value, str):
+        return value[:_MAX_TEXT]
+    if isinstance(value, bool):
+        return value
+    return value if _number(value) is not None else None

@@ -15,18 +15,17 @@ from enum import StrEnum
 
 from podium.suites import Suite
 
+_LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
+
 
 class Outcome(StrEnum):
-    """How a run ended. A failed or aborted one is no measurement."""
+    """How a run ended. A failed or aborted one is no measurement; an invalid one is, and did not converge."""
 
     CONVERGED = "Converged"
     NOT_CONVERGED = "NotConverged"
     INVALID = "Invalid"
     FAILED = "Failed"
     ABORTED = "Aborted"
-
-
-_NOT_MEASURED = frozenset({Outcome.FAILED, Outcome.ABORTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`seconds` is None when there is nothing to average or the result is invalid; `reasons` are sentences."""
+    """`seconds` is None when the result is invalid; `reasons` are sentences.
+
+    `dropped` and `scored` hold indices of runs. A run that did not converge and takes a slowest place is among the
+    dropped. `coefficient_of_variation`: sample standard deviation over mean of all converged runs that the rule
+    considers, the dropped ones included.
+    """
 
     seconds: float | None
     valid: bool
@@ -81,29 +85,37 @@ def rule_for(suite: Suite, benchmark: str) -> Rule:
 
 
 def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
-    """The olympic mean of `runs`, in whatever order they come."""
-    good = [run for run in runs if run.outcome is Outcome.CONVERGED and run.seconds is not None]
-    missing = [run for run in runs if run.outcome in _NOT_MEASURED]
-    failed = [run for run in runs if run not in good and run not in missing]
+    """The olympic mean of `runs`, in whatever order they come.
+
+    Another number of runs than the rule asks for gives a score that is valid and not official. With too few to drop
+    anything it is the mean of all.
+    """
+    good = sorted((run for run in runs if _is_timed(run)), key=lambda run: (_time(run), run.index))
+    failed = [run for run in runs if run.outcome in (Outcome.NOT_CONVERGED, Outcome.INVALID)]
+    missing = [run for run in runs if run not in good and run not in failed]
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
-    complete = len(runs) >= rule.runs
-    if not complete:
+    if len(runs) > rule.runs:
+        reasons.append(f"not official: {len(runs)} runs, more than the {rule.runs} that the rules ask for")
+    elif len(runs) < rule.runs:
         reasons.append(f"not official: {len(runs)} of the {rule.runs} runs that the rules ask for")
-    if rule.converged_runs is not None:
-        good = sorted(good, key=_by_start)[: rule.converged_runs]
-        failed = []  # every failure is already left out
-    kept, dropped = _drop(good, failed, rule)
-    if valid and not dropped:
-        reasons.append(f"nothing was dropped: {len(runs)} runs are too few to leave out the fastest and the slowest")
+    if rule.converged_runs is None:
+        considered, slowest = good, failed
+    else:  # the first to converge; whatever failed is left out already
+        first = sorted(good, key=_by_start)[: rule.converged_runs]
+        considered, slowest = [run for run in good if run in first], []
+    kept, dropped = _drop(considered, slowest, rule)
+    if valid and not dropped and rule.drop_fastest + rule.drop_slowest > 0:
+        few = "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        reasons.append(f"nothing was dropped: {few} too few to leave out the fastest and the slowest")
     return Score(
-        seconds=statistics.fmean(_seconds(kept)) if valid and kept else None,
+        seconds=statistics.fmean(map(_time, kept)) if valid else None,
         valid=valid,
-        official=valid and complete,
+        official=valid and len(runs) == rule.runs,
         dropped=tuple(sorted(run.index for run in dropped)),
         scored=tuple(sorted(run.index for run in kept)) if valid else (),
-        failures=len(runs) - len(missing) - len(good) if rule.converged_runs is None else len(runs) - len(good),
-        coefficient_of_variation=_variation(_seconds(good)),
+        failures=len(failed),
+        coefficient_of_variation=_variation([_time(run) for run in considered]),
         reasons=tuple(reasons),
     )
 
@@ -113,32 +125,44 @@ def _why_invalid(
 ) -> list[str]:
     reasons = []
     if missing:
-        numbers = ", ".join(str(run.index) for run in missing)
+        numbers = ", ".join(str(run.index) for run in sorted(missing, key=lambda run: run.index))
         reasons.append(f"invalid: attempt {numbers} could not be measured")
-    # a short series that cannot drop anything cannot drop a failure either
-    tolerated = rule.max_failures if len(good) + len(failed) >= _enough_to_drop(rule) else 0
-    if len(failed) > tolerated:
-        reasons.append(f"invalid: {len(failed)} runs did not converge, {tolerated} may be left out as the slowest")
-    if rule.converged_runs is not None and len(good) < rule.converged_runs and len(good) + len(failed) >= rule.runs:
-        reasons.append(f"invalid: {len(good)} runs converged, {rule.converged_runs} have to")
+    if rule.converged_runs is not None:
+        enough = len(good) >= rule.converged_runs or len(good) + len(failed) < rule.runs
+        if not enough:
+            reasons.append(f"invalid: {_count(len(good))} converged, {rule.converged_runs} have to")
+    else:
+        # a short series that cannot drop anything cannot drop a failure either
+        tolerated = rule.max_failures if len(good) + len(failed) > rule.drop_fastest + rule.drop_slowest else 0
+        if len(failed) > tolerated:
+            reasons.append(
+                f"invalid: {_count(len(failed))} did not converge, {tolerated} may be left out as the slowest"
+            )
     if not good and not reasons:
         reasons.append("invalid: no run converged")
     return reasons
 
 
 def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> tuple[list[TimedRun], list[TimedRun]]:
-    """(kept, dropped): failures take the slowest places first."""
-    if len(good) + len(failed) < _enough_to_drop(rule):
+    """(kept, dropped) of `good`, fastest first; failures take the slowest places."""
+    last = len(good) - max(0, rule.drop_slowest - len(failed))
+    if len(good) + len(failed) <= rule.drop_fastest + rule.drop_slowest:
         return list(good), []
-    ordered = sorted(good, key=lambda run: (run.seconds, run.index))
-    slowest = max(0, rule.drop_slowest - len(failed))
-    last = len(ordered) - slowest
-    kept = ordered[rule.drop_fastest : last]
-    return kept, [*ordered[: rule.drop_fastest], *ordered[last:], *failed]
+    if last <= rule.drop_fastest:
+        return list(good), list(failed)
+    return list(good[rule.drop_fastest : last]), [*good[: rule.drop_fastest], *good[last:], *failed]
 
 
-def _enough_to_drop(rule: Rule) -> int:
-    return rule.drop_fastest + rule.drop_slowest + 1
+def _is_timed(run: TimedRun) -> bool:
+    return run.outcome is Outcome.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
+
+
+def _time(run: TimedRun) -> float:
+    return run.seconds if run.seconds is not None else math.inf
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def _variation(times: Sequence[float]) -> float | None:
@@ -146,10 +170,6 @@ def _variation(times: Sequence[float]) -> float | None:
     if len(times) < 2 or math.isclose(mean := statistics.fmean(times), 0):
         return None
     return statistics.stdev(times) / mean
-
-
-def _seconds(runs: Sequence[TimedRun]) -> list[float]:
-    return [run.seconds for run in runs if run.seconds is not None]
 
 
 def _by_start(run: TimedRun) -> tuple[float, int]:

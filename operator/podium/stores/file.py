@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -18,7 +19,10 @@ _CLOSED = {
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EISDIR: "there is a folder of that name",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "symbolic links go round in a circle",
 }
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _TEMPORARY = ".podium-tmp-"
 
 
@@ -35,20 +39,15 @@ class FileStore:
         del content_type  # a file has none
         path = self._path(key)
         with _translated(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+            temporary = _write_temporary(path.parent, data)
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).chmod(0o644)
                 if if_absent:
-                    os.link(name, path)  # the one atomic call that fails when the name is taken
+                    _link(temporary, path)
                 else:
-                    Path(name).replace(path)
+                    temporary.replace(path)
+                _sync_folder(path.parent)  # the name is on disk, too
             finally:
-                Path(name).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -80,9 +79,51 @@ class FileStore:
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or ".." in parts:
-            raise ValueError(f"key {key!r} leaves the store")
+        if not parts or key.startswith("/") or ".." in parts or "\0" in key:
+            raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
         return self.folder.joinpath(*parts)
+
+
+def _write_temporary(folder: Path, data: bytes) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+    except (FileExistsError, NotADirectoryError) as error:  # not the object itself, as elsewhere
+        raise StoreRefused(f"{folder}: {_CLOSED[errno.ENOTDIR]}; choose another folder") from error
+    except FileNotFoundError as error:
+        raise StoreUnavailable(f"{folder} was removed just now; it is tried again") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the file its name unless that is taken. Raises FileExistsError."""
+    try:
+        os.link(temporary, path)  # the one atomic call that fails when the name is taken
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # claim the name, then fill it: after a crash in between the object is empty
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        temporary.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -101,4 +142,4 @@ def _error(path: Path, error: OSError) -> StoreError:
     code = error.errno or 0
     if code in _CLOSED:
         return StoreRefused(f"{path}: {_CLOSED[code]}; choose a folder that can be written to")
-    return StoreUnavailable(f"{path}: {_FULL.get(code, error.strerror)}; it is tried again")
+    return StoreUnavailable(f"{path}: {_FULL.get(code) or error.strerror or error}; it is tried again")

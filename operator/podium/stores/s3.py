@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSLError,
+)
 
 from podium.stores.base import PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
 
@@ -26,8 +38,48 @@ _REFUSED = {
     "AuthorizationHeaderMalformed": "the bucket is in another region; set the region",
     "InvalidBucketName": "that is no name of a bucket",
 }
+_MISCONFIGURED = (
+    ConfigNotFound, ConfigParseError, InvalidRegionError, NoRegionError, ParamValidationError, ProfileNotFound,
+)  # fmt: skip
+_LATER = frozenset({  # answered with 400 to 499 and yet worth another try
+    "BadDigest", "IncompleteBody", "OperationAborted", "QuotaExceeded", "RequestTimeout", "SlowDown", "Throttling",
+    "ThrottlingException", "TooManyRequests", "XAmzContentChecksumMismatch",
+})  # fmt: skip
 _EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class _Client:
+    """Makes the client once. Making one is not safe between threads, using it is."""
+
+    def __init__(self, endpoint_url: str | None, region: str | None) -> None:
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
+
+    def get(self) -> S3Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def _make(self) -> S3Client:
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+            s3={"addressing_style": "path"} if self._endpoint_url else {},
+        )
+        try:
+            session = boto3.session.Session(region_name=self._region)
+            return session.client("s3", endpoint_url=self._endpoint_url, config=config)
+        except BotoCoreError:
+            raise
+        except ValueError as error:  # botocore of an address that is none
+            hint = "check the endpoint, such as http://minio.storage:9000"
+            raise StoreRefused(f"{self._endpoint_url!r}: {error}; {hint}") from error
 
 
 class S3Store:
@@ -36,11 +88,13 @@ class S3Store:
     def __init__(
         self, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None
     ) -> None:
+        self._at(bucket, prefix, _Client(endpoint_url, region))
+
+    def _at(self, bucket: str, prefix: str, client: _Client) -> None:
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}" + (f"/{self.prefix}" if self.prefix else "")
-        self._endpoint_url = endpoint_url
-        self._region = region
+        self._connection = client
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
@@ -74,27 +128,21 @@ class S3Store:
             self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
     def child(self, prefix: str) -> S3Store:
-        below = S3Store(self.bucket, self._key(prefix), endpoint_url=self._endpoint_url, region=self._region)
-        below.__dict__["_client"] = self._client  # one connection pool for all
+        below = object.__new__(S3Store)
+        below._at(self.bucket, self._key(prefix), self._connection)  # one connection pool for all
         return below
 
     def check(self) -> None:
         self.put(PROBE, b"")
         self.delete(PROBE)
 
-    @cached_property
+    @property
     def _client(self) -> S3Client:
-        config = Config(
-            retries={"mode": "standard", "max_attempts": 3},
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=16,
-            s3={"addressing_style": "path"} if self._endpoint_url else {},
-        )
-        session = boto3.session.Session()  # its own: the default one is shared by all that imports boto3
-        return session.client("s3", endpoint_url=self._endpoint_url, region_name=self._region, config=config)
+        return self._connection.get()
 
     def _key(self, key: str) -> str:
+        if not key or key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
         return f"{self.prefix}/{key}" if self.prefix else key
 
     @contextmanager
@@ -106,7 +154,12 @@ class S3Store:
             raise StoreRefused(f"{self.url}: no credentials; {hint}") from error
         except ClientError as error:
             raise self._error(key, error) from error
+        except _MISCONFIGURED as error:
+            raise StoreRefused(f"{self.url}: {error}; check bucket, region, endpoint and profile") from error
         except BotoCoreError as error:
+            if isinstance(error, SSLError) and "CERTIFICATE" in str(error):
+                hint = "give the authority's certificate in AWS_CA_BUNDLE"
+                raise StoreRefused(f"{self.url}: {error}; {hint}") from error
             raise StoreUnavailable(f"{self.url}/{key}: {error}; it is tried again") from error
 
     def _error(self, key: str, error: ClientError) -> StoreError:
@@ -119,6 +172,6 @@ class S3Store:
         if code in _REFUSED:
             return StoreRefused(f"{self.url}: {_REFUSED[code]}")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if 400 <= status < 500 and status != 429:
+        if 400 <= status < 500 and status not in (408, 429) and code not in _LATER:
             return StoreRefused(f"{self.url}/{key}: {code}: {message}")
         return StoreUnavailable(f"{self.url}/{key}: {code}: {message}; it is tried again")

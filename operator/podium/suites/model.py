@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import yaml
@@ -97,7 +98,7 @@ def vocabulary() -> Mapping[str, Hyperparameter]:
         for benchmark in suite.benchmarks.values():
             for key, parameter in benchmark.tunable.items():
                 known.setdefault(key, Hyperparameter(type=parameter.type, description=parameter.description))
-    return known
+    return MappingProxyType(known)
 
 
 @cache
@@ -109,5 +110,10 @@ def _built_in() -> Mapping[str, Suite]:
 def _read(path: Path) -> Suite:
     try:
         return Suite.model_validate(yaml.safe_load(path.read_text()))
-    except (ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def targets(benchmark: Benchmark) -> dict[str, float]:
+    """The target of each metric."""
+    return {quality.metric: quality.target for quality in benchmark.quality}

@@ -95,6 +95,6 @@ def test_a_line_that_never_ends_does_not_fill_the_memory():
     parser = Parser()
     for _ in range(50):
         assert parser.feed("x" * 100_000) == []
-    assert len(parser._rest) <= 1 << 20
+    assert sum(map(len, parser._rest)) < 10
     assert parser.feed("\n" + MLL + "\n")[0].key == "eval_accuracy"
-    assert parser.problem_count == 1
+    assert parser.problem_count == 0, "other output is nobody's problem, however long"

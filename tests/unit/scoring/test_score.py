@@ -37,8 +37,8 @@ def series(*results):
         ([10, 20, 30, 40, "?"], None, (1, 4), False, "invalid: attempt 5 could not be measured"),
         ([10, 20, 30], 20, (1, 3), False, "not official: 3 of the 5 runs that the rules ask for"),
         ([10, 20], 15, (), False, "nothing was dropped: 2 runs are too few to leave out the fastest and the slowest"),
-        ([10], 10, (), False, "nothing was dropped: 1 runs are too few to leave out the fastest and the slowest"),
-        (["x"], None, (), False, "invalid: 1 runs did not converge, 0 may be left out as the slowest"),
+        ([10], 10, (), False, "nothing was dropped: 1 run is too few to leave out the fastest and the slowest"),
+        (["x"], None, (), False, "invalid: 1 run did not converge, 0 may be left out as the slowest"),
         ([], None, (), False, "invalid: no run converged"),
     ],
 )

@@ -1,0 +1,113 @@
+"""The bucket store against a real S3 server: versitygw on a folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable, open_store
+from podium.stores.s3 import S3Store
+from tests.cluster.fixtures import unavailable
+from tests.cluster.parts import REGION, S3
+from tests.cluster.processes import ClusterError
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = S3(tmp_path_factory.mktemp("s3"), port=port)
+    try:
+        server.start()
+    except ClusterError as error:
+        unavailable(error)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(server: S3, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S3Store:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    url = f"{server.bucket('results')}/{request.node.name}"
+    opened = open_store(url, endpoint_url=server.endpoint, region=REGION)
+    assert isinstance(opened, S3Store)
+    return opened
+
+
+def test_what_is_put_can_be_read_listed_and_deleted(store: S3Store) -> None:
+    store.check()
+    assert store.list() == []
+    store.put("lab/run/result.json", b"{}", content_type="application/json")
+    store.put("lab/run/result.json", b"{ }", content_type="application/json")
+    store.put("lab/run/attempts/001/result.txt", b"")
+    assert store.get("lab/run/result.json") == b"{ }"
+    assert store.get("lab/run/attempts/001/result.txt") == b""
+    assert store.list() == ["lab/run/attempts/001/result.txt", "lab/run/result.json"]
+    assert store.child("lab/run").list("attempts/") == ["attempts/001/result.txt"]
+    assert store.child("lab").child("run").get("result.json") == b"{ }"
+    store.delete("lab/run/result.json")
+    store.delete("lab/run/result.json")
+    with pytest.raises(NotFound, match=r"lab/run/result\.json does not exist"):
+        store.get("lab/run/result.json")
+
+
+def test_more_keys_than_a_page_holds(store: S3Store) -> None:
+    keys = [f"{number:04d}" for number in range(1005)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put(key, b""), keys))
+    assert store.list() == keys
+
+
+def test_of_many_only_one_puts_if_absent(store: S3Store) -> None:
+    def put(number: int) -> bool:
+        try:
+            store.put("result.json", str(number).encode(), if_absent=True)
+        except AlreadyExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(10) as pool:
+        won = [number for number, first in enumerate(pool.map(put, range(20))) if first]
+    assert len(won) == 1
+    assert store.get("result.json") == str(won[0]).encode()
+
+
+def test_sixteen_mebibytes(store: S3Store) -> None:
+    data = os.urandom(16 << 20)
+    store.put("logs.tar.gz", data, if_absent=True)
+    assert store.get("logs.tar.gz") == data
+
+
+def test_a_bucket_that_does_not_exist(server: S3, store: S3Store) -> None:
+    elsewhere = S3Store("elsewhere", endpoint_url=server.endpoint, region=REGION)
+    for call in (elsewhere.check, elsewhere.list, lambda: elsewhere.get("a")):
+        with pytest.raises(StoreRefused, match="s3://elsewhere: there is no such bucket; create it"):
+            call()
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("AWS_ACCESS_KEY_ID", "the access key is not known; check the credentials"),
+    ("AWS_SECRET_ACCESS_KEY", "the secret key is wrong; check the credentials"),
+])  # fmt: skip
+def test_wrong_credentials(store: S3Store, monkeypatch: pytest.MonkeyPatch, name: str, words: str) -> None:
+    monkeypatch.setenv(name, "wrong")
+    with pytest.raises(StoreRefused, match=words):
+        store.check()
+
+
+def test_an_outage_ends(server: S3, store: S3Store) -> None:
+    store.put("before", b"1")
+    server.stop()
+    try:
+        with pytest.raises(StoreUnavailable, match=r"Could not connect to the endpoint URL.*; it is tried again"):
+            store.put("during", b"2")
+    finally:
+        server.start()
+    store.put("during", b"2")
+    assert store.list() == ["before", "during"]

@@ -1,0 +1,170 @@
+"""What a log says. Times in the logs below are seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from podium.mllog import Event, Format, LogBook, LogSummary, in_unit_of, parse, reached, seconds, summarize
+
+
+def event(time: float, key: str, value: Any = None, format_: Format = Format.MLLOG, **metadata: Any) -> Event:
+    return Event(format_, time, key, value, metadata, 0)
+
+
+def evaluations(*values: Any, format_: Format = Format.MLLOG) -> list[Event]:
+    return [event(n, "eval_accuracy", value, format_, epoch_num=n) for n, value in enumerate(values, start=1)]
+
+
+def summary(*events: Event) -> LogSummary:
+    return summarize(events)
+
+
+FACTS = {
+    "the earliest init_start and run_start, the latest run_stop": (
+        [event(12, "init_start"), event(10, "init_start"), event(11, "init_start"), event(20, "init_stop"),
+         event(22, "run_start"), event(21, "run_start"), event(50, "run_stop", status="success"),
+         event(49, "run_stop")],
+        {"init_start": 10, "init_stop": 20, "run_start": 21, "run_stop": 50, "run_start_count": 2, "run_stop_count": 2,
+         "run_stop_status": "success", "out_of_order": False, "lines": 8, "first_event_time": 10,
+         "last_event_time": 50},
+    ),
+    "a run_stop before any run_start": (
+        [event(5, "run_stop"), event(6, "run_start"), event(7, "run_stop")], {"out_of_order": True}),
+    "a run_stop earlier than run_start": ([event(6, "run_start"), event(5, "run_stop")], {"out_of_order": True}),
+    "a seed of 64 bits": ([event(1, "seed", 18446744073709551615)], {"seed": 18446744073709551615}),
+    "each process its own seed": ([event(1, "seed", 3), event(1, "seed", 4)], {"seed": 3}),
+    "seeds that are none": ([event(1, "seed", True), event(1, "seed", "x"), event(1, "seed", 10**500)], {"seed": None}),
+    "sizes": (
+        [event(1, "train_samples", 1281167), event(1, "eval_samples", 50000), event(1, "global_batch_size", 256)],
+        {"train_samples": 1281167, "eval_samples": 50000, "global_batch_size": 256,
+         "hyperparameters": {"global_batch_size": 256}},
+    ),
+    "progress": (
+        [event(1, "run_start", max_epochs=90), event(2, "epoch_start", epoch_num=3),
+         event(2, "tracked_stats", {"throughput": 812.5, "loss": 0.25}, epoch_num=3.5, samples_count=4096, step=16)],
+        {"max_epochs": 90, "epoch": 3.5, "samples": 4096, "throughput": 812.5},
+    ),
+    "progress that diverged": (
+        [event(2, "tracked_stats", {"throughput": float("nan"), "loss": None}, epoch_num="?")],
+        {"throughput": None, "epoch": None},
+    ),
+    "energy": ([event(2, "tracked_stats", {"energy_joules": 5.5e6})], {"energy_joules": 5.5e6}),
+    "offline evaluation": ([event(9, "eval_result", timestamp=1725.869)], {"offline_seconds": 1725.869}),
+    "offline evaluation that no model passed": ([event(9, "eval_result", timestamp=0)], {"offline_seconds": None}),
+    "hyperparameters": (
+        [event(1, "opt_name", "lars"), event(1, "lars_epsilon", 0), event(1, "opt_base_learning_rate", [0.32, 0.032]),
+         event(1, "model_bn_span", 64), event(1, "opt_weight_decay", float("nan")), event(1, "opt_x", {"a": 1}),
+         event(1, "opt_learning_rate_alt_decay_func", True), event(1, "model_hp_final_shape", 1000)],
+        {"hyperparameters": {"opt_name": "lars", "lars_epsilon": 0, "opt_base_learning_rate": [0.32, 0.032],
+                             "model_bn_span": 64, "opt_learning_rate_alt_decay_func": True}},
+    ),
+    "a benchmark's name": ([event(1, "submission_benchmark", "ssd")], {"benchmark": "ssd", "format": Format.MLLOG}),
+    "a benchmark's name that is none": ([event(1, "submission_benchmark", ["ssd"])], {"benchmark": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "facts"), FACTS.values(), ids=FACTS)
+def test_facts(events: list[Event], facts: dict[str, Any]) -> None:
+    found = summarize(events)
+    assert {name: getattr(found, name) for name in facts} == facts
+
+
+def test_v05() -> None:
+    log = """
+:::MLPv0.5.0 ncf 1541731848.5 (<string>:1) run_clear_caches
+:::MLPv0.5.0 ncf 1541731850.0 (ncf.py:205) run_set_random_seed: 14209
+:::MLPv0.5.0 ncf 1541731851.5 (ncf.py:228) run_start
+:::MLPv0.5.0 ncf 1541731852.0 (ncf.py:230) input_size: 19861770
+:::MLPv0.5.0 ncf 1541731853.0 (ncf.py:240) train_epoch: 0
+:::MLPv0.5.0 ncf 1541731854.0 (ncf.py:449) eval_size: {"epoch": null, "value": 138493000}
+:::MLPv0.5.0 ncf 1541731885.0 (ncf.py:450) eval_accuracy: {"epoch": 0, "value": 0.6371}
+:::MLPv0.5.0 ncf 1541731885.0 (ncf.py:451) eval_target: 0.635
+:::MLPv0.5.0 ncf 1541731885.5 (ncf.py:460) run_stop: {"success": true}
+"""
+    found = summarize(parse(log)[0])
+    assert (found.benchmark, found.format, found.seed) == ("ncf", Format.MLP, 14209)
+    assert (found.train_samples, found.eval_samples, found.target) == (19861770, 138493000, 0.635)
+    assert (found.epoch, found.quality(), found.run_stop_status) == (0, 0.6371, "success")
+    assert seconds(found) == 34.0
+
+
+SINGLE, BOTH, BLEU = {"top1": 0.759}, {"BBOX": 0.377, "SEGM": 0.339}, {"BLEU": 24.0}
+REACHED = {
+    "the first of several": (SINGLE, evaluations(0.7, 0.759, 0.8), 2),
+    "never": (SINGLE, evaluations(0.7, 0.7589999), None),
+    "no evaluation": (SINGLE, [], None),
+    "a number in a string": (SINGLE, evaluations("0.76"), 1),
+    "words": (SINGLE, evaluations("best", None, [1], {"a": "b"}), None),
+    "not a number": (SINGLE, evaluations(float("nan"), float("inf"), "Infinity"), None),
+    "both metrics at once": (BOTH, evaluations({"BBOX": 0.38, "SEGM": 0.33}, {"BBOX": 0.37, "SEGM": 0.34},
+                                               {"BBOX": 0.377, "SEGM": 0.339}), 3),
+    "v0.6 Mask R-CNN": (BOTH, evaluations({"accuracy": {"BBOX": 0.38, "SEGM": 0.34}}), 1),
+    "one of two metrics": (BOTH, evaluations(0.9, {"BBOX": 0.9}), None),
+    "BLEU of v0.6": (BLEU, evaluations(19.8, "24.1", format_=Format.MLL), 2),
+    "BLEU of v0.6 from an untrained model": (BLEU, evaluations(0.3, 0.9, format_=Format.MLL), None),
+    "BLEU of v0.7": (BLEU, evaluations(0.19, 0.2435), 2),
+    "BLEU of v0.7 in percent": (BLEU, evaluations(0.3, 0.9, 5.5), None),
+    "BLEU of v0.7 in percent by its target": (BLEU, [event(0, "eval_target", 24.0), *evaluations(0.3)], None),
+    "BLEU of v0.7 as a fraction by its target": (BLEU, [event(0, "eval_target", 0.24), *evaluations(0.3)], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("targets", "events", "epoch"), REACHED.values(), ids=REACHED)
+def test_reached(targets: dict[str, float], events: list[Event], epoch: int | None) -> None:
+    evaluation = reached(summarize(events), targets)
+    assert (evaluation.epoch if evaluation else None) == epoch
+
+
+def test_values_in_the_unit_of_the_target() -> None:
+    found = summarize(evaluations(0.25))
+    assert in_unit_of(BLEU, found.evaluations[0], found) == {"BLEU": 25.0}
+    assert in_unit_of(SINGLE, found.evaluations[0], found) == {"top1": 0.25}
+
+
+SECONDS = {
+    "from run_start to run_stop": ([event(2, "run_start"), event(5.5, "run_stop")], "run_stop", 3.5),
+    "no run_start": ([event(5, "run_stop")], "run_stop", None),
+    "no run_stop": ([event(5, "run_start")], "run_stop", None),
+    "backwards": ([event(5, "run_start"), event(4, "run_stop")], "run_stop", None),
+    "by eval_result": ([event(2, "run_start"), event(99, "eval_result", timestamp=3.5)], "eval_result", 3.5),
+    "run_stop does not stand in for eval_result": ([event(2, "run_start"), event(99, "run_stop")], "eval_result", None),
+    "nor the other way round": ([event(2, "run_start"), event(9, "eval_result", timestamp=3.5)], "run_stop", None),
+}
+
+
+@pytest.mark.parametrize(("events", "timed_by", "expected"), SECONDS.values(), ids=SECONDS)
+def test_seconds(events: list[Event], timed_by: str, expected: float | None) -> None:
+    assert seconds(summarize(events), timed_by) == expected
+
+
+def test_what_is_kept_is_bounded() -> None:
+    events = [event(n, f"opt_{n}", "x" * 1000) for n in range(1000)]
+    found = summarize([*events, *evaluations(*[0.5] * 10_001, 0.75)])
+    assert len(found.hyperparameters) == 256
+    assert {len(value) for value in found.hyperparameters.values()} == {200}
+    assert len(found.evaluations) == 10_000
+    assert found.quality() == 0.75
+
+
+def test_quality_of_a_metric() -> None:
+    assert summarize([]).quality() is None
+    assert summarize(evaluations({"BBOX": 0.3, "SEGM": 0.2})).quality("SEGM") == 0.2
+    assert summarize(evaluations({"BBOX": 0.3, "SEGM": 0.2})).quality() is None
+
+
+def test_a_log_book_comes_back_from_its_checkpoint() -> None:
+    line = ":::MLLOG " + json.dumps(
+        {"key": "submission_org", "time_ms": 1, "value": "a\u2028b\x85c"}, ensure_ascii=False
+    )
+    book, again = LogBook(), LogBook()
+    book.add("noise", "2026-01-01T00:00:00Z")
+    book.add(line, "2026-01-01T00:00:01Z")
+    again.restore(book.checkpoint())
+    assert list(again.mlperf_lines()) == [line]
+    assert (again.summary.lines, again.problem, again.last_timestamp) == (1, "", "2026-01-01T00:00:01Z")
+    assert again.checkpoint() == book.checkpoint()
+    book.close()
+    again.close()

@@ -1,0 +1,41 @@
+"""Published logs of v0.5 and v0.6 scored, against minutes computed independently from the same logs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from podium.mllog import LogSummary, parse, reached, seconds, summarize
+from podium.scoring import Outcome, TimedRun, rule_for, score
+from podium.suites import load_suites, targets
+
+LOGS = Path(__file__).parents[4] / "shared" / "data" / "mlperf_logs"
+EXPECTED = LOGS / "expected.csv"
+ENTRIES = list(csv.DictReader(EXPECTED.open())) if EXPECTED.exists() else []
+pytestmark = pytest.mark.skipif(not ENTRIES, reason="the published logs are not here")
+
+
+def read(path: Path) -> LogSummary:
+    events, problems = parse(path.read_text(encoding="utf-8", errors="replace"))
+    assert problems == []
+    return summarize(events)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda row: f"{row['round']}-{row['system']}-{row['benchmark']}")
+def test_published_entry(entry: dict[str, str]) -> None:
+    suite = load_suites()[entry["round"]]
+    benchmark = suite.benchmarks[entry["benchmark"]]
+    runs = []
+    folder = LOGS / entry["round"] / entry["org"] / entry["system"] / entry["benchmark"]
+    for path in folder.iterdir():
+        log = read(path)
+        assert (log.benchmark, log.format) == (entry["benchmark"], suite.log_format)
+        outcome = Outcome.CONVERGED if reached(log, targets(benchmark)) else Outcome.NOT_CONVERGED
+        index = int(path.stem.removeprefix("result_"))
+        runs.append(TimedRun(index, outcome, seconds(log, benchmark.timed_by), log.run_start))
+    result = score(runs, rule_for(suite, entry["benchmark"]))
+    assert (len(runs), result.failures) == (int(entry["logs"]), int(entry["failed"]))
+    assert result.official, result.reasons
+    assert result.minutes == pytest.approx(float(entry["olympic_minutes"]), abs=0.0002)

@@ -1,0 +1,166 @@
+"""Runs in, a score out. The letters of a series: c converged, n not converged, i invalid, f failed, a aborted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.scoring import Outcome, Rule, TimedRun, rule_for, score
+from podium.suites import load_suites
+
+FIVE = Rule(runs=5)
+NCF = Rule(runs=8, converged_runs=4)
+UNET3D = Rule(runs=40, drop_fastest=4, drop_slowest=4, max_failures=4)
+_OUTCOMES = {
+    "c": Outcome.CONVERGED, "n": Outcome.NOT_CONVERGED, "i": Outcome.INVALID, "f": Outcome.FAILED,
+    "a": Outcome.ABORTED,
+}  # fmt: skip
+
+
+def series(text: str) -> list[TimedRun]:
+    """Runs such as "c60 n c80": outcome and seconds; started in this order."""
+    return [
+        TimedRun(index, _OUTCOMES[word[0]], float(word[1:]) if word[1:] else None, start=float(index))
+        for index, word in enumerate(text.split(), start=1)
+    ]
+
+
+SCORES = {
+    # name: (rule, runs, seconds, dropped, official, reasons)
+    "the fastest and the slowest are dropped": (FIVE, "c50 c10 c30 c20 c40", 30, (1, 2), True, ()),
+    "a run that did not converge is the slowest": (FIVE, "c50 c10 n5 c20 c30", 100 / 3, (2, 3), True, ()),
+    "an invalid run is, too": (FIVE, "c50 c10 i5 c20 c30", 100 / 3, (2, 3), True, ()),
+    "two runs that did not converge": (
+        FIVE, "c50 n n c20 c30", None, (2, 3, 4), False,
+        ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
+    "a failed attempt": (
+        FIVE, "c50 f c30 a c30", None, (1, 3), False, ("invalid: attempt 2, 4 could not be measured",)),
+    "converged without a time": (
+        FIVE, "c50 c20 c c20 c30", None, (1, 2), False, ("invalid: attempt 3 could not be measured",)),
+    "more runs than asked for": (
+        FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False,
+        ("not official: 6 runs, more than the 5 that the rules ask for",)),
+    "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False,
+                  ("not official: 4 of the 5 runs that the rules ask for",)),
+    "three runs, one of them failed": (
+        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 runs that the rules ask for",)),
+    "two runs": (
+        FIVE, "c50 c10", 30, (), False,
+        ("not official: 2 of the 5 runs that the rules ask for",
+         "nothing was dropped: 2 runs are too few to leave out the fastest and the slowest")),
+    "one run": (
+        FIVE, "c50", 50, (), False,
+        ("not official: 1 of the 5 runs that the rules ask for",
+         "nothing was dropped: 1 run is too few to leave out the fastest and the slowest")),
+    "two runs, one of them failed": (
+        FIVE, "c50 n", None, (), False,
+        ("invalid: 1 run did not converge, 0 may be left out as the slowest",
+         "not official: 2 of the 5 runs that the rules ask for")),
+    "no run converged": (
+        FIVE, "n", None, (), False,
+        ("invalid: 1 run did not converge, 0 may be left out as the slowest",
+         "not official: 1 of the 5 runs that the rules ask for")),
+    "no run": (FIVE, "", None, (), False,
+               ("invalid: no run converged", "not official: 0 of the 5 runs that the rules ask for")),
+    "NCF: the first four that converged": (NCF, "n c40 c10 n c30 c20 c1 c99", 25, (2, 3), True, ()),
+    "NCF: too few converged": (
+        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 runs converged, 4 have to",)),
+    "NCF: not through yet": (NCF, "n c40 c10 c30", 30, (2, 3), False,
+                             ("not official: 4 of the 8 runs that the rules ask for",)),
+    "drop four at each end": (
+        UNET3D, " ".join(f"c{n}" for n in range(1, 41)), 20.5, (1, 2, 3, 4, 37, 38, 39, 40), True, ()),
+    "four failures take all slowest places": (
+        UNET3D, " ".join([f"c{n}" for n in range(1, 37)] + ["n"] * 4), 20.5, (1, 2, 3, 4, 37, 38, 39, 40), True, ()),
+    "as many failures as a round tolerates leave something": (
+        Rule(runs=3, max_failures=2), "c5 n n", 5, (2, 3), True, ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "runs", "seconds", "dropped", "official", "reasons"), SCORES.values(), ids=SCORES)
+def test_score(
+    rule: Rule, runs: str, seconds: float | None, dropped: tuple[int, ...], official: bool, reasons: tuple[str, ...]
+) -> None:
+    result = score(series(runs), rule)
+    assert result.reasons == reasons
+    assert result.seconds == (None if seconds is None else pytest.approx(seconds))
+    assert (result.dropped, result.official, result.valid) == (dropped, official, seconds is not None)
+
+
+def test_failures_are_counted_and_kept_apart_from_what_is_left_out() -> None:
+    assert score(series("n c40 c10 n c30 c20 c1 c99"), NCF).failures == 2
+    assert score(series("c50 n n f c30"), FIVE).failures == 2
+
+
+def test_variation_is_over_all_converged_runs() -> None:
+    times = [50.0, 10.0, 20.0, 30.0]
+    expected = statistics.stdev(times) / statistics.fmean(times)
+    assert score(series("c50 c10 n c20 c30"), FIVE).coefficient_of_variation == pytest.approx(expected)
+    assert score(series("c50"), FIVE).coefficient_of_variation is None
+
+
+def test_minutes() -> None:
+    assert score(series("c90"), FIVE).minutes == 1.5
+    assert score(series("n"), FIVE).minutes is None
+
+
+def test_rules_of_the_rounds() -> None:
+    suites = load_suites()
+    assert rule_for(suites["v0.6"], "resnet") == Rule(5, 1, 1, 1, None)
+    assert rule_for(suites["v0.6"], "gnmt") == Rule(10, 1, 1, 1, None)
+    ncf = rule_for(suites["v0.5"], "ncf")
+    assert (ncf.runs, ncf.converged_runs) == (100, 50)
+    with pytest.raises(KeyError):
+        rule_for(suites["v0.6"], "dlrm")
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(Outcome),
+        st.none() | st.floats(allow_nan=True),
+        st.none() | st.floats(0, 1e9),
+    ),
+    max_size=12,
+).map(lambda rows: [TimedRun(index, *row) for index, row in enumerate(rows)])
+RULES = st.builds(
+    Rule,
+    runs=st.integers(1, 12),
+    drop_fastest=st.integers(0, 3),
+    drop_slowest=st.integers(0, 3),
+    max_failures=st.integers(0, 3),
+    converged_runs=st.none() | st.integers(1, 6),
+)
+
+
+@given(RUNS, RULES, st.randoms())
+def test_the_order_of_the_runs_does_not_matter(runs: list[TimedRun], rule: Rule, random: object) -> None:
+    shuffled = list(runs)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert score(shuffled, rule) == score(runs, rule)
+
+
+@given(RUNS, RULES)
+def test_what_always_holds(runs: list[TimedRun], rule: Rule) -> None:
+    result = score(runs, rule)
+    times = {run.index: run.seconds for run in runs}
+    assert not set(result.dropped) & set(result.scored)
+    assert set(result.dropped) | set(result.scored) <= set(times)
+    assert result.valid == (result.seconds is not None) == bool(result.scored)
+    assert result.official or result.reasons
+    assert not result.official or (result.valid and len(runs) == rule.runs)
+    if result.seconds is not None:
+        scored = [times[index] for index in result.scored]
+        low, high = min(scored), max(scored)  # type: ignore[type-var]
+        assert low * (1 - 1e-9) <= result.seconds <= high * (1 + 1e-9) or math.isclose(result.seconds, low)  # type: ignore[operator]
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=5, max_size=5))
+def test_one_failure_is_worth_the_slowest_run(times: list[float]) -> None:
+    runs = [TimedRun(index, Outcome.CONVERGED, seconds) for index, seconds in enumerate(times)]
+    slowest = max(runs, key=lambda run: (run.seconds, run.index))
+    failed = [TimedRun(run.index, Outcome.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
+    assert score(failed, FIVE).seconds == score(runs, FIVE).seconds
+    assert score(failed, FIVE).dropped == score(runs, FIVE).dropped

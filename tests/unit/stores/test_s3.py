@@ -1,0 +1,120 @@
+"""What a bucket answers, in the words of a store. tests/api/test_stores_s3.py has a real server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
+from podium.stores.s3 import S3Store
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextmanager
+def answering(code: str, status: int) -> Iterator[S3Store]:
+    store = S3Store("results", "podium", region="us-east-1")
+    with Stubber(store._client) as stubber:
+        stubber.add_client_error("put_object", code, f"the words of {code}", status)
+        yield store
+
+
+ANSWERS = {
+    ("PreconditionFailed", 412): (AlreadyExists, "s3://results/podium/a exists already"),
+    ("ConditionalRequestConflict", 409): (AlreadyExists, "s3://results/podium/a exists already"),
+    ("NoSuchKey", 404): (NotFound, "s3://results/podium/a does not exist"),
+    ("NoSuchBucket", 404): (StoreRefused, "s3://results/podium: there is no such bucket; create it"),
+    ("AccessDenied", 403): (StoreRefused, "access denied; the credentials need s3:GetObject, PutObject"),
+    ("InvalidAccessKeyId", 403): (StoreRefused, "the access key is not known; check the credentials"),
+    ("SignatureDoesNotMatch", 403): (StoreRefused, "the secret key is wrong; check the credentials"),
+    ("PermanentRedirect", 301): (StoreRefused, "the bucket is in another region; set the region"),
+    ("ObjectParentIsFile", 409): (StoreRefused, "ObjectParentIsFile: the words of ObjectParentIsFile"),
+    ("SlowDown", 503): (StoreUnavailable, "the words of SlowDown; it is tried again"),
+    ("InternalError", 500): (StoreUnavailable, "it is tried again"),
+    ("RequestTimeout", 400): (StoreUnavailable, "it is tried again"),
+    ("BadDigest", 400): (StoreUnavailable, "it is tried again"),
+    ("OperationAborted", 409): (StoreUnavailable, "it is tried again"),
+    ("QuotaExceeded", 403): (StoreUnavailable, "it is tried again"),
+    ("TooManyRequests", 429): (StoreUnavailable, "it is tried again"),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer[0])
+def test_answers(answer: tuple[str, int]) -> None:
+    kind, words = ANSWERS[answer]
+    with answering(*answer) as store, pytest.raises(kind, match=words):
+        store.put("a", b"")
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = S3Store("results", endpoint_url=f"http://127.0.0.1:{port}", region="us-east-1")
+    with pytest.raises(StoreUnavailable, match=r"Could not connect to the endpoint URL.*; it is tried again"):
+        store.get("a")
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StoreRefused, match="no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        S3Store("results", region="us-east-1").check()
+
+
+MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "an endpoint without scheme": ("results", {"endpoint_url": "minio:9000"}, "check the endpoint, such as http://"),
+    "a region that is none": ("results", {"region": "my region"}, "check bucket, region, endpoint and profile"),
+    "a bucket's name that is none": ("re sults", {"region": "us-east-1"}, "check bucket, region, endpoint and profile"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(name: str) -> None:
+    bucket, options, words = MISTAKES[name]
+    with pytest.raises(StoreRefused, match=words):
+        S3Store(bucket, **options).child("lab").check()
+
+
+@pytest.mark.parametrize("key", ["", "/a", "../a", "a/../../b"])
+def test_a_key_cannot_leave_the_store(key: str) -> None:
+    with pytest.raises(ValueError, match="leaves the store; keys are relative paths without"):
+        S3Store("results", "podium").put(key, b"")
+
+
+def test_threads_and_children_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    make = boto3.session.Session.client
+
+    def slow(self: boto3.session.Session, *args: Any, **options: Any) -> Any:
+        made.append(threading.get_ident())
+        return make(self, *args, **options)
+
+    monkeypatch.setattr(boto3.session.Session, "client", slow)
+    store = S3Store("results", "podium", region="us-east-1")
+    children = [store.child(f"run-{n}") for n in range(8)]
+    assert made == [], "nothing is connected before the first use"
+    clients: list[Any] = []
+    threads = [threading.Thread(target=lambda one=one: clients.append(one._client)) for one in children]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(set(map(id, clients))) == 1
+    assert children[3].url == "s3://results/podium/run-3"
