@@ -23,6 +23,7 @@ from podium.stores import Store, StoreError, open_store
 from podium.suites import load_suites
 
 _LOG = logging.getLogger(__name__)
+_RESYNC_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,6 @@ class OperatorProcess:
     async def run(self) -> None:
         """Until the process is told to stop, or its Lease is lost."""
         options = self._options
-        await self._check_store()
         api = await connect(
             kubeconfig=options.kubeconfig,
             rate=options.api_rate,
@@ -67,12 +67,14 @@ class OperatorProcess:
             counter=self.metrics.request,
         )
         server = await self._serve()
+        check = asyncio.create_task(self._check_store())
         try:
             if options.lease is None:
                 await self._lead(api)
             else:
                 await Lease(api, options.lease, f"{socket.gethostname()}_{os.getpid()}").hold(lambda: self._lead(api))
         finally:
+            check.cancel()
             await server.cleanup()
             await api.close()
 
@@ -89,6 +91,7 @@ class OperatorProcess:
         _LOG.info("leading; results go to %s", self._store.url)
         async with asyncio.TaskGroup() as group:
             worker = group.create_task(controller.queue.run())
+            resync = group.create_task(self._resync(api, controller))
             await kopf.operator(
                 registry=handlers.registry(controller, api, self.metrics.watch_event),
                 clusterwide=not self._options.namespaces,
@@ -96,6 +99,15 @@ class OperatorProcess:
                 standalone=True,
             )
             worker.cancel()
+            resync.cancel()
+
+    async def _resync(self, api: Api, controller: Controller) -> None:
+        while True:
+            await asyncio.sleep(_RESYNC_SECONDS)
+            known = set(controller.states)  # a run that is created while the list is made is not missing from it
+            namespaces = self._options.namespaces or (None,)
+            existing = set[str]().union(*[await api.list_run_uids(namespace) for namespace in namespaces])
+            controller.forget(known - existing)
 
     def _wake(self, run_uid: str, seconds: float) -> None:
         if self._controller:

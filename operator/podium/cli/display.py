@@ -114,6 +114,8 @@ def _active() -> tuple[AttemptState, ...]:
 
 def _screen(run: Run, observed: Observed) -> RenderableType:
     parts: list[RenderableType] = [attempts_table(run, set())]
+    if observed.store_error:
+        parts.append(Text(f"not stored yet: {observed.store_error}", style="red"))
     if run.status.attempts and run.status.progress:
         parts.append(_progress(run, run.status.attempts[-1], observed))
     return Group(*parts)
@@ -144,7 +146,7 @@ def _progress(run: Run, last: AttemptStatus, observed: Observed) -> RenderableTy
 
 def _lines(run: Run, observed: Observed) -> list[str]:
     """Everything worth a line, from the first attempt on; those printed before are passed over by the caller."""
-    lines = []
+    lines = [f"not stored yet: {observed.store_error}"] if observed.store_error else []
     for a in run.status.attempts:
         summary = observed.logs.get(a.id, ObservedLog()).summary
         lines.append(f"{a.id}: started with seed {a.seed}")

@@ -50,7 +50,9 @@ def run(
     folder = (out or Path("results") / f"{name}-{_stamp()}").resolve()
     if (folder / "result.json").exists():
         raise UsageError(f"--out {folder} holds a result already: choose another folder")
-    benchmark = LocalRun(name, spec, open_store(str(folder)), load_suites(), str(data.resolve()) if data else "")
+    store = open_store(str(folder))
+    store.check()
+    benchmark = LocalRun(name, spec, store, load_suites(), str(data.resolve()) if data else "")
     console = Console(highlight=False)
     try:
         with Display(console) as display:

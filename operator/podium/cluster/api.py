@@ -90,6 +90,12 @@ class Api:
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         return await self._json("GET", resource, self._path(resource, namespace, name))
 
+    async def list_run_uids(self, namespace: str | None) -> set[str]:
+        """The uids of all BenchmarkRuns of a namespace, or of the cluster."""
+        path = self._path(PLURAL, namespace) if namespace else f"/{_PATHS[PLURAL]}/{PLURAL}"
+        listed = await self._json("GET", PLURAL, path)
+        return {item["metadata"]["uid"] for item in listed["items"]}
+
     async def get_node(self, name: str) -> Object:
         return await self._json("GET", "nodes", f"/api/v1/nodes/{name}")
 

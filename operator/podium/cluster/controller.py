@@ -81,7 +81,7 @@ class Controller:
                 return
             self.states[uid] = RunState(read_run(body), written=dict(body.get("status") or {}))
         elif deleted:
-            state.run = replace(state.run, deleted=True)
+            self._gone(state)
         elif body["metadata"]["generation"] != state.run.generation:
             # the status that we hold is newer than any that a watch delivers
             state.run = replace(read_run(body), status=state.run.status)
@@ -153,9 +153,21 @@ class Controller:
         try:
             await self._api.patch_status(state.run.namespace, state.run.name, patch)
         except ApiError as error:
-            if not error.not_found:  # deleted meanwhile: the watch will say so
+            if not error.not_found:
                 raise
+            self._gone(state)
+            return
         state.written, state.written_at, state.told = document, self._clock(), told
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """These runs are gone, although no watch has told: one that was interrupted tells of no deletion."""
+        for uid in uids:
+            if state := self.states.get(uid):
+                self._gone(state)
+
+    def _gone(self, state: RunState) -> None:
+        state.run = replace(state.run, deleted=True)
+        self.queue.add(state.run.uid)
 
     def _forget(self, uid: str) -> None:
         self.states.pop(uid).close()

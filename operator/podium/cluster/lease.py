@@ -6,13 +6,27 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from kubernetes.aio import client
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
+from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 from podium.cluster.api import Api
 
 _LOG = logging.getLogger(__name__)
 DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 15, 10, 2
+
+
+class _Lock(LeaseLock):
+    """The library's, whose `create` sends an option that its own client refuses (kubernetes 37.0.1)."""
+
+    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
+        body = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        try:
+            await self.api_instance.create_namespaced_lease(namespace, body)
+        except client.ApiException:
+            return False  # another replica was faster
+        return True
 
 
 class LeaseLostError(Exception):
@@ -24,7 +38,7 @@ class Lease:
 
     def __init__(self, api: Api, lease: str, identity: str) -> None:
         namespace, _, name = lease.partition("/")
-        self._lock = LeaseLock(name, namespace, identity, api.client)
+        self._lock = _Lock(name, namespace, identity, api.client)
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, then `work` while it is renewed.
@@ -53,6 +67,8 @@ class Lease:
         )
         campaign, over = asyncio.create_task(election.run()), asyncio.create_task(ended.wait())
         await asyncio.wait({campaign, over}, return_when=asyncio.FIRST_COMPLETED)
+        if campaign.done():
+            campaign.result()
         campaign.cancel()
         over.cancel()
         if not ended.is_set():

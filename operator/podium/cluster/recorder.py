@@ -25,7 +25,7 @@ class UploadTelemetry(Protocol):
 class Recorder:
     """Writes results below the administrator's URL."""
 
-    def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 8) -> None:
+    def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 4) -> None:
         self._store = store
         self._telemetry = telemetry
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
 from podium.launch import launch_for
@@ -29,10 +31,11 @@ from podium.reconcile import (
 )
 from podium.results import Archive, AttemptFiles
 from podium.rules import goal_for
-from podium.stores import Store
+from podium.stores import Store, StoreError, StoreUnavailable
 from podium.suites import Suite
 
 _TICK_SECONDS = 0.2
+_STORE_RETRY_SECONDS = 5.0
 _POD_LOG_BYTES = 1 << 20
 NAMESPACE = "local"
 
@@ -57,6 +60,8 @@ class LocalRun:
         self._stored: set[TryId] = set()
         self._result: Result | None = None
         self._refusal: Refusal | None = None
+        self._store_error = ""
+        self._store_retry_at = 0.0
         self._folder = tempfile.TemporaryDirectory(prefix="podium-")
 
     def observed(self) -> Observed:
@@ -65,6 +70,7 @@ class LocalRun:
             logs={id_: self._log(one) for id_, one in self._tries.items()},
             stored=frozenset(self._stored),
             result=self._result,
+            store_error=self._store_error,
             launch_refusal=self._refusal,
         )
 
@@ -72,7 +78,7 @@ class LocalRun:
         """Until the run has come to its end; `show` is called all the while.
 
         When cancelled, the processes are ended and what was measured is stored as an aborted result.
-        Raises StoreError when the result cannot be written.
+        Raises StoreError when even that cannot be written; the logs are left where its text says.
         """
         try:
             while not self.run.status.terminal:
@@ -89,8 +95,13 @@ class LocalRun:
     async def _abort(self) -> None:
         self.run = replace(self.run, deleted=True)
         await self._stop_all()
+        self._store_retry_at = 0.0
         while await self._step():
             pass
+        if self._store_error:
+            kept = Path(tempfile.mkdtemp(prefix=f"podium-{self.run.name}-"))
+            shutil.copytree(self._folder.name, kept, dirs_exist_ok=True)
+            raise StoreUnavailable(f"{self._store_error}\nthe logs so far are in {kept}")
 
     async def _close(self) -> None:
         await self._stop_all()
@@ -108,7 +119,7 @@ class LocalRun:
             await self._apply(action)
         if self._refusal is None or decision.status.terminal:
             self.run = replace(self.run, status=decision.status)
-        return bool(decision.actions) and not decision.status.terminal
+        return bool(decision.actions) and not decision.status.terminal and not self._store_error
 
     async def _apply(self, action: Action) -> None:
         match action:
@@ -117,9 +128,9 @@ class LocalRun:
             case DeleteJob(id_):
                 await self._tries[id_].job.stop()
             case StoreAttempt():
-                await asyncio.to_thread(self._store_attempt, action)
+                await self._store(self._store_attempt, action)
             case StoreResult():
-                self._result = await asyncio.to_thread(self._store_result, action)
+                await self._store(self._store_result, action)
             case _:
                 pass  # Events and the time to live belong to a cluster
 
@@ -141,6 +152,17 @@ class LocalRun:
             one.book.end()
         return ObservedLog(one.book.summary, one.book.ended, one.book.tail, one.book.problem)
 
+    async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
+        """Write; when that fails, say so and try again in a while: nothing is given up but by the person."""
+        if time.monotonic() < self._store_retry_at:
+            return
+        try:
+            await asyncio.to_thread(work, action)
+            self._store_error = ""
+        except StoreError as error:
+            self._store_error = str(error)
+            self._store_retry_at = time.monotonic() + _STORE_RETRY_SECONDS
+
     def _store_attempt(self, action: StoreAttempt) -> None:
         one = self._tries[action.attempt.id]
         files = AttemptFiles(
@@ -154,8 +176,8 @@ class LocalRun:
         self._archive.put_attempt(action.attempt, files, concluding=action.concluding)
         self._stored.add(action.attempt.id)
 
-    def _store_result(self, action: StoreResult) -> Result:
-        return self._archive.put_result(
+    def _store_result(self, action: StoreResult) -> None:
+        self._result = self._archive.put_result(
             score=action.score,
             attempts=action.attempts,
             target=goal_for(self.run.spec, self._suites).targets,

@@ -7,10 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 from podium.stores.base import AlreadyExists, NotFound, Store, StoreError, StoreRefused, StoreUnavailable
 from podium.stores.file import FileStore
-from podium.stores.s3 import S3Store
 
 __all__ = [
-    "AlreadyExists", "FileStore", "NotFound", "S3Store", "Store", "StoreError", "StoreRefused", "StoreUnavailable",
+    "AlreadyExists", "FileStore", "NotFound", "Store", "StoreError", "StoreRefused", "StoreUnavailable",
     "open_store",
 ]  # fmt: skip
 
@@ -22,6 +21,8 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
     """
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
+        from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
+
         return S3Store(parts.netloc, parts.path, endpoint_url=endpoint_url, region=region)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return FileStore(Path(unquote(parts.path)))

@@ -1,0 +1,92 @@
+"""The operator against a real API server: its Lease, its probes, what it does when a name is taken."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+
+import pytest
+
+from tests.api.test_crd import OPEN, run
+from tests.cluster.parts import Operator, until
+
+
+def readiness(operator: Operator) -> str:
+    with urllib.request.urlopen(f"{operator.url}/readyz", timeout=5) as response:
+        return response.read().decode().strip()
+
+
+@pytest.fixture
+def replicas(kubeconfig, namespace, tmp_path):
+    """Two replicas that share a Lease; not started."""
+    made = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        options = [
+            "--results-url",
+            str(tmp_path / "results"),
+            "--namespace",
+            namespace,
+            "--lease",
+            f"{namespace}/podium",
+        ]
+        made.append(Operator(kubeconfig, folder, options, {}, port=8190 + number))
+    yield made
+    for operator in made:
+        operator.stop()
+
+
+def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas):
+    first, second = replicas
+    first.start()
+    until(lambda: readiness(first) == "leading", 20, "the first replica leads")
+    second.start()
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "before"))
+    until(
+        lambda: "before-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"), 20, "the leader has made a Job"
+    )
+    assert readiness(second) == "standing by"
+    first.kill()
+    started = time.monotonic()
+    until(lambda: readiness(second) == "leading", 30, "the second replica leads")
+    assert time.monotonic() - started < 25
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
+    until(
+        lambda: "after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"),
+        20,
+        "the new leader has made a Job",
+    )
+    jobs = kubectl("-n", namespace, "get", "jobs", "-o", "name").split()
+    assert sorted(jobs) == ["job.batch/after-1-0", "job.batch/before-1-0"]
+
+
+def test_a_foreign_service_of_the_same_name_is_not_touched(kubectl, namespace, replicas):
+    operator = replicas[0]
+    operator.start()
+    kubectl("-n", namespace, "create", "service", "clusterip", "taken", "--tcp=80")
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "taken"))
+    kubectl("-n", namespace, "wait", "benchmarkrun/taken", "--for=condition=Failed", "--timeout=30s")
+    path = 'jsonpath={.status.conditions[?(@.type=="Failed")].message}'
+    said = kubectl("-n", namespace, "get", "benchmarkrun", "taken", "-o", path)
+    assert "services 'taken' exists and does not belong to this run; delete it, or give the run another name" in said
+    assert kubectl("-n", namespace, "get", "service", "taken", "-o", "jsonpath={.spec.ports[0].port}") == "80"
+
+
+def test_an_unwritable_store_is_told_at_the_start(kubeconfig, namespace, tmp_path):
+    options = [
+        "--results-url",
+        "s3://no-such-place/x",
+        "--results-endpoint",
+        "http://127.0.0.1:9",
+        "--namespace",
+        namespace,
+    ]
+    credentials = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    operator = Operator(kubeconfig, tmp_path, options, credentials, port=8193)
+    operator.start()
+    try:
+        sentence = "the result store cannot be written to: s3://no-such-place/x/.podium-probe"
+        until(lambda: sentence in operator.log.read_text(), 30, "the log says so")
+    finally:
+        operator.stop()
