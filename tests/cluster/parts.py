@@ -76,10 +76,9 @@ class S3:
             raise MissingPartError("a full store needs a disk of its own: run as root")
         ballast = self.objects / ".ballast"  # beside the buckets, no bucket itself
         try:
-            with ballast.open("wb") as file, contextlib.suppress(OSError):
-                while True:
+            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:  # until no space is left on device
                     file.write(bytes(1 << 16))
-                    file.flush()
             yield
         finally:
             ballast.unlink(missing_ok=True)

@@ -100,6 +100,20 @@ def test_s3_keeps_an_object_through_an_outage(s3, bucket):
     assert store.get_object(Bucket=name, Key="a/b")["Body"].read() == b"kept"
 
 
+def test_s3_that_is_full_or_read_only_still_reads(s3, bucket):
+    name, store = bucket.removeprefix("s3://"), client(s3)
+    store.put_object(Bucket=name, Key="before", Body=b"kept")
+    with s3.full():
+        with pytest.raises(ClientError, match="InsufficientStorage"):
+            store.put_object(Bucket=name, Key="more", Body=b"x" * 100_000)
+        assert store.get_object(Bucket=name, Key="before")["Body"].read() == b"kept"
+    with s3.read_only():
+        with pytest.raises(ClientError, match="AccessDenied"):
+            store.put_object(Bucket=name, Key="more", Body=b"x")
+        assert store.get_object(Bucket=name, Key="before")["Body"].read() == b"kept"
+    store.put_object(Bucket=name, Key="more", Body=b"x")
+
+
 def test_prometheus_scrapes(tmp_path):
     """Itself, for want of anything smaller."""
     server = Prometheus(tmp_path / "prometheus")
