@@ -33,6 +33,7 @@ from podium.reconcile.tries import concluded, new_attempt, next_try
 from podium.rules import Goal, check_spec, goal_for
 from podium.suites import Suite
 
+_CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
 _NAMED_ATTEMPTS = 3  # in a message about several
 
 
@@ -182,8 +183,10 @@ def _abort(case: _Case) -> Decision:
     """The run was deleted: nothing is created any more, what was measured is stored."""
     message = "the BenchmarkRun was deleted"
     update = {"state": AttemptState.ABORTED, "reason": "RunDeleted", "message": message}
+    # a try that fails now fails of the deletion
+    finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
-        a.model_copy(update=update) if not a.state.finished or a.reason == "JobLost" else a for a in case.attempts
+        a.model_copy(update=update) if a.id not in finished and a.state in _CUT_SHORT else a for a in case.attempts
     ]
     # the Jobs go with their owner, and nobody is left to tell
     case.actions = []

@@ -403,6 +403,12 @@ def test_deleting_the_run_stores_what_was_measured_as_aborted():
     assert decision(replace(run, status=result.status), replace(seen, result=STORED)).actions == ()
 
 
+def test_a_try_that_dies_of_the_deletion_is_aborted_and_not_failed():
+    run = ex.run(ex.status(ex.attempt()), deleted=True)
+    seen = observed(ex.job(ended(0, 143), ended(1, 143)), log(START, BAD, whole=True))
+    assert decision(run, seen).status.attempts[0].state == "Aborted"
+
+
 def test_deleting_a_run_that_made_nothing_stores_nothing():
     assert decision(ex.run(deleted=True), observed()).actions == ()
 
