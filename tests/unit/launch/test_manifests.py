@@ -1,0 +1,126 @@
+"""Service and Job of a try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from podium.api import TryId
+from podium.launch import TrainerDefaults, build_job, build_service, launch_for
+from podium.reconcile import CreateJob
+from podium.suites import load_suites
+from tests.unit.reconcile import examples as ex
+
+GOLDEN = Path(__file__).resolve().parents[2] / "data/manifests"
+GPU = {
+    "division": "closed",
+    "preset": "full",
+    "quality": None,
+    "hyperparameters": {"global_batch_size": 3264, "opt_name": "lars"},
+    "system": {"name": "dgx", "nodes": 2, "acceleratorsPerNode": 8},
+    "data": {"persistentVolumeClaim": {"claimName": "imagenet"}},
+    "queueName": "gpus",
+    "template": {
+        "resources": {"limits": {"memory": "1Ti"}},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "nodeSelector": {"pool": "gpu"},
+        "sharedMemory": "64Gi",
+    },
+}
+ADMIN = TrainerDefaults.model_validate(
+    {
+        "image": "registry.example/podium-trainer:1",
+        "pod": {
+            "env": [{"name": "NCCL_IB_HCA", "value": "mlx5"}, {"name": "PODIUM_SEED", "value": "1"}],
+            "volumes": [{"name": "scratch", "hostPath": {"path": "/mnt/nvme"}}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+            "securityContext": {"capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}},
+            "hostNetwork": True,
+        },
+    }
+)
+
+
+def launch(**spec):
+    return launch_for(ex.run(**spec), CreateJob(TryId(attempt=2, number=1), seed=42), load_suites())
+
+
+def container(job):
+    (only,) = job["spec"]["template"]["spec"]["containers"]
+    return only
+
+
+def env(job):
+    return {entry["name"]: entry.get("value") for entry in container(job)["env"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "defaults"),
+    [("digits", {}, TrainerDefaults()), ("gpu", GPU, TrainerDefaults()), ("admin", {}, ADMIN)],
+)
+def test_golden(name, spec, defaults):
+    """The files show all there is to a run in a cluster."""
+    one = launch(**spec)
+    built = [build_service(one), build_job(one, defaults)]
+    assert built == list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text()))
+
+
+def test_pods_are_restricted():
+    pod = build_job(launch(), TrainerDefaults())["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_the_owner_does_not_control():
+    """controller: true would switch native gang scheduling off without a word."""
+    for manifest in (build_service(launch()), build_job(launch(), TrainerDefaults())):
+        (owner,) = manifest["metadata"]["ownerReferences"]
+        assert (owner["uid"], owner["controller"]) == (ex.run().uid, False)
+
+
+def test_neither_administrator_nor_run_breaks_the_contract():
+    job = build_job(
+        launch(template={"env": [{"name": "PODIUM_TARGET", "value": "0.1"}, {"name": "MINE", "value": "x"}]}), ADMIN
+    )
+    assert env(job)["PODIUM_TARGET"] == "0.9"
+    assert env(job)["PODIUM_SEED"] == "42"
+    assert env(job)["MINE"] == "x"
+    assert env(job)["NCCL_IB_HCA"] == "mlx5"
+    assert (env(job)["PET_MASTER_ADDR"], env(job)["PET_NNODES"]) == ("digits-2-1-0.digits", "2")
+
+
+@pytest.mark.parametrize(
+    ("template", "command", "args"),
+    [
+        (
+            {},
+            ["torchrun", "-m", "podium_benchmarks.resnet", "--preset", "tiny", "--target", "0.9", "--seed", "42"],
+            None,
+        ),
+        ({"image": "mine:1"}, None, None),
+        ({"image": "mine:1", "args": ["--fast"]}, None, ["--fast"]),
+        ({"image": "mine:1", "command": ["./train"]}, ["./train"], None),
+        ({"command": ["torchrun", "mine.py"]}, ["torchrun", "mine.py"], None),
+    ],
+)
+def test_what_a_container_runs(template, command, args):
+    built = container(build_job(launch(template=template), TrainerDefaults()))
+    assert (built.get("command"), built.get("args")) == (command, args)
+
+
+def test_hyperparameters_reach_the_trainer_by_flag_and_variable():
+    job = build_job(launch(hyperparameters={"global_batch_size": 64, "opt_name": "lars"}), TrainerDefaults())
+    words = container(job)["command"]
+    assert words[-4:] == ["--set", "global_batch_size=64", "--set", "opt_name=lars"]
+    assert env(job)["PODIUM_HYPERPARAMETERS"] == '{"global_batch_size": 64, "opt_name": "lars"}'
+
+
+def test_a_queue_admits_a_suspended_job():
+    job = build_job(launch(queueName="gpus"), TrainerDefaults())
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
