@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from pathlib import Path
 
 from tests.cluster import tools
 from tests.cluster.pki import Pki
-from tests.cluster.processes import Processes, sh, works
+from tests.cluster.processes import Processes, free_ports, sh, works
 
 SERVICE_NET, API_SERVICE_IP = "10.253.0.0/16", "10.253.0.1"
 # the default client limits (20 and 50 requests a second) make a 200-pod Job take half a minute
@@ -39,7 +38,7 @@ class ControlPlane:
     def up(self, *, scheduler: bool = False, kubelet_flags: tuple[object, ...] = ()) -> None:
         """Start what does not run."""
         names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"] + ["kube-scheduler"] * scheduler
-        programs = {name: tools.find(name) for name in names}
+        programs = tools.find_all(names)
         self._certificates()
         self._start_etcd(programs["etcd"])
         self._start_apiserver(programs["kube-apiserver"], kubelet_flags)
@@ -66,7 +65,7 @@ class ControlPlane:
 
     def down(self, *, delete: bool = True) -> None:
         """Stop what `up` started."""
-        for name in ("kwok", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
+        for name in ("kwok", "pod-logs", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             self.processes.stop(name)
         if delete:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -128,8 +127,8 @@ class ControlPlane:
         """Chosen once, so that a cluster that was stopped comes back where it was."""
         file = self.folder / "ports.json"
         if not file.exists():
-            names = ("etcd", "peer", "api", "kwok")
-            ports = dict(zip(names, _free_ports(len(names)), strict=True))
+            names = ("etcd", "peer", "api", "kwok", "logs")
+            ports = dict(zip(names, free_ports(len(names)), strict=True))
             file.write_text(json.dumps({**ports, **({"api": api} if api else {})}))
         ports = json.loads(file.read_text())
         return {name: int(port) for name, port in ports.items()}
@@ -138,13 +137,6 @@ class ControlPlane:
     def kwok_port(self) -> int:
         return self._ports["kwok"]
 
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    @property
+    def logs_port(self) -> int:
+        return self._ports["logs"]

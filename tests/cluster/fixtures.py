@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +16,50 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.processes import ClusterError
+from tests.cluster.processes import MissingPartError
 
 ROOT = Path(__file__).resolve().parents[2]
-_SAFE_CONTEXTS = ("podium-test", "kind-", "k3d-", "minikube")
+_SAFE_CONTEXTS = re.compile(r"podium-test|minikube|kind-.+|k3d-.+")
 
 Kubectl = Callable[..., str]
 
 
-def unavailable(error: ClusterError) -> None:
-    """A part is missing."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(str(error))
-    pytest.skip(str(error))
+@contextmanager
+def needed_parts() -> Iterator[None]:
+    """A part that cannot be had skips the test, or fails it where ``CI=true``. One that breaks always fails it."""
+    try:
+        yield
+    except MissingPartError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
-def given_kubeconfig() -> Path | None:
-    """``KUBECONFIG``, when its context is one that tests may write to."""
-    path = os.environ.get("KUBECONFIG")
-    if not path:
+def given_kubeconfig(folder: Path) -> Path | None:
+    """The cluster of ``KUBECONFIG``, when its context is one that tests may write to.
+
+    The file is a copy in `folder` with that context alone: whoever switches contexts meanwhile does not move the tests.
+    """
+    if not os.environ.get("KUBECONFIG"):
         return None
-    command = [str(tools.find("kubectl")), "config", "current-context"]
-    context = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if context != os.environ.get("PODIUM_TEST_CONTEXT") and not context.startswith(_SAFE_CONTEXTS):
+    command = [str(tools.find("kubectl")), "config", "view", "--minify", "--flatten", "--raw", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.exit(f"KUBECONFIG is set and cannot be read: {done.stderr}", 2)
+    context = json.loads(done.stdout)["current-context"]
+    if context != os.environ.get("PODIUM_TEST_CONTEXT") and not _SAFE_CONTEXTS.fullmatch(context):
         pytest.exit(f"KUBECONFIG points to the context {context!r}: set PODIUM_TEST_CONTEXT={context} to test there", 2)
-    return Path(path)
+    copy = folder / "kubeconfig"
+    copy.touch(0o600)
+    copy.write_text(done.stdout)
+    return copy
+
+
+def apply_crds(kubeconfig: Path) -> None:
+    """The CRDs of this checkout, served."""
+    kubectl = kubectl_for(kubeconfig)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds")
+    kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
 
 
 def kubectl_for(kubeconfig: Path) -> Kubectl:
@@ -57,19 +78,16 @@ def kubectl_for(kubeconfig: Path) -> Kubectl:
 @pytest.fixture(scope="session")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cluster's kubeconfig with the CRD applied: the given one, else a control plane of our own."""
-    given = given_kubeconfig()
-    plane = None if given else ControlPlane(tmp_path_factory.mktemp("plane"))
-    try:
-        if plane:
+    folder = tmp_path_factory.mktemp("plane")
+    with needed_parts(), ExitStack() as cleanup:
+        path = given_kubeconfig(folder)
+        if path is None:
+            plane = ControlPlane(folder)
+            cleanup.callback(plane.down)
             plane.up()
-        path = given or plane.kubeconfig
-        kubectl_for(path)("apply", "--server-side", "-f", ROOT / "crds")
-        kubectl_for(path)("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
-    except ClusterError as error:
-        unavailable(error)
-    yield path
-    if plane:
-        plane.down()
+            path = plane.kubeconfig
+        apply_crds(path)
+        yield path
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster import tools
-from tests.cluster.processes import ClusterError, sh
+from tests.cluster.processes import MissingPartError, locked, sh
 
 TRAINER = "localhost/podium/trainer:e2e"
 _RECIPE = "mmdebstrap --variant=minbase --include=python3,ca-certificates,libgomp1 bookworm"
@@ -21,7 +22,7 @@ def archive(out: Path, name: str, layer: bytes, config: Mapping[str, object]) ->
     """A docker archive of one layer."""
     digest = hashlib.sha256(layer).hexdigest()
     document = {
-        "architecture": "amd64",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
@@ -55,17 +56,19 @@ def trainer_base() -> Path:
     """The archive of a Debian with Python, on which trainers run whose packages are mounted; made once."""
     if sys.version_info[:2] != (3, 11):
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        raise ClusterError(
+        raise MissingPartError(
             f"the trainer image has Python 3.11 of Debian 12, this environment {found}: make .venv with 3.11"
         )
     key = hashlib.sha256(_RECIPE.encode()).hexdigest()[:12]
     out = tools.cache() / f"trainer-{key}.tar"
-    if not out.exists():
-        rootfs, partial = out.with_suffix(".rootfs"), out.with_suffix(".partial")
-        sh(*_RECIPE.split(), "--format=tar", rootfs)
-        archive(partial, TRAINER, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
-        partial.rename(out)
-        rootfs.unlink()
+    with locked(tools.cache() / ".trainer.lock"):
+        if not out.exists():
+            rootfs, partial = out.with_suffix(".rootfs"), out.with_suffix(".partial")
+            print(f"making the trainer image ({_RECIPE}); once, 40 s", file=sys.stderr, flush=True)
+            sh(*_RECIPE.split(), "--format=tar", rootfs)
+            archive(partial, TRAINER, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
+            partial.rename(out)
+            rootfs.unlink()
     return out
 
 

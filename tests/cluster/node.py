@@ -12,9 +12,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster import images, tools
+from tests.cluster import claim, images, tools
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.processes import ClusterError, sh, works
+from tests.cluster.processes import ClusterError, MissingPartError, sh, works
 
 NODE, NODE_IP, BRIDGE, POD_BRIDGE = "node-1", "10.254.0.1", "podium-node", "podium-pods"
 POD_NET, DNS_IP = "10.252.0.0/24", "10.253.0.10"
@@ -29,7 +29,9 @@ _PACKAGES = {
     "ipset": "ipset",
     "socat": "socat",
     "openssl": "openssl",
-    "gcc": "gcc libc6-dev",
+    "gcc": "gcc",
+    "/usr/include/stdlib.h": "libc6-dev",
+    "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "prometheus": "prometheus",
 }
@@ -39,7 +41,11 @@ _READY = '-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
 def missing_packages() -> list[str]:
     """Debian's packages that are not installed here. Some of their programs lie in /usr/sbin."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    return [packages for program, packages in _PACKAGES.items() if not shutil.which(program, path=path)]
+    return [
+        packages
+        for program, packages in _PACKAGES.items()
+        if not (shutil.which(program, path=path) or (Path(program).is_absolute() and Path(program).exists()))
+    ]
 
 
 def install_packages() -> None:
@@ -48,7 +54,7 @@ def install_packages() -> None:
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise ClusterError(f"missing packages; as root: apt-get install {' '.join(missing)}")
+        raise MissingPartError(f"missing packages; as root: apt-get install {' '.join(missing)}")
     print(f"installing {' '.join(missing)}", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     sh("apt-get", "update", "-qq", env=quiet)
@@ -63,12 +69,17 @@ class Node:
         self.plane = ControlPlane(folder, NODE_IP, 6443)
         self._socket = folder / "containerd.sock"
 
-    def up(self) -> None:
-        """Start what does not run; with everything built it takes about ten seconds."""
+    def up(self, owner: int = 0) -> None:
+        """Start what does not run; with everything built it takes about ten seconds.
+
+        `owner` is the pid of the process that will take it down: when that is killed, the next `up` tidies up.
+        """
         if os.geteuid() != 0:
-            raise ClusterError("a real node needs root: run as root, or use your own cluster (docs/testing.md)")
+            raise MissingPartError("a real node needs root: run as root, or use your own cluster (docs/testing.md)")
         if missing := missing_packages():
-            raise ClusterError(f"missing packages; run: apt-get install {' '.join(missing)}")
+            raise MissingPartError(f"missing packages; run: apt-get install {' '.join(missing)}")
+        tools.find_all(["etcd", "pause", "coredns", *tools.KUBERNETES])
+        self._claim(owner)
         self._network_up()
         pki = self.plane.pki
         pki.certificate("ca", "CN=cluster-ca")
@@ -108,11 +119,28 @@ class Node:
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for mount in reversed([mount for mount in mounts if mount.startswith(f"{self.folder}/")]):
             works("umount", mount)
-        self._network_down()
+        holder = claim.held()
+        if holder and holder.folder == str(self.folder):  # else the network is not ours
+            self._network_down()
+            claim.give_back(self.folder)
         if delete:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- parts ----
+
+    def _claim(self, owner: int) -> None:
+        holder = claim.held()
+        if holder and holder.folder != str(self.folder):
+            if not holder.abandoned:
+                raise ClusterError(
+                    f"a test node runs on this machine already; end it: "
+                    f"python -m tests.cluster down --folder {holder.folder}"
+                )
+            Node(Path(holder.folder)).down()
+        running = any(self.plane.processes.pid(name) for name in ("kubelet", "kube-proxy"))
+        if not running and (others := claim.foreign_kubernetes()):
+            raise MissingPartError(f"this machine runs a Kubernetes already, which a test node would disturb: {others}")
+        claim.take(self.folder, owner)
 
     def _start_containerd(self) -> None:
         config = self.folder / "containerd.toml"

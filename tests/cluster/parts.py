@@ -13,38 +13,75 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.cluster import tools
-from tests.cluster.processes import ClusterError, Processes
+from tests.cluster.processes import MissingPartError, Processes, free_ports, sh
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret", "us-east-1"
+DISK_BYTES = 64 << 20
 
 
 class S3:
-    """versitygw on a folder: real signatures, checksums and conditional puts."""
+    """versitygw on a folder: real signatures, checksums and conditional puts. Where root runs it, on a small disk."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int = 7070) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int | None = None) -> None:
         self.folder = folder
-        self.endpoint = f"http://{address}:{port}"
-        self._listen = f"{address}:{port}"
+        self._listen = f"{address}:{port or free_ports(1, address)[0]}"
+        self.endpoint = f"http://{self._listen}"
         self._processes = Processes(folder / "process")
         self.objects = folder / "objects"
         self.environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 
     def start(self) -> None:
+        self._start()
+
+    def _start(self, *options: str) -> None:
         self.objects.mkdir(parents=True, exist_ok=True)
         self._processes.folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0 and not self.objects.is_mount():
+            sh("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "podium-s3", self.objects)
         credentials = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-        command = (tools.find("versitygw"), "--port", self._listen, "--region", REGION, "posix", self.objects)
+        command = (tools.find("versitygw"), "--port", self._listen, "--region", REGION, *options, "posix", self.objects)
         self._processes.start("versitygw", *command, env=credentials)
         self._processes.wait("S3", lambda: answers(self.endpoint), 20, ("versitygw",))
 
     def stop(self) -> None:
-        """An outage."""
+        """An outage; `start` ends it, and every object is there again."""
         self._processes.stop("versitygw")
+
+    def remove(self) -> None:
+        """Stop for good: the objects go."""
+        self.stop()
+        if self.objects.is_mount():
+            sh("umount", self.objects)
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Every write is denied, every read works."""
+        self.stop()
+        self._start("--readonly")
+        try:
+            yield
+        finally:
+            self.stop()
+            self.start()
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """No room for another byte: every put fails, every read works. Needs the small disk, so root."""
+        if not self.objects.is_mount():
+            raise MissingPartError("a full store needs a disk of its own: run as root")
+        ballast = self.objects / ".ballast"  # beside the buckets, no bucket itself
+        try:
+            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:  # until no space is left on device
+                    file.write(bytes(1 << 16))
+            yield
+        finally:
+            ballast.unlink(missing_ok=True)
 
     def bucket(self, name: str) -> str:
         """The URL of a bucket."""
@@ -53,47 +90,60 @@ class S3:
 
 
 class Prometheus:
-    """Debian's Prometheus, scraping one target every second."""
+    """Debian's Prometheus on a free port, scraping one target (itself by default) every second."""
 
-    def __init__(self, folder: Path, target: str, port: int = 9099) -> None:
+    def __init__(self, folder: Path, target: str | None = None, rules: Sequence[Path] = ()) -> None:
         self._folder = folder
-        self._target = target
-        self._url = f"http://127.0.0.1:{port}"
-        self._port = port
+        self._address = f"127.0.0.1:{free_ports(1)[0]}"
+        self.url = f"http://{self._address}"
+        self._target = target or self._address
+        self._rules = [str(file.resolve()) for file in rules]
         self._processes = Processes(folder)
 
     def start(self) -> None:
         program = shutil.which("prometheus")
         if program is None:
-            raise ClusterError("prometheus is missing; run: apt-get install prometheus")
+            raise MissingPartError("prometheus is missing; run: apt-get install prometheus")
         self._folder.mkdir(parents=True, exist_ok=True)
         scrape = {"job_name": "podium", "honor_labels": True, "static_configs": [{"targets": [self._target]}]}
-        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+        every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config = {"global": every, "scrape_configs": [scrape], "rule_files": self._rules}
         (self._folder / "prometheus.yaml").write_text(json.dumps(config))
         self._processes.start(
             "prometheus",
             program,
             *(f"--config.file={self._folder}/prometheus.yaml", f"--storage.tsdb.path={self._folder}/data"),
-            f"--web.listen-address=127.0.0.1:{self._port}",
+            f"--web.listen-address={self._address}",
         )
-        self._processes.wait("Prometheus", lambda: answers(f"{self._url}/-/ready"), 30, ("prometheus",))
+        self._processes.wait("Prometheus", lambda: answers(f"{self.url}/-/ready"), 30, ("prometheus",))
 
     def stop(self) -> None:
         self._processes.stop("prometheus")
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The result of an instant query."""
-        url = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(url, timeout=10) as response:
-            return json.load(response)["data"]["result"]
+        result: list[dict[str, Any]] = self.get(f"query?{urllib.parse.urlencode({'query': expression})}")["result"]
+        return result
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What the HTTP API says: ``alerts``, ``rules``, ``targets``, ``query_range?...``."""
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=10) as response:
+            data: dict[str, Any] = json.load(response)["data"]
+            return data
 
 
 class Operator:
     """``podium operator`` as a process of this machine, to be killed and started again."""
 
     def __init__(
-        self, kubeconfig: Path, folder: Path, options: Sequence[str], environment: dict[str, str], port: int = 8099
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        options: Sequence[str],
+        environment: dict[str, str],
+        port: int | None = None,
     ) -> None:
+        port = port or free_ports(1)[0]
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "operator.log"
         self._command = [sys.executable, "-m", "podium", "operator", "--listen", f"127.0.0.1:{port}", *options]

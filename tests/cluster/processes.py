@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _STOP_SECONDS = 20
@@ -16,13 +19,17 @@ class ClusterError(Exception):
     """A part of the cluster does not work; the text says which and shows its last words."""
 
 
+class MissingPartError(ClusterError):
+    """A part cannot be had here; the text says what to install. Tests are skipped for it, but not where ``CI=true``."""
+
+
 def sh(*command: object, **more: object) -> str:
     """The output of a command. Raises ClusterError with all it printed when it fails."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
     except FileNotFoundError:
-        raise ClusterError(f"{words[0]} is missing; install it (Debian: apt-get install {words[0]})") from None
+        raise MissingPartError(f"{words[0]} is missing; install it (Debian: apt-get install {words[0]})") from None
     if done.returncode:
         raise ClusterError(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
     return str(done.stdout)
@@ -32,6 +39,14 @@ def works(*command: object) -> bool:
     """Whether a command succeeds; what it prints is not wanted."""
     words = [str(word) for word in command]
     return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone on this machine, among those who lock the same file."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Processes:
@@ -58,7 +73,7 @@ class Processes:
                 start_new_session=True,
                 env={**os.environ, **(env or {})},
             )
-        (self._pids / f"{name}.pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
+        (self._pids / f"{name}.pid").write_text(f"{process.pid} {start_time(process.pid)}\n")
 
     def pid(self, name: str) -> int | None:
         """The pid of a process that runs: one of the same number that is not ours is told by its start time."""
@@ -66,7 +81,7 @@ class Processes:
             pid, started = (self._pids / f"{name}.pid").read_text().split()
         except (OSError, ValueError):
             return None
-        return int(pid) if _start_time(int(pid)) == started else None
+        return int(pid) if start_time(int(pid)) == started else None
 
     def stop(self, name: str, sign: signal.Signals = signal.SIGTERM) -> None:
         """End it: politely, after 20 s for good."""
@@ -93,10 +108,24 @@ class Processes:
             time.sleep(0.1)
 
     def last_words(self, name: str, lines: int = 15) -> str:
+        """The end of a process's log."""
         return "".join((self.logs / f"{name}.log").read_text(errors="replace").splitlines(keepends=True)[-lines:])
 
 
-def _start_time(pid: int) -> str | None:
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports that nobody listens on now; all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((address, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def start_time(pid: int) -> str | None:
+    """When a living process was started, in the kernel's ticks: with its pid it names a process for good."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

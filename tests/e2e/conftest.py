@@ -10,32 +10,37 @@ import pytest
 import yaml
 
 from tests.cluster import images
-from tests.cluster.fixtures import ROOT, Kubectl, given_kubeconfig, kubectl_for, namespace, unavailable
+from tests.cluster.fixtures import ROOT, Kubectl, apply_crds, given_kubeconfig, kubectl_for, namespace, needed_parts
 from tests.cluster.node import NODE_IP, Node
 from tests.cluster.parts import REGION, S3, Operator, Prometheus
-from tests.cluster.processes import ClusterError
 
 __all__ = ["namespace"]
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cluster with a kubelet, with the trainer image and the CRD: the given one, else one of our own."""
-    given = given_kubeconfig()
-    node = None if given else Node(tmp_path_factory.mktemp("node"))
-    try:
-        if node:
-            node.up()
-            node.load(images.trainer_base())
-        path = given or node.plane.kubeconfig
-        kubectl_for(path)("apply", "--server-side", "-f", ROOT / "crds")
-        kubectl_for(path)("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
-        yield path
-    except ClusterError as error:
-        unavailable(error)
-    finally:
-        if node:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node | None]:
+    """A cluster of one real node with the trainer image; None when a cluster is given."""
+    if os.environ.get("KUBECONFIG"):
+        yield None
+        return
+    node = Node(tmp_path_factory.mktemp("node"))
+    with needed_parts():
+        image = images.trainer_base()
+        try:
+            node.up(owner=os.getpid())
+            node.load(image)
+            yield node
+        finally:
             node.down()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(node: Node | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cluster with a kubelet and the CRD: the given one, else one of our own."""
+    path = node.plane.kubeconfig if node else given_kubeconfig(tmp_path_factory.mktemp("given"))
+    assert path is not None
+    apply_crds(path)
+    return path
 
 
 @pytest.fixture
@@ -44,11 +49,15 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory, kubeconfig: Path) -> Iterator[S3]:
-    store = S3(tmp_path_factory.mktemp("s3"), "127.0.0.1" if given_kubeconfig() else NODE_IP)
-    store.start()
-    yield store
-    store.stop()
+def s3(tmp_path_factory: pytest.TempPathFactory, node: Node | None) -> Iterator[S3]:
+    """A store that is up when a test begins; one that stops it starts it again."""
+    store = S3(tmp_path_factory.mktemp("s3"), NODE_IP if node else "127.0.0.1")
+    with needed_parts():
+        try:
+            store.start()
+            yield store
+        finally:
+            store.remove()
 
 
 @pytest.fixture
@@ -74,9 +83,7 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
 @pytest.fixture
 def prometheus(operator: Operator, tmp_path: Path) -> Iterator[Prometheus]:
     server = Prometheus(tmp_path / "prometheus", operator.url.removeprefix("http://"))
-    try:
+    with needed_parts():
         server.start()
-    except ClusterError as error:
-        unavailable(error)
     yield server
     server.stop()
