@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,23 +10,17 @@ import pytest
 
 from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable, open_store
 from podium.stores.s3 import S3Store
-from tests.cluster.fixtures import unavailable
+from tests.cluster.fixtures import needed_parts
 from tests.cluster.parts import REGION, S3
-from tests.cluster.processes import ClusterError
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = S3(tmp_path_factory.mktemp("s3"), port=port)
-    try:
+    server = S3(tmp_path_factory.mktemp("s3"))
+    with needed_parts():
         server.start()
-    except ClusterError as error:
-        unavailable(error)
     yield server
-    server.stop()
+    server.remove()
 
 
 @pytest.fixture
@@ -111,3 +104,20 @@ def test_an_outage_ends(server: S3, store: S3Store) -> None:
         server.start()
     store.put("during", b"2")
     assert store.list() == ["before", "during"]
+
+
+def test_a_read_only_store_needs_a_person(server: S3, store: S3Store) -> None:
+    store.put("before", b"1")
+    with server.read_only():
+        with pytest.raises(StoreRefused, match="access denied; the credentials need s3:GetObject, PutObject"):
+            store.check()
+        assert store.get("before") == b"1"
+
+
+def test_a_full_disk_is_tried_again(server: S3, store: S3Store) -> None:
+    store.put("before", b"1")
+    with needed_parts(), server.full():
+        with pytest.raises(StoreUnavailable, match="it is tried again"):
+            store.put("during", bytes(1 << 20))
+        assert store.get("before") == b"1"
+    store.put("during", bytes(1 << 20))

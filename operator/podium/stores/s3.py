@@ -73,6 +73,7 @@ class _Client:
             s3={"addressing_style": "path"} if self._endpoint_url else {},
         )
         try:
+            # its own: the default one is shared by all that imports boto3
             session = boto3.session.Session(region_name=self._region)
             return session.client("s3", endpoint_url=self._endpoint_url, config=config)
         except BotoCoreError:
