@@ -116,9 +116,15 @@ def _breach(summary: LogSummary, job: ObservedJob | None, goal: Goal) -> tuple[s
     """The first broken rule of the clock, as (reason, sentence)."""
     if summary.run_start is None:
         return "RunStartMissing", "the log has no run_start line; print it when the clock starts"
-    if summary.run_stop is None:
+    if goal.timed_by == "eval_result":
+        if seconds(summary, goal.timed_by) is None:
+            return (
+                "EvalResultMissing",
+                "the log has no eval_result line with the timestamp at which the target was reached",
+            )
+    elif summary.run_stop is None:
         return "RunStopMissing", "the log ends without a run_stop line; print it when the target is reached or given up"
-    if summary.out_of_order or seconds(summary, goal.timed_by) is None:
+    elif summary.out_of_order or seconds(summary, goal.timed_by) is None:
         return "ClockInvalid", "run_stop does not come after run_start"
     rank0 = job.container(0) if job else None
     if rank0 and rank0.started and summary.run_start < rank0.started - CLOCK_TOLERANCE_SECONDS:
