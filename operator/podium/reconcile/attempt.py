@@ -114,27 +114,36 @@ def _verdict(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, 
 
 def _breach(summary: LogSummary, job: ObservedJob | None, goal: Goal) -> tuple[str, str] | None:
     """The first broken rule of the clock, as (reason, sentence)."""
+    return _missing_line(summary, goal) or _wrong_clock(summary, job) or _long_init(summary, goal)
+
+
+def _missing_line(summary: LogSummary, goal: Goal) -> tuple[str, str] | None:
     if summary.run_start is None:
         return "RunStartMissing", "the log has no run_start line; print it when the clock starts"
+    timed = seconds(summary, goal.timed_by) is not None
+    if goal.timed_by == "eval_result":
+        message = "the log has no eval_result line with the timestamp at which the target was reached"
+        return None if timed else ("EvalResultMissing", message)
     if summary.run_stop is None:
         return "RunStopMissing", "the log ends without a run_stop line; print it when the target is reached or given up"
-    if summary.out_of_order or seconds(summary, goal.timed_by) is None:
-        return "ClockInvalid", "run_stop does not come after run_start"
+    return ("ClockInvalid", "run_stop does not come after run_start") if summary.out_of_order or not timed else None
+
+
+def _wrong_clock(summary: LogSummary, job: ObservedJob | None) -> tuple[str, str] | None:
     rank0 = job.container(0) if job else None
-    if rank0 and rank0.started and summary.run_start < rank0.started - CLOCK_TOLERANCE_SECONDS:
-        early = rank0.started - summary.run_start
-        return (
-            "ClockInvalid",
-            f"run_start is {early:.1f} s before the container started: check the clock of node and trainer",
-        )
-    if goal.max_init_seconds and summary.init_start is not None:
-        init = (summary.init_stop or summary.run_start) - summary.init_start
-        if init > goal.max_init_seconds:
-            return (
-                "InitTooLong",
-                f"{init:.0f} s between init_start and init_stop; the round allows {goal.max_init_seconds} s",
-            )
-    return None
+    if not (rank0 and rank0.started and summary.run_start):
+        return None
+    early = rank0.started - summary.run_start
+    message = f"run_start is {early:.1f} s before the container started: check the clock of node and trainer"
+    return ("ClockInvalid", message) if early > CLOCK_TOLERANCE_SECONDS else None
+
+
+def _long_init(summary: LogSummary, goal: Goal) -> tuple[str, str] | None:
+    if not goal.max_init_seconds or summary.init_start is None:
+        return None
+    init = (summary.init_stop or summary.run_start or summary.init_start) - summary.init_start
+    message = f"{init:.0f} s between init_start and init_stop; the round allows {goal.max_init_seconds} s"
+    return ("InitTooLong", message) if init > goal.max_init_seconds else None
 
 
 def _failure(attempt: AttemptStatus, job: ObservedJob, lost: Container | None, log: ObservedLog) -> AttemptStatus:
