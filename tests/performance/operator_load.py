@@ -2,7 +2,8 @@
 
     python -m tests.performance.operator_load [--runs 1000] [--out FILE.json] [--skip-bare]
 
-Pods complete 30 s after they run; their logs hold MLPerf lines, which are followed; results are stored in a folder.
+Pods complete 30 s after they run; each prints the MLPerf lines of a training meanwhile, which are followed; results
+are stored in a folder.
 Two cases in one sitting: the operator, and no controller at all (the client posts Service and Job itself). The
 thresholds are those of the design; the exit code is 1 when one is missed.
 """
@@ -37,7 +38,6 @@ from tests.cluster.parts import Operator
 
 NODES, POD_SECONDS, CONNECTIONS = 100, 30.0, 20
 LIMITS = {"create_to_job_p95_s": 2.0, "own_writes_per_run": 5.0, "rss_mb": 160.0}
-_AHEAD_SECONDS = 3600.0  # the canned log's clock: no container may start after its run_start
 SPEC: dict[str, Any] = {
     "suite": "v0.6",
     "benchmark": "resnet",
@@ -81,9 +81,9 @@ async def with_plane(folder: Path, case: Callable[[ControlPlane, Api], Awaitable
     plane = ControlPlane(folder)
     try:
         plane.up(scheduler=True)
-        log = folder / "canned.log"
-        log.write_text(canned_log(time.time() + _AHEAD_SECONDS))
-        kwok.start_nodes(plane, NODES, pod_seconds=POD_SECONDS, log=log)
+        log = folder / "training.log"
+        log.write_text(training_log())
+        kwok.start_nodes(plane, NODES, pod_seconds=POD_SECONDS, replay=log)
         plane.kubectl("apply", "--server-side", "-f", ROOT / "crds")
         plane.kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
         api = await connect(kubeconfig=str(plane.kubeconfig), rate=10_000, burst=10_000)
@@ -217,21 +217,19 @@ async def until_complete(plane: ControlPlane, resource: str, count: int, started
     return max(unix(condition(i, "Complete")["lastTransitionTime"]) for i in items) - started
 
 
-def canned_log(at: float) -> str:
-    """A training's log as a container runtime writes it."""
+def training_log() -> str:
+    """A training of seven epochs, a line of progress and an evaluation each."""
     lines = [("init_start", None, {}), ("seed", 1, {}), ("train_samples", 1437, {}), ("init_stop", None, {})]
     lines += [("run_start", None, {"max_epochs": 30})]
     for epoch in range(1, 8):
-        lines += [
-            ("tracked_stats", {"throughput": 1000.0, "loss": 1.0}, {"epoch_num": epoch, "samples_count": epoch * 1437})
-        ]
+        stats = {"throughput": 1000.0, "loss": 1.0}
+        lines += [("tracked_stats", stats, {"epoch_num": epoch, "samples_count": epoch * 1437})]
         lines += [("eval_accuracy", 0.6 + epoch * 0.05, {"epoch_num": epoch})]
     lines += [("run_stop", None, {"status": "success"})]
     rows = []
     for number, (key, value, metadata) in enumerate(lines):
-        body = {"namespace": "", "time_ms": int((at + number) * 1000), "event_type": "POINT_IN_TIME", "key": key}
-        stamp = datetime.fromtimestamp(at - _AHEAD_SECONDS + number / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-        rows.append(f"{stamp} stdout F :::MLLOG {json.dumps({**body, 'value': value, 'metadata': metadata})}\n")
+        body = {"namespace": "", "time_ms": number * 1000, "event_type": "POINT_IN_TIME", "key": key}
+        rows.append(f":::MLLOG {json.dumps({**body, 'value': value, 'metadata': metadata})}\n")
     assert len(parse("".join(rows))[0]) == len(lines)
     return "".join(rows)
 

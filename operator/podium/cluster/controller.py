@@ -26,6 +26,7 @@ from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 3.0
+_PROGRESS_WRITES_PER_SECOND = 10.0  # of all runs together: a thousand runs tell of their progress less often than ten
 _FLOCK_SECONDS = 0.2
 
 
@@ -69,6 +70,7 @@ class Controller:
         self._progress_seconds = progress_seconds
         self._clock = clock
         self._watches: Watches | None = None
+        self._active: set[str] = set()  # uids of runs that have not come to their end
 
     def watch(self, watches: Watches) -> None:
         """The watches are complete: from now on work is done."""
@@ -136,6 +138,10 @@ class Controller:
             return
         self._logs.checkpoint(state)
         await self._report(state)
+        if state.run.status.terminal:
+            self._active.discard(uid)
+        else:
+            self._active.add(uid)
         if state.run.status.terminal and not ended_before:
             self._telemetry.finished(state.run)
             state.close()
@@ -153,7 +159,8 @@ class Controller:
         if told == state.told:
             state.changed_at = state.changed_at or now
             # a little patience, so that a transition that follows at once takes the progress along
-            wait = max(state.written_at + self._progress_seconds, state.changed_at + _PATIENCE_SECONDS) - now
+            interval = max(self._progress_seconds, len(self._active) / _PROGRESS_WRITES_PER_SECOND)
+            wait = max(state.written_at + interval, state.changed_at + _PATIENCE_SECONDS) - now
             if wait > 0:
                 self.queue.add_after(state.run.uid, wait)
                 return
@@ -179,6 +186,7 @@ class Controller:
 
     def _forget(self, uid: str) -> None:
         self.states.pop(uid).close()
+        self._active.discard(uid)
         self.queue.forget(uid)
 
 

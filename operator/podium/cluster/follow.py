@@ -57,9 +57,10 @@ class Follower:
         silent_since: float | None = None
         while True:
             over = self._over()  # asked before reading: what is printed later would not be missed
+            known = self._book.last_timestamp
             try:
                 read = await self._read_while_open(follow=not over)
-                delay = _RETRY_SECONDS
+                delay = _RETRY_SECONDS if self._book.last_timestamp != known else min(_RETRY_LIMIT_SECONDS, delay * 2)
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
                 gone = isinstance(error, ApiError) and (error.not_found or error.code == 400)
