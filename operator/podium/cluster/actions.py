@@ -40,7 +40,7 @@ from podium.stores import StoreError
 from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
-_STORE_WAIT_SECONDS = 2.0  # a slow store holds up the status no longer than this
+_STORE_WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
 _RETRY_LIMIT_SECONDS = 60.0
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 

@@ -26,6 +26,7 @@ from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 3.0
+_FIRST_WORD_SECONDS = 1.0
 _PROGRESS_WRITES_PER_SECOND = 10.0  # of all runs together: a thousand runs tell of their progress less often than ten
 _FLOCK_SECONDS = 0.2
 
@@ -156,8 +157,12 @@ class Controller:
             state.changed_at = None
             return
         now, told = self._clock(), significant(state.run.status)
+        state.changed_at = state.changed_at or now
+        if not state.written and now - state.changed_at < _FIRST_WORD_SECONDS:
+            # the Jobs of a flock of new runs come before the first words about them
+            self.queue.add_after(state.run.uid, _FIRST_WORD_SECONDS)
+            return
         if told == state.told:
-            state.changed_at = state.changed_at or now
             # a little patience, so that a transition that follows at once takes the progress along
             interval = max(self._progress_seconds, len(self._active) / _PROGRESS_WRITES_PER_SECOND)
             wait = max(state.written_at + interval, state.changed_at + _PATIENCE_SECONDS) - now
