@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ class MissingPartError(ClusterError):
 
 def sh(*command: object, **more: object) -> str:
     """The output of a command. Raises ClusterError with all it printed when it fails."""
-    words = [str(word) for word in command]
+    words = _words(command)
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
     except FileNotFoundError:
@@ -36,9 +37,19 @@ def sh(*command: object, **more: object) -> str:
 
 
 def works(*command: object) -> bool:
-    """Whether a command succeeds; what it prints is not wanted."""
-    words = [str(word) for word in command]
-    return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    """Whether a command succeeds; what it prints is not wanted. One that is not installed does not."""
+    try:
+        done = subprocess.run(_words(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+def _words(command: tuple[object, ...]) -> list[str]:
+    """Debian keeps nft, ip and conntrack in /usr/sbin, which a user's PATH may lack."""
+    program, *rest = map(str, command)
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return [shutil.which(program, path=path) or program, *rest]
 
 
 @contextmanager
