@@ -13,14 +13,14 @@ from podium.mllog import Event, Format, Parser, Problem, is_mlperf_line, parse, 
 
 MLLOG = ':::MLLOG {"time_ms": 1594790000500, "key": "eval_accuracy", "value": 0.5, "metadata": {"epoch_num": 4}}'
 MLL = ':::MLL 1560888652.055 eval_accuracy: {"value": 0.762, "metadata": {"lineno": 980, "epoch_num": 60}}'
-MLP = ':::MLPv0.5.0 resnet 1541728484.694621563 (/work/log_utils.py:49) eval_accuracy: {"epoch": 62, "value": 0.7522}'
+MLP = ':::MLPv0.5.0 resnet 1541728484.694621563 (/workspace/log_utils.py:49) eval_accuracy: {"epoch": 62, "value": 0.7522}'
 
 GOOD = {
     "v0.7, milliseconds": (MLLOG, Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5, {"epoch_num": 4}),
     "v0.6, seconds": (MLL, Format.MLL, 1560888652.055, "eval_accuracy", 0.762, {"lineno": 980, "epoch_num": 60}),
     "v0.5, value and epoch": (
         MLP, Format.MLP, 1541728484.694621563, "eval_accuracy", 0.7522,
-        {"file": "/work/log_utils.py", "lineno": 49, "epoch_num": 62},
+        {"file": "/workspace/log_utils.py", "lineno": 49, "epoch_num": 62},
     ),
     "v0.5, no value": (
         ":::MLPv0.5.0 resnet 1541720383.5 (<string>:1) run_clear_caches", Format.MLP, 1541720383.5,
