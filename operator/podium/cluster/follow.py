@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -18,6 +19,7 @@ _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
 _LINGER_SECONDS = 1.0  # a kubelet closes the stream long before it reports the end
 _GIVE_UP_SECONDS = 120.0  # for a log whose container has ended and whose node does not answer
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _MAX_LINE = 1 << 20
 
 
@@ -108,12 +110,14 @@ class Follower:
             return True
         query = {"follow": "true"} if follow else {}
         if self._book.last_timestamp:
-            query["sinceTime"] = self._book.last_timestamp[:19] + "Z"  # whole seconds: the book drops what it has
+            # whole seconds, in the zone of the node: the book drops what it has
+            query["sinceTime"] = re.sub(r"\.\d+", "", self._book.last_timestamp)
         self._book.reconnect()
         async with self._api.log(self._namespace, pod, CONTAINER, **query) as chunks:
             async for line in _lines(chunks):
                 timestamp, _, text = line.partition(" ")
-                news = self._book.add(text, timestamp)
+                stamped = _TIMESTAMP.fullmatch(timestamp) is not None  # the kubelet's own complaints are not
+                news = self._book.add(text, timestamp) if stamped else self._book.add(line)
                 if news is not None:
                     self._changed(news)
         return True

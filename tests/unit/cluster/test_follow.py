@@ -79,6 +79,20 @@ async def test_a_broken_stream_is_taken_up_where_it_was(interruption):
     assert await followed(node) == [1, 2, 3]
 
 
+async def test_a_complaint_of_the_kubelet_does_not_stop_the_log():
+    complaint = b"unable to retrieve container logs for containerd://abc\n"
+    node = Node([row(1), complaint], [row(1), row(2), "over"], [row(2)])
+    assert await followed(node) == [1, 2]
+    assert node.queries[1] == {"follow": "true", "sinceTime": "2026-01-01T00:00:01Z"}
+
+
+async def test_a_node_that_stamps_local_time_is_asked_in_local_time():
+    local = row(1).replace(b"000Z", b"000+08:00")
+    node = Node([local, "over"], [])
+    assert await followed(node) == [1]
+    assert node.queries[1] == {"sinceTime": "2026-01-01T00:00:01+08:00"}
+
+
 async def test_a_restarted_operator_goes_on_from_its_checkpoint():
     book = LogBook()
     for second in (1, 2):
