@@ -103,7 +103,8 @@ async def operator_case(plane: ControlPlane, api: Api, runs: int) -> dict[str, A
     await asyncio.sleep(3)  # its watches are up
     writes_before, cpu_before = writes(plane), cpu_seconds(operator.pid)
     started = time.time()
-    jobs = asyncio.create_task(first_seen(api, "/apis/batch/v1/namespaces/default/jobs"))
+    jobs_seen: dict[str, float] = {}
+    jobs = asyncio.create_task(first_seen(api, "/apis/batch/v1/namespaces/default/jobs", jobs_seen))
     created = await post_all(runs, lambda i: api.create("benchmarkruns", "default", benchmark_run(i)))
     try:
         wall = await until_complete(plane, "benchmarkruns.podium.dev", runs, started)
@@ -182,11 +183,8 @@ async def post_all(count: int, post: Callable[[int], Awaitable[Any]]) -> dict[st
     return created
 
 
-jobs_seen: dict[str, float] = {}
-
-
-async def first_seen(api: Api, path: str) -> None:
-    """When a watch first tells of each object (unix seconds), into `jobs_seen`."""
+async def first_seen(api: Api, path: str, seen: dict[str, float]) -> None:
+    """When a watch first tells of each object (unix seconds), into `seen`."""
     url = f"{api.client.configuration.host}{path}?watch=true"
     response = await api.client.rest_client.request("GET", url, headers={}, _request_timeout=3600)
     rest = b""
@@ -194,7 +192,7 @@ async def first_seen(api: Api, path: str) -> None:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if line.startswith(b'{"type":"ADDED"'):
-                jobs_seen.setdefault(json.loads(line)["object"]["metadata"]["name"], time.time())
+                seen.setdefault(json.loads(line)["object"]["metadata"]["name"], time.time())
 
 
 async def until_complete(plane: ControlPlane, resource: str, count: int, started: float) -> float:

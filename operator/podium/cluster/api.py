@@ -27,7 +27,7 @@ _PATHS = {
     "pods": "api/v1",
     "events": "api/v1",
 }
-_TOO_MANY, _CONFLICT, _NOT_FOUND = 429, 409, 404
+_CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
