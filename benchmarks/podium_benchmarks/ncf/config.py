@@ -12,6 +12,8 @@ from typing import Any
 
 from mlperf_logging.mllog import constants as keys
 
+from podium_benchmarks.core import checks
+
 
 @dataclass(frozen=True)
 class Config:
@@ -37,16 +39,10 @@ class Config:
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        if self.opt_name != "adam":
-            raise ValueError(f"opt_name must be adam, not {self.opt_name!r}")
-        above_zero = ("max_epochs", "global_batch_size", "opt_base_learning_rate", "opt_adam_epsilon", "negatives",
-                      "eval_negatives", "mf_factors")  # fmt: skip
-        for name in above_zero:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("opt_adam_beta_1", "opt_adam_beta_2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        checks.one_of(self, opt_name=("adam",))
+        checks.above_zero(self, "max_epochs", "global_batch_size", "opt_base_learning_rate", "opt_adam_epsilon",
+                          "negatives", "eval_negatives", "mf_factors")  # fmt: skip
+        checks.below_one(self, "opt_adam_beta_1", "opt_adam_beta_2")
         if len(self.mlp_widths) < 2 or min(self.mlp_widths) < 1 or self.mlp_widths[0] % 2:
             raise ValueError(f"mlp_widths must be at least two widths, the first even, not {self.mlp_widths}")
         if not 0 <= self.generated_ratings * 2 <= self.generated_items:

@@ -12,6 +12,8 @@ from typing import Any
 
 from mlperf_logging.mllog import constants as keys
 
+from podium_benchmarks.core import checks
+
 
 @dataclass(frozen=True)
 class Config:
@@ -46,21 +48,13 @@ class Config:
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        one_of = {"opt_name": ("sgd", "lars"), "precision": ("fp32", "bf16", "auto")}
-        for name, choices in one_of.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        above_zero = ("max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate", "width",
-                      "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
-        for name in above_zero:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        at_least_zero = ("opt_end_learning_rate", "opt_learning_rate_warmup_epochs", "opt_learning_rate_decay_steps",
-                         "opt_learning_rate_decay_poly_power", "opt_momentum", "opt_weight_decay", "lars_epsilon",
-                         "label_smoothing", "resident_megabytes", "stats_interval_seconds")  # fmt: skip
-        for name in at_least_zero:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
+        checks.one_of(self, opt_name=("sgd", "lars"), precision=("fp32", "bf16", "auto"))
+        checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
+                          "width", "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
+        checks.at_least_zero(self, "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
+                             "opt_learning_rate_decay_steps", "opt_learning_rate_decay_poly_power", "opt_momentum",
+                             "opt_weight_decay", "lars_epsilon", "label_smoothing", "resident_megabytes",
+                             "stats_interval_seconds")  # fmt: skip
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ValueError(f"blocks must be four numbers of at least 1, not {self.blocks}")
         if self.min_crop_area > 1 or self.eval_crop > 1:

@@ -1,0 +1,35 @@
+"""The bounds that trainers' settings share; each error names the setting, its value and what would be right."""
+
+from __future__ import annotations
+
+
+def one_of(config: object, **choices: tuple[str, ...]) -> None:
+    """Each named setting is one of its choices."""
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            raise ValueError(f"{name} must be {_listed(allowed)}, not {getattr(config, name)!r}")
+
+
+def above_zero(config: object, *names: str) -> None:
+    """Each named setting is a number above 0 (and not NaN)."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+
+
+def at_least_zero(config: object, *names: str) -> None:
+    """Each named setting is a number from 0 up (and not NaN)."""
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name} must not be below 0, but is {getattr(config, name)}")
+
+
+def below_one(config: object, *names: str) -> None:
+    """Each named setting is a number from 0 to below 1: a decay, a dropout, a momentum."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} must be from 0 to below 1, not {getattr(config, name)}")
+
+
+def _listed(allowed: tuple[str, ...]) -> str:
+    return allowed[0] if len(allowed) == 1 else f"one of {', '.join(allowed)}"
