@@ -1,34 +1,18 @@
 """What kopf does for Podium: it watches. Every handler is a few lines; decisions are made elsewhere.
 
-Only ``on.event`` and ``index`` are used: they store nothing in the objects and add no finalizer, so an operator
-that is gone blocks nobody.
+Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so an operator that is gone blocks
+nobody. Jobs and pods, of which there are many more, are watched by `podium.cluster.watch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import kopf
 
 from podium.api import GROUP, PLURAL, VERSION
-from podium.cluster import Api, Controller, JobFacts, PodFacts, job_facts, pod_facts, run_uid
-
-_OURS = "podium.dev/run-uid"  # the label of every Job and pod of ours
-
-
-class _Watches:
-    """kopf's indexes, as the controller reads them."""
-
-    def __init__(self, jobs: kopf.Index[str, JobFacts], pods: kopf.Index[str, PodFacts]) -> None:
-        self._jobs = jobs
-        self._pods = pods
-
-    def jobs(self, run_uid: str) -> Iterable[JobFacts]:
-        return self._jobs.get(run_uid, ())
-
-    def pods(self, run_uid: str) -> Iterable[PodFacts]:
-        return self._pods.get(run_uid, ())
+from podium.cluster import Api, Controller
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -68,44 +52,15 @@ def registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> k
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
         settings.persistence.diffbase_storage = _NoDiffBase()
-        # told by the API server: in a large cluster most pods are none of ours
-        settings.watching.label_selectors["jobs"] = _OURS
-        settings.watching.label_selectors["pods"] = _OURS
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
         # An idle worker of kopf's own is kept no longer than needed: a thousand runs make thousands of them.
         settings.queueing.idle_timeout = 0.5
         settings.queueing.exit_timeout = 1.0
 
-    # The indexes are handlers of every event but deletions, so that each event is handled once.
-
-    @kopf.index("batch", "v1", "jobs", id="jobs", registry=handlers)
-    async def jobs(body: kopf.Body, **_: Any) -> dict[str, JobFacts]:
-        seen("jobs")
-        facts = job_facts(body)
-        controller.child_changed(facts.run_uid)
-        return {facts.run_uid: facts}
-
-    @kopf.index("", "v1", "pods", id="pods", registry=handlers)
-    async def pods(body: kopf.Body, **_: Any) -> dict[str, PodFacts]:
-        seen("pods")
-        facts = pod_facts(body)
-        controller.child_changed(facts.run_uid)
-        return {facts.run_uid: facts}
-
-    @kopf.on.event("batch", "v1", "jobs", id="job-gone", when=_is_deletion, registry=handlers)
-    @kopf.on.event("", "v1", "pods", id="pod-gone", when=_is_deletion, registry=handlers)
-    async def child_gone(labels: kopf.Labels, **_: Any) -> None:
-        controller.child_changed(run_uid(labels))
-
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def run_changed(*, type: str, body: kopf.Body, **indexes: Any) -> None:  # noqa: A002
+    async def run_changed(*, type: str, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         seen(PLURAL)
-        controller.watch(_Watches(indexes["jobs"], indexes["pods"]))
         controller.run_changed(body, deleted=type == "DELETED")
 
     return handlers
-
-
-def _is_deletion(type: str | None, **_: Any) -> bool:  # noqa: A002
-    return type == "DELETED"

@@ -26,7 +26,7 @@ from podium.suites import load_suites
 
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
-_M_MMAP_THRESHOLD = -3  # of malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class OperatorProcess:
     async def run(self) -> None:
         """Until the process is told to stop, or its Lease is lost."""
         options = self._options
-        _keep_buffers_lazy()
+        _spare_memory()
         api = await connect(
             kubeconfig=options.kubeconfig,
             rate=options.api_rate,
@@ -88,12 +88,20 @@ class OperatorProcess:
         logs = Logs(api, recorder, self._wake)
         actions = Actions(api, recorder, logs, suites=self._suites, trainer=self._options.trainer, wake=self._wake)
         self._controller = controller = Controller(
-            api, actions, logs, self._suites, self.metrics, progress_seconds=self._options.progress_seconds
+            api,
+            actions,
+            logs,
+            self._suites,
+            self.metrics,
+            namespaces=self._options.namespaces,
+            progress_seconds=self._options.progress_seconds,
         )
         self._leads = True
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
         async with asyncio.TaskGroup() as group:
+            watches = group.create_task(controller.watches.run())
+            await controller.watches.listed()
             worker = group.create_task(controller.queue.run())
             resync = group.create_task(self._resync(api, controller))
             await kopf.operator(
@@ -102,8 +110,8 @@ class OperatorProcess:
                 namespaces=self._options.namespaces,
                 standalone=True,
             )
-            worker.cancel()
-            resync.cancel()
+            for task in (watches, worker, resync):
+                task.cancel()
 
     async def _resync(self, api: Api, controller: Controller) -> None:
         while True:
@@ -154,11 +162,14 @@ class OperatorProcess:
         return runner
 
 
-def _keep_buffers_lazy() -> None:
-    """Every TLS stream of asyncio has a buffer of 256 KiB of which it touches a few.
+def _spare_memory() -> None:
+    """Tell glibc what this process is like: a thousand followed logs, each with a TLS stream, and few busy threads.
 
-    glibc moves such blocks from fresh, untouched pages to its heap once some have been freed, and clears them there:
-    a thousand followed logs would then really take 256 MB. Setting the threshold keeps it where it is.
+    Every TLS stream has a read buffer of 256 KiB of which it touches a few. glibc moves such blocks from fresh,
+    untouched pages to its heap once some have been freed; setting the threshold keeps it where it is. And one heap for
+    all threads is enough, since they take turns in Python anyway.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+        libc.mallopt(_M_ARENA_MAX, 1)

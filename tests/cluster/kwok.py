@@ -34,7 +34,7 @@ def start_nodes(
     config.write_text("\n---\n".join(json.dumps(document) for document in documents))
     plane.pki.certificate("kwok", "CN=kwok", "IP:127.0.0.1,DNS:localhost", "serverAuth")
     if replay:
-        _serve_logs(plane, replay, pod_seconds * _LOG_SHARE)
+        _serve_logs(plane, replay, pod_seconds)
     plane.processes.start(
         "kwok",
         programs["kwok"],
@@ -83,10 +83,11 @@ def _one_log(file: Path) -> dict[str, Any]:
     return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs", "metadata": {"name": "all"}, "spec": logs}
 
 
-def _serve_logs(plane: ControlPlane, log: Path, seconds: float) -> None:
+def _serve_logs(plane: ControlPlane, log: Path, pod_seconds: float) -> None:
     plane.processes.start(
         "pod-logs",
-        *(sys.executable, "-m", "tests.cluster.podlogs", "--log", log.resolve(), "--seconds", seconds),
+        *(sys.executable, "-m", "tests.cluster.podlogs", "--log", log.resolve()),
+        *("--seconds", pod_seconds * _LOG_SHARE, "--open", pod_seconds),
         *("--port", plane.logs_port, "--cert", plane.pki.path("kwok.crt"), "--key", plane.pki.path("kwok.key")),
         env={"PYTHONPATH": str(tools.HERE.parents[1])},
     )

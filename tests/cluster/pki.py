@@ -48,14 +48,17 @@ class Pki:
             sh("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
             sh("openssl", "pkey", "-in", key, "-pubout", "-out", self.path("sa.pub"))
 
-    def kubeconfig(self, path: Path, name: str, server: str) -> None:
-        """A kubeconfig for the holder of certificate `name`; its context is called podium-test."""
+    def kubeconfig(self, path: Path, name: str, server: str, token: str = "") -> None:
+        """A kubeconfig for the bearer of `token`, else the holder of certificate `name`; its context: podium-test."""
 
         def encoded(file: str) -> str:
             return base64.b64encode(self.path(file).read_bytes()).decode()
 
         cluster = {"server": server, "certificate-authority-data": encoded("ca.crt")}
-        user = {"client-certificate-data": encoded(f"{name}.crt"), "client-key-data": encoded(f"{name}.key")}
+        user = {"token": token} if token else {
+            "client-certificate-data": encoded(f"{name}.crt"),
+            "client-key-data": encoded(f"{name}.key"),
+        }  # fmt: skip
         document = {  # JSON is YAML
             "apiVersion": "v1",
             "kind": "Config",

@@ -1,11 +1,12 @@
 """The logs of fake pods, served as a kubelet serves them: every pod plays back one recorded log, at its own time.
 
-    python -m tests.cluster.podlogs --log FILE --seconds 24 --port PORT --cert FILE --key FILE
+    python -m tests.cluster.podlogs --log FILE --seconds 24 --open 30 --port PORT --cert FILE --key FILE
 
 kwok can serve a file as every pod's log, but its times stand still, a stream that follows it never ends, and it holds
 an inotify instance, of which Linux grants 128. Here a pod's log begins when it is first asked for and takes `seconds`;
-the ``time_ms`` of its MLPerf lines are moved accordingly. A stream that follows ends with the last line, as that of a
-container that ends. A read that does not follow gives the whole log.
+the ``time_ms`` of its MLPerf lines are moved accordingly. A stream that follows ends with the last line, or `--open`
+seconds after the first, as that of a container that takes its time to end. A read that does not follow gives the whole
+log.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def recorded(text: str, seconds: float) -> list[Line]:
 class PodLogs:
     """Plays `lines` back for each pod."""
 
-    def __init__(self, lines: list[Line]) -> None:
+    def __init__(self, lines: list[Line], open_seconds: float) -> None:
         self._lines = lines
+        self._open_seconds = open_seconds
         self._seconds = max(line.at for line in lines)
         self._starts: dict[tuple[str, str], float] = {}
 
@@ -98,6 +100,7 @@ class PodLogs:
         response.enable_chunked_encoding()
         await response.prepare(request)
         await _play(response, lines, start, wanted)
+        await asyncio.sleep(max(0.0, start + self._open_seconds - time.time()))
         return response
 
 
@@ -121,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.podlogs", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--open", type=float, default=0.0, help="seconds that a stream stays open, at least")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cert", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
@@ -128,7 +132,7 @@ def main() -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(given.cert, given.key)
     application = web.Application()
-    logs = PodLogs(recorded(given.log.read_text(), given.seconds))
+    logs = PodLogs(recorded(given.log.read_text(), given.seconds), given.open)
     application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", logs.serve)
     web.run_app(application, host="127.0.0.1", port=given.port, ssl_context=tls, access_log=None, backlog=1024)
 

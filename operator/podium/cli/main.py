@@ -97,7 +97,9 @@ def operator(
     log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:
     """Watch BenchmarkRuns and run them: what the operator's container executes."""
-    from podium.launch import TrainerDefaults  # noqa: PLC0415 - kopf and the client are slow to load
+    import uvloop  # noqa: PLC0415 - it and what follows are slow to load
+
+    from podium.launch import TrainerDefaults  # noqa: PLC0415
     from podium.process import OperatorOptions, OperatorProcess  # noqa: PLC0415
 
     configure_logging(log_level, log_format)
@@ -122,7 +124,7 @@ def operator(
         api_rate=api_rate,
         api_burst=api_burst,
     )
-    asyncio.run(OperatorProcess(options).run())
+    uvloop.run(OperatorProcess(options).run())
 
 
 def main() -> None:

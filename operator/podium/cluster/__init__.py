@@ -5,11 +5,7 @@ from podium.cluster.api import Api, ApiError, connect
 from podium.cluster.controller import Controller
 from podium.cluster.lease import Lease
 from podium.cluster.logs import Logs
-from podium.cluster.observe import JobFacts, PodFacts, job_facts, pod_facts, run_uid
 from podium.cluster.recorder import Recorder
 from podium.cluster.state import RunState
 
-__all__ = [
-    "Actions", "Api", "ApiError", "Controller", "JobFacts", "Lease", "Logs", "PodFacts", "Recorder", "RunState",
-    "connect", "job_facts", "pod_facts", "run_uid",
-]  # fmt: skip
+__all__ = ["Actions", "Api", "ApiError", "Controller", "Lease", "Logs", "Recorder", "RunState", "connect"]

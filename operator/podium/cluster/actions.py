@@ -171,14 +171,16 @@ class Actions:
     async def _store(self, state: RunState, key: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Start or look after an upload; True when it has come to its end just now."""
         task = state.storing.get(key)
+        started = task is None
         if task is None:
             if (pause := state.store_retry_at - time.monotonic()) > 0:
                 self._wake(state.run.uid, pause)
                 return False
             task = state.storing[key] = asyncio.ensure_future(work())
-            task.add_done_callback(lambda _: self._wake(state.run.uid, 0.0))
         done, _ = await asyncio.wait({task}, timeout=_STORE_WAIT_SECONDS)
         if not done:
+            if started:
+                task.add_done_callback(lambda _: self._wake(state.run.uid, 0.0))
             return False
         del state.storing[key]
         try:

@@ -7,7 +7,6 @@ used: an object is sent as built and read as served.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio import client, config
 
 from podium.api import GROUP, PLURAL, VERSION
@@ -29,6 +29,9 @@ _PATHS = {
 }
 _CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
+_WATCH_SECONDS = 240
+# a connection that has died tells nothing: it is left when the API server would have ended it
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=_WATCH_SECONDS + 10)
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
 
@@ -92,9 +95,41 @@ class Api:
 
     async def list_run_uids(self, namespace: str | None) -> set[str]:
         """The uids of all BenchmarkRuns of a namespace, or of the cluster."""
-        path = self._path(PLURAL, namespace) if namespace else f"/{_PATHS[PLURAL]}/{PLURAL}"
-        listed = await self._json("GET", PLURAL, path)
+        listed = await self._json("GET", PLURAL, self._path(PLURAL, namespace))
         return {item["metadata"]["uid"] for item in listed["items"]}
+
+    async def pages(
+        self, resource: str, namespace: str | None, label_selector: str
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        """All objects with these labels, a few hundred at a time, and the version to watch from."""
+        query = {"labelSelector": label_selector, "limit": "250"}
+        while True:
+            page = await self._json("GET", resource, f"{self._path(resource, namespace)}?{urlencode(query)}")
+            yield page["items"], page["metadata"]["resourceVersion"]
+            if not (token := page["metadata"].get("continue")):
+                return
+            query["continue"] = token
+
+    async def watch(
+        self, resource: str, namespace: str | None, label_selector: str, version: str
+    ) -> AsyncIterator[list[Object]]:
+        """What happens after `version`, as the events come in; ends after some minutes."""
+        query = {
+            "watch": "true",
+            "labelSelector": label_selector,
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        path = f"{self._path(resource, namespace)}?{urlencode(query)}"
+        response = await self._send("GET", resource, path, timeout=_WATCH_TIMEOUT)
+        try:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield [orjson.loads(line) for line in lines]
+        finally:
+            response.close()
 
     async def get_node(self, name: str) -> Object:
         return await self._json("GET", "nodes", f"/api/v1/nodes/{name}")
@@ -135,14 +170,15 @@ class Api:
         return headers.get("authorization", "")
 
     @staticmethod
-    def _path(resource: str, namespace: str, name: str = "") -> str:
-        return f"/{_PATHS[resource]}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
+    def _path(resource: str, namespace: str | None, name: str = "") -> str:
+        place = f"namespaces/{namespace}/" if namespace else ""
+        return f"/{_PATHS[resource]}/{place}{resource}" + (f"/{name}" if name else "")
 
     async def _json(
         self, verb: str, resource: str, path: str, body: Object | None = None, content_type: str = "application/json"
     ) -> Object:
         response = await self._send(verb, resource, path, body, content_type=content_type)
-        result: Object = json.loads(await response.read())
+        result: Object = orjson.loads(await response.read())
         return result
 
     async def _send(
@@ -174,7 +210,7 @@ class Api:
 
 def _error(code: int, body: bytes, request: str) -> ApiError:
     try:
-        status: Mapping[str, Any] = json.loads(body)
+        status: Mapping[str, Any] = orjson.loads(body)
         return ApiError(code, status.get("reason", ""), status.get("message", request))
     except ValueError:
         return ApiError(code, "", f"{request}: {body[:500].decode(errors='replace')}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,30 +17,27 @@ from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, System
 from podium.cluster.actions import Actions
 from podium.cluster.api import Api, ApiError
 from podium.cluster.logs import Logs
-from podium.cluster.observe import JobFacts, PodFacts
 from podium.cluster.patch import merge_patch, significant, status_document
 from podium.cluster.queue import WorkQueue
 from podium.cluster.state import RunState
+from podium.cluster.watch import Watches
 from podium.reconcile import Run, decide
 from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 3.0
+# What follows grows with the runs in progress, so that a thousand at once get their machines before they get reports.
 _FIRST_WORD_SECONDS = 1.0
-_PROGRESS_WRITES_PER_SECOND = 10.0  # of all runs together: a thousand runs tell of their progress less often than ten
+_FIRST_WORDS_PER_SECOND = 100.0
+_PROGRESS_WRITES_PER_SECOND = 5.0
 _FLOCK_SECONDS = 0.2
-
-
-class Watches(Protocol):
-    """What the watches hold at this moment."""
-
-    def jobs(self, run_uid: str) -> Iterable[JobFacts]: ...
-
-    def pods(self, run_uid: str) -> Iterable[PodFacts]: ...
+_FLOCKS_PER_SECOND = 1000.0
 
 
 class Telemetry(Protocol):
     """Told of what happens; the metrics are made of it."""
+
+    def watch_event(self, resource: str) -> None: ...
 
     def reconciled(self, outcome: str, seconds: float) -> None: ...
 
@@ -58,6 +55,7 @@ class Controller:
         suites: Mapping[str, Suite],
         telemetry: Telemetry,
         *,
+        namespaces: Sequence[str] = (),
         progress_seconds: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -70,12 +68,8 @@ class Controller:
         self._telemetry = telemetry
         self._progress_seconds = progress_seconds
         self._clock = clock
-        self._watches: Watches | None = None
+        self.watches = Watches(api, namespaces, changed=self.wake, seen=telemetry.watch_event)
         self._active: set[str] = set()  # uids of runs that have not come to their end
-
-    def watch(self, watches: Watches) -> None:
-        """The watches are complete: from now on work is done."""
-        self._watches = watches
 
     def run_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """A BenchmarkRun was seen, has changed or is gone."""
@@ -87,7 +81,9 @@ class Controller:
             run = read_run(body)
             inherited = frozenset(attempt.id for attempt in run.status.attempts)
             self.states[uid] = RunState(run, inherited, written=dict(body.get("status") or {}))
-        elif deleted:
+            self.queue.add(uid, first=True)  # machines wait for a new run: its Job comes before any progress
+            return
+        if deleted:
             self._gone(state)
         elif body["metadata"]["generation"] != state.run.generation:
             # the status that we hold is newer than any that a watch delivers
@@ -96,17 +92,11 @@ class Controller:
             return  # our own patch comes back
         self.queue.add(uid)
 
-    def child_changed(self, run_uid: str) -> None:
-        """A Job or a pod of a run has changed; such changes come in flocks."""
+    def wake(self, run_uid: str, seconds: float = 0.0) -> None:
+        """Look at a run again in a while. At once is not quite at once: news come in flocks, several of each run."""
         if run_uid in self.states:
-            self.queue.add_after(run_uid, _FLOCK_SECONDS)
-
-    def wake(self, run_uid: str, seconds: float) -> None:
-        """Look at a run again, now or in a while."""
-        if seconds > 0:
-            self.queue.add_after(run_uid, seconds)
-        else:
-            self.queue.add(run_uid)
+            flock = max(_FLOCK_SECONDS, len(self._active) / _FLOCKS_PER_SECOND)
+            self.queue.add_after(run_uid, max(flock, seconds))
 
     async def _work(self, uid: str) -> None:
         started = time.perf_counter()
@@ -120,11 +110,11 @@ class Controller:
     async def _reconcile(self, uid: str) -> None:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
         state = self.states.get(uid)
-        if state is None or self._watches is None:
+        if state is None:
             return
         ended_before = state.run.status.terminal
         while True:
-            state.see(self._watches.jobs(uid), self._watches.pods(uid), self._clock())
+            state.see(self.watches.jobs(uid), self.watches.pods(uid), self._clock())
             if not ended_before:
                 self._logs.follow(state)
             decision = decide(state.run, state.observed(), self._suites, self._clock())
@@ -158,14 +148,14 @@ class Controller:
             return
         now, told = self._clock(), significant(state.run.status)
         state.changed_at = state.changed_at or now
-        if not state.written and now - state.changed_at < _FIRST_WORD_SECONDS:
-            # the Jobs of a flock of new runs come before the first words about them
-            self.queue.add_after(state.run.uid, _FIRST_WORD_SECONDS)
-            return
+        if not state.written:
+            first = state.changed_at + max(_FIRST_WORD_SECONDS, len(self._active) / _FIRST_WORDS_PER_SECOND)
+            if now < first:
+                self.queue.add_after(state.run.uid, first - now)
+                return
         if told == state.told:
             # a little patience, so that a transition that follows at once takes the progress along
-            interval = max(self._progress_seconds, len(self._active) / _PROGRESS_WRITES_PER_SECOND)
-            wait = max(state.written_at + interval, state.changed_at + _PATIENCE_SECONDS) - now
+            wait = max(state.quiet_until, state.changed_at + _PATIENCE_SECONDS) - now
             if wait > 0:
                 self.queue.add_after(state.run.uid, wait)
                 return
@@ -177,7 +167,8 @@ class Controller:
                 raise
             self._gone(state)
             return
-        state.written, state.written_at, state.changed_at, state.told = document, now, None, told
+        state.written, state.changed_at, state.told = document, None, told
+        state.quiet_until = now + max(self._progress_seconds, len(self._active) / _PROGRESS_WRITES_PER_SECOND)
 
     def forget(self, uids: Iterable[str]) -> None:
         """These runs are gone, although no watch has told: one that was interrupted tells of no deletion."""

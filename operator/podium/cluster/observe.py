@@ -36,7 +36,7 @@ class JobFacts:
 class PodFacts:
     """A pod of a Job of ours."""
 
-    namespace: str
+    uid: str
     run_uid: str
     id: TryId
     node: str  # of the cluster, "" while unscheduled
@@ -77,7 +77,7 @@ def pod_facts(body: Mapping[str, Any]) -> PodFacts:
     """What matters of a pod."""
     metadata = body["metadata"]
     return PodFacts(
-        namespace=metadata["namespace"],
+        uid=metadata["uid"],
         run_uid=run_uid(metadata["labels"]),
         id=try_id(metadata["labels"]),
         node=body["spec"].get("nodeName", ""),

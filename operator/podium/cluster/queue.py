@@ -22,14 +22,14 @@ class WorkQueue(Generic[Key]):
         self,
         work: Callable[[Key], Awaitable[None]],
         *,
-        workers: int = 32,
+        workers: int = 64,
         first_retry_seconds: float = 1.0,
         last_retry_seconds: float = 60.0,
     ) -> None:
         self._work = work
         self._workers = workers
         self._first_retry, self._last_retry = first_retry_seconds, last_retry_seconds
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[int, int, Key]] = asyncio.PriorityQueue()
         self._queued: set[Key] = set()  # in _ready
         self._busy: set[Key] = set()  # being worked on
         self._again: set[Key] = set()  # asked for while being worked on
@@ -39,13 +39,13 @@ class WorkQueue(Generic[Key]):
         self._timer_added = asyncio.Event()
         self._order = itertools.count()
 
-    def add(self, key: Key) -> None:
-        """Work on `key` as soon as a worker is free."""
+    def add(self, key: Key, *, first: bool = False) -> None:
+        """Work on `key` as soon as a worker is free, `first`: before everything else that waits."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((not first, next(self._order), key))
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Work on `key` in a while, or sooner when a timer for it is already set to less."""
@@ -72,7 +72,7 @@ class WorkQueue(Generic[Key]):
 
     async def _run_worker(self) -> None:
         while True:
-            key = await self._ready.get()
+            _, _, key = await self._ready.get()
             self._queued.discard(key)
             self._busy.add(key)
             try:

@@ -35,7 +35,7 @@ class RunState:
     run: Run
     inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator, which may have left checkpoints
     written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
-    written_at: float = 0.0
+    quiet_until: float = 0.0  # no progress is written before
     changed_at: float | None = None  # since when there is progress that is not written
     told: tuple[object, ...] = ()  # the significant part of it
     jobs: dict[TryId, ObservedJob] = field(default_factory=dict)

@@ -15,7 +15,7 @@ _TAIL_CHARACTERS = 200  # of each line
 _IN_MEMORY_BYTES = 64 * 1024
 # torchrun's long report of a worker's failure would push the worker's own words out of the tail
 _TORCHRUN_REPORT = re.compile(r"torch[./]distributed[./]elastic.* failed \(exitcode")
-_URGENT = frozenset({"init_start", "run_start", "run_stop", "eval_accuracy", "eval_result"})
+_URGENT = frozenset({"run_start", "run_stop"})  # they change a try's state; the rest is progress
 
 
 class LogBook:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from podium.api import TryId
-from podium.cluster import job_facts, pod_facts
-from podium.cluster.observe import unix
+from podium.cluster.observe import job_facts, pod_facts, unix
 
 LABELS = {"podium.dev/run-uid": "u1", "podium.dev/attempt": "2", "podium.dev/try": "1"}
 TERMINATED = {
@@ -22,6 +21,7 @@ def pod(status, **metadata):
         "metadata": {
             "name": "digits-2-1-1-abcde",
             "namespace": "lab",
+            "uid": "p1",
             "labels": LABELS,
             "annotations": {"batch.kubernetes.io/job-completion-index": "1"},
             "creationTimestamp": "2026-01-01T00:00:00Z",

@@ -89,3 +89,19 @@ async def test_of_several_timers_the_earliest_counts():
             queue.add_after("run", seconds)
         await asyncio.sleep(0.15)
     assert turns == 1
+
+
+async def test_what_comes_first_overtakes_what_waits():
+    order = []
+
+    async def work(key):
+        order.append(key)
+
+    queue = WorkQueue(work, workers=1)
+    for key in ("progress-1", "progress-2"):
+        queue.add(key)
+    queue.add("new-run", first=True)
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    assert order == ["new-run", "progress-1", "progress-2"]
