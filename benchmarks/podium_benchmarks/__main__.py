@@ -8,6 +8,7 @@ import sys
 
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
+    "gnmt": "GNMT, translation by LSTMs, BLEU",
     "transformer": "Transformer big, translation by attention, BLEU",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
 }
@@ -43,6 +44,8 @@ def parameter_counts() -> dict[str, int]:
     # Imported here: torch takes seconds, the list of benchmarks shouldn't.
     import torch  # noqa: PLC0415
 
+    from podium_benchmarks.gnmt import config as gnmt_config  # noqa: PLC0415
+    from podium_benchmarks.gnmt import model as gnmt_model  # noqa: PLC0415
     from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
@@ -54,6 +57,7 @@ def parameter_counts() -> dict[str, int]:
     with torch.device("meta"):
         models = {
             "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
+            "gnmt": gnmt_model.GNMT(gnmt_config.FULL, gnmt_config.FULL.vocab_size),
             "transformer": transformer_model.Transformer(transformer, transformer.vocab_size),
             "ncf": ncf_model.NeuMF(
                 users=ncf_model.ML_20M_USERS,

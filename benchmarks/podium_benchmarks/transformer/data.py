@@ -17,41 +17,26 @@ from pathlib import Path
 
 import torch
 
-from podium_benchmarks.core import dist
 from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.corpora import TOY_WORDS, Corpus, check_folder, is_multi30k, multi30k_corpus, toy_corpus
 from podium_benchmarks.core.dist import Ranks, share
-from podium_benchmarks.core.text import Sentences, find_file, flat_positions, read_parallel, require_files
-from podium_benchmarks.core.tokens import BytePairs, Tokens, Words
-from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, toy_language
+from podium_benchmarks.core.text import flat_positions, read_parallel, require_files
+from podium_benchmarks.core.tokens import BytePairs
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.model import END, RESERVED
 
-TOY_EVALUATION = 500  # pairs held out
 WMT = ("train.en", "train.de", "newstest2014.en", "newstest2014.de", "vocab.json", "merges.txt")
-MULTI30K = ("train.en", "train.de", "test_2016_flickr.en", "test_2016_flickr.de")
-LAYOUT = f"expected {', '.join(WMT)} (WMT17), or {', '.join(MULTI30K)} (Multi30k)"
 SHORTEST_BUCKET, BUCKET_GROWTH = 8, 1.1  # tensor2tensor's
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, by the names of its files alone: no data may be read yet."""
-    if data_dir is None:
-        if not config.toy_pairs:
-            raise UsageError(f"the full preset needs text: give --data DIR; {LAYOUT}")
-        if config.toy_pairs <= TOY_EVALUATION:
-            raise UsageError(f"toy_pairs must be above the {TOY_EVALUATION} held out, not {config.toy_pairs}")
-        return
-    if not data_dir.is_dir():
-        raise UsageError(f"--data {data_dir} is not a folder; {LAYOUT}")
-    require_files(data_dir, _layout(data_dir), LAYOUT)
-    if _layout(data_dir) == MULTI30K and config.vocab_size <= RESERVED + 256:
-        raise UsageError(f"vocab_size must be above {RESERVED + 256} to learn an encoding of bytes, "
-                         f"not {config.vocab_size}")  # fmt: skip
+    """Refuse a folder that can't be a data set, by the names of its files alone."""
+    check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
 
 
 def vocabulary_size(config: Config, data_dir: Path | None) -> int:
     """Ids the network is built for, known without touching data."""
-    return config.vocab_size if data_dir else RESERVED + len(SOURCE_WORDS) + len(TARGET_WORDS)
+    return config.vocab_size if data_dir else RESERVED + TOY_WORDS
 
 
 @dataclass(frozen=True)
@@ -70,8 +55,8 @@ class Data:
 
     def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
         self._config, self._ranks = config, ranks
-        (train, evaluation), self.tokens = _read(config, data_dir)
-        sources, targets = train
+        corpus = open_corpus(config, data_dir)
+        sources, targets, evaluation = corpus.encode(begin=(), end=(END,))
         lengths = torch.maximum(sources.lengths, targets.lengths)
         kept = (lengths <= config.max_sequence_length).nonzero().squeeze(1)
         if not len(kept):
@@ -82,8 +67,9 @@ class Data:
         self._buckets = buckets(lengths, kept, config)
         self.train_samples = len(kept)
         self.steps_per_epoch = sum(-(-len(rows) // size) for rows, size in self._buckets)
-        self.eval_sources = evaluation[0].to(ranks.device)
-        self.references = evaluation[1]
+        self.eval_sources = evaluation.to(ranks.device)
+        self.references = corpus.evaluation[1]
+        self.decode = corpus.tokens.decode
         self.eval_samples = len(self.references)
 
     def epoch(self, seed: int) -> Iterator[Batch]:
@@ -120,35 +106,13 @@ def buckets(lengths: torch.Tensor, kept: torch.Tensor, config: Config) -> list[t
     return [(rows, size) for rows, size in groups if len(rows)]
 
 
-Pairs = tuple[Sentences, Sentences]
-
-
-def _read(config: Config, data_dir: Path | None) -> tuple[tuple[Pairs, tuple[Sentences, list[str]]], Tokens]:
-    """Training pairs; evaluation sources with their references as text; the encoding."""
+def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
+    """The toy language, Multi30k or WMT17."""
     if data_dir is None:
-        source, target = toy_language(config.toy_pairs)
-        tokens: Tokens = Words([*SOURCE_WORDS, *TARGET_WORDS], RESERVED)
-        train = source[:-TOY_EVALUATION], target[:-TOY_EVALUATION]
-        evaluation = source[-TOY_EVALUATION:], target[-TOY_EVALUATION:]
-        names = ["toy"] * 3
-    else:
-        files = require_files(data_dir, _layout(data_dir), LAYOUT)
-        names = [str(file) for file in files]
-        train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
-        tokens = BytePairs(dist.made_by_rank_zero(lambda: _encoding(config, files, train)), RESERVED)
-    sources, targets = (_encode(tokens, lines, name) for lines, name in zip(train, names, strict=False))
-    return ((sources, targets), (_encode(tokens, evaluation[0], names[2]), evaluation[1])), tokens
-
-
-def _encoding(config: Config, files: list[Path], train: tuple[list[str], list[str]]) -> str:
-    if len(files) == len(MULTI30K):
-        return BytePairs.learn([*train[0], *train[1]], config.vocab_size, RESERVED)
-    return BytePairs.read(files[4], files[5], config.vocab_size, RESERVED)
-
-
-def _encode(tokens: Tokens, lines: list[str], name: str) -> Sentences:
-    return Sentences.of([[*ids, END] for ids in tokens.encode(lines, name)])
-
-
-def _layout(data_dir: Path) -> tuple[str, ...]:
-    return MULTI30K if find_file(data_dir, MULTI30K[2]) else WMT
+        return toy_corpus(config.toy_pairs, RESERVED)
+    if is_multi30k(data_dir):
+        return multi30k_corpus(data_dir, config.vocab_size, RESERVED)
+    files = require_files(data_dir, WMT, "")
+    tokens = BytePairs(BytePairs.read(files[4], files[5], config.vocab_size, RESERVED), RESERVED)
+    train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
+    return Corpus(train, evaluation, [str(file) for file in files[:3]], tokens)

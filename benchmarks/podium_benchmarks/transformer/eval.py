@@ -22,7 +22,7 @@ def evaluate(model: Transformer, data: Data, config: Config, ranks: Ranks, autoc
         lengths = data.eval_sources.lengths_of(rows).to(ranks.device)
         with autocast:
             translations = translate(model, data.eval_sources.padded(rows), lengths, config)
-        mine |= {row: data.tokens.decode(ids) for row, ids in zip(rows.tolist(), translations, strict=True)}
+        mine |= {row: data.decode(ids) for row, ids in zip(rows.tolist(), translations, strict=True)}
     model.train()
     return bleu_over_ranks(mine, data.references)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from podium_benchmarks.core.beam import Tensors
+from podium_benchmarks.core.dropout import Dropout
 from podium_benchmarks.transformer.config import Config
 
 PAD, END = 0, 1
@@ -61,7 +62,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.inner, self.outer = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.outer(self.dropout(F.relu(self.inner(x))))
@@ -76,7 +77,7 @@ class EncoderLayer(nn.Module):
         self.attention = Attention(width, config.heads, config.dropout)
         self.feed_forward = FeedForward(width, config.filter_size, config.dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width, NORM_EPSILON) for _ in range(2))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         y = self.norms[0](x)
@@ -94,7 +95,7 @@ class DecoderLayer(nn.Module):
         self.source_attention = Attention(width, config.heads, config.dropout)
         self.feed_forward = FeedForward(width, config.filter_size, config.dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width, NORM_EPSILON) for _ in range(3))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, encoded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         y = self.norms[0](x)
@@ -128,7 +129,7 @@ class Transformer(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.encoder_norm = nn.LayerNorm(config.hidden_size, NORM_EPSILON)
         self.decoder_norm = nn.LayerNorm(config.hidden_size, NORM_EPSILON)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, source: torch.Tensor, target: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """positions (M,) are places in the flattened target: logits of padding would be wasted work."""
