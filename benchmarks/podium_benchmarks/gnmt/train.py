@@ -162,7 +162,7 @@ def synthetic_step(
     batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
 
     def step() -> torch.Tensor:
-        set_learning_rate(optimizer, learning_rate(config, 0, 1000))
+        set_learning_rate(optimizer, config.opt_base_learning_rate)
         loss_sum = forward_backward(
             model, batch, config.label_smoothing, scale=1 / batch.global_sentences, autocast=autocast
         )

@@ -66,6 +66,7 @@ class Data:
         self._sources, self._targets = sources.to(ranks.device), targets.to(ranks.device)
         self._buckets = buckets(lengths, kept, config)
         self.train_samples = len(kept)
+        self.target_tokens = int(targets.lengths[kept].sum())
         self.steps_per_epoch = sum(-(-len(rows) // size) for rows, size in self._buckets)
         self.eval_sources = evaluation.to(ranks.device)
         self.references = corpus.evaluation[1]

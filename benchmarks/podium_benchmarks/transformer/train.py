@@ -161,7 +161,7 @@ def synthetic_step(
     batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
 
     def step() -> torch.Tensor:
-        set_learning_rate(optimizer, learning_rate(config, 0))
+        set_learning_rate(optimizer, learning_rate(config, config.opt_learning_rate_warmup_steps))
         loss_sum = forward_backward(
             model, batch, config.label_smoothing, scale=1 / batch.global_tokens, autocast=autocast
         )
