@@ -138,7 +138,8 @@ def _target(text: str, *, percent: bool) -> float:
     if percent and 1.0 < value <= 100.0:
         return value / 100
     if not 0.0 < value <= 1.0:
-        raise UsageError(f"--target {text!r} is not a number above 0 and up to 1")
+        or_percent = " (or 100, as BLEU)" if percent else ""
+        raise UsageError(f"--target {text!r} is not a number above 0 and up to 1{or_percent}")
     return value
 
 

@@ -25,6 +25,7 @@ class Config:
     global_batch_size: int  # sentences
     max_sequence_length: int  # longer pairs are not trained on
     length_buckets: int  # of equal width; a batch comes from one
+    opt_name: str
     opt_base_learning_rate: float
     opt_learning_rate_alt_warmup_func: bool  # true: exponential from 1 %, as the reference; false: linear
     opt_learning_rate_warmup_steps: int
@@ -53,7 +54,7 @@ class Config:
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, precision=("fp32", "bf16", "auto"))
+        checks.one_of(self, opt_name=("adam",), precision=("fp32", "bf16", "auto"))
         checks.above_zero(self, "max_epochs", "global_batch_size", "max_sequence_length", "length_buckets",
                           "opt_base_learning_rate", "opt_learning_rate_decay_factor", "opt_adam_epsilon",
                           "gradient_norm", "vocab_size", "hidden_size", "beam_size", "max_decode_length",
@@ -81,7 +82,7 @@ class Config:
         """The log's hyperparameters, but for those that depend on the number of steps."""
         return {
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
-            keys.OPT_NAME: "adam",
+            keys.OPT_NAME: self.opt_name,
             keys.OPT_BASE_LR: self.opt_base_learning_rate,
             keys.OPT_ADAM_BETA_1: self.opt_adam_beta_1,
             keys.OPT_ADAM_BETA_2: self.opt_adam_beta_2,
@@ -100,6 +101,7 @@ FULL = Config(
     global_batch_size=128,
     max_sequence_length=50,
     length_buckets=5,
+    opt_name="adam",
     opt_base_learning_rate=1e-3,
     opt_learning_rate_alt_warmup_func=True,
     opt_learning_rate_warmup_steps=200,
@@ -133,6 +135,7 @@ TINY = Config(
     global_batch_size=128,
     max_sequence_length=10,
     length_buckets=3,
+    opt_name="adam",
     opt_base_learning_rate=4e-3,
     opt_learning_rate_alt_warmup_func=True,
     opt_learning_rate_warmup_steps=100,

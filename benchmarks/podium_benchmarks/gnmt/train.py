@@ -26,6 +26,10 @@ WARMUP_FROM = 0.01  # of the base learning rate
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
+    if config.global_batch_size < ranks.world_size:
+        raise UsageError(
+            f"global_batch_size {config.global_batch_size} leaves some of {ranks.world_size} ranks without a sentence"
+        )
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "gnmt")
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
@@ -37,10 +41,6 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     clock.log_hyperparameters(log, seed, config.log_values())
     log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
     log.event("eval_target", config.target)
-    if config.global_batch_size < ranks.world_size:
-        raise UsageError(
-            f"global_batch_size {config.global_batch_size} leaves some of {ranks.world_size} ranks without a sentence"
-        )
 
     clock.start(log, ranks, config.max_epochs)
     data = Data(config, data_dir, ranks)
