@@ -50,7 +50,7 @@ class Config:
     max_decode_length: int  # of a translation, its end included
     eval_sentences_at_once: int
     toy_pairs: int  # size of the toy language without a data folder; 0: there must be one
-    precision: str  # fp32, bf16, or auto: bf16 on GPUs (LSTMs on CPUs are faster in fp32)
+    precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
 from podium_benchmarks.gnmt.data import Batch, Data, vocabulary_size
@@ -36,7 +37,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
     network = dist.replicate(model, ranks)
     optimizer = build_optimizer(model, config)
-    autocast = mixed_precision(config, ranks.device)
+    autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, config, ranks, autocast)
     clock.log_hyperparameters(log, seed, config.log_values())
     log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
@@ -97,12 +98,6 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     )
 
 
-def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or on a GPU."""
-    enabled = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
     """Pass made-up sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     count = max(1, config.global_batch_size // ranks.world_size)
@@ -157,7 +152,7 @@ def synthetic_step(
     """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
     ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
     model = build_model(config, config.vocab_size, 0, ranks)
-    optimizer, autocast = build_optimizer(model, config), mixed_precision(config, device)
+    optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
     length = min(25, config.max_sequence_length)
     batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
 

@@ -14,6 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.data import Batch, Data, vocabulary_size
@@ -30,7 +31,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
     network = dist.replicate(model, ranks)
     optimizer = build_optimizer(model, config)
-    autocast = mixed_precision(config, ranks.device)
+    autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, config, ranks, autocast)
     clock.log_hyperparameters(log, seed, config.log_values())
     log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
@@ -87,13 +88,6 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         eps=config.opt_adam_epsilon,
         fused=True,
     )
-
-
-def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or where the hardware has units for it."""
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
-    enabled = config.precision == "bf16" or (config.precision == "auto" and fast)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
@@ -156,7 +150,7 @@ def synthetic_step(
     """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
     ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
     model = build_model(config, config.vocab_size, 0, ranks)
-    optimizer, autocast = build_optimizer(model, config), mixed_precision(config, device)
+    optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
     length = 32
     batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
 

@@ -11,14 +11,18 @@ from torch.nn import functional
 
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.dropout import Dropout
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.gnmt import config as gnmt_config
 from podium_benchmarks.gnmt import data as gnmt_data
+from podium_benchmarks.gnmt import eval as gnmt_eval
 from podium_benchmarks.gnmt import train as gnmt_train
 from podium_benchmarks.transformer import config as transformer_config
 from podium_benchmarks.transformer import data as transformer_data
+from podium_benchmarks.transformer import eval as transformer_eval
 from podium_benchmarks.transformer import model as transformer_model
 from podium_benchmarks.transformer import train as transformer_train
 
+EVAL = {"gnmt": gnmt_eval, "transformer": transformer_eval}
 ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
 SIZES = {"hidden_size": 16, "layers": 3, "precision": "fp32"}
 GNMT = dataclasses.replace(gnmt_config.TINY, **SIZES)
@@ -148,7 +152,7 @@ def test_gnmt_loss_is_the_references():
     model = build(gnmt_train, GNMT)
     positions = torch.tensor([0, 1, 2, 3, 4, 5])
     batch = gnmt_data.Batch(SOURCE, LENGTHS, TARGET, positions, 2, 6)
-    off = gnmt_train.mixed_precision(GNMT, ALONE.device)
+    off = mixed_precision("fp32", ALONE.device)
     loss = gnmt_train.forward_backward(model, batch, 0.1, scale=0.5, autocast=off)
     log_p = model(SOURCE, LENGTHS, TARGET, torch.arange(8)).log_softmax(1)
     words = TARGET[:, 1:].flatten()
@@ -242,6 +246,34 @@ def test_ranks_share_batches_of_the_same_pairs(module):
         assert len(everything) == 400
         assert all(len(batch) * max(len(side) for pair in batch for side in pair) <= config.global_batch_size
                    for batch in alone)  # fmt: skip
+
+
+def test_a_rank_without_a_sentence_contributes_gradients_of_zero():
+    """The last batch of a bucket may have fewer sentences than there are ranks."""
+    model = build(transformer_train, TRANSFORMER)
+    none = torch.zeros((0, 1), dtype=torch.int64)
+    batch = transformer_data.Batch(none, none, torch.zeros(0, dtype=torch.int64), 1, 5)
+    off = mixed_precision("fp32", ALONE.device)
+    loss = transformer_train.forward_backward(model, batch, 0.1, scale=1.0, autocast=off)
+    assert loss.item() == 0
+    assert all(parameter.grad.abs().sum() == 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("benchmark_name", ["gnmt", "transformer"])
+def test_bf16_trains_and_decodes(benchmark_name):
+    """As on a GPU: one step and one search, close to fp32."""
+    train, config = (gnmt_train, GNMT) if benchmark_name == "gnmt" else (transformer_train, TRANSFORMER)
+    model = build(train, config)
+    losses, translations = [], []
+    for precision in ("fp32", "bf16"):
+        autocast = mixed_precision(precision, ALONE.device)
+        torch.manual_seed(1)
+        batch = train.made_up_batch(4, 6, ALONE.device, 12)
+        losses.append(train.forward_backward(model, batch, 0.1, scale=1.0, autocast=autocast).item())
+        with autocast:
+            translations.append(EVAL[benchmark_name].translate(model, SOURCE, LENGTHS, config))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert len(translations[0]) == len(translations[1]) == 2
 
 
 # ---- the full networks
