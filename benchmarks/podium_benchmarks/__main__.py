@@ -8,13 +8,15 @@ import sys
 
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
+    "gnmt": "GNMT, translation by LSTMs, BLEU",
+    "transformer": "Transformer big, translation by attention, BLEU",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
 }
 
 
 def main() -> int:
     """Run the sub-command asked for."""
-    listing = "\n".join(f"  {name:8} {text}" for name, text in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m podium_benchmarks",
         description="MLPerf Training reference models in PyTorch.",
@@ -33,7 +35,7 @@ def main() -> int:
         print(json.dumps(counts))
     else:
         for name, count in counts.items():
-            print(f"{name:8} {count:>12,}")
+            print(f"{name:11} {count:>12,}")
     return 0
 
 
@@ -42,15 +44,21 @@ def parameter_counts() -> dict[str, int]:
     # Imported here: torch takes seconds, the list of benchmarks shouldn't.
     import torch  # noqa: PLC0415
 
+    from podium_benchmarks.gnmt import config as gnmt_config  # noqa: PLC0415
+    from podium_benchmarks.gnmt import model as gnmt_model  # noqa: PLC0415
     from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
     from podium_benchmarks.resnet import model as resnet_model  # noqa: PLC0415
+    from podium_benchmarks.transformer import config as transformer_config  # noqa: PLC0415
+    from podium_benchmarks.transformer import model as transformer_model  # noqa: PLC0415
 
-    resnet, ncf = resnet_config.FULL, ncf_config.FULL
+    resnet, ncf, transformer = resnet_config.FULL, ncf_config.FULL, transformer_config.FULL
     with torch.device("meta"):
         models = {
             "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
+            "gnmt": gnmt_model.GNMT(gnmt_config.FULL, gnmt_config.FULL.vocab_size),
+            "transformer": transformer_model.Transformer(transformer, transformer.vocab_size),
             "ncf": ncf_model.NeuMF(
                 users=ncf_model.ML_20M_USERS,
                 items=ncf_model.ML_20M_ITEMS,

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,24 @@ def average_over_ranks(tensors: list[torch.Tensor]) -> None:
     flat /= dist.get_world_size()
     for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(mean.view_as(tensor))
+
+
+def gather_objects(value: T) -> list[T]:
+    """Every rank's value, in the order of the ranks, on every rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def made_by_rank_zero(make: Callable[[], T]) -> T:
+    """What `make` returns on rank 0, on every rank: the others wait instead of doing the same work beside it."""
+    if not dist.is_initialized():
+        return make()
+    values = [make() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]  # type: ignore[return-value]
 
 
 def from_rank_zero(value: int, device: torch.device) -> int:

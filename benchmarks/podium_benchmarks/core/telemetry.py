@@ -22,14 +22,19 @@ class Progress:
         self._log, self._ranks, self._interval_seconds = log, ranks, interval_seconds
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=ranks.device)
         self._samples = self._total_samples = 0
+        self._tokens = 0
         self._steps = self._total_steps = 0
         self._steps_per_line = 1
         self._since = time.perf_counter()
 
-    def step(self, loss_sum: torch.Tensor, global_count: int, epoch: float) -> None:
-        """Add one step: this rank's summed loss and the samples of all ranks; `epoch` is fractional."""
+    def step(self, loss_sum: torch.Tensor, global_count: int, epoch: float, *, tokens: int = 0) -> None:
+        """Add one step: this rank's summed loss and the samples of all ranks; `epoch` is fractional.
+
+        Where samples are made of tokens, `tokens` counts those of all ranks, and the loss is told per token.
+        """
         self._loss_sum += loss_sum.detach()
         self._samples += global_count
+        self._tokens += tokens
         self._steps += 1
         if self._steps >= self._steps_per_line:
             self.flush(epoch)
@@ -44,19 +49,23 @@ class Progress:
         loss_sum, seconds_per_step = dist.sum_over_ranks(sums).tolist()
         self._total_samples += self._samples
         self._total_steps += self._steps
+        seconds = seconds_per_step * self._steps
+        stats = {
+            "throughput": round(self._samples / seconds, 3),
+            "loss": finite(loss_sum / (self._tokens or self._samples)),
+        }
+        if self._tokens:
+            stats["tokens_per_second"] = round(self._tokens / seconds, 1)
         self._log.event(
             "tracked_stats",
-            {
-                "throughput": round(self._samples / (seconds_per_step * self._steps), 3),
-                "loss": finite(loss_sum / self._samples),
-            },
+            stats,
             epoch_num=round(epoch, 4),
             samples_count=self._total_samples,
             step=self._total_steps,
         )
         self._steps_per_line = max(1, int(self._interval_seconds / seconds_per_step))
         self._loss_sum.zero_()
-        self._samples = self._steps = 0
+        self._samples = self._tokens = self._steps = 0
         self._since = now
 
     def restart_clock(self) -> None:

@@ -9,7 +9,12 @@ from podium_benchmarks.resnet.model import ResNet, initialise
 
 
 def test_full_models_have_the_reference_parameter_counts():
-    assert parameter_counts() == {"resnet": 25_557_032, "ncf": 31_832_577}
+    assert parameter_counts() == {
+        "resnet": 25_557_032,
+        "gnmt": 160_671_297,
+        "transformer": 210_804_736,
+        "ncf": 31_832_577,
+    }
 
 
 def test_resnet_has_161_tensors_and_the_stride_in_the_3x3():

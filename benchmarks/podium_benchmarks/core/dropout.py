@@ -1,0 +1,30 @@
+"""Dropout whose random numbers don't dominate a small network's step on a CPU."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LEVELS = 1 << 16  # four draws from one 64-bit random number
+
+
+class Dropout(nn.Module):
+    """As nn.Dropout, with p in steps of 1 / 65,536 on CPUs: bernoulli_ draws one number at a time, on one core.
+
+    It took 28 % of a training step of the tiny Transformer.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.p:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        dropped = round(self.p * LEVELS)
+        kept = (draws[: x.numel()] >= dropped - LEVELS // 2).view(x.shape)
+        return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))

@@ -1,0 +1,125 @@
+"""Pairs of sentences: WMT16 and Multi30k from files, or the toy language; batches of similar length.
+
+Layouts of --data DIR (each file may be gzipped):
+
+    WMT16     as the reference's download_dataset.sh leaves it: train.tok.clean.bpe.32000.{en,de} and
+              newstest2014.tok.bpe.32000.en (tokenised, split into subwords), newstest2014.de (plain text),
+              vocab.bpe.32000 (one subword a line)
+    Multi30k  train.{en,de}, test_2016_flickr.{en,de}; its encoding of vocab_size ids is learned from train
+
+English is translated to German.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.corpora import TOY_WORDS, Corpus, check_folder, is_multi30k, multi30k_corpus, toy_corpus
+from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.text import flat_positions, read_lines, read_parallel, require_files
+from podium_benchmarks.core.tokens import Words
+from podium_benchmarks.gnmt.config import Config
+from podium_benchmarks.gnmt.detokenise import detokenise
+from podium_benchmarks.gnmt.model import BEGIN, END, RESERVED, UNKNOWN
+
+WMT = ("train.tok.clean.bpe.32000.en", "train.tok.clean.bpe.32000.de", "newstest2014.tok.bpe.32000.en",
+       "newstest2014.de", "vocab.bpe.32000")  # fmt: skip
+
+
+def check_data(config: Config, data_dir: Path | None) -> None:
+    """Refuse a folder that can't be a data set, by the names of its files alone."""
+    check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
+
+
+def vocabulary_size(config: Config, data_dir: Path | None) -> int:
+    """Ids the network is built for, known without touching data."""
+    return config.vocab_size if data_dir else RESERVED + TOY_WORDS
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a global batch: source (B, S), target (B, T) from begin to end."""
+
+    source: torch.Tensor
+    source_lengths: torch.Tensor  # (B,), on the CPU
+    target: torch.Tensor
+    positions: torch.Tensor  # (M,) of the words to predict in the flattened (B, T - 1)
+    global_sentences: int
+    global_tokens: int  # to predict, ends included, padding not
+
+
+class Data:
+    """Everything as token ids on the device; all ranks draw the same batches and each takes its share."""
+
+    def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
+        self._config, self._ranks = config, ranks
+        corpus = open_corpus(config, data_dir)
+        sources, targets, evaluation = corpus.encode(begin=(BEGIN,), end=(END,))
+        self._sources, self._targets = sources.to(ranks.device), targets.to(ranks.device)
+        self._buckets = buckets(torch.maximum(sources.lengths, targets.lengths), config)
+        self.steps_per_epoch = sum(len(rows) // config.global_batch_size for rows in self._buckets)
+        self.train_samples = self.steps_per_epoch * config.global_batch_size
+        if not self.steps_per_epoch:
+            raise UsageError(
+                f"no bucket of sentences with at most max_sequence_length = {config.max_sequence_length} tokens has "
+                f"enough for a batch of global_batch_size = {config.global_batch_size}"
+            )
+        self.eval_sources = evaluation.to(ranks.device)
+        self.references = corpus.evaluation[1]
+        self.eval_samples = len(self.references)
+        self.decode = corpus.tokens.decode
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        """Whole global batches, each from one bucket, shuffled; left-overs are dropped, as in the reference."""
+        generator = torch.Generator().manual_seed(seed)
+        size = self._config.global_batch_size
+        batches: list[torch.Tensor] = []
+        for rows in self._buckets:
+            shuffled = rows[torch.randperm(len(rows), generator=generator)]
+            batches.extend(shuffled[: len(rows) // size * size].view(-1, size))
+        for number in torch.randperm(len(batches), generator=generator).tolist():
+            mine = batches[number][share(size, self._ranks)]
+            steps = self._targets.lengths_of(mine) - 1
+            yield Batch(
+                source=self._sources.padded(mine),
+                source_lengths=self._sources.lengths_of(mine),
+                target=self._targets.padded(mine),
+                positions=flat_positions(steps).to(self._ranks.device),
+                global_sentences=size,
+                global_tokens=int(self._targets.lengths_of(batches[number]).sum()) - size,
+            )
+
+
+def buckets(lengths: torch.Tensor, config: Config) -> list[torch.Tensor]:
+    """Pairs (numbers) in `length_buckets` classes of equal width by the longer length; too long ones in none."""
+    width = -(-config.max_sequence_length // config.length_buckets)
+    bucket = (lengths // width).clamp(max=config.length_buckets - 1)
+    bucket[lengths > config.max_sequence_length] = -1
+    return [(bucket == number).nonzero().squeeze(1) for number in range(config.length_buckets)]
+
+
+class Subwords(Words):
+    """subword-nmt's text: 'sub@@ words' between spaces, of Moses' tokenised text."""
+
+    def decode(self, ids: list[int]) -> str:
+        return detokenise(super().decode(ids).replace("@@ ", "").removesuffix("@@"))
+
+
+def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
+    """The toy language, Multi30k or WMT16."""
+    if data_dir is None:
+        return toy_corpus(config.toy_pairs, RESERVED)
+    if is_multi30k(data_dir):
+        return multi30k_corpus(data_dir, config.vocab_size, RESERVED)
+    files = require_files(data_dir, WMT, "")
+    words = read_lines(files[4])
+    if len(words) + RESERVED > config.vocab_size:
+        raise UsageError(f"{files[4]} has {len(words):,} subwords, and {RESERVED} ids are reserved, but vocab_size is "
+                         f"{config.vocab_size:,}: add --set vocab_size={len(words) + RESERVED}")  # fmt: skip
+    train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
+    return Corpus(train, evaluation, [str(file) for file in files[:3]], Subwords(words, RESERVED, UNKNOWN))

@@ -1,0 +1,1 @@
+"""Transformer: translation by attention alone."""

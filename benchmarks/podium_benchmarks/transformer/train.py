@@ -1,0 +1,166 @@
+"""Transformer training, from the first log line to the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mlperf_logging.mllog import constants as keys
+from torch import nn
+
+from podium_benchmarks.core import clock, dist, seeds
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.transformer.config import Config
+from podium_benchmarks.transformer.data import Batch, Data, vocabulary_size
+from podium_benchmarks.transformer.eval import evaluate
+from podium_benchmarks.transformer.model import Transformer, initialise
+
+
+def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+    """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    ranks = dist.join()
+    log = Log(enabled=ranks.rank == 0)
+    clock.open_log(log, "transformer")
+    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
+    network = dist.replicate(model, ranks)
+    optimizer = build_optimizer(model, config)
+    autocast = mixed_precision(config.precision, ranks.device)
+    warm_up(network, config, ranks, autocast)
+    clock.log_hyperparameters(log, seed, config.log_values())
+    log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
+    log.event("eval_target", config.target)
+
+    clock.start(log, ranks, config.max_epochs)
+    data = Data(config, data_dir, ranks)
+    log.event(keys.TRAIN_SAMPLES, data.train_samples)
+    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    progress = Progress(log, ranks, config.stats_interval_seconds)
+    torch.manual_seed(seeds.derive(seed, "dropout", ranks.rank))
+    step = 0
+    for epoch in range(1, config.max_epochs + 1):
+        log.start(keys.BLOCK_START, first_epoch_num=epoch, epoch_count=1)
+        log.start(keys.EPOCH_START, epoch_num=epoch)
+        progress.restart_clock()
+        for batch in data.epoch(seeds.derive(seed, "epoch", epoch)):
+            set_learning_rate(optimizer, learning_rate(config, step))
+            # Replication averages over ranks, whose shares may differ: undo that, divide by all tokens of the batch.
+            scale = ranks.world_size / batch.global_tokens
+            loss_sum = forward_backward(network, batch, config.label_smoothing, scale=scale, autocast=autocast)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.step(loss_sum, batch.global_sentences, step / data.steps_per_epoch, tokens=batch.global_tokens)
+        progress.flush(step / data.steps_per_epoch)
+        log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        log.start(keys.EVAL_START, epoch_num=epoch)
+        bleu = evaluate(model, data, config, ranks, autocast)
+        log.event(keys.EVAL_ACCURACY, bleu, epoch_num=epoch)
+        log.end(keys.EVAL_STOP, epoch_num=epoch)
+        log.end(keys.BLOCK_STOP, first_epoch_num=epoch, epoch_count=1)
+        reached = bleu >= config.target
+        if reached:
+            break
+    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    dist.leave()
+
+
+def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> Transformer:
+    """The same initial weights on every rank, for any number of ranks."""
+    torch.manual_seed(seeds.derive(seed, "model"))
+    model = Transformer(config, vocab_size)
+    initialise(model)
+    return model.to(ranks.device)
+
+
+def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """Adam. lazy_adam is the same here: the shared matrix also gives the logits, so no row is ever without gradient."""
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=0.0,
+        betas=(config.opt_adam_beta_1, config.opt_adam_beta_2),
+        eps=config.opt_adam_epsilon,
+        fused=True,
+    )
+
+
+def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
+    """Pass made-up sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    length = min(32, config.max_sequence_length)
+    count = max(1, config.global_batch_size // length // ranks.world_size)
+    for _ in range(2):
+        forward_backward(network, made_up_batch(count, length, ranks.device), 0.0, scale=1.0, autocast=autocast)
+    network.zero_grad(set_to_none=True)
+
+
+def made_up_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
+    """Random words without padding."""
+    source, target = (torch.randint(2, vocab_size, (sentences, length), device=device) for _ in range(2))
+    tokens = sentences * length
+    return Batch(source, target, torch.arange(tokens, device=device), sentences, tokens)
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Of this step, counted from 0: linear warm-up, then the inverse square root of the step."""
+    warmup, number = config.opt_learning_rate_warmup_steps, step + 1
+    scale = config.opt_base_learning_rate * config.hidden_size**-0.5
+    return scale * min(1.0, number / warmup) * max(number, warmup) ** -0.5
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def forward_backward(
+    network: nn.Module, batch: Batch, smoothing: float, *, scale: float, autocast: torch.autocast
+) -> torch.Tensor:
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    with autocast:
+        logits = network(batch.source, batch.target, batch.positions)
+    loss_sum = smoothed_loss(logits.float(), batch.target.flatten()[batch.positions], smoothing)
+    (loss_sum * scale).backward()
+    return loss_sum.detach()
+
+
+def smoothed_loss(logits: torch.Tensor, words: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Sum of cross-entropies to 1 - e on the right word and e / (V - 1) on each other, less their entropy.
+
+    torch spreads its smoothing over all V words, the right one included: e V / (V - 1) there is the same as e here.
+    The entropy (utils/metrics.py of the reference) makes a perfect prediction's loss 0.
+    """
+    vocabulary = logits.shape[1]
+    spread = smoothing * vocabulary / (vocabulary - 1)
+    loss_sum = F.cross_entropy(logits, words, reduction="sum", label_smoothing=spread)
+    if not smoothing:
+        return loss_sum
+    entropy = -(1 - smoothing) * math.log(1 - smoothing) - smoothing * math.log(smoothing / (vocabulary - 1))
+    return loss_sum - entropy * len(words)
+
+
+def synthetic_step(
+    config: Config, device: torch.device, tokens: int
+) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
+    """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
+    ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
+    model = build_model(config, config.vocab_size, 0, ranks)
+    optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
+    length = 32
+    batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
+
+    def step() -> torch.Tensor:
+        set_learning_rate(optimizer, learning_rate(config, config.opt_learning_rate_warmup_steps))
+        loss_sum = forward_backward(
+            model, batch, config.label_smoothing, scale=1 / batch.global_tokens, autocast=autocast
+        )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss_sum
+
+    return model, step, batch.global_tokens
