@@ -21,6 +21,10 @@ class UsageError(Exception):
     """The request can't be run; the text names the field, its value, and what would be right."""
 
 
+class DataError(UsageError):
+    """The data set can't be used; the text names the file, what is wrong in it, and what to do."""
+
+
 class TrainerConfig(Protocol):
     """What the command line needs to know of a trainer's config: a frozen dataclass with a target."""
 
@@ -58,7 +62,11 @@ def run(
         if os.environ.get("RANK", "0") == "0":
             print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
         return 2
-    train(config, request.seed, request.data_dir)
+    try:
+        train(config, request.seed, request.data_dir)
+    except UsageError as error:  # of data, read only now that the clock runs, and perhaps by this rank alone
+        print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
+        return 2
     return 0
 
 
