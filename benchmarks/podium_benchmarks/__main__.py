@@ -8,6 +8,7 @@ import sys
 
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
+    "ssd": "SSD300 with ResNet-34, object detection, COCO box AP",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
 }
 
@@ -46,11 +47,14 @@ def parameter_counts() -> dict[str, int]:
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
     from podium_benchmarks.resnet import model as resnet_model  # noqa: PLC0415
+    from podium_benchmarks.ssd import config as ssd_config  # noqa: PLC0415
+    from podium_benchmarks.ssd import model as ssd_model  # noqa: PLC0415
 
     resnet, ncf = resnet_config.FULL, ncf_config.FULL
     with torch.device("meta"):
         models = {
             "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
+            "ssd": ssd_model.SSD(width=ssd_config.FULL.width, num_classes=ssd_config.FULL.num_classes),
             "ncf": ncf_model.NeuMF(
                 users=ncf_model.ML_20M_USERS,
                 items=ncf_model.ML_20M_ITEMS,

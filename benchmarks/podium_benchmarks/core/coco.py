@@ -169,6 +169,11 @@ def decode(photo: Photo) -> torch.Tensor:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
+def decoded(photo: Photo) -> Photo:
+    """The photo with its pixels in memory."""
+    return dataclasses.replace(photo, image=decode(photo))
+
+
 def ground_truth(coco: CocoSet) -> COCO:
     """The set as pycocotools' object, made in memory and without a word on standard output."""
     annotations = []

@@ -9,7 +9,7 @@ from podium_benchmarks.resnet.model import ResNet, initialise
 
 
 def test_full_models_have_the_reference_parameter_counts():
-    assert parameter_counts() == {"resnet": 25_557_032, "ncf": 31_832_577}
+    assert parameter_counts() == {"resnet": 25_557_032, "ssd": 19_972_534, "ncf": 31_832_577}
 
 
 def test_resnet_has_161_tensors_and_the_stride_in_the_3x3():

@@ -1,0 +1,120 @@
+"""SSD's augmentation (ssd/utils.py): crops by overlap, mirroring and colour jitter; all randomness is handed in."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# Of one crop in seven: the whole image; every box overlapping it by more than this; any overlap
+WHOLE, ANY = -1.0, 0.0
+CROP_MODES = (WHOLE, 0.1, 0.3, 0.5, 0.7, 0.9, ANY)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.125, 0.5, 0.5, 0.05
+GREY = (0.2989, 0.587, 0.114)
+Boxes = NDArray[np.float32]  # (n, 4) corners in parts of the image
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of an image, and the objects whose centres lie in it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    kept: NDArray[np.int64]  # which objects
+    boxes: Boxes  # theirs, in parts of the crop
+
+
+def random_crop(boxes: Boxes, max_samples: int, random: np.random.Generator) -> Crop:
+    """Draw ways to crop until one gives a crop that holds the centre of an object."""
+    while True:
+        least = CROP_MODES[random.integers(len(CROP_MODES))]
+        if least == WHOLE:
+            return Crop(0.0, 0.0, 1.0, 1.0, np.arange(len(boxes)), boxes)
+        for _ in range(max_samples):
+            width, height = random.uniform(0.3, 1.0, 2)
+            if not 0.5 <= width / height <= 2:
+                continue
+            left, top = random.uniform(0, 1 - width), random.uniform(0, 1 - height)
+            crop = np.array([left, top, left + width, top + height], dtype=np.float32)
+            if least != ANY and not (_overlaps(boxes, crop) > least).all():
+                continue
+            centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+            kept = np.flatnonzero(((centre > crop[:2]) & (centre < crop[2:])).all(1))
+            if not len(kept):
+                continue
+            inside = np.clip(boxes[kept], np.tile(crop[:2], 2), np.tile(crop[2:], 2))
+            scaled = (inside - np.tile(crop[:2], 2)) / np.array([width, height] * 2, dtype=np.float32)
+            return Crop(*crop.tolist(), kept, scaled)
+
+
+def _overlaps(boxes: Boxes, crop: Boxes) -> NDArray[np.float32]:
+    """(n,) IoU with the crop."""
+    shared = np.clip(np.minimum(boxes[:, 2:], crop[2:]) - np.maximum(boxes[:, :2], crop[:2]), 0, None).prod(1)
+    return shared / ((boxes[:, 2:] - boxes[:, :2]).prod(1) + (crop[2:] - crop[:2]).prod() - shared)
+
+
+def mirror(boxes: Boxes) -> Boxes:
+    """The boxes of the image seen in a mirror."""
+    return np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How to change the colours of B images; on the host, so that nothing waits for the device."""
+
+    factors: torch.Tensor  # (B, 4) of brightness, contrast, saturation; turn of the hue
+    order: torch.Tensor  # (B, 4) a permutation of the four for each image
+
+
+def random_jitter(random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Factors and order for one image, as torchvision's ColorJitter(.125, .5, .5, .05) draws them."""
+    spread = np.array([BRIGHTNESS, CONTRAST, SATURATION, HUE])
+    return np.array([1, 1, 1, 0]) + random.uniform(-spread, spread), random.permutation(4)
+
+
+def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
+    """Change the colours of float images (B, 3, H, W) in 0..1, in place, each in its own order."""
+    factors = jitter.factors.to(images.device, images.dtype, non_blocking=True).view(-1, 4, 1, 1, 1)
+    changes = (_brightness, _contrast, _saturation, _hue)
+    for place, (change, apply) in itertools.product(range(4), enumerate(changes)):
+        chosen = (jitter.order[:, place] == change).nonzero().flatten()
+        if len(chosen):
+            chosen = chosen.to(images.device, non_blocking=True)
+            images[chosen] = apply(images[chosen], factors[chosen, change]).clamp_(0, 1)
+    return images
+
+
+def _brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    return images * factor
+
+
+def _contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    mean = _grey(images).mean((1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, factor)
+
+
+def _saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    return torch.lerp(_grey(images), images, factor)
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    weights = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
+def _hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """Turn the hue by `turn` (B, 1, 1, 1) of a circle; value and saturation (of HSV) stay as they are."""
+    value, brightest = images.max(1, keepdim=True)
+    chroma = value - images.amin(1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    # where on the circle, in sixths, relative to the brightest colour
+    after = torch.where(brightest == 0, green - blue, torch.where(brightest == 1, blue - red, red - green))
+    hue = after / chroma.clamp(min=1e-8) + brightest * 2 + turn * 6
+    thirds = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    distance = (hue + thirds) % 6  # (B, 3, H, W)
+    return value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
