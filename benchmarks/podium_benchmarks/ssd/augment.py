@@ -78,43 +78,53 @@ def random_jitter(random: np.random.Generator) -> tuple[NDArray[np.float64], NDA
 
 
 def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
-    """Change the colours of float images (B, 3, H, W) in 0..1, in place, each in its own order."""
+    """Change the colours of float images (B, 3, H, W) in 0..255, in place, each in its own order."""
     factors = jitter.factors.to(images.device, images.dtype, non_blocking=True).view(-1, 4, 1, 1, 1)
     changes = (_brightness, _contrast, _saturation, _hue)
+    if images.device.type == "cpu":  # one by one, as an image fits the cache
+        for image, image_factors, order in zip(images.split(1), factors.split(1), jitter.order.tolist(), strict=True):
+            for change in order:
+                changes[change](image, image_factors[:, change])
+        return images
     for place, (change, apply) in itertools.product(range(4), enumerate(changes)):
         chosen = (jitter.order[:, place] == change).nonzero().flatten()
         if len(chosen):
             chosen = chosen.to(images.device, non_blocking=True)
-            images[chosen] = apply(images[chosen], factors[chosen, change]).clamp_(0, 1)
+            images[chosen] = apply(images[chosen], factors[chosen, change])
     return images
 
 
+# Each of these changes images (B, 3, H, W) in place by a factor (B, 1, 1, 1), and returns them.
+
+
 def _brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return images * factor
+    return images.mul_(factor).clamp_(0, 255)
 
 
 def _contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     mean = _grey(images).mean((1, 2, 3), keepdim=True)
-    return torch.lerp(mean, images, factor)
+    return images.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 255)
 
 
 def _saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return torch.lerp(_grey(images), images, factor)
+    grey = _grey(images)
+    return images.mul_(factor).add_(grey.mul_(1 - factor)).clamp_(0, 255)
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
 def _hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Turn the hue by `turn` (B, 1, 1, 1) of a circle; value and saturation (of HSV) stay as they are."""
-    value, brightest = images.max(1, keepdim=True)
-    chroma = value - images.amin(1, keepdim=True)
+    """Turn the hue by `turn` of a circle, at most a sixth; value and saturation (of HSV) stay as they are."""
     red, green, blue = images.split(1, dim=1)
-    # where on the circle, in sixths, relative to the brightest colour
-    after = torch.where(brightest == 0, green - blue, torch.where(brightest == 1, blue - red, red - green))
-    hue = after / chroma.clamp(min=1e-8) + brightest * 2 + turn * 6
-    thirds = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    distance = (hue + thirds) % 6  # (B, 3, H, W)
-    return value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    # Where on the circle, in sixths: 0 is red, 2 green, 4 blue; the brightest colour and the other two's difference
+    hue = torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
+    hue = torch.where(value == red, green - blue, hue).div_(chroma.clamp(min=1e-6)).add_(turn * 6)
+    centres = torch.tensor([0.0, 2.0, 4.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    # A colour's strength falls with the distance d on the circle: 1 up to one sixth, 0 from two on; d = 3 - |3 - |x||
+    strength = (hue - centres).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    return images.copy_(strength.sub_(1).mul_(chroma).add_(value))

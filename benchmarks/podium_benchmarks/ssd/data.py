@@ -198,8 +198,9 @@ def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def normalise(images: torch.Tensor, jitter: Jitter | None = None) -> torch.Tensor:
     """uint8 images as the network wants them, on the device: jittered, standardised, channels last."""
-    colours = images.float() / 255
+    colours = images.float()
     if jitter is not None:
         colours = jitter_colours(colours, jitter)
     mean, deviation = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN_RGB, DEVIATION_RGB))
-    return ((colours - mean) / deviation).contiguous(memory_format=torch.channels_last)
+    colours = colours.contiguous(memory_format=torch.channels_last)
+    return torch.addcmul(-mean / deviation, colours, 1 / (255 * deviation))
