@@ -49,7 +49,7 @@ def random_crop(boxes: Boxes, max_samples: int, random: np.random.Generator) -> 
                 continue
             inside = np.clip(boxes[kept], np.tile(crop[:2], 2), np.tile(crop[2:], 2))
             scaled = (inside - np.tile(crop[:2], 2)) / np.array([width, height] * 2, dtype=np.float32)
-            return Crop(*crop.tolist(), kept, scaled)
+            return Crop(*crop.tolist(), kept, np.clip(scaled, 0, 1))
 
 
 def _overlaps(boxes: Boxes, crop: Boxes) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
     """Change the colours of float images (B, 3, H, W) in 0..255, in place, each in its own order."""
     factors = jitter.factors.to(images.device, images.dtype, non_blocking=True).view(-1, 4, 1, 1, 1)
     changes = (_brightness, _contrast, _saturation, _hue)
-    if images.device.type == "cpu":  # one by one, as an image fits the cache
+    if _one_by_one(images):
         for image, image_factors, order in zip(images.split(1), factors.split(1), jitter.order.tolist(), strict=True):
             for change in order:
                 changes[change](image, image_factors[:, change])
@@ -92,6 +92,11 @@ def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
             chosen = chosen.to(images.device, non_blocking=True)
             images[chosen] = apply(images[chosen], factors[chosen, change])
     return images
+
+
+def _one_by_one(images: torch.Tensor) -> bool:
+    """On a CPU, whose cache an image fits; a GPU takes all images with the same change at once."""
+    return images.device.type == "cpu"
 
 
 # Each of these changes images (B, 3, H, W) in place by a factor (B, 1, 1, 1), and returns them.

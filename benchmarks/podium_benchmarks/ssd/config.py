@@ -24,7 +24,7 @@ class Config:
     target: float  # COCO box AP on the evaluation set
     max_epochs: int
     epochs_between_evals: int
-    eval_iterations: tuple[int, ...]  # of 32 images, whatever the batch; empty: every epochs_between_evals
+    eval_iterations: tuple[int, ...]  # of 32 images, whatever the batch; none: by epochs_between_evals
 
     global_batch_size: int
     opt_base_learning_rate: float
@@ -61,14 +61,12 @@ class Config:
                 raise ValueError(f"{name} must be rising whole numbers above 0, not {numbers}")
 
     def evaluation_steps(self, steps_per_epoch: int) -> frozenset[int]:
-        """Steps, counted from 1, after which the quality is evaluated; the last step always is one of them."""
+        """Steps, counted from 1, after which the quality is evaluated; the run ends with the last of them."""
         last = self.max_epochs * steps_per_epoch
         if self.eval_iterations:
-            steps = {-(-iteration * REFERENCE_BATCH // self.global_batch_size) for iteration in self.eval_iterations}
-        else:
-            steps = {epoch * steps_per_epoch for epoch in range(1, self.max_epochs + 1)
-                     if epoch % self.epochs_between_evals == 0}  # fmt: skip
-        return frozenset({step for step in steps if step < last} | {last})
+            steps = [-(-iteration * REFERENCE_BATCH // self.global_batch_size) for iteration in self.eval_iterations]
+            return frozenset(min(step, last) for step in steps)
+        return frozenset({*range(0, last, self.epochs_between_evals * steps_per_epoch), last} - {0})
 
     def bn_span(self, world_size: int) -> int:
         """Samples behind batch statistics; all other spans than a rank's share and the whole batch are refused."""
@@ -119,13 +117,13 @@ FULL = Config(
 )
 
 TINY = Config(
-    target=0.30,
-    max_epochs=40,
+    target=0.35,
+    max_epochs=80,
     epochs_between_evals=1,
     eval_iterations=(),
     global_batch_size=8,
-    opt_base_learning_rate=0.01,
-    opt_learning_rate_warmup_steps=50,
+    opt_base_learning_rate=0.015,
+    opt_learning_rate_warmup_steps=100,
     opt_learning_rate_warmup_factor=0.0,
     opt_learning_rate_decay_boundary_steps=(),
     opt_momentum=0.9,

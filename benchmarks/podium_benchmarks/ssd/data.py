@@ -94,7 +94,8 @@ class Data:
         self._config, self._ranks, self._mirrored = config, ranks, mirrored
         self._train: Sequence[Photo] = train.photos
         self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
-        self._threads = ThreadPoolExecutor(ranks.cores)
+        # One thread for torch in each of them: more than there are cores would slow down the main one's two times
+        self._threads = ThreadPoolExecutor(ranks.cores, initializer=torch.set_num_threads, initargs=(1,))
 
     def decode_all(self) -> None:
         """Keep all pixels in memory."""
