@@ -111,10 +111,16 @@ def _by_anchor(maps: Sequence[torch.Tensor], heads: nn.ModuleList) -> torch.Tens
 
 
 def initialise(model: SSD) -> None:
-    """Xavier for the added convolutions as in the reference; for the backbone, torchvision's ResNet start."""
+    """Xavier for the added convolutions, as in the reference, whose backbone always starts from trained weights.
+
+    A random backbone starts as torchvision's with residual branches of zero: features that grow with each block would
+    start the loss at a multiple, and the steep descent from there amplifies rounding.
+    """
     for module in model.backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
     for part in (model.extras, model.boxes, model.scores):
         for module in part.modules():
             if isinstance(module, nn.Conv2d):

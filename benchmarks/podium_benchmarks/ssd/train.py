@@ -89,7 +89,7 @@ class Trainee:
 def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
-    sync_bn = ranks.world_size > 1 and config.bn_span(ranks.world_size) == config.global_batch_size
+    sync_bn = config.model_bn_span == config.global_batch_size
     model = SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
     initialise(model)
     if config.backbone_weights:
