@@ -117,12 +117,12 @@ FULL = Config(
 )
 
 TINY = Config(
-    target=0.35,
+    target=0.32,
     max_epochs=80,
     epochs_between_evals=1,
     eval_iterations=(),
     global_batch_size=8,
-    opt_base_learning_rate=0.015,
+    opt_base_learning_rate=0.02,
     opt_learning_rate_warmup_steps=100,
     opt_learning_rate_warmup_factor=0.0,
     opt_learning_rate_decay_boundary_steps=(),
