@@ -65,7 +65,7 @@ def run(
     try:
         train(config, request.seed, request.data_dir)
     except UsageError as error:  # of data, read only now that the clock runs, and perhaps by this rank alone
-        print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{benchmark}: {error}\n")  # one write: ranks share the stream
         return 2
     return 0
 

@@ -82,9 +82,9 @@ def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
     factors = jitter.factors.to(images.device, images.dtype, non_blocking=True).view(-1, 4, 1, 1, 1)
     changes = (_brightness, _contrast, _saturation, _hue)
     if _one_by_one(images):
-        for image, image_factors, order in zip(images.split(1), factors.split(1), jitter.order.tolist(), strict=True):
+        for number, order in enumerate(jitter.order.tolist()):
             for change in order:
-                changes[change](image, image_factors[:, change])
+                changes[change](images[number : number + 1], factors[number : number + 1, change])
         return images
     for place, (change, apply) in itertools.product(range(4), enumerate(changes)):
         chosen = (jitter.order[:, place] == change).nonzero().flatten()

@@ -106,7 +106,8 @@ def _by_anchor(maps: Sequence[torch.Tensor], heads: nn.ModuleList) -> torch.Tens
     found = []
     for x, head, anchors in zip(maps, heads, ANCHORS_PER_CELL, strict=True):
         y = head(x).permute(0, 2, 3, 1)  # (B, rows, columns, anchors * numbers)
-        found.append(y.reshape(len(x), -1, y.shape[3] // anchors))
+        # No size is left to reshape to find: it can't with an empty batch
+        found.append(y.reshape(len(x), y.shape[1] * y.shape[2] * anchors, y.shape[3] // anchors))
     return torch.cat(found, dim=1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import yaml
 from tests.unit.benchmarks.coco_folder import write_folder
 from torch.nn import functional
 from torchvision.ops import box_convert, box_iou
@@ -20,6 +21,7 @@ from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.ssd import augment, boxes, config, data, model, train
 from podium_benchmarks.ssd.eval import detect
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
 SMALL = dataclasses.replace(config.TINY, width=4, global_batch_size=4, train_scenes=9, eval_scenes=5)
 
@@ -78,6 +80,17 @@ def test_one_step_of_the_full_model_at_its_input_size():
     assert 10 < loss.item() / 2 < 60  # near (1 + 3) * ln 81 = 17.6 for the classes, plus boxes
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainee.model.parameters())
     assert not torch.equal(trainee.model.scores[0].weight, before)
+
+
+def test_a_rank_without_a_sample_contributes_gradients_of_zero():
+    alone = ranks(1)[0]
+    trainee = train.build(dataclasses.replace(SMALL, num_classes=3), 1, alone)
+    empty = data._collate([], 4, CPU)
+    loss = train.forward_backward(
+        trainee.network, boxes.make_anchors(), empty, scale=1.0, autocast=train.mixed_precision(SMALL, CPU)
+    )
+    assert loss == 0
+    assert all(parameter.grad.abs().sum() == 0 for parameter in trainee.model.parameters())
 
 
 # --- anchors and matching
@@ -306,6 +319,14 @@ def test_the_reference_evaluates_after_as_many_images_whatever_the_batch():
     assert sorted(larger) == [3750, 5000, 5625, 6250, 6875, 7500]
     by_epoch = dataclasses.replace(SMALL, epochs_between_evals=2, max_epochs=5)
     assert sorted(by_epoch.evaluation_steps(steps_per_epoch=3)) == [6, 12, 15]
+
+
+@pytest.mark.parametrize("version", ["v0.5", "v0.6"])
+def test_every_tunable_hyperparameter_of_the_suite_can_be_set(version):
+    suite = yaml.safe_load((REPOSITORY / "operator" / "podium" / "suites" / f"{version}.yaml").read_text())
+    tunable = set(suite["benchmarks"]["ssd"]["tunable"])
+    assert "opt_learning_rate_warmup_factor" in tunable
+    assert tunable <= {field.name for field in dataclasses.fields(config.Config)}
 
 
 @pytest.mark.parametrize(
