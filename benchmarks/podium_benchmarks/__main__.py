@@ -8,6 +8,7 @@ import sys
 
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
+    "ssd": "SSD300 with ResNet-34, object detection, COCO box AP",
     "gnmt": "GNMT, translation by LSTMs, BLEU",
     "transformer": "Transformer big, translation by attention, BLEU",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
@@ -50,6 +51,8 @@ def parameter_counts() -> dict[str, int]:
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
     from podium_benchmarks.resnet import model as resnet_model  # noqa: PLC0415
+    from podium_benchmarks.ssd import config as ssd_config  # noqa: PLC0415
+    from podium_benchmarks.ssd import model as ssd_model  # noqa: PLC0415
     from podium_benchmarks.transformer import config as transformer_config  # noqa: PLC0415
     from podium_benchmarks.transformer import model as transformer_model  # noqa: PLC0415
 
@@ -57,6 +60,7 @@ def parameter_counts() -> dict[str, int]:
     with torch.device("meta"):
         models = {
             "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
+            "ssd": ssd_model.SSD(width=ssd_config.FULL.width, num_classes=ssd_config.FULL.num_classes),
             "gnmt": gnmt_model.GNMT(gnmt_config.FULL, gnmt_config.FULL.vocab_size),
             "transformer": transformer_model.Transformer(transformer, transformer.vocab_size),
             "ncf": ncf_model.NeuMF(

@@ -22,6 +22,10 @@ class UsageError(Exception):
     """The request can't be run; the text names the field, its value, and what would be right."""
 
 
+class DataError(UsageError):
+    """The data set can't be used; the text names the file, what is wrong in it, and what to do."""
+
+
 class TrainerConfig(Protocol):
     """What the command line needs to know of a trainer's config: a frozen dataclass with a target."""
 
@@ -59,7 +63,10 @@ def run(
         config = configure(presets[request.preset], request)
         check_data(config, request.data_dir)
         train(config, request.seed, request.data_dir)
-    except UsageError as error:
+    except DataError as error:  # perhaps of this rank's share alone
+        sys.stderr.write(f"{benchmark}: {error}\n")  # one write: ranks share the stream
+        return 2
+    except UsageError as error:  # the same on every rank
         if os.environ.get("RANK", "0") == "0":
             print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
         return 2

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import torch
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log, finite
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -25,7 +29,19 @@ class Progress:
         self._tokens = 0
         self._steps = self._total_steps = 0
         self._steps_per_line = 1
+        self._waited_seconds: float | None = None  # for data; None: nobody tells
         self._since = time.perf_counter()
+
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; how long the loop waits for them is part of the lines, as rank 0's share of the time."""
+        batches = iter(batches)
+        while True:
+            before = time.perf_counter()
+            batch = next(batches, None)
+            self._waited_seconds = (self._waited_seconds or 0.0) + time.perf_counter() - before
+            if batch is None:
+                return
+            yield batch
 
     def step(self, loss_sum: torch.Tensor, global_count: int, epoch: float, *, tokens: int = 0) -> None:
         """Add one step: this rank's summed loss and the samples of all ranks; `epoch` is fractional.
@@ -56,6 +72,9 @@ class Progress:
         }
         if self._tokens:
             stats["tokens_per_second"] = round(self._tokens / seconds, 1)
+        if self._waited_seconds is not None:
+            stats["data_wait_share"] = round(self._waited_seconds / max(now - self._since, 1e-9), 4)
+            self._waited_seconds = 0.0
         self._log.event(
             "tracked_stats",
             stats,
@@ -71,3 +90,4 @@ class Progress:
     def restart_clock(self) -> None:
         """Leave the time since the last line (an evaluation, loading) out of the throughput."""
         self._since = time.perf_counter()
+        self._waited_seconds = None if self._waited_seconds is None else 0.0

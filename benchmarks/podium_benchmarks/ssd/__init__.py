@@ -1,0 +1,1 @@
+"""SSD300 with a ResNet-34 backbone, object detection."""

@@ -1,0 +1,207 @@
+"""Training batches and evaluation images, from a folder in the COCO layout or from made-up scenes."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as vision
+
+from podium_benchmarks.core import coco, seeds
+from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.coco import CocoSet, Photo
+from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.scenes import make_scenes
+from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colours, mirror, random_crop, random_jitter
+from podium_benchmarks.ssd.config import Config
+from podium_benchmarks.ssd.model import IMAGE_SIZE
+
+SCENE_CLASSES = 3
+SCENES_SEED = 2019  # of the data set itself, which is the same in every run
+EVAL_BATCH = 32
+PREFETCHED_BATCHES = 2
+MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+T, R = TypeVar("T"), TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a global batch; images are on the device, the rest is where it was made: the host."""
+
+    images: torch.Tensor  # (B, 3, 300, 300) uint8
+    boxes: torch.Tensor  # (B, G, 4) corners in parts of the image
+    labels: torch.Tensor  # (B, G), filled up with 0
+    jitter: Jitter
+    global_count: int  # images of all ranks
+
+
+def check_data(config: Config, data_dir: Path | None) -> None:
+    """Refuse what can't be run, by names and numbers alone: no data may be read yet."""
+    if data_dir is not None:
+        coco.check_folder(data_dir)
+    elif config.num_classes not in {0, SCENE_CLASSES}:
+        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
+                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
+    if config.backbone_weights and not Path(config.backbone_weights).is_file():
+        raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
+    try:
+        config.bn_span(int(os.environ.get("WORLD_SIZE", "1")))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
+    """Read the annotations, or make scenes; small sets are decoded into memory."""
+    if data_dir is None:
+        make = partial(make_scenes, size=IMAGE_SIZE, classes=SCENE_CLASSES, seed=SCENES_SEED)
+        train, evaluation = make(config.train_scenes, held_out=False), make(config.eval_scenes, held_out=True)
+    else:
+        train, evaluation = coco.read_folder(data_dir, segmentations=False)
+        if config.num_classes not in {0, len(train.category_ids)}:
+            raise coco.DataError(
+                f"--data {data_dir} has {len(train.category_ids)} categories, but num_classes is "
+                f"{config.num_classes}: add --set num_classes={len(train.category_ids)}"
+            )
+    # The reference trains on boxes around crowds like on any other
+    train, counts = coco.for_training(train, crowds=True)
+    # a mirrored digit isn't one
+    data = Data(config, train, evaluation, ranks, repairs=counts, mirrored=data_dir is not None)
+    pixels = sum(photo.height * photo.width for part in (train, evaluation) for photo in part.photos)
+    if pixels * 3 <= config.resident_megabytes * 2**20:
+        data.decode_all()
+    return data
+
+
+class Data:
+    """Training and evaluation photos, cut and scaled by a pool of threads: Pillow and torch work outside the lock."""
+
+    def __init__(
+        self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
+        mirrored: bool,
+    ) -> None:  # fmt: skip
+        self.truth, self.repairs = evaluation, repairs
+        self.num_classes = len(train.category_ids)
+        self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
+        self._config, self._ranks, self._mirrored = config, ranks, mirrored
+        self._train: Sequence[Photo] = train.photos
+        self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
+        # One thread for torch in each of them: more than there are cores would slow down the main one's two times
+        self._threads = ThreadPoolExecutor(ranks.cores, initializer=torch.set_num_threads, initargs=(1,))
+
+    def decode_all(self) -> None:
+        """Keep all pixels in memory."""
+        self._train = list(self._threads.map(coco.decoded, self._train))
+        self._evaluation = list(self._threads.map(coco.decoded, self._evaluation))
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place."""
+        order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
+        batches = order.split(self._config.global_batch_size)
+        mine = [batch[share(len(batch), self._ranks)].tolist() for batch in batches]
+        cut = partial(self._sample, seed)
+        for samples, batch in zip(_prefetched(self._threads, cut, mine), batches, strict=True):
+            yield _collate(samples, len(batch), self._ranks.device)
+
+    def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor]]:
+        """This rank's photos, each once, and their pixels as (B, 3, 300, 300) uint8 on the device."""
+        photos = self._evaluation
+        batches = [photos[start : start + EVAL_BATCH] for start in range(0, len(photos), EVAL_BATCH)]
+        for batch, images in zip(batches, _prefetched(self._threads, _whole, batches), strict=True):
+            yield batch, torch.stack(images).to(self._ranks.device, non_blocking=True)
+
+    def _sample(self, seed: int, index: int) -> Sample:
+        photo = self._train[index]
+        random = np.random.default_rng(seeds.derive(seed, "photo", index))
+        sides = np.array([photo.width, photo.height] * 2, dtype=np.float32)
+        crop = random_crop(photo.boxes.numpy() / sides, self._config.max_samples, random)
+        box = np.array([crop.left, crop.top, crop.right, crop.bottom]) * sides
+        image, boxes = cut(photo, [int(side) for side in box]), crop.boxes
+        flip = random.random() < 0.5
+        if flip and self._mirrored:
+            image, boxes = image.flip(2), mirror(boxes)
+        factors, order = random_jitter(random)
+        return Sample(image, boxes, photo.labels[crop.kept], torch.from_numpy(factors), torch.from_numpy(order))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image, cut and scaled."""
+
+    image: torch.Tensor  # (3, 300, 300) uint8
+    boxes: Boxes
+    labels: torch.Tensor
+    factors: torch.Tensor
+    order: torch.Tensor
+
+
+def cut(photo: Photo, box: Sequence[int]) -> torch.Tensor:
+    """(3, 300, 300) uint8: the part of the photo in `box` (left, top, right, bottom in pixels), scaled.
+
+    From a file, no more is decoded than this needs: JPEG can be decoded at 1/2, 1/4 or 1/8 of its size.
+    """
+    left, top, right, bottom = box
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if photo.image is not None:
+        part = photo.image[:, top:bottom, left:right]
+        return vision.resize(part, [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
+    with coco.open_image(photo) as image:
+        scale = IMAGE_SIZE / (right - left), IMAGE_SIZE / (bottom - top)
+        image.draft("RGB", (round(photo.width * scale[0]), round(photo.height * scale[1])))
+        x, y = image.width / photo.width, image.height / photo.height
+        pixels = image.convert("RGB").resize(
+            (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR, box=(left * x, top * y, right * x, bottom * y)
+        )
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+
+
+def _whole(photo: Photo) -> torch.Tensor:
+    return cut(photo, (0, 0, photo.width, photo.height))
+
+
+def _prefetched(
+    threads: ThreadPoolExecutor, make: Callable[[T], R], batches: Sequence[Sequence[T]]
+) -> Iterator[list[R]]:
+    """Each batch's items, made by the threads while the batches before are in use."""
+    waiting: deque[list[Future[R]]] = deque()
+    ahead = iter(batches)
+    for _ in range(len(batches)):
+        while len(waiting) <= PREFETCHED_BATCHES and (batch := next(ahead, None)) is not None:
+            waiting.append([threads.submit(make, item) for item in batch])
+        yield [item.result() for item in waiting.popleft()]
+
+
+def _collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
+    """A rank's share of a short last batch may be empty."""
+    most = max((len(sample.labels) for sample in samples), default=1)
+    images = torch.zeros((len(samples), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+    boxes, labels = torch.zeros(len(samples), most, 4), torch.zeros(len(samples), most, dtype=torch.int64)
+    factors, order = torch.zeros(len(samples), 4), torch.zeros(len(samples), 4, dtype=torch.int64)
+    for row, sample in enumerate(samples):
+        images[row], factors[row], order[row] = sample.image, sample.factors, sample.order
+        boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
+        labels[row, : len(sample.labels)] = sample.labels
+    images, boxes, labels = (_to(tensor, device) for tensor in (images, boxes, labels))
+    return Batch(images, boxes, labels, Jitter(factors, order), global_count)
+
+
+def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def normalise(images: torch.Tensor, jitter: Jitter | None = None) -> torch.Tensor:
+    """uint8 images as the network wants them, on the device: jittered, standardised, channels last."""
+    colours = images.float()
+    if jitter is not None:
+        colours = jitter_colours(colours, jitter)
+    mean, deviation = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN_RGB, DEVIATION_RGB))
+    colours = colours.contiguous(memory_format=torch.channels_last)
+    return torch.addcmul(-mean / deviation, colours, 1 / (255 * deviation))

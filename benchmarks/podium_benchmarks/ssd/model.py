@@ -1,0 +1,139 @@
+"""SSD300 on ResNet-34 (mlcommons/training v0.6, single_stage_detector/ssd/{ssd300,base_model}.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.core.cli import UsageError
+
+IMAGE_SIZE = 300
+BLOCKS = (3, 4, 6)  # of ResNet-34's first three stages; the fourth is left out
+ANCHORS_PER_CELL = (4, 6, 6, 6, 4, 4)
+# channels of the 1x1 and of the 3x3 convolution (in parts of 64), stride and padding of the latter
+EXTRAS = ((4, 8, 2, 1), (4, 8, 2, 1), (2, 4, 2, 1), (2, 4, 1, 0), (2, 4, 1, 0))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to the (projected) input; names are torchvision's, so that its weights fit."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.bn1 = BatchNorm(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.bn2 = BatchNorm(channels_out)
+        self.downsample: nn.Module | None = None
+        if channels_in != channels_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), BatchNorm(channels_out)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.bn2(self.conv2(y)) + shortcut, inplace=True)
+
+
+class Backbone(nn.Module):
+    """(B, 3, 300, 300) -> (B, 4 width, 38, 38): ResNet-34 up to its third stage, which keeps the resolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), BatchNorm(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = _stage(width, width, BLOCKS[0], stride=1)
+        self.layer2 = _stage(width, width * 2, BLOCKS[1], stride=2)
+        self.layer3 = _stage(width * 2, width * 4, BLOCKS[2], stride=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.maxpool(F.relu(self.bn1(self.conv1(images)), inplace=True))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(channels_in, channels_out, stride)
+    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)))
+
+
+class SSD(nn.Module):
+    """(B, 3, 300, 300) normalised images -> box offsets (B, 8732, 4) and class logits (B, 8732, classes + 1).
+
+    Six maps of 38, 19, 10, 5, 3 and 1 cells a side; anchors come by map, row, column, shape, as in `make_anchors`.
+    """
+
+    def __init__(self, *, width: int, num_classes: int, sync_bn: bool = False) -> None:
+        super().__init__()
+        self.backbone = Backbone(width)
+        extras, channels = [], [width * 4]
+        for squeezed, expanded, stride, padding in EXTRAS:
+            extras.append(
+                nn.Sequential(
+                    nn.Conv2d(channels[-1], width * squeezed, 1),
+                    nn.ReLU(inplace=True),
+                    nn.Conv2d(width * squeezed, width * expanded, 3, stride, padding),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            channels.append(width * expanded)
+        self.extras = nn.ModuleList(extras)
+        self.boxes = _heads(channels, 4)
+        self.scores = _heads(channels, num_classes + 1)
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.span_ranks = sync_bn
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = [self.backbone(images)]
+        for extra in self.extras:
+            maps.append(extra(maps[-1]))
+        return _by_anchor(maps, self.boxes), _by_anchor(maps, self.scores)
+
+
+def _heads(channels: Sequence[int], numbers: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        nn.Conv2d(c, anchors * numbers, 3, 1, 1) for c, anchors in zip(channels, ANCHORS_PER_CELL, strict=True)
+    )
+
+
+def _by_anchor(maps: Sequence[torch.Tensor], heads: nn.ModuleList) -> torch.Tensor:
+    """(B, anchors, numbers); no copy per map when the maps are channels-last."""
+    found = []
+    for x, head, anchors in zip(maps, heads, ANCHORS_PER_CELL, strict=True):
+        y = head(x).permute(0, 2, 3, 1)  # (B, rows, columns, anchors * numbers)
+        # No size is left to reshape to find: it can't with an empty batch
+        found.append(y.reshape(len(x), y.shape[1] * y.shape[2] * anchors, y.shape[3] // anchors))
+    return torch.cat(found, dim=1)
+
+
+def initialise(model: SSD) -> None:
+    """Xavier for the added convolutions, as in the reference, whose backbone always starts from trained weights.
+
+    A random backbone starts as torchvision's with residual branches of zero: features that grow with each block would
+    start the loss at a multiple, and the steep descent from there amplifies rounding.
+    """
+    for module in model.backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+    for part in (model.extras, model.boxes, model.scores):
+        for module in part.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+
+
+def load_backbone(model: SSD, file: Path) -> None:
+    """Weights of a ResNet-34 in torchvision's names; its fourth stage and classifier are left out."""
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        weights = {name: weight for name, weight in weights.items() if not name.startswith(("layer4.", "fc."))}
+        model.backbone.load_state_dict(weights)
+    except Exception as error:
+        raise UsageError(f"backbone_weights {file} does not hold a ResNet-34 of this width in torchvision's names: "
+                         f"{str(error).splitlines()[0]}") from error  # fmt: skip

@@ -1,0 +1,150 @@
+"""SSD training, from the first log line to the last."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mlperf_logging.mllog import constants as keys
+from torch import nn
+
+from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.ssd.augment import Jitter
+from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
+from podium_benchmarks.ssd.config import Config
+from podium_benchmarks.ssd.data import SCENE_CLASSES, Batch, normalise, open_data
+from podium_benchmarks.ssd.eval import evaluate
+from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, initialise, load_backbone
+
+
+def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+    """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    ranks = dist.join()
+    log = Log(enabled=ranks.rank == 0)
+    clock.open_log(log, "ssd")
+    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    autocast = mixed_precision(config, ranks.device)
+    anchors = make_anchors().to(ranks.device)
+    # Classes that only the data set knows become known on the clock, as its annotations are data.
+    num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)
+    trainee = build(dataclasses.replace(config, num_classes=num_classes or 1), seed, ranks)
+    warm_up(trainee, anchors, config, ranks, autocast)
+    clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
+
+    clock.start(log, ranks, config.max_epochs)
+    data = open_data(config, data_dir, ranks)
+    if not num_classes:
+        trainee = build(dataclasses.replace(config, num_classes=data.num_classes), seed, ranks)
+    log.event(keys.TRAIN_SAMPLES, data.train_samples)
+    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    log.event("data_repairs", dict(data.repairs))
+    steps_per_epoch = -(-data.train_samples // config.global_batch_size)
+    evaluation_steps = config.evaluation_steps(steps_per_epoch)
+    progress = Progress(log, ranks, config.stats_interval_seconds)
+    step, reached = 0, False
+    for epoch in range(1, config.max_epochs + 1):
+        log.start(keys.EPOCH_START, epoch_num=epoch)
+        progress.restart_clock()
+        for batch in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch))):
+            set_learning_rate(trainee.optimizer, learning_rate(config, step))
+            # Replication averages over ranks, whose shares may differ: undo that, divide by all images of the batch.
+            scale = ranks.world_size / batch.global_count
+            loss_sum = forward_backward(trainee.network, anchors, batch, scale=scale, autocast=autocast)
+            trainee.optimizer.step()
+            trainee.optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.step(loss_sum, batch.global_count, step / steps_per_epoch)
+            if step in evaluation_steps:
+                progress.flush(step / steps_per_epoch)
+                log.start(keys.EVAL_START, epoch_num=epoch)
+                quality = evaluate(trainee.model, anchors, data, ranks, autocast)
+                log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
+                log.end(keys.EVAL_STOP, epoch_num=epoch)
+                progress.restart_clock()
+                reached = quality >= config.target
+                if reached or step == max(evaluation_steps):
+                    break
+        progress.flush(step / steps_per_epoch)
+        log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        if reached or step >= max(evaluation_steps):
+            break
+    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    dist.leave()
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model, the same with gradients averaged over ranks, and its optimiser."""
+
+    model: SSD
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
+    """The same initial weights on every rank, for any number of ranks."""
+    torch.manual_seed(seeds.derive(seed, "model"))
+    sync_bn = config.model_bn_span == config.global_batch_size
+    model = SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
+    initialise(model)
+    if config.backbone_weights:
+        load_backbone(model, Path(config.backbone_weights))
+    model = model.to(ranks.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.opt_momentum,
+                                weight_decay=config.opt_weight_decay, fused=True)  # fmt: skip
+    return Trainee(model, dist.replicate(model, ranks), optimizer)
+
+
+def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
+    """bf16 where asked for, or where the hardware has units for it."""
+    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
+    enabled = config.precision == "bf16" or (config.precision == "auto" and fast)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
+    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
+    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
+    batch = Batch(
+        images=torch.randint(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8, device=ranks.device),
+        boxes=torch.tensor([0.2, 0.2, 0.8, 0.8], device=ranks.device).expand(count, 1, 4),
+        labels=torch.ones(count, 1, dtype=torch.int64, device=ranks.device),
+        jitter=Jitter(torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(count, 4), torch.arange(4).expand(count, 4)),
+        global_count=config.global_batch_size,
+    )
+    for _ in range(2):
+        forward_backward(trainee.network, anchors, batch, scale=1.0, autocast=autocast)
+    trainee.model.zero_grad(set_to_none=True)
+    trainee.model.load_state_dict(state)
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Of this step, counted from 0; MLPerf's warm-up rises from base - base / 2^k, reached at step 0."""
+    base, warmup_steps = config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
+    if step < warmup_steps:
+        return base - (warmup_steps - step) * base / (warmup_steps * 2**config.opt_learning_rate_warmup_factor)
+    boundaries = config.opt_learning_rate_decay_boundary_steps
+    return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=boundaries)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def forward_backward(
+    network: nn.Module, anchors: torch.Tensor, batch: Batch, *, scale: float, autocast: torch.autocast
+) -> torch.Tensor:
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    wanted_offsets, classes = match(anchors, batch.boxes, batch.labels)
+    with autocast:
+        offsets, logits = network(normalise(batch.images, batch.jitter))
+    loss_sum = image_losses(offsets.float(), logits.float(), wanted_offsets, classes).sum()
+    (loss_sum * scale).backward()
+    return loss_sum.detach()

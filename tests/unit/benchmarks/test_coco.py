@@ -1,0 +1,186 @@
+"""Photographs in the COCO layout, made-up scenes, and the average precision of what is found in them."""
+
+import dataclasses
+
+import pytest
+import torch
+from pycocotools import mask as rle
+from tests.unit.benchmarks.coco_folder import read_json, write_folder, write_json
+
+from podium_benchmarks.core import coco
+from podium_benchmarks.core.cli import DataError, UsageError
+from podium_benchmarks.core.detection_eval import Detections, average_precision
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.scenes import make_scenes
+
+ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
+
+
+def scenes(count, *, held_out=False):
+    """Small ones, of three classes that carry the numbers 7, 18 and 90 like COCO's have gaps."""
+    made = make_scenes(count, size=96, classes=3, seed=1, held_out=held_out)
+    return dataclasses.replace(made, category_ids=(7, 18, 90))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "coco", scenes(6), scenes(4, held_out=True))
+
+
+def test_scenes_are_the_same_for_the_same_seed_and_their_boxes_hold_their_masks_exactly():
+    first, again = scenes(5), scenes(5)
+    for photo, same in zip(first.photos, again.photos, strict=True):
+        assert torch.equal(photo.image, same.image)
+        assert photo.image.shape == (3, 96, 96)
+        assert 1 <= len(photo.labels) <= 4
+        assert set(photo.labels.tolist()) <= {1, 2, 3}
+        for box, mask, area in zip(photo.boxes, photo.segmentations, photo.areas, strict=True):
+            left, top, width, height = rle.toBbox(mask)
+            assert box.tolist() == [left, top, left + width, top + height]
+            assert area == rle.area(mask) > 0
+    assert not torch.equal(first.photos[0].image, scenes(1, held_out=True).photos[0].image)
+
+
+def test_a_folder_gives_back_what_was_written(folder):
+    train, val = coco.read_folder(folder, segmentations=True)
+    assert (len(train.photos), len(val.photos), train.category_ids) == (6, 4, (7, 18, 90))
+    for photo, written in zip(train.photos, scenes(6).photos, strict=True):
+        assert torch.equal(photo.boxes, written.boxes)
+        assert torch.equal(photo.labels, written.labels)
+        assert torch.equal(photo.areas, written.areas)
+        assert rle.area(list(photo.segmentations)).tolist() == rle.area(list(written.segmentations)).tolist()
+        assert (coco.decode(photo).float() - written.image.float()).abs().mean() < 12  # JPEG
+
+
+def test_boxes_are_clipped_dropped_and_counted_for_training_only(folder):
+    content = read_json(folder, "train")
+    content["annotations"] = [
+        {"id": 1, "image_id": 1, "category_id": 7, "bbox": [-4, 10, 20, 20]},
+        {"id": 2, "image_id": 1, "category_id": 18, "bbox": [10, 10, 0, 20]},
+        {"id": 3, "image_id": 2, "category_id": 90, "bbox": [200, 10, 20, 20]},
+        {"id": 4, "image_id": 3, "category_id": 90, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+    ]
+    write_json(folder, "train", content)
+    train, _ = coco.read_folder(folder, segmentations=False)
+    assert train.photos[0].boxes.tolist() == [[-4, 10, 16, 30], [10, 10, 10, 30]]
+    usable, counts = coco.for_training(train, crowds=True)
+    assert [photo.boxes.tolist() for photo in usable.photos] == [[[0, 10, 16, 30]], [[1, 2, 4, 6]]]
+    assert counts == {"boxes_clipped": 1, "boxes_dropped": 2, "crowds_dropped": 0, "photos_without_objects": 4}
+    usable, counts = coco.for_training(train, crowds=False)
+    assert [photo.id for photo in usable.photos] == [1]
+    assert counts == {"boxes_clipped": 1, "boxes_dropped": 2, "crowds_dropped": 1, "photos_without_objects": 5}
+
+
+def remove_image(folder):
+    (folder / "train2017" / "000000000002.jpg").unlink()
+
+
+def cut_json(folder):
+    (folder / "annotations" / "instances_val2017.json").write_text('{"images": [')
+
+
+def change(part, list_name, **fields):
+    """Sets fields of the first entry of a list."""
+
+    def apply(folder):
+        content = read_json(folder, part)
+        content[list_name][0] |= fields
+        write_json(folder, part, content)
+
+    return apply
+
+
+def keep(part, list_name, predicate):
+    """Keeps the entries of a list that `predicate` is true of."""
+
+    def apply(folder):
+        content = read_json(folder, part)
+        content[list_name] = [entry for entry in content[list_name] if predicate(entry)]
+        write_json(folder, part, content)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (remove_image, r"train2017 lacks 1 of the 6 images that its JSON lists, for example 000000000002\.jpg: add"),
+        (cut_json, r"instances_val2017\.json is not JSON: Expecting value"),
+        (keep("train", "images", lambda image: image["id"] != 1),
+         r"instances_train2017\.json: annotation 1 is of image 1, which is not among the file's images: add the image"),
+        (keep("train", "annotations", lambda a: a["category_id"] != 18),
+         r"instances_train2017\.json has no object of category 18, which val2017 has: add training examples"),
+        (keep("train", "categories", lambda c: c["id"] != 90), r"is of category 90, which is not among the file's"),
+        (keep("train", "images", lambda image: False), r"instances_train2017\.json: the list 'images' is empty"),
+        (keep("val", "annotations", lambda a: False), r"val2017\.json has no annotation: there is nothing to evaluate"),
+        (change("train", "annotations", bbox=[1, 2, 3]), r"annotation 1 has bbox \[1, 2, 3\] and area"),
+        (change("train", "annotations", bbox=[1, 2, None, 4], area=2), r"bbox \[1, 2, None, 4\] and area 2; they must"),
+        (change("train", "annotations", segmentation="x"), r"annotation 1 has segmentation 'x', which can't be right"),
+        (change("train", "images", id=2), r"image id 2 is there twice; ids must differ"),
+        (change("val", "images", height=0), r"image 1 has height 0, which can't be right"),
+        (change("train", "images", file_name=None), r"image 1 has file_name None, which can't be right"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_trained_on_is_told_in_one_sentence(folder, spoil, words):
+    spoil(folder)
+    with pytest.raises(DataError, match=words):
+        coco.read_folder(folder, segmentations=True)
+
+
+def test_different_categories_in_both_parts_are_refused(folder):
+    content = read_json(folder, "val")
+    content["categories"].append({"id": 91})
+    write_json(folder, "val", content)
+    with pytest.raises(DataError, match=r"different categories, for example ids \[91\]: both need the same list"):
+        coco.read_folder(folder, segmentations=False)
+
+
+def test_a_training_set_without_any_usable_box_is_refused(folder):
+    train = coco.read_part(folder, "train", segmentations=False)
+    empty = dataclasses.replace(train, photos=tuple(dataclasses.replace(p, boxes=p.boxes + 500) for p in train.photos))
+    with pytest.raises(DataError, match="no training photo has a box within it"):
+        coco.for_training(empty, crowds=True)
+
+
+def test_a_corrupt_or_wrongly_sized_jpeg_is_named(folder):
+    photo = coco.read_part(folder, "train", segmentations=False).photos[0]
+    with pytest.raises(DataError, match=r"000000000001\.jpg has 96 x 96 pixels, but its annotation says 96 x 95"):
+        coco.decode(dataclasses.replace(photo, height=95))
+    photo.file.write_bytes(photo.file.read_bytes()[:700])
+    with pytest.raises(DataError, match=r"000000000001\.jpg can't be decoded \(.*truncated.*\): replace the file"):
+        coco.decode(photo)
+    photo.file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"can't be decoded \(cannot identify image file"):
+        coco.decode(photo)
+
+
+@pytest.mark.parametrize("missing", ["train2017", "val2017", "annotations/instances_val2017.json"])
+def test_folders_that_are_no_data_set(folder, missing):
+    coco.check_folder(folder)
+    (folder / missing).rename(folder / "elsewhere")
+    with pytest.raises(UsageError, match=rf"has no f\w+ {missing}/?; expected DIR/\{{train,val\}}2017/\*\.jpg and"):
+        coco.check_folder(folder)
+    with pytest.raises(UsageError, match="is not a folder; expected"):
+        coco.check_folder(folder / "nowhere")
+
+
+def test_average_precision_of_perfect_absent_and_half_right_detections():
+    truth = scenes(4, held_out=True)
+    perfect = [Detections(p.id, p.boxes, torch.full(p.labels.shape, 0.9), p.labels, p.segmentations)
+               for p in truth.photos]  # fmt: skip
+    found = average_precision(truth, perfect, ALONE, ("bbox", "segm"))
+    assert found == pytest.approx({"bbox": 1.0, "segm": 1.0})
+    nothing = [Detections(p.id, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)) for p in truth.photos]
+    assert average_precision(truth, nothing, ALONE) == {"bbox": 0.0}
+    # a box moved by a quarter of its width has an IoU of .75/1.25 = .6: right at the thresholds .50, .55 and .60 only
+    moved = [dataclasses.replace(d, boxes=d.boxes + 0.2499 * (d.boxes[:, 2:3] - d.boxes[:, :1]) * torch.tensor([1, 0, 1, 0]))
+             for d in perfect]  # fmt: skip
+    assert average_precision(truth, moved, ALONE)["bbox"] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_a_photo_evaluated_twice_or_never_is_a_defect():
+    truth = scenes(2)
+    found = [Detections(p.id, p.boxes, torch.ones(p.labels.shape), p.labels) for p in truth.photos]
+    for wrong in (found[:1], [found[0], *found]):
+        with pytest.raises(AssertionError, match="every photo is evaluated exactly once"):
+            average_precision(truth, wrong, ALONE)
