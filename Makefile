@@ -56,6 +56,7 @@ perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against 
 
 perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/perf_train.py
+	$(BIN)/python tests/performance/perf_ssd.py
 	$(BIN)/python tests/performance/train/translation.py
 
 .PHONY: help install lock demo lint test e2e generate perf-operator perf-train

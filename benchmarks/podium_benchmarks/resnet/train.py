@@ -12,6 +12,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalise
@@ -30,7 +31,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
     optimizer = build_optimizer(model, config)
-    autocast = mixed_precision(config, ranks.device)
+    autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, model, config, ranks, autocast)
     clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
 
@@ -82,13 +83,6 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
     initialise(model)
     return model.to(ranks.device, memory_format=torch.channels_last)
-
-
-def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or where the hardware has units for it."""
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
-    enabled = config.precision == "bf16" or (config.precision == "auto" and fast)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
@@ -28,7 +29,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "ssd")
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
-    autocast = mixed_precision(config, ranks.device)
+    autocast = mixed_precision(config.precision, ranks.device)
     anchors = make_anchors().to(ranks.device)
     # Classes that only the data set knows become known on the clock, as its annotations are data.
     num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)
@@ -98,13 +99,6 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.opt_momentum,
                                 weight_decay=config.opt_weight_decay, fused=True)  # fmt: skip
     return Trainee(model, dist.replicate(model, ranks), optimizer)
-
-
-def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
-    """bf16 where asked for, or where the hardware has units for it."""
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
-    enabled = config.precision == "bf16" or (config.precision == "auto" and fast)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:

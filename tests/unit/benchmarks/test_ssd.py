@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as vision
 
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.ssd import augment, boxes, config, data, model, train
 from podium_benchmarks.ssd.eval import detect
@@ -74,7 +75,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
     )
     train.set_learning_rate(trainee.optimizer, 1e-3)
     loss = train.forward_backward(
-        trainee.network, boxes.make_anchors(), batch, scale=0.5, autocast=train.mixed_precision(full, CPU)
+        trainee.network, boxes.make_anchors(), batch, scale=0.5, autocast=mixed_precision(full.precision, CPU)
     )
     trainee.optimizer.step()
     assert 10 < loss.item() / 2 < 60  # near (1 + 3) * ln 81 = 17.6 for the classes, plus boxes
@@ -87,7 +88,7 @@ def test_a_rank_without_a_sample_contributes_gradients_of_zero():
     trainee = train.build(dataclasses.replace(SMALL, num_classes=3), 1, alone)
     empty = data._collate([], 4, CPU)
     loss = train.forward_backward(
-        trainee.network, boxes.make_anchors(), empty, scale=1.0, autocast=train.mixed_precision(SMALL, CPU)
+        trainee.network, boxes.make_anchors(), empty, scale=1.0, autocast=mixed_precision(SMALL.precision, CPU)
     )
     assert loss == 0
     assert all(parameter.grad.abs().sum() == 0 for parameter in trainee.model.parameters())
