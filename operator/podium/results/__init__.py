@@ -1,6 +1,10 @@
-"""Result documents and the order in which they are written."""
+"""Result documents and the order in which they are written; results of anybody read back and scored."""
 
 from podium.results.archive import Archive, AttemptFiles
 from podium.results.documents import result_folder
+from podium.results.entries import Entry, score_folder
+from podium.results.tree import Folder, Log, read_folders, read_log
 
-__all__ = ["Archive", "AttemptFiles", "result_folder"]
+__all__ = [
+    "Archive", "AttemptFiles", "Entry", "Folder", "Log", "read_folders", "read_log", "result_folder", "score_folder",
+]  # fmt: skip

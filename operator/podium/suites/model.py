@@ -33,6 +33,7 @@ class Quality(_Value):
     metric: str
     key: str = "eval_accuracy"
     target: float
+    lower_is_better: bool = False
 
 
 class Clock(_Value):
