@@ -18,10 +18,20 @@ class UsageError(Exception):
 
 def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
     """Name and spec of the BenchmarkRun in `path`, checked against its suite."""
+    name, spec = read_spec(path)
+    if findings := check_spec(spec, load_suites()):
+        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
+    return name, spec
+
+
+def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
+    """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite."""
     try:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8: {error}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
     expected = (f"{GROUP}/{VERSION}", KIND)
@@ -32,6 +42,4 @@ def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
     except ValidationError as error:
         mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
-    if findings := check_spec(spec, load_suites()):
-        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
     return (document.get("metadata") or {}).get("name") or path.stem, spec

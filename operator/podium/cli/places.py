@@ -32,6 +32,17 @@ def store_at(place: str) -> Store:
     return store
 
 
+def store_and_log(place: str) -> tuple[Store, str | None]:
+    """(store, None) of a folder, (its folder's store, key) of a single file, local or in a bucket."""
+    if place.endswith(".txt") and "://" in place:
+        folder, _, name = place.rpartition("/")
+        return store_at(folder), name
+    path = Path(place)
+    if "://" not in place and path.is_file():
+        return store_at(str(path.resolve().parent)), path.name
+    return store_at(place), None
+
+
 def asked_round(text: str | None, rounds: Mapping[str, Suite]) -> str | None:
     """The name of a round in its one form. Raises UsageError with the rounds there are."""
     if text is None:

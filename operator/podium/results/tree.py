@@ -57,14 +57,16 @@ class Folder:
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
 
 
-def read_folders(store: Store) -> Iterator[Folder]:
-    """Every folder of `store` that holds logs, in the order of their names.
+def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
+    """Every folder of `store` that holds logs, in the order of their names; or the single log with the key `only`.
 
     Raises StoreError when the place cannot be read. A log may be of any size: it is read piece by piece.
     """
     keys = store.list()
     found: dict[str, dict[int, str]] = defaultdict(dict)
-    for key in keys:
+    if only is not None:
+        found[f"{PurePosixPath(only).parent}/".removeprefix("./")] = {0: only}
+    for key in keys if only is None else ():
         if match := _LOG.fullmatch(key):
             found[match["folder"]][int(match["run"] or match["attempt"])] = key
     existing = frozenset(keys)

@@ -106,12 +106,13 @@ def _hyperparameters(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> Ite
             yield Finding("spec.hyperparameters.closed", field, message)
             continue
         rule = benchmark.tunable[key] if spec.division == "closed" and benchmark else known[key]
-        wrong = _wrong_value(rule, value)
+        wrong = wrong_value(rule, value)
         if wrong:
             yield Finding("spec.hyperparameters.value", field, wrong)
 
 
-def _wrong_value(rule: Hyperparameter, value: object) -> str:
+def wrong_value(rule: Hyperparameter, value: object) -> str:
+    """What is wrong with a hyperparameter's value, with the remedy; empty for nothing."""
     kinds: dict[str, tuple[type, ...]] = {
         "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,), "numbers": (list, tuple),
     }  # fmt: skip

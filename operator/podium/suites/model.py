@@ -46,6 +46,14 @@ class Clock(_Value):
     source: str = ""
 
 
+class LogRules(_Value):
+    """What a log of the round has to hold, where MLCommons' checker does not know the round."""
+
+    exactly_once: tuple[str, ...]  # in this order
+    closed_at_least_once: tuple[str, ...]
+    source: str
+
+
 class Benchmark(_Value):
     """One benchmark of a round."""
 
@@ -59,6 +67,7 @@ class Benchmark(_Value):
     drop_slowest: int = 1
     max_failures: int = 1
     eval_every: str
+    evaluates_first_epoch: bool = True
     timed_by: Literal["run_stop", "eval_result"] = "run_stop"
     suspended: bool = False
     note: str = ""
@@ -74,6 +83,7 @@ class Suite(_Value):
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
     first_epoch: Literal[0, 1]
     clock: Clock
+    log_rules: LogRules | None = None
     benchmarks: Mapping[str, Benchmark]
 
 
