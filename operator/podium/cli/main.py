@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from podium.cli import check, score, suite
+from podium.cli import check, compare, history, score, suite, variance
 from podium.cli.display import Display, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
@@ -25,6 +25,9 @@ _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 app.command()(check.validate)
 app.command()(score.score)
 app.command()(check.check)
+app.command()(variance.variance)
+app.command()(compare.compare)
+app.command()(history.history)
 app.add_typer(suite.app, name="suite")
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.mllog import Format, LogSummary
+from podium.results.systems import chips
 from podium.results.tree import Folder, Log
 from podium.rules import Finding
 from podium.scoring import Outcome, Rule, Score, TimedRun, Verdict, judge, score
-from podium.suites import DEFAULT_RUNS, Benchmark, Quality, Suite, round_at
+from podium.suites import DEFAULT_RUNS, Benchmark, Quality, Suite, round_at, targets
 
 _ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
 _MAX_SCALING = 1e6
@@ -36,8 +37,18 @@ class Entry:
     scaling: float
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    system_document: Mapping[str, Any]
-    target: Mapping[str, float]
+    rules: Benchmark
+    first_epoch: int
+    model_creation_timed: bool
+    chips: int | None
+
+    @property
+    def target(self) -> dict[str, float]:
+        return targets(self.rules)
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        return frozenset(quality.metric for quality in self.rules.quality if quality.lower_is_better)
 
     @property
     def minutes(self) -> float | None:
@@ -50,6 +61,7 @@ class Entry:
             "org": self.org,
             "system": self.system,
             "benchmark": self.benchmark,
+            "chips": self.chips,
             "path": self.path,
             "runs": len(self.verdicts),
             "failed": self.score.failures,
@@ -118,8 +130,10 @@ def score_folder(folder: Folder, rounds: Mapping[str, Suite], asked_round: str |
         scaling=scaling,
         findings=(*findings, *wrong),
         notes=tuple(notes),
-        system_document=folder.system,
-        target={quality.metric: quality.target for quality in benchmark.quality},
+        rules=benchmark,
+        first_epoch=suite.first_epoch if suite else 1,
+        model_creation_timed=suite.clock.model_creation_timed if suite else False,
+        chips=chips(folder),
     )
 
 

@@ -70,6 +70,7 @@ class Benchmark(_Value):
     evaluates_first_epoch: bool = True
     timed_by: Literal["run_stop", "eval_result"] = "run_stop"
     suspended: bool = False
+    variant: str = ""  # what the name hides: results of two variants are not comparable
     note: str = ""
     source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)

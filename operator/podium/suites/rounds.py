@@ -27,6 +27,7 @@ class _Span(_Value):
     first: str
     last: str
     quality: tuple[Quality, ...]
+    variant: str = ""
     note: str = ""
 
 
@@ -51,6 +52,7 @@ class _LaterBenchmark(_Value):
                     drop_slowest=self.drop_slowest,
                     max_failures=self.max_failures,
                     eval_every="",
+                    variant=span.variant,
                     note=span.note,
                     source="mlperf_logging: benchmark_meta.py and the compliance checker's targets",
                 )
