@@ -57,4 +57,7 @@ perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against 
 perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/perf_train.py
 
-.PHONY: help install lock demo lint test e2e generate perf-operator perf-train
+perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
+	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
+
+.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-parser
