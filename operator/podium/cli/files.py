@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -26,6 +27,17 @@ def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
     """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite."""
+    document = read_document(path)
+    try:
+        spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
+    except ValidationError as error:
+        mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
+    return (document.get("metadata") or {}).get("name") or path.stem, spec
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The one object in `path`, which says that it is a BenchmarkRun."""
     try:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -37,9 +49,4 @@ def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
     expected = (f"{GROUP}/{VERSION}", KIND)
     if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
         raise UsageError(f"{path}: expected one object with apiVersion: {expected[0]} and kind: {expected[1]}")
-    try:
-        spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
-    except ValidationError as error:
-        mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
-    return (document.get("metadata") or {}).get("name") or path.stem, spec
+    return document

@@ -1,6 +1,7 @@
 """Result documents and the order in which they are written; results of anybody read back, scored and checked."""
 
 from podium.results.archive import Archive, AttemptFiles
+from podium.results.borrow import Borrowed, borrow, borrowing_run
 from podium.results.comparison import Comparison, compare
 from podium.results.compliance import Checked, check_place
 from podium.results.documents import result_folder
@@ -11,7 +12,25 @@ from podium.results.spread import Variance, variance
 from podium.results.tree import Folder, Log, read_folders, read_log
 
 __all__ = [
-    "HISTORY_COLUMNS", "Archive", "AttemptFiles", "Checked", "Comparison", "Entry", "Folder", "Log", "Past",
-    "Variance", "check_place", "compare", "read_folders", "read_history", "read_log", "result_folder", "score_folder",
+    "HISTORY_COLUMNS",
+    "Archive",
+    "AttemptFiles",
+    "Borrowed",
+    "Checked",
+    "Comparison",
+    "Entry",
+    "Folder",
+    "Log",
+    "Past",
+    "Variance",
+    "borrow",
+    "borrowing_run",
+    "check_place",
+    "compare",
+    "read_folders",
+    "read_history",
+    "read_log",
+    "result_folder",
+    "score_folder",
     "variance",
-]  # fmt: skip
+]
