@@ -59,4 +59,7 @@ perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/perf_ssd.py
 	$(BIN)/python tests/performance/train/translation.py
 
-.PHONY: help install lock demo lint test e2e generate perf-operator perf-train
+perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
+	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
+
+.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -18,20 +19,34 @@ class UsageError(Exception):
 
 def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
     """Name and spec of the BenchmarkRun in `path`, checked against its suite."""
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    expected = (f"{GROUP}/{VERSION}", KIND)
-    if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
-        raise UsageError(f"{path}: expected one object with apiVersion: {expected[0]} and kind: {expected[1]}")
+    name, spec = read_spec(path)
+    if findings := check_spec(spec, load_suites()):
+        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
+    return name, spec
+
+
+def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
+    """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite."""
+    document = read_document(path)
     try:
         spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
         mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
-    if findings := check_spec(spec, load_suites()):
-        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
     return (document.get("metadata") or {}).get("name") or path.stem, spec
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The one object in `path`, which says that it is a BenchmarkRun."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    expected = (f"{GROUP}/{VERSION}", KIND)
+    if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
+        raise UsageError(f"{path}: expected one object with apiVersion: {expected[0]} and kind: {expected[1]}")
+    return document

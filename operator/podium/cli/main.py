@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
+from podium.cli import borrow, check, compare, history, score, suite, variance
 from podium.cli.display import Display, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
@@ -21,6 +22,14 @@ from podium.suites import load_suites
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+app.command()(check.validate)
+app.command()(score.score)
+app.command()(check.check)
+app.command()(variance.variance)
+app.command()(compare.compare)
+app.command()(history.history)
+app.command()(borrow.borrow)
+app.add_typer(suite.app, name="suite")
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ _MAX_HYPERPARAMETERS = 256
 _MAX_EVALUATIONS = 10_000
 _MAX_TEXT = 200
 _MAX_LIST = 100
+_MAX_ENTRY = 10_000  # characters of submission_entry, which describes the system
 
 
 _V05_KEYS = {"input_size": "train_samples", "eval_size": "eval_samples"}
@@ -65,6 +66,7 @@ class LogSummary:
     energy_joules: float | None = None
     first_event_time: float | None = None
     last_event_time: float | None = None
+    submission: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # submission_org is "org"
     hyperparameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def quality(self, metric: str = "eval_accuracy") -> float | None:
@@ -79,6 +81,7 @@ class LogFolder:
     def __init__(self) -> None:
         self._facts: dict[str, Any] = {}
         self._hyperparameters: dict[str, Any] = {}
+        self._submission: dict[str, str] = {}
         self._evaluations: list[Evaluation] = []
         self._lines = 0
         self._starts = self._stops = 0
@@ -112,6 +115,7 @@ class LogFolder:
                 run_stop_count=self._stops,
                 out_of_order=self._out_of_order or backwards,
                 evaluations=tuple(self._evaluations),
+                submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
                 **self._facts,
             )
@@ -177,6 +181,10 @@ class LogFolder:
         if isinstance(event.value, str):
             self._facts["benchmark"] = event.value[:_MAX_TEXT]
 
+    def _of_submission(self, event: Event) -> None:
+        if isinstance(event.value, str):
+            self._submission[event.key.removeprefix("submission_")] = event.value[:_MAX_ENTRY]
+
     def _count(self, event: Event) -> None:
         number = _integer(event.value)
         if number is not None:
@@ -211,6 +219,11 @@ class LogFolder:
         "train_epoch": _epoch,
         "block_start": _epoch,
         "submission_benchmark": _submission_benchmark,
+        "submission_division": _of_submission,
+        "submission_entry": _of_submission,
+        "submission_org": _of_submission,
+        "submission_platform": _of_submission,
+        "submission_status": _of_submission,
         "seed": _seed,
         "run_set_random_seed": _seed,
         "global_batch_size": _count,
@@ -243,7 +256,9 @@ def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
     return summary.run_stop - summary.run_start
 
 
-def reached(summary: LogSummary, targets: Mapping[str, float]) -> Evaluation | None:
+def reached(
+    summary: LogSummary, targets: Mapping[str, float], lower_is_better: Collection[str] = ()
+) -> Evaluation | None:
     """The first evaluation in which every metric is at its target, or None.
 
     With one target the evaluation's single value is that metric, whatever its name. BLEU is 24.1 in v0.6 and 0.241
@@ -252,9 +267,15 @@ def reached(summary: LogSummary, targets: Mapping[str, float]) -> Evaluation | N
     percent = _counts_in_fractions(summary)
     for evaluation in summary.evaluations:
         values = _by_metric(targets, evaluation.quality, percent=percent)
-        if all(values.get(metric, -math.inf) >= target for metric, target in targets.items()):
+        if all(_at(values.get(metric), target, metric in lower_is_better) for metric, target in targets.items()):
             return evaluation
     return None
+
+
+def _at(value: float | None, target: float, lower_is_better: bool) -> bool:
+    if value is None:
+        return False
+    return value <= target if lower_is_better else value >= target
 
 
 def in_unit_of(targets: Mapping[str, float], evaluation: Evaluation, summary: LogSummary) -> dict[str, float]:

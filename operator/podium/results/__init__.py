@@ -1,6 +1,36 @@
-"""Result documents and the order in which they are written."""
+"""Result documents and the order in which they are written; results of anybody read back, scored and checked."""
 
 from podium.results.archive import Archive, AttemptFiles
+from podium.results.borrow import Borrowed, borrow, borrowing_run
+from podium.results.comparison import Comparison, compare
+from podium.results.compliance import Checked, check_place
 from podium.results.documents import result_folder
+from podium.results.entries import Entry, score_folder
+from podium.results.history import COLUMNS as HISTORY_COLUMNS
+from podium.results.history import Past, read_history
+from podium.results.spread import Variance, variance
+from podium.results.tree import Folder, Log, read_folders, read_log
 
-__all__ = ["Archive", "AttemptFiles", "result_folder"]
+__all__ = [
+    "HISTORY_COLUMNS",
+    "Archive",
+    "AttemptFiles",
+    "Borrowed",
+    "Checked",
+    "Comparison",
+    "Entry",
+    "Folder",
+    "Log",
+    "Past",
+    "Variance",
+    "borrow",
+    "borrowing_run",
+    "check_place",
+    "compare",
+    "read_folders",
+    "read_history",
+    "read_log",
+    "result_folder",
+    "score_folder",
+    "variance",
+]

@@ -1,5 +1,11 @@
 """Pure checks of what a person asked for and of what was measured."""
 
-from podium.rules.spec import Finding, Goal, check_spec, goal_for
+from podium.rules.findings import Finding
+from podium.rules.log import LogCheck, Seed, repeated_seeds
+from podium.rules.official import MAX_EVENTS, MissingCheckerError, Official, official
+from podium.rules.spec import Goal, check_spec, goal_for
 
-__all__ = ["Finding", "Goal", "check_spec", "goal_for"]
+__all__ = [
+    "MAX_EVENTS", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed", "check_spec", "goal_for",
+    "official", "repeated_seeds",
+]  # fmt: skip

@@ -7,21 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
+from podium.rules.findings import Finding
 from podium.suites import Benchmark, Hyperparameter, Suite, vocabulary
 
 DEFAULT_ATTEMPTS = 5  # of a benchmark that no suite knows
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One breach: the rule's id, the field, and a sentence with the remedy."""
-
-    rule: str
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +106,13 @@ def _hyperparameters(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> Ite
             yield Finding("spec.hyperparameters.closed", field, message)
             continue
         rule = benchmark.tunable[key] if spec.division == "closed" and benchmark else known[key]
-        wrong = _wrong_value(rule, value)
+        wrong = wrong_value(rule, value)
         if wrong:
             yield Finding("spec.hyperparameters.value", field, wrong)
 
 
-def _wrong_value(rule: Hyperparameter, value: object) -> str:
+def wrong_value(rule: Hyperparameter, value: object) -> str:
+    """What is wrong with a hyperparameter's value, with the remedy; empty for nothing."""
     kinds: dict[str, tuple[type, ...]] = {
         "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,), "numbers": (list, tuple),
     }  # fmt: skip
@@ -131,11 +121,18 @@ def _wrong_value(rule: Hyperparameter, value: object) -> str:
         return f"{value!r} is no {rule.type}"
     if rule.allowed and value not in rule.allowed:
         return f"{value!r} is not allowed; choose one of {', '.join(map(str, rule.allowed))}"
-    if isinstance(value, int | float) and not is_bool:
-        if rule.minimum is not None and value < rule.minimum:
-            return f"{value} is too small; use {rule.minimum:g} or more"
-        if rule.exclusive_minimum is not None and value <= rule.exclusive_minimum:
-            return f"{value} is too small; use more than {rule.exclusive_minimum:g}"
+    if isinstance(value, list | tuple):
+        return next((wrong for item in value if (wrong := _wrong_number(rule, item))), "")
+    return "" if is_bool or isinstance(value, str) else _wrong_number(rule, value)
+
+
+def _wrong_number(rule: Hyperparameter, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{value!r} is no number"
+    if rule.minimum is not None and value < rule.minimum:
+        return f"{value} is too small; use {rule.minimum:g} or more"
+    if rule.exclusive_minimum is not None and value <= rule.exclusive_minimum:
+        return f"{value} is too small; use more than {rule.exclusive_minimum:g}"
     return ""
 
 

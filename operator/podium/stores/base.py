@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -38,6 +39,9 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """Read an object whole. Raises NotFound."""
 
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Read an object piece by piece. Raises NotFound at the first piece."""
+
     def list(self, prefix: str = "") -> list[str]:
         """The keys that start with `prefix`, sorted."""
 
@@ -52,3 +56,4 @@ class Store(Protocol):
 
 
 PROBE = ".podium-probe"
+CHUNK_BYTES = 1 << 20

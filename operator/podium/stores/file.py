@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from podium.stores.base import PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.base import CHUNK_BYTES, PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EIO: "the disk fails"}
 _CLOSED = {
@@ -53,6 +53,12 @@ class FileStore:
         path = self._path(key)
         with _translated(path):
             return path.read_bytes()
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        path = self._path(key)
+        with _translated(path), path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
     def list(self, prefix: str = "") -> list[str]:
         with _translated(self.folder):

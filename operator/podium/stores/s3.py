@@ -23,7 +23,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from podium.stores.base import PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.base import CHUNK_BYTES, PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -114,6 +114,11 @@ class S3Store:
     def get(self, key: str) -> bytes:
         with self._translated(key):
             return self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with self._translated(key):
+            body = self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"]
+            yield from body.iter_chunks(CHUNK_BYTES)
 
     def list(self, prefix: str = "") -> list[str]:
         base = f"{self.prefix}/" if self.prefix else ""

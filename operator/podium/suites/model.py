@@ -33,6 +33,7 @@ class Quality(_Value):
     metric: str
     key: str = "eval_accuracy"
     target: float
+    lower_is_better: bool = False
 
 
 class Clock(_Value):
@@ -43,6 +44,14 @@ class Clock(_Value):
     model_creation_timed: bool
     max_init_seconds: int | None = None
     source: str = ""
+
+
+class LogRules(_Value):
+    """What a log of the round has to hold, where MLCommons' checker does not know the round."""
+
+    exactly_once: tuple[str, ...]  # in this order
+    closed_at_least_once: tuple[str, ...]
+    source: str
 
 
 class Benchmark(_Value):
@@ -58,8 +67,10 @@ class Benchmark(_Value):
     drop_slowest: int = 1
     max_failures: int = 1
     eval_every: str
+    evaluates_first_epoch: bool = True
     timed_by: Literal["run_stop", "eval_result"] = "run_stop"
     suspended: bool = False
+    variant: str = ""  # what the name hides: results of two variants are not comparable
     note: str = ""
     source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
@@ -73,6 +84,7 @@ class Suite(_Value):
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
     first_epoch: Literal[0, 1]
     clock: Clock
+    log_rules: LogRules | None = None
     benchmarks: Mapping[str, Benchmark]
 
 

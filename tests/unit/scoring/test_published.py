@@ -11,7 +11,8 @@ from podium.mllog import LogSummary, parse, reached, seconds, summarize
 from podium.scoring import Outcome, TimedRun, rule_for, score
 from podium.suites import load_suites, targets
 
-LOGS = Path(__file__).parents[4] / "shared" / "data" / "mlperf_logs"
+PLACES = [folder / "shared" / "data" / "mlperf_logs" for folder in Path(__file__).parents]
+LOGS = next((folder for folder in PLACES if folder.exists()), PLACES[0])
 EXPECTED = LOGS / "expected.csv"
 ENTRIES = list(csv.DictReader(EXPECTED.open())) if EXPECTED.exists() else []
 pytestmark = pytest.mark.skipif(not ENTRIES, reason="the published logs are not here")

@@ -1,0 +1,61 @@
+"""``podium borrow``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from podium.api import BenchmarkRunSpec
+from podium.cli.files import UsageError, read_document, read_spec
+from podium.cli.output import Json, print_findings, print_json
+from podium.cli.places import Round, score_place
+from podium.results import borrow as borrow_from
+from podium.results import borrowing_run
+from podium.rules import check_spec
+from podium.suites import load_suites
+
+
+def borrow(
+    result: Annotated[str, typer.Argument(metavar="RESULT", help="Folder or URL with the logs of one benchmark.")],
+    to: Annotated[Path, typer.Option(metavar="RUN.yaml", help="The run that borrows; it is not changed.")],
+    out: Annotated[Path | None, typer.Option(help="File for the new run; standard output without it.")] = None,
+    batch_size: Annotated[bool, typer.Option("--batch-size", help="Borrow the batch size, too.")] = False,
+    round_: Round = None,
+    as_json: Json = False,
+) -> None:
+    """Make a run with the hyperparameters of another result, as a group, and record where they come from.
+
+    Exit code 1, and no run, when the result is of another benchmark or its values would not be admitted.
+    """
+    name, spec = read_spec(to)
+    if out is not None and out.exists():
+        raise UsageError(f"--out {out} exists already: choose another file")
+    entries = score_place(result, round_)
+    if len(entries) != 1:
+        names = ", ".join(entry.path for entry in entries)
+        raise UsageError(f"{result} holds {len(entries)} results: name one of {names}")
+    (entry,) = entries
+    suites = load_suites()
+    borrowed = borrow_from(entry, spec, suites, with_batch_size=batch_size)
+    document: dict[str, Any] = borrowing_run(read_document(to), entry, borrowed, result)
+    admitted = check_spec(BenchmarkRunSpec.model_validate(document["spec"]), suites)
+    findings = (*borrowed.findings, *admitted)
+    notes = [f"{key} is left out: {name} cannot set it" for key in borrowed.left_out]
+    if out is not None and not findings:
+        out.write_text(yaml.safe_dump(document, sort_keys=False))
+    if as_json:
+        print_json(
+            {"run": None if findings else document, "findings": [f.document() for f in findings], "notes": notes}
+        )
+    else:
+        errors = Console(stderr=True, highlight=False)
+        for note in notes:
+            errors.print(note, style="dim", markup=False, soft_wrap=True)
+        print_findings(errors, findings)
+        if not findings and out is None:
+            typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+    raise typer.Exit(1 if findings else 0)

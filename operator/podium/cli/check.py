@@ -1,0 +1,77 @@
+"""``podium check`` and ``podium validate``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.files import UsageError, read_spec
+from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.places import Place, Round, asked_round, store_and_log
+from podium.results import check_place
+from podium.rules import MissingCheckerError, check_spec
+from podium.stores import StoreError
+from podium.suites import load_rounds, load_suites
+
+Division = Annotated[str | None, typer.Option(help="closed or open; as the logs say, else closed.")]
+
+
+def check(path: Place, round_: Round = None, division: Division = None, as_json: Json = False) -> None:
+    """Check logs against the rules of their round: keys, order, clock, initialization, seeds, target.
+
+    PATH may be a single file. From v0.6 on MLCommons' own checker has its say, too. Each finding comes with its
+    rule, line and remedy. Exit code 1 when there is any.
+    """
+    if division not in (None, "closed", "open"):
+        raise UsageError(f"--division {division}: choose closed or open")
+    rounds = load_rounds()
+    store, only = store_and_log(path)
+    try:
+        checked = list(
+            check_place(store, rounds, asked_round=asked_round(round_, rounds), division=division, only=only)
+        )
+    except (StoreError, MissingCheckerError) as error:
+        raise UsageError(str(error)) from error
+    if not checked:
+        raise UsageError(f"{path}: no result_<number>.txt below it; name a log or a folder with some")
+    if as_json:
+        print_json(
+            [
+                {
+                    "log": log.log,
+                    "round": log.round,
+                    "benchmark": log.benchmark,
+                    "official": log.official,
+                    "findings": [finding.document() for finding in log.findings],
+                }
+                for log in checked
+            ]
+        )
+    else:
+        out = console()
+        print_findings(out, (finding for log in checked for finding in log.findings))
+        bad = sum(bool(log.findings) for log in checked)
+        by = Counter(f"{log.round} {log.benchmark}" for log in checked)
+        rules = ", ".join(f"{count} of {name}" for name, count in by.items())
+        out.print(f"{len(checked)} logs ({rules}): {f'{bad} with findings' if bad else 'no findings'}", soft_wrap=True)
+    raise typer.Exit(1 if any(log.findings for log in checked) else 0)
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A BenchmarkRun.")], as_json: Json = False
+) -> None:
+    """Check a BenchmarkRun against its suite and division, as the operator does before it admits one."""
+    name, spec = read_spec(file)
+    findings = check_spec(spec, load_suites())
+    if as_json:
+        print_json({"name": name, "file": str(file), "findings": [finding.document() for finding in findings]})
+    else:
+        out = console()
+        print_findings(out, findings)
+        if not findings:
+            division = f"{spec.suite} {spec.benchmark}, {spec.division} division"
+            out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
+    raise typer.Exit(1 if findings else 0)

@@ -1,0 +1,111 @@
+"""``podium compare``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_findings, print_json, table
+from podium.cli.places import score_place
+from podium.results import Comparison, Entry
+from podium.results import compare as compare_entries
+
+_BAR = 24  # characters of the longest bar
+Side = Annotated[str, typer.Argument(help="Folder, file:// or s3:// URL of a result, a submitter or a whole round.")]
+
+
+def compare(
+    a: Side,
+    b: Side,
+    same_chips: Annotated[bool, typer.Option("--same-chips", help="Only the speed-ups at equal chip count.")] = False,
+    scale: Annotated[bool, typer.Option("--scale", help="Only the growth of the largest system.")] = False,
+    chips: Annotated[
+        list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chips of a system that no log tells; repeatable.")
+    ] = None,
+    across_targets: Annotated[
+        bool, typer.Option("--across-targets", help="Compare although targets or clock changed, and say so.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two results or rounds: speed-up per benchmark at equal chip count, growth of the largest system.
+
+    Benchmarks whose target or clock changed in between are refused, with exit code 1.
+    """
+    counts = dict(map(_chips_of, chips or ()))
+    before, after = (_told(score_place(place), counts) for place in (a, b))
+    found = compare_entries(before, after, across_targets=across_targets)
+    if as_json:
+        print_json(
+            {
+                "speedUps": [each.document() for each in found.speed_ups] if same_chips or not scale else [],
+                "growth": [each.document() for each in found.growths] if scale or not same_chips else [],
+                "findings": [finding.document() for finding in found.refused],
+                "despite": [finding.document() for finding in found.despite],
+                "notes": list(found.unmatched),
+            }
+        )
+    else:
+        _print(found, same_chips or not scale, scale or not same_chips)
+    raise typer.Exit(1 if found.refused else 0)
+
+
+def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
+    out = console()
+    if found.despite:
+        out.print("NOT COMPARABLE by the rules, compared because it was asked for:", style="bold red")
+        print_findings(out, found.despite)
+        out.print()
+    marked = {finding.field for finding in found.despite}
+    if speed_ups and found.speed_ups:
+        _print_speed_ups(out, found, marked)
+    if growths and found.growths:
+        _print_growths(out, found, marked)
+    for sentence in found.unmatched:
+        out.print(sentence, style="dim", markup=False, soft_wrap=True)
+    print_findings(out, found.refused)
+    if found.refused:
+        out.print("    --across-targets compares them all the same, and says so", style="dim")
+
+
+def _print_speed_ups(out: Console, found: Comparison, marked: set[str]) -> None:
+    numbers = ("Chips", "Before", "After", "Speed-up")
+    made = table("Benchmark", *numbers, "", right=numbers, title="Minutes at equal chip count")
+    longest = max(each.factor for each in found.speed_ups)
+    for s in found.speed_ups:
+        name = f"{s.benchmark}{' *' if s.benchmark in marked else ''}"
+        minutes = (f"{s.before.minutes:.3f}", f"{s.after.minutes:.3f}")
+        made.add_row(name, str(s.chips or "?"), *minutes, f"{s.factor:.2f}x", _bar(s.factor / longest))
+    out.print(made)
+    out.print()
+
+
+def _print_growths(out: Console, found: Comparison, marked: set[str]) -> None:
+    numbers = ("Chips before", "After", "Growth", "Speed-up")
+    made = table("Benchmark", *numbers, "", right=numbers, title="The largest system")
+    longest = max(each.chips_factor for each in found.growths)
+    for g in found.growths:
+        name = f"{g.benchmark}{' *' if g.benchmark in marked else ''}"
+        sizes = (str(g.before.chips), str(g.after.chips), f"{g.chips_factor:.1f}x", f"{g.speed_up:.2f}x")
+        made.add_row(name, *sizes, _bar(g.chips_factor / longest))
+    out.print(made)
+    out.print()
+
+
+def _bar(share: float) -> Text:
+    return Text("█" * max(1, round(share * _BAR)), style="cyan")
+
+
+def _chips_of(text: str) -> tuple[str, int]:
+    system, _, number = text.rpartition("=")
+    if not system or not number.isdecimal() or int(number) < 1:
+        raise UsageError(f"--chips {text}: expected a system and its chips, such as --chips dgx1_ngc18.11_mxnet=8")
+    return system, int(number)
+
+
+def _told(entries: list[Entry], counts: dict[str, int]) -> list[Entry]:
+    return [replace(entry, chips=counts.get(entry.system, entry.chips)) for entry in entries]

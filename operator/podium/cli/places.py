@@ -1,0 +1,69 @@
+"""From what a person types to the place, round or results that they mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.files import UsageError
+from podium.results import Entry, read_folders, score_folder
+from podium.stores import Store, StoreError, open_store
+from podium.suites import Suite, load_rounds, round_name
+
+Place = Annotated[str, typer.Argument(metavar="PATH", help="Folder, file:// or s3:// URL with result_*.txt below it.")]
+Round = Annotated[
+    str | None, typer.Option("--round", help="Rules to score by, such as v0.6; told from the logs without it.")
+]
+
+
+def store_at(place: str) -> Store:
+    """The store of a folder or URL; PODIUM_RESULTS_ENDPOINT and _REGION say how to reach a bucket."""
+    endpoint, region = os.environ.get("PODIUM_RESULTS_ENDPOINT"), os.environ.get("PODIUM_RESULTS_REGION")
+    try:
+        store = open_store(place, endpoint_url=endpoint, region=region)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    if "://" not in place and not Path(place).exists():
+        raise UsageError(f"{place}: no such file or folder")
+    return store
+
+
+def store_and_log(place: str) -> tuple[Store, str | None]:
+    """(store, None) of a folder, (its folder's store, key) of a single file, local or in a bucket."""
+    if place.endswith(".txt") and "://" in place:
+        folder, _, name = place.rpartition("/")
+        return store_at(folder), name
+    path = Path(place)
+    if "://" not in place and path.is_file():
+        return store_at(str(path.resolve().parent)), path.name
+    return store_at(place), None
+
+
+def asked_round(text: str | None, rounds: Mapping[str, Suite]) -> str | None:
+    """The name of a round in its one form. Raises UsageError with the rounds there are."""
+    if text is None:
+        return None
+    name = round_name(text)
+    if name not in rounds:
+        raise UsageError(f"--round {text}: no such round; choose one of {', '.join(rounds)}")
+    return name
+
+
+def score_place(place: str, round_: str | None = None) -> list[Entry]:
+    """Every entry below `place`, scored. Raises UsageError where there is none."""
+    rounds = load_rounds()
+    asked = asked_round(round_, rounds)
+    try:
+        entries = [score_folder(folder, rounds, asked) for folder in read_folders(store_at(place))]
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    if not entries:
+        raise UsageError(
+            f"{place}: no result_<number>.txt below it; "
+            "name the folder of a benchmark, a system, a submitter or a round"
+        )
+    return entries

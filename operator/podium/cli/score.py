@@ -1,0 +1,53 @@
+"""``podium score``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import typer
+from rich.table import Table
+
+from podium.cli.output import Json, console, print_findings, print_json, table
+from podium.cli.places import Place, Round, score_place
+from podium.results import Entry
+
+
+def score(path: Place, round_: Round = None, as_json: Json = False) -> None:
+    """Score published logs: a benchmark's folder, a system, a submitter or a whole round.
+
+    Drops the fastest and the slowest run as the round's rules say, counts failed runs as the slowest, applies
+    scaling.json, and names what is wrong. Exit code 1 when anything is.
+    """
+    entries = score_place(path, round_)
+    if as_json:
+        print_json([entry.document() for entry in entries])
+    else:
+        out = console()
+        for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
+            out.print(_table(f"{name or 'unknown round'}  {org}", list(group)))
+            out.print()
+        for entry in entries:
+            for note in entry.notes:
+                out.print(f"{entry.path or entry.benchmark}: {note}", markup=False, style="dim", soft_wrap=True)
+        print_findings(out, (finding for entry in entries for finding in entry.findings))
+    raise typer.Exit(1 if any(entry.findings for entry in entries) else 0)
+
+
+def _table(title: str, entries: Sequence[Entry]) -> Table:
+    numbers = ("Runs", "Failed", "Scaling", "CV", "Minutes")
+    made = table("System", "Benchmark", *numbers, "", right=numbers, title=title)
+    for e in entries:
+        cv = e.score.coefficient_of_variation
+        made.add_row(
+            e.system,
+            e.benchmark,
+            str(len(e.verdicts)),
+            str(e.score.failures or ""),
+            "" if e.scaling == 1 else f"{e.scaling:.4f}",
+            "" if cv is None else f"{cv:.1%}",
+            "-" if e.minutes is None else f"{e.minutes:.3f}",
+            "" if e.score.official else "invalid" if not e.score.valid else "not official",
+            style="" if e.score.valid else "red",
+        )
+    return made

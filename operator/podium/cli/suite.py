@@ -1,0 +1,129 @@
+"""``podium suite list`` and ``podium suite show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_json, table
+from podium.suites import Benchmark, Hyperparameter, Suite, load_rounds, load_suites, round_name
+
+app = typer.Typer(no_args_is_help=True, help="The rounds: targets, runs, tunable hyperparameters, clock.")
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Every round, and what Podium can do with it."""
+    rounds, runnable = load_rounds(), load_suites()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": suite.name,
+                    "description": suite.description,
+                    "runs": name in runnable,
+                    "logFormat": suite.log_format,
+                    "benchmarks": list(suite.benchmarks),
+                }
+                for name, suite in rounds.items()
+            ]
+        )
+        return
+    made = table("Round", "Runs, scores", "Benchmarks")
+    for name, suite in rounds.items():
+        made.add_row(name, "runs, scores" if name in runnable else "scores", ", ".join(suite.benchmarks))
+    console().print(made)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="ROUND", help="Such as v0.6.")],
+    benchmark: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Targets, number of runs, tunable hyperparameters with their allowed values, and the clock of a round."""
+    rounds = load_rounds()
+    suite = rounds.get(round_name(name) or "")
+    if suite is None:
+        raise UsageError(f"{name}: no such round; choose one of {', '.join(rounds)}")
+    if benchmark is not None and benchmark not in suite.benchmarks:
+        raise UsageError(f"{suite.name} has no {benchmark}; choose one of {', '.join(suite.benchmarks)}")
+    shown = {key: entry for key, entry in suite.benchmarks.items() if benchmark in (None, key)}
+    if as_json:
+        document = suite.model_dump(mode="json", exclude={"benchmarks"})
+        document["benchmarks"] = {key: _document(entry) for key, entry in shown.items()}
+        print_json(document)
+        return
+    out = console()
+    out.print(f"[bold]{suite.name}[/]  {suite.description}")
+    _print_clock(out, suite)
+    out.print(_targets(shown))
+    for key, entry in shown.items():
+        if entry.note:
+            out.print(f"{key}: {entry.note}", style="dim", markup=False)
+    tunable = {key: entry for key, entry in shown.items() if entry.tunable}
+    if tunable:
+        out.print("\n[bold]What a closed submission may tune[/]")
+        for key, entry in tunable.items():
+            out.print(_tunable(key, entry))
+    else:
+        out.print("\nWhat may be tuned in this round, podium check asks MLCommons' checker.")
+
+
+def allowed_values(rule: Hyperparameter) -> str:
+    """Such as "integer, 1 or more" or "sgd, lars"."""
+    if rule.allowed:
+        return ", ".join(map(str, rule.allowed))
+    of_each = ", each" if rule.type == "numbers" else ","
+    if rule.minimum is not None:
+        return f"{rule.type}{of_each} {rule.minimum:g} or more"
+    if rule.exclusive_minimum is not None:
+        return f"{rule.type}{of_each} more than {rule.exclusive_minimum:g}"
+    return "true or false" if rule.type == "boolean" else f"any {rule.type}"
+
+
+def _document(entry: Benchmark) -> dict[str, object]:
+    document = entry.model_dump(mode="json")
+    for key, rule in entry.tunable.items():
+        document["tunable"][key]["text"] = allowed_values(rule)
+    return document
+
+
+def _print_clock(out: Console, suite: Suite) -> None:
+    clock = suite.clock
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("clock starts", clock.start)
+    grid.add_row("clock stops", clock.stop)
+    created = "timed" if clock.model_creation_timed else "untimed"
+    cap = f", less than {clock.max_init_seconds / 60:g} minutes" if clock.max_init_seconds else ""
+    grid.add_row("model creation", created + cap)
+    grid.add_row("epochs", f"count from {suite.first_epoch}")
+    grid.add_row("source", clock.source)
+    out.print(grid)
+    out.print()
+
+
+def _targets(benchmarks: dict[str, Benchmark]) -> Table:
+    made = table("Benchmark", "Target", "Runs", "Drop", "Fail", "Evaluated", right=("Runs", "Drop", "Fail"))
+    made.caption = "Drop: fastest + slowest runs left out. Fail: runs that may fail, as the slowest."
+    made.caption_justify = "left"
+    for key, b in benchmarks.items():
+        signs = [f"{q.metric} {'<=' if q.lower_is_better else '>='} {q.target:g}" for q in b.quality]
+        runs = f"{b.runs}" + (f", first {b.converged_runs}" if b.converged_runs else "")
+        drop = f"{b.drop_fastest}+{b.drop_slowest}"
+        made.add_row(key, "\n".join(signs) or "as the log says", runs, drop, str(b.max_failures), b.eval_every)
+    return made
+
+
+def _tunable(name: str, entry: Benchmark) -> Table:
+    made = table(name, "Allowed; what it is; the rule")
+    made.columns[0].no_wrap = True
+    for key, rule in entry.tunable.items():
+        text = Text(allowed_values(rule)).append(f"\n{rule.description} ({rule.source})", style="dim")
+        made.add_row(key, text)
+    return made

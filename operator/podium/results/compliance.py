@@ -1,0 +1,95 @@
+"""The logs of a place checked against the rules of their rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from podium.mllog import Event, Parser
+from podium.results.entries import score_folder
+from podium.results.tree import Folder, read_folders
+from podium.rules import MAX_EVENTS, Finding, LogCheck, Official, Seed, official, repeated_seeds
+from podium.stores import Store
+from podium.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The findings against one log; `round` and `benchmark` say by which rules."""
+
+    log: str
+    round: str
+    benchmark: str
+    official: bool  # whether MLCommons' checker was asked, too
+    findings: tuple[Finding, ...]
+
+
+def check_place(
+    store: Store,
+    rounds: Mapping[str, Suite],
+    *,
+    asked_round: str | None = None,
+    division: str | None = None,
+    only: str | None = None,
+) -> Iterator[Checked]:
+    """Every log below `store`, or the one with the key `only`.
+
+    Raises StoreError, and MissingCheckerError where a round needs MLCommons' checker and it is not installed.
+    """
+    for folder in read_folders(store, only=only):
+        yield from check_folder(store, folder, rounds, asked_round=asked_round, division=division)
+
+
+def check_folder(
+    store: Store, folder: Folder, rounds: Mapping[str, Suite], *, asked_round: str | None, division: str | None
+) -> Iterator[Checked]:
+    """The logs of one entry, each by itself and their seeds together."""
+    entry = score_folder(folder, rounds, asked_round)
+    suite = rounds.get(entry.round)
+    if suite is None or entry.benchmark not in suite.benchmarks:
+        for log in folder.logs:
+            findings = [f for f in entry.findings if f.rule == "score.benchmark.unknown"]
+            yield Checked(log.name, entry.round, entry.benchmark, False, tuple(findings))
+        return
+    checker = official(suite.name) if suite.log_rules is None else None
+    results: dict[str, tuple[Finding, ...]] = {}
+    seeds: dict[str, list[Seed]] = {}
+    for log in folder.logs:
+        claimed = division or log.summary.submission.get("division") or folder.result.get("division") or "closed"
+        check = LogCheck(log.name, suite, entry.benchmark, str(claimed))
+        results[log.name] = (
+            *(f for f in entry.findings if f.rule == "log.benchmark" and f.field == log.name),
+            *_check(store, log.name, check, checker, entry.benchmark),
+        )
+        seeds[log.name] = check.seeds
+    required = suite.log_rules is None and suite.log_format == "mllog" and suite.name != "v0.7"
+    for finding in repeated_seeds(seeds, required=required):
+        results[finding.field] += (finding,)
+    for name, found in results.items():
+        yield Checked(name, suite.name, entry.benchmark, checker is not None, found)
+
+
+def _check(store: Store, key: str, check: LogCheck, checker: Official | None, benchmark: str) -> tuple[Finding, ...]:
+    parser = Parser()
+    kept: list[Event] = []
+    for events in (*map(parser.feed, store.chunks(key)), parser.close()):
+        for event in events:
+            check.add(event)
+        if checker and len(kept) < MAX_EVENTS:
+            kept += events
+    own = check.findings(parser.problems, parser.problem_count)
+    if checker is None or not kept:
+        return own
+    if len(kept) >= MAX_EVENTS:
+        message = f"more than {MAX_EVENTS} MLPerf lines: only Podium's own rules were checked"
+        return (*own, Finding("log.long", key, message, remedy="log less often"))
+    return (*own, *_without_repeats(own, checker.check(kept, key, benchmark)))
+
+
+def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:
+    """A line that both find fault with is reported once, in our words."""
+    lines = {finding.line for finding in own if finding.line}
+    quality = any(finding.rule == "log.quality" for finding in own)
+    for finding in theirs:
+        if finding.line not in lines and not (quality and finding.rule == "mlperf.eval_accuracy.never"):
+            yield finding

@@ -1,0 +1,41 @@
+"""Running a command in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.cli.files import UsageError
+from podium.cli.main import app
+
+
+@pytest.fixture
+def podium_json():
+    """Runs a command with --json; gives exit code and document."""
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+        if isinstance(done.exception, UsageError):
+            return 2, str(done.exception)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def podium_text():
+    """Runs a command as on a terminal of 80 columns; gives exit code and text."""
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "80", "NO_COLOR": "1"})
+        if isinstance(done.exception, UsageError):
+            return 2, str(done.exception)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.stdout
+
+    return run

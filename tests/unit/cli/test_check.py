@@ -1,0 +1,279 @@
+"""``podium check``: complete logs, logs with one fault each, and hostile ones."""
+
+from __future__ import annotations
+
+import builtins
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from podium.mllog import parse
+from podium.rules import LogCheck, MissingCheckerError, official
+from podium.suites import load_rounds
+from tests.unit.cli.logs import mll, mllog, mlp, v07_run, write
+from tests.unit.scoring.test_published import EXPECTED, LOGS
+
+
+def v05_log():
+    """A complete v0.5 log of NCF."""
+    line = lambda key, value="", at=0.0: mlp("ncf", key, value, at)  # noqa: E731
+    return [
+        line("run_clear_caches", "", -9),
+        line("run_start"),
+        line("run_set_random_seed", "7"),
+        line("opt_learning_rate", "0.001"),
+        line("train_loop", "", 1),
+        line("train_epoch", "0", 2),
+        line("eval_start", "0", 3),
+        line("eval_size", "1000", 3),
+        line("eval_target", "0.635", 3),
+        line("eval_accuracy", '{"epoch": 0, "value": 0.64}', 4),
+        line("eval_stop", "0", 4),
+        line("run_stop", '{"success": true}', 5),
+        line("run_final", "", 6),
+    ]
+
+
+def v06_log():
+    """A complete v0.6 log of Transformer."""
+    return [
+        *(mll(f"submission_{k}", v, -90) for k, v in (
+            ("benchmark", "transformer"), ("org", "ACME"), ("division", "closed"), ("status", "onprem"),
+            ("platform", "box"), ("entry", "{}"), ("poc_name", "A. Person"))),
+        mll("cache_clear", True, -80),
+        mll("init_start", None, -70),
+        mll("global_batch_size", 1024, -60),
+        mll("opt_name", "adam", -60),
+        mll("opt_base_learning_rate", 2.0, -60),
+        mll("opt_learning_rate_warmup_steps", 1000, -60),
+        mll("opt_adam_beta_1", 0.9, -60),
+        mll("opt_adam_beta_2", 0.997, -60),
+        mll("opt_adam_epsilon", 1e-9, -60),
+        mll("max_sequence_length", 256, -60),
+        mll("init_stop", None, -10),
+        mll("run_start"),
+        mll("block_start", None, 1, first_epoch_num=1, epoch_count=1),
+        mll("epoch_start", None, 1, epoch_num=1),
+        mll("epoch_stop", None, 20, epoch_num=1),
+        mll("eval_start", None, 20, epoch_num=1),
+        mll("eval_accuracy", "25.4", 25, epoch_num=1),
+        mll("eval_stop", None, 25, epoch_num=1),
+        mll("block_stop", None, 26, first_epoch_num=1),
+        mll("run_stop", None, 26, status="success"),
+    ]  # fmt: skip
+
+
+def without(lines, key):
+    return [line for line in lines if f" {key}:" not in line and not line.endswith(f" {key}")]
+
+
+def changed(lines, old, new):
+    assert any(old in line for line in lines)
+    return [line.replace(old, new) for line in lines]
+
+
+@pytest.fixture
+def check(podium_json, tmp_path):
+    """Findings against one log, as (rule, line)."""
+
+    def run(lines, name="v0.6/acme/box/transformer", *options):
+        write(tmp_path / name, [lines])
+        code, document = podium_json("check", tmp_path, *options)
+        findings = document[0]["findings"]
+        assert code == (1 if findings else 0)
+        return {(f["rule"], f["line"]) for f in findings}, findings
+
+    return run
+
+
+NCF = "v0.5/acme/box/ncf"
+
+
+def test_complete_logs_have_no_findings(check):
+    assert check(v05_log(), NCF) == (set(), [])
+    assert check(v06_log(), "v0.6/acme/box/transformer") == (set(), [])
+
+
+@pytest.mark.skipif(not EXPECTED.exists(), reason="the published logs are not here")
+def test_published_logs(podium_json):
+    """Those of runs that did not converge are found, the others are fine."""
+    code, logs = podium_json("check", LOGS)
+    rules = [f["rule"] for log in logs for f in log["findings"]]
+    assert (code, len(logs), rules) == (1, 190, ["log.quality"] * 14)
+    assert {log["benchmark"] for log in logs if log["findings"]} == {"ncf"}
+
+
+V05 = {
+    "no run_final": (without(v05_log(), "run_final"), ("v0.5.run_final.once", None), "run_final is missing"),
+    "two run_start": (
+        [*v05_log()[:2], v05_log()[1], *v05_log()[2:]], ("v0.5.run_start.once", 3), "run_start is logged 2 times"),
+    "run_final before run_stop": (
+        [*v05_log()[:-2], v05_log()[-1], v05_log()[-2]], ("v0.5.run_final.order", 12), "run_final comes before run_stop"),
+    "no eval_size": (without(v05_log(), "eval_size"), ("v0.5.eval_size.required", None), "eval_size is missing"),
+    "epochs from 1": (
+        changed(v05_log(), '"epoch": 0', '"epoch": 1'), ("v0.5.eval_accuracy.first", 10),
+        "the first eval_accuracy is of epoch 1, not 0"),
+    "no epoch": (
+        changed(v05_log(), '{"epoch": 0, "value": 0.64}', "0.64"), ("v0.5.eval_accuracy.form", 10),
+        "eval_accuracy lacks its epoch or its value"),
+    "another target": (
+        changed(v05_log(), "eval_target: 0.635", "eval_target: 0.6"), ("log.target", 9),
+        "eval_target is 0.6, the round's target is 0.635"),
+    "target not reached": (
+        changed(v05_log(), "0.64}", "0.62}"), ("log.quality", 10), "the target 0.635 was not reached, the last quality is 0.62"),
+    "a line cut in two": (
+        changed(v05_log(), '"value": 0.64}', ""), ("log.unreadable", 10), "broken JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "place", "sentence"), V05.values(), ids=V05)
+def test_a_fault_of_a_v05_log(check, lines, place, sentence):
+    places, findings = check(lines, NCF)
+    assert place in places
+    assert any(sentence in f["message"] and f["remedy"] for f in findings)
+
+
+V06 = {
+    "no run_stop": (without(v06_log(), "run_stop"), ("mlperf.run_stop.required", None)),
+    "a long initialization": (changed(v06_log(), f"{1_560_000_000 - 10:.3f} init_stop", "1560001300.000 init_stop"),
+                              ("log.init.cap", 18)),
+    "a forbidden value": (changed(v06_log(), '"value": 0.997', '"value": 0.9'), ("log.opt_adam_beta_2", 15)),
+    "the target is not reached": (changed(v06_log(), "25.4", "24.9"), ("log.quality", 24)),
+    "cache cleared after the start": (
+        [*without(v06_log(), "cache_clear"), mll("cache_clear", True, 30)], ("mlperf.cache_clear.check", 27)),
+    "aborted": (changed(v06_log(), "success", "aborted"), ("mlperf.run_stop.check", 27)),
+    "another benchmark": (changed(v06_log(), '"transformer"', '"gnmt"'), ("log.benchmark", None)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "place"), V06.values(), ids=V06)
+def test_a_fault_of_a_v06_log(check, lines, place):
+    places, _ = check(lines)
+    assert place in places
+
+
+def test_a_single_file(podium_json, tmp_path):
+    folder = write(tmp_path / NCF, [v05_log(), without(v05_log(), "run_final")])
+    assert podium_json("check", folder / "result_0.txt")[0] == 0
+    code, (log,) = podium_json("check", (folder / "result_1.txt").as_uri())
+    assert (code, log["round"], log["log"], log["findings"][0]["rule"]) == (
+        1,
+        "v0.5",
+        "result_1.txt",
+        "v0.5.run_final.once",
+    )
+
+
+def test_two_runs_with_one_seed(podium_json, tmp_path):
+    write(tmp_path / NCF, [v05_log(), changed(v05_log(), "seed: 7", "seed: 8"), v05_log()])
+    code, logs = podium_json("check", tmp_path)
+    assert code == 1
+    assert [[f["rule"] for f in log["findings"]] for log in logs] == [[], [], ["log.seed.repeated"]]
+    (finding,) = logs[2]["findings"]
+    assert finding["message"] == f"its seed 7, of train.py:1, is that of {NCF}/result_0.txt, too"
+    assert finding["line"] == 3
+
+
+def test_since_v1_0_a_seed_has_to_be_logged(podium_json, tmp_path):
+    write(tmp_path / "v1.0/acme/results/box/resnet", [v07_run("resnet", 60, 0.76)])
+    _, (log,) = podium_json("check", tmp_path)
+    assert "log.seed.missing" in {f["rule"] for f in log["findings"]}
+
+
+def test_the_open_division_has_its_own_target(podium_json, tmp_path):
+    write(tmp_path / NCF, [changed(v05_log(), "0.64}", "0.5}")])
+    assert podium_json("check", tmp_path, "--division", "open")[0] == 0
+    assert podium_json("check", tmp_path, "--division", "none") == (2, "--division none: choose closed or open")
+
+
+def test_people_see_rule_line_and_remedy(podium_text, tmp_path):
+    write(tmp_path / NCF, [without(v05_log(), "run_final")])
+    code, text = podium_text("check", tmp_path)
+    assert code == 1
+    assert f"v0.5.run_final.once  {NCF}/result_0.txt: run_final is missing\n    log it exactly once\n" in text
+    assert "1 logs (1 of v0.5 ncf): 1 with findings" in text
+
+
+def test_without_the_checker_of_mlcommons_only_v05_can_be_checked(podium_json, tmp_path, monkeypatch):
+    real = builtins.__import__
+    monkeypatch.setattr(
+        builtins, "__import__", lambda name, *a: missing() if name.startswith("mlperf") else real(name, *a)
+    )
+
+    def missing():
+        raise ImportError
+
+    with pytest.raises(MissingCheckerError):
+        official("v0.6")
+    write(tmp_path / "a" / NCF, [v05_log()])
+    assert podium_json("check", tmp_path / "a")[0] == 0
+    write(tmp_path / "b/transformer", [v06_log()])
+    code, text = podium_json("check", tmp_path / "b")
+    assert (code, "pip install 'podium-operator[cli]'" in text) == (2, True)
+
+
+# ---- hostile logs ----
+
+
+def findings_of(lines, round_="v0.6", benchmark="transformer"):
+    """Both checkers on lines, as the command does."""
+    events, problems = parse(lines)
+    check = LogCheck("log", load_rounds()[round_], benchmark)
+    for event in events:
+        check.add(event)
+    theirs = official(round_).check(events, "log", benchmark) if round_ != "v0.5" else ()
+    return [*check.findings(problems, len(problems)), *theirs]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../../tmp/evil", "common", "score", "/etc/passwd", ["resnet"], {"a": 1}, 5, None]
+)
+@pytest.mark.parametrize("key", ["submission_benchmark", "opt_name"])
+def test_a_log_cannot_choose_a_rule_file(tmp_path, key, name):
+    """Named by the log, rules would be run: the checker of MLCommons loads `common` for ever, and any path at all."""
+    lines = [mll(key, name) if f" {key}:" in line else line for line in v06_log()]
+    found = findings_of(lines)
+    if key == "submission_benchmark" or not isinstance(name, str) or "/" in name:
+        assert f"mlperf.{key}" in {f.rule for f in found}
+    else:
+        assert found
+
+
+def test_nothing_of_a_log_is_evaluated(tmp_path):
+    evil = tmp_path / "evil.yaml"
+    evil.write_text(f"- BEGIN:\n    CODE: \"open({str(tmp_path / 'run')!r}, 'w')\"\n")
+    for name in (str(evil)[:-5], "../" * 20 + str(evil)[1:-5]):
+        findings_of(
+            [mll("submission_benchmark", name) if "submission_benchmark" in line else line for line in v06_log()]
+        )
+        findings_of([mllog("submission_division", "closed"), mllog("submission_benchmark", "resnet"),
+                     mllog("opt_name", name)], "v0.7", "resnet")  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+HOSTILE = st.sampled_from([
+    ":::MLL NaN run_stop: {}", ":::MLL -5 run_stop: {}", ":::MLL 1e999 x: {}", ":::MLLOG {" + '"a":[' * 5000,
+    ":::MLLOG " + json.dumps({"time_ms": float("nan"), "key": "run_start", "value": None}),
+    ":::MLL 1560000000.0 eval_accuracy: {'value': __import__('os'), 'metadata': {}}",
+    ":::MLL 1560000000.0 eval_accuracy: {'value': {'BBOX': NaN}, 'metadata': {'epoch_num': 'x'}}",
+    mll("eval_accuracy", [1] * 1000), mll("eval_accuracy", {"accuracy": {"BBOX": "x"}}), mll("init_stop", None, -1e6),
+    mll("epoch_start", None, 2), mll("global_batch_size", "many"), mll("opt_adam_beta_1", {}), mll("seed", [[]]),
+    "\ufffd\ufffd:::MLL", mll("run_start", None, 99999), mllog("run_stop", None, -99999, status=5), mlp("ncf", "run_final"),
+])  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 30), HOSTILE), min_size=1, max_size=4), st.sampled_from(["v0.5", "v0.6", "v0.7"])
+)
+def test_a_hostile_line_is_a_finding_and_never_a_crash(inserted, round_):
+    lines = v06_log()
+    for place, line in inserted:
+        lines.insert(place, line)
+    benchmark = "ncf" if round_ == "v0.5" else "transformer"
+    found = findings_of(lines, round_, benchmark)
+    assert all(f.rule and f.message for f in found)
+    for finding in found:
+        json.dumps(finding.document())

@@ -1,0 +1,161 @@
+"""``podium score`` on made-up logs of every format, and on the published ones where they are."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.cli.logs import mllog, v05_run, v06_run, v07_run, write
+from tests.unit.scoring.test_published import EXPECTED, LOGS
+
+
+@pytest.mark.skipif(not EXPECTED.exists(), reason="the published logs are not here")
+def test_the_published_rounds(podium_json):
+    code, entries = podium_json("score", LOGS)
+    assert code == 0
+    found = {(e["round"], e["org"], e["system"], e["benchmark"]): e for e in entries}
+    rows = list(csv.DictReader(EXPECTED.open()))
+    assert len(found) == len(rows)
+    for row in rows:
+        entry = found[row["round"], row["org"], row["system"], row["benchmark"]]
+        assert (entry["runs"], entry["failed"]) == (int(row["logs"]), int(row["failed"]))
+        assert entry["minutes"] == pytest.approx(float(row["olympic_minutes"]), abs=0.01)
+        assert (entry["valid"], entry["scaling"], entry["findings"]) == (True, 1.0, [])
+
+
+TIMES = (60, 120, 180, 240, 300)  # the mean of the middle three is 3 minutes
+
+
+@pytest.mark.parametrize(
+    ("make", "folder", "round_"),
+    [
+        (lambda t: v05_run("resnet", t, 0.75), "v0.5.0/acme/submission/results/box/resnet", "v0.5"),
+        (lambda t: v06_run("resnet", t, 0.76), "training_results_v0.6/acme/results/box/resnet", "v0.6"),
+        (lambda t: v06_run("resnet", t, 0.76), "acme/results/box/resnet", "v0.6"),
+        (lambda t: v07_run("resnet", t, 0.76), "v0.7/acme/box/resnet", "v0.7"),
+        (lambda t: v07_run("bert", t, 0.721), "training_results_v2.0/acme/results/box/bert", "v2.0"),
+        (lambda t: v07_run("rnnt", t, 0.05), "v1.1/acme/results/box/rnnt", "v1.1"),
+    ],
+)
+def test_every_round_and_layout(podium_json, tmp_path, make, folder, round_):
+    runs = [make(t) for t in (*TIMES, *TIMES)[: 5 if folder.endswith("resnet") else 10]]
+    write(tmp_path / folder, runs)
+    for place in (tmp_path, tmp_path / folder, (tmp_path / folder).parent, tmp_path.as_uri()):
+        code, (entry,) = podium_json("score", place)
+        assert (entry["round"], entry["org"], entry["system"]) == (round_, "acme", "box")
+        assert entry["minutes"] == pytest.approx(3)
+        assert (code, entry["valid"], entry["findings"]) == (0, True, [])
+
+
+def test_the_round_is_told_by_the_date_when_nothing_else_does(podium_json, tmp_path):
+    start = datetime(2021, 5, 14, tzinfo=UTC).timestamp()
+    write(tmp_path / "runs", [v07_run("resnet", t, 0.76, start=start) for t in TIMES])
+    code, (entry,) = podium_json("score", tmp_path)
+    assert (code, entry["round"], entry["org"], entry["benchmark"]) == (0, "v1.0", "ACME", "resnet")
+    assert entry["notes"] == ["taken for a result of v1.0 by its date; --round names another"]
+    _, (entry,) = podium_json("score", tmp_path, "--round", "0.7")
+    assert (entry["round"], entry["notes"]) == ("v0.7", [])
+
+
+def test_one_failure_is_the_slowest_and_two_are_too_many(podium_json, tmp_path):
+    good = [v06_run("ssd", t, 0.24) for t in TIMES]
+    aborted = v06_run("ssd", 1, 0.22, "aborted")
+    code, (entry,) = podium_json("score", write(tmp_path / "a", [aborted, *good[:4]]))
+    assert (code, entry["failed"], entry["valid"]) == (0, 1, True)
+    assert entry["minutes"] == pytest.approx((120 + 180 + 240) / 3 / 60)
+    code, (entry,) = podium_json("score", write(tmp_path / "b", [aborted, aborted, *good[:3]]))
+    assert (code, entry["failed"], entry["valid"], entry["minutes"]) == (1, 2, False, None)
+    messages = [finding["message"] for finding in entry["findings"]]
+    assert "invalid: 2 runs did not converge, 1 may be left out as the slowest" in messages
+    assert "result_0.txt: run_stop says aborted" in messages
+
+
+def test_a_success_that_the_evaluations_do_not_bear_out_is_a_failure(podium_json, tmp_path):
+    runs = [v06_run("ssd", t, 0.24) for t in TIMES[:4]] + [v06_run("ssd", 10, 0.22)]
+    code, (entry,) = podium_json("score", write(tmp_path / "ssd", runs))
+    assert (code, entry["failed"], entry["valid"]) == (1, 1, True)
+    (finding,) = entry["findings"]
+    assert (finding["rule"], finding["where"]) == ("log.quality.claim", "result_4.txt")
+    assert finding["message"] == "quality 0.22, target 0.23, although run_stop says success"
+
+
+def test_unet3d_drops_four_at_each_end(podium_json, tmp_path):
+    runs = [v07_run("unet3d", 60 * n, 0.91) for n in range(1, 37)] + [v07_run("unet3d", 1, 0.9, "aborted")] * 4
+    code, (entry,) = podium_json("score", write(tmp_path / "v1.0/acme/results/box/unet3d", runs))
+    assert (code, entry["failed"], entry["minutes"]) == (0, 4, 20.5)
+
+
+def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_json, tmp_path):
+    good = {n: v05_run("ncf", 60, 0.636, at=-1000 * n) for n in range(1, 100, 2)}
+    runs = [good.get(n) or v05_run("ncf", 30, 0.6, success="false") for n in range(100)]
+    code, (entry,) = podium_json("score", write(tmp_path / "v0.5/acme/box/ncf", runs))
+    assert (code, entry["failed"], entry["minutes"], len(entry["dropped"])) == (0, 50, 1.0, 2)
+
+
+def test_scaling(podium_json, tmp_path):
+    folder = write(tmp_path / "v1.0/acme/results/box/resnet", [v07_run("resnet", t, 0.76) for t in TIMES])
+    (folder / "scaling.json").write_text('{"scaling_factor": 1.05}')
+    code, (entry,) = podium_json("score", tmp_path)
+    assert (code, entry["scaling"], entry["minutes"]) == (0, 1.05, pytest.approx(3.15))
+    (folder / "scaling.json").write_text('{"scaling_factor": -2}')
+    code, (entry,) = podium_json("score", tmp_path)
+    assert (code, entry["scaling"], entry["findings"][0]["rule"]) == (1, 1.0, "score.scaling")
+
+
+def test_missing_and_broken_logs_are_named(podium_json, tmp_path):
+    runs = [v06_run("ssd", t, 0.24) for t in TIMES[:4]]
+    runs[1] = runs[1][:-1]
+    runs[2] = [*runs[2], ":::MLL 5 x: {"]
+    runs[3] = [line.replace('"ssd"', '"resnet"') for line in runs[3]]
+    code, (entry,) = podium_json("score", write(tmp_path / "ssd", runs))
+    found = {(finding["rule"], finding["where"], finding["line"]) for finding in entry["findings"]}
+    assert code == 1
+    assert {
+        ("log.run_stop.missing", "result_1.txt", None),
+        ("log.unreadable", "result_2.txt", 5),
+        ("log.benchmark", "result_3.txt", None),
+        ("score.runs", ".", None),
+    } <= found
+
+
+def test_a_benchmark_of_nobodys_is_scored_by_its_run_stop_and_said_to_be(podium_json, tmp_path):
+    runs = [[mllog("run_start"), mllog("run_stop", None, t, status="success")] for t in (*TIMES, *TIMES)]
+    code, (entry,) = podium_json("score", write(tmp_path / "v9.0/acme/box/novel", runs), "--round", "v6.1")
+    assert (code, entry["minutes"]) == (1, 3.0)
+    assert entry["findings"][0]["rule"] == "score.benchmark.unknown"
+
+
+def test_podiums_own_result(podium_json, tmp_path):
+    for index, seconds in enumerate(TIMES, start=1):
+        folder = tmp_path / f"team/mine-1234/attempts/{index:03}"
+        folder.mkdir(parents=True)
+        (folder / "result.txt").write_text("\n".join(v07_run("resnet", seconds, 0.65)) + "\n")
+    result = {"suite": "v0.6", "benchmark": "resnet", "division": "open", "target": {"top1": 0.6}}
+    (tmp_path / "team/mine-1234/result.json").write_text(json.dumps({**result, "system": {"name": "laptop"}}))
+    code, (entry,) = podium_json("score", tmp_path)
+    assert (code, entry["round"], entry["system"], entry["minutes"]) == (0, "v0.6", "laptop", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("/no/such",), "/no/such: no such file or folder"),
+        (("{empty}",), "no result_<number>.txt below it"),
+        (("{empty}", "--round", "v0.4"), "--round v0.4: no such round; choose one of v0.5, v0.6, v0.7"),
+        (("ftp://x/y",), "is no place for results"),
+    ],
+)
+def test_wrong_use(podium_json, tmp_path, arguments, sentence):
+    code, text = podium_json("score", *(a.replace("{empty}", str(tmp_path)) for a in arguments))
+    assert (code, sentence in text) == (2, True), text
+
+
+def test_the_table_fits_80_columns(podium_text, tmp_path):
+    write(tmp_path / "v0.6/NVIDIA/dgx1_n130_ngc19.05_pytorch/transformer", [v06_run("transformer", 60, "25.3")] * 10)
+    code, text = podium_text("score", tmp_path)
+    assert code == 0
+    assert "dgx1_n130_ngc19.05_pytorch  transformer    10                   0.0%    1.000" in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -1,0 +1,49 @@
+"""``podium suite``: the rounds as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_list_names_every_round(podium_json, podium_text):
+    code, rounds = podium_json("suite", "list")
+    assert code == 0
+    names = [r["name"] for r in rounds]
+    assert names[:3] == ["v0.5", "v0.6", "v0.7"]
+    assert [r["name"] for r in rounds if r["runs"]] == ["v0.5", "v0.6"]
+    assert "unet3d" in next(r for r in rounds if r["name"] == "v2.0")["benchmarks"]
+    code, text = podium_text("suite", "list")
+    assert "v0.5   runs, scores  resnet, ssd, maskrcnn, gnmt, transformer, ncf, minigo" in text
+
+
+def test_show_tells_targets_runs_and_what_is_tunable(podium_json, podium_text):
+    _, suite = podium_json("suite", "show", "0.6")
+    assert suite["clock"]["max_init_seconds"] == 1200
+    beta = suite["benchmarks"]["transformer"]["tunable"]["opt_adam_beta_1"]
+    assert (beta["allowed"], beta["text"]) == ([0.86, 0.9], "0.86, 0.9")
+    assert suite["benchmarks"]["resnet"]["tunable"]["opt_base_learning_rate"]["text"] == "number, more than 0"
+    _, text = podium_text("suite", "show", "v0.6", "--benchmark", "maskrcnn")
+    assert "model creation  untimed, less than 20 minutes" in text
+    assert "maskrcnn   BBOX >= 0.377     5   1+1     1  1 epoch" in text
+    assert "SEGM >= 0.339" in text
+    assert "1 - 1/2^k" in text
+    assert "resnet" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_later_round(podium_text):
+    _, text = podium_text("suite", "show", "v1.0")
+    assert "unet3d mean_dice >= 0.908 40 4+4 4" in " ".join(text.split())
+    assert "rnnt wer <= 0.058 10 1+1 1" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("v0.4",), "v0.4: no such round; choose one of v0.5, v0.6"),
+        (("v0.6", "--benchmark", "bert"), "v0.6 has no bert; choose one of resnet, ssd"),
+    ],
+)
+def test_wrong_use(podium_text, arguments, sentence):
+    code, text = podium_text("suite", "show", *arguments)
+    assert (code, sentence in text) == (2, True)
