@@ -203,7 +203,7 @@ class Actions:
         files = AttemptFiles(
             summary=log.summary,
             lines=list(following.book.mlperf_lines()) if following else (),
-            containers=list(state.containers.get(id_, {}).values()),
+            containers=sorted(state.containers.get(id_, {}).values(), key=lambda c: c.node_index),
             pod_logs=await self._logs.collect(state, id_),
         )
         await self._recorder.put_attempt(state.run, action, files)

@@ -91,18 +91,19 @@ def _container(body: Mapping[str, Any]) -> Container:
     state: Mapping[str, Any] = next((s["state"] for s in statuses if s["name"] == CONTAINER), {})
     name = metadata["name"]
     index = int((metadata.get("annotations") or {}).get(_INDEX, 0))
+    deleted = None
+    if "deletionTimestamp" in metadata:  # it is when the grace ends
+        deleted = unix(metadata["deletionTimestamp"]) - metadata.get("deletionGracePeriodSeconds", 0)
     if "terminated" in state:
         ended = state["terminated"]
         # Evicted stands on the pod, OOMKilled on the container
         reason = status.get("reason") or ended.get("reason", "")
         exit_code = ended.get("exitCode")
         finished_at = unix(ended.get("finishedAt") or metadata["creationTimestamp"])
-        if "deletionTimestamp" in metadata and exit_code:  # killed by its deletion, whatever the code
+        if deleted is not None and exit_code:  # killed by its deletion, whatever the code
             reason, exit_code = "Deleted", None
             # the pods that die of its death are deleted later: the order tells which was the cause
-            finished_at = min(
-                finished_at, unix(metadata["deletionTimestamp"]) - metadata.get("deletionGracePeriodSeconds", 0)
-            )
+            finished_at = min(finished_at, deleted)
         return Container(
             name=name,
             node_index=index,
@@ -115,7 +116,7 @@ def _container(body: Mapping[str, Any]) -> Container:
     if status.get("phase") in ("Failed", "Succeeded"):  # evicted before its container ran, or its node is gone
         return _without_status(body, index)
     if "running" in state:
-        return Container(name=name, node_index=index, started=unix(state["running"]["startedAt"]))
+        return Container(name=name, node_index=index, started=unix(state["running"]["startedAt"]), deleted=deleted)
     waiting = state.get("waiting") or _unscheduled(status)
     return Container(name=name, node_index=index, waiting=waiting.get("reason", ""), message=waiting.get("message", ""))
 

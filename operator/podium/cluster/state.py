@@ -80,12 +80,17 @@ class RunState:
             alive.setdefault(pod.id, {})[pod.container.name] = pod.container
             if pod.node:
                 self.nodes.add(pod.node)
-        for id_, containers in self.containers.items():
-            for name, last in containers.items():
+        for id_, known in self.containers.items():
+            for name, last in known.items():
                 if last.finished is None and name not in alive.get(id_, {}):
-                    containers[name] = replace(last, finished=now, stopped="Deleted", message="the pod was deleted")
+                    ended = now if last.deleted is None else last.deleted
+                    known[name] = replace(last, finished=ended, stopped="Deleted", message="the pod was deleted")
         for id_, containers in alive.items():
-            self.containers.setdefault(id_, {}).update(containers)
+            known = self.containers.setdefault(id_, {})
+            for name, container in containers.items():
+                if container.finished is not None and (name not in known or known[name].finished is None):
+                    known.pop(name, None)  # those that end in the same second stand in the order of their ends
+                known[name] = container
 
     def rank0_pod(self, id_: TryId) -> Container | None:
         """Rank 0's container, None when its pod was never seen."""

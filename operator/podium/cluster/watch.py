@@ -120,6 +120,7 @@ class Watch(Generic[F]):
         elif of_run.get(fact.uid) == fact:
             return version  # most events of a pod tell nothing that matters here
         else:
+            of_run.pop(fact.uid, None)  # what changed last stands last: times are told in whole seconds, order is not
             of_run[fact.uid] = fact
         self._changed(fact.run_uid)
         return version

@@ -36,6 +36,7 @@ class Container:
     waiting: str = ""  # reason why it does not run yet: ErrImagePull, Unschedulable, ...
     stopped: str = ""  # reason why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
     message: str = ""
+    deleted: float | None = None  # when its deletion was asked for, while it still runs
 
 
 @dataclass(frozen=True, slots=True)
