@@ -89,6 +89,8 @@ def _read_code(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise UsageError(f"--code {folder}: no such folder")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    if not paths:
+        raise UsageError(f"--code {folder} holds no files: name the folder of the implementation")
     if sum(path.stat().st_size for path in paths) > _MAX_CODE:
         raise UsageError(f"--code {folder} holds more than {_MAX_CODE >> 20} MiB: leave data and weights out")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

@@ -10,6 +10,7 @@ from podium.results.history import COLUMNS as HISTORY_COLUMNS
 from podium.results.history import Past, read_history
 from podium.results.official_package import package_findings
 from podium.results.package import Part, Submission, check_submission, files_of, gather
+from podium.results.review import review
 from podium.results.spread import Variance, variance
 from podium.results.tree import Folder, Log, read_folders, read_log
 
@@ -39,6 +40,7 @@ __all__ = [
     "read_history",
     "read_log",
     "result_folder",
+    "review",
     "score_folder",
     "variance",
 ]

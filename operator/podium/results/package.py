@@ -65,23 +65,29 @@ def check_submission(parts: Sequence[Part], submission: Submission) -> tuple[Fin
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
         found += [f for f in part.entry.findings if f.rule == "score.benchmark.unknown"]
-        found += _check_part(part)
+        found += faults(part)
         if submission.code is None and not part.folder.result:
             message = "the implementation is missing: this result is not of Podium's trainers"
             found.append(Finding("package.code", part.entry.benchmark, message, remedy="name its folder with --code"))
     return tuple(found)
 
 
-def _check_part(part: Part) -> Iterator[Finding]:
-    """A log that breaks rules is tolerated where its run has failed and the score leaves it out."""
+def faults(part: Part) -> Iterator[Finding]:
+    """What is wrong with the runs of an entry.
+
+    A log that breaks rules is tolerated where its run did not converge and the score leaves it out; a log that is
+    cut off, or claims a success that it does not show, never is.
+    """
     entry = part.entry
     if not entry.score.official:
         for reason in entry.score.reasons:
             yield Finding("package.score", entry.benchmark, reason, remedy="run it again, as often as the rules ask")
-    failed = {log.name for log in part.folder.logs if entry.verdicts[log.index].outcome is not Outcome.CONVERGED}
+    yield from (finding for finding in entry.findings if finding.rule == "log.quality.claim")
+    outcomes = {log.name: entry.verdicts[log.index].outcome for log in part.folder.logs}
     wrong = [each for each in part.checked if each.findings]
-    if any(each.log not in failed for each in wrong) or len(wrong) > entry.rule.max_failures:
-        for each in wrong:
+    tolerated = [each for each in wrong if outcomes[each.log] is Outcome.NOT_CONVERGED]
+    for each in wrong:
+        if each not in tolerated or len(tolerated) > entry.rule.max_failures:
             yield from each.findings
 
 
