@@ -134,6 +134,7 @@ def test_chunks_are_the_object_in_pieces() -> None:
 
 def test_chunks_of_nothing() -> None:
     store = S3Store("results", "podium", region="us-east-1")
-    with Stubber(store._client) as stubber, pytest.raises(NotFound):
+    with Stubber(store._client) as stubber:
         stubber.add_client_error("get_object", "NoSuchKey", "", 404)
-        next(store.chunks("a"))
+        with pytest.raises(NotFound):
+            next(store.chunks("a"))
