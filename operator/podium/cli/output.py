@@ -40,10 +40,15 @@ def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -
 
 
 def print_findings(out: Console, findings: Iterable[Finding]) -> None:
-    """One paragraph each: rule, place, sentence, remedy."""
+    """Rule, place and sentence, then the remedy; what many logs have in common is said once."""
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
-        line = f":{finding.line}" if finding.line else ""
-        out.print(f"[red]{finding.rule}[/]", end="  ")
-        out.print(f"{finding.field}{line}: {finding.message}", markup=False, soft_wrap=True)
-        if finding.remedy:
-            out.print(f"    {finding.remedy}", markup=False, style="dim", soft_wrap=True)
+        alike.setdefault((finding.rule, finding.message, finding.remedy), []).append(finding)
+    for (rule, message, remedy), places in alike.items():
+        first = places[0]
+        line = f":{first.line}" if first.line else ""
+        others = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+        out.print(f"[red]{rule}[/]", end="  ")
+        out.print(f"{first.field}{line}: {message}{others}", markup=False, soft_wrap=True)
+        if remedy:
+            out.print(f"    {remedy}", markup=False, style="dim", soft_wrap=True)

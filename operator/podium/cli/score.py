@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from podium.cli.output import Json, console, print_findings, print_json, table
@@ -24,14 +25,19 @@ def score(path: Place, round_: Round = None, as_json: Json = False) -> None:
         print_json([entry.document() for entry in entries])
     else:
         out = console()
-        for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
-            out.print(_table(f"{name or 'unknown round'}  {org}", list(group)))
-            out.print()
+        print_scores(out, entries)
         for entry in entries:
             for note in entry.notes:
                 out.print(f"{entry.path or entry.benchmark}: {note}", markup=False, style="dim", soft_wrap=True)
         print_findings(out, (finding for entry in entries for finding in entry.findings))
     raise typer.Exit(1 if any(entry.findings for entry in entries) else 0)
+
+
+def print_scores(out: Console, entries: Sequence[Entry]) -> None:
+    """A table for each submitter of each round."""
+    for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
+        out.print(_table(f"{name or 'unknown round'}  {org}", list(group)))
+        out.print()
 
 
 def _table(title: str, entries: Sequence[Entry]) -> Table:

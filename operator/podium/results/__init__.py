@@ -8,6 +8,9 @@ from podium.results.documents import result_folder
 from podium.results.entries import Entry, score_folder
 from podium.results.history import COLUMNS as HISTORY_COLUMNS
 from podium.results.history import Past, read_history
+from podium.results.official_package import package_findings
+from podium.results.package import Part, Submission, check_submission, files_of, gather
+from podium.results.review import review
 from podium.results.spread import Variance, variance
 from podium.results.tree import Folder, Log, read_folders, read_log
 
@@ -21,16 +24,23 @@ __all__ = [
     "Entry",
     "Folder",
     "Log",
+    "Part",
     "Past",
+    "Submission",
     "Variance",
     "borrow",
     "borrowing_run",
     "check_place",
+    "check_submission",
     "compare",
+    "files_of",
+    "gather",
+    "package_findings",
     "read_folders",
     "read_history",
     "read_log",
     "result_folder",
+    "review",
     "score_folder",
     "variance",
 ]

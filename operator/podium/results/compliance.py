@@ -46,18 +46,20 @@ def check_folder(
     """The logs of one entry, each by itself and their seeds together."""
     entry = score_folder(folder, rounds, asked_round)
     suite = rounds.get(entry.round)
-    if suite is None or entry.benchmark not in suite.benchmarks:
+    if suite is None:
         for log in folder.logs:
-            findings = [f for f in entry.findings if f.rule == "score.benchmark.unknown"]
-            yield Checked(log.name, entry.round, entry.benchmark, False, tuple(findings))
+            findings = tuple(f for f in entry.findings if f.rule == "score.benchmark.unknown")
+            yield Checked(log.name, entry.round, entry.benchmark, False, findings)
         return
-    checker = official(suite.name) if suite.log_rules is None else None
+    known = entry.benchmark in suite.benchmarks  # of another one only the clock is checked
+    checker = official(suite.name) if known and suite.log_rules is None else None
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:
         claimed = division or log.summary.submission.get("division") or folder.result.get("division") or "closed"
         check = LogCheck(log.name, suite, entry.benchmark, str(claimed))
         results[log.name] = (
+            *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),
             *(f for f in entry.findings if f.rule == "log.benchmark" and f.field == log.name),
             *_check(store, log.name, check, checker, entry.benchmark),
         )

@@ -4,8 +4,10 @@ from podium.rules.findings import Finding
 from podium.rules.log import LogCheck, Seed, repeated_seeds
 from podium.rules.official import MAX_EVENTS, MissingCheckerError, Official, official
 from podium.rules.spec import Goal, check_spec, goal_for
+from podium.rules.system import check_system
 
 __all__ = [
-    "MAX_EVENTS", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed", "check_spec", "goal_for",
+    "MAX_EVENTS", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed", "check_spec",
+    "check_system", "goal_for",
     "official", "repeated_seeds",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from podium.suites import Suite
+from podium.suites import Benchmark, Suite
 
 _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 
@@ -74,13 +74,17 @@ class Score:
 
 def rule_for(suite: Suite, benchmark: str) -> Rule:
     """The rule of a round's benchmark. Raises KeyError for one that the round does not have."""
-    entry = suite.benchmarks[benchmark]
+    return rule_of(suite.benchmarks[benchmark])
+
+
+def rule_of(benchmark: Benchmark) -> Rule:
+    """The rule of a benchmark as its round describes it."""
     return Rule(
-        runs=entry.runs,
-        drop_fastest=entry.drop_fastest,
-        drop_slowest=entry.drop_slowest,
-        max_failures=entry.max_failures,
-        converged_runs=entry.converged_runs,
+        runs=benchmark.runs,
+        drop_fastest=benchmark.drop_fastest,
+        drop_slowest=benchmark.drop_slowest,
+        max_failures=benchmark.max_failures,
+        converged_runs=benchmark.converged_runs,
     )
 
 

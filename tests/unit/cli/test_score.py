@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from podium.stores import FileStore
 from tests.unit.cli.logs import mllog, v05_run, v06_run, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
 
@@ -159,3 +160,19 @@ def test_the_table_fits_80_columns(podium_text, tmp_path):
     assert code == 0
     assert "dgx1_n130_ngc19.05_pytorch  transformer    10                   0.0%    1.000" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_bucket_is_a_place_like_a_folder(podium_json, tmp_path, monkeypatch):
+    """What the folders above the logs say is read off the URL; a real server answers in tests/api."""
+    write(tmp_path / "box/resnet", [v06_run("resnet", t, 0.76) for t in TIMES])
+
+    def bucket(url, *, endpoint_url, region):
+        store = FileStore(tmp_path)
+        store.url = url
+        assert (endpoint_url, region) == ("http://minio:9000", None)
+        return store
+
+    monkeypatch.setenv("PODIUM_RESULTS_ENDPOINT", "http://minio:9000")
+    monkeypatch.setattr("podium.cli.places.open_store", bucket)
+    code, (entry,) = podium_json("score", "s3://results/training_results_v0.6/acme/results")
+    assert (code, entry["org"], entry["system"], entry["minutes"]) == (0, "acme", "box", 3.0)

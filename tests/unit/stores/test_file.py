@@ -142,3 +142,13 @@ def test_open_store(url: str) -> None:
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(StoreRefused, match="is no place for results; use s3://bucket/prefix or file:///folder"):
         open_store(url)
+
+
+def test_chunks_are_the_object_in_pieces(store: FileStore) -> None:
+    data = bytes(range(256)) * 10_000  # 2.5 MB
+    store.put("a", data)
+    pieces = list(store.chunks("a"))
+    assert len(pieces) == 3
+    assert b"".join(pieces) == data
+    with pytest.raises(NotFound):
+        next(store.chunks("b"))

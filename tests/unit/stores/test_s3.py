@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
@@ -118,3 +120,21 @@ def test_threads_and_children_share_one_client(monkeypatch: pytest.MonkeyPatch) 
     assert len(made) == 1
     assert len(set(map(id, clients))) == 1
     assert children[3].url == "s3://results/podium/run-3"
+
+
+def test_chunks_are_the_object_in_pieces() -> None:
+    data = b"x" * 2_500_000
+    store = S3Store("results", "podium", region="us-east-1")
+    with Stubber(store._client) as stubber:
+        body = StreamingBody(io.BytesIO(data), len(data))
+        stubber.add_response("get_object", {"Body": body}, {"Bucket": "results", "Key": "podium/a"})
+        pieces = list(store.chunks("a"))
+    assert [len(piece) for piece in pieces] == [1 << 20, 1 << 20, len(data) - (2 << 20)]
+
+
+def test_chunks_of_nothing() -> None:
+    store = S3Store("results", "podium", region="us-east-1")
+    with Stubber(store._client) as stubber:
+        stubber.add_client_error("get_object", "NoSuchKey", "", 404)
+        with pytest.raises(NotFound):
+            next(store.chunks("a"))

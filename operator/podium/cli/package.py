@@ -1,0 +1,111 @@
+"""``podium package``."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.places import Round, asked_round, store_at
+from podium.results import Submission, check_submission, files_of, gather, package_findings
+from podium.rules import Finding, MissingCheckerError
+from podium.stores import StoreError
+from podium.suites import load_rounds
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_MAX_CODE = 64 << 20
+
+
+def package(
+    results: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Folders or URLs with results.")],
+    system: Annotated[Path, typer.Option(metavar="S.json", help="The system's description; its name is the file's.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; it must not hold anything.")],
+    org: Annotated[str | None, typer.Option(help="The submitter's folder; as S.json says without it.")] = None,
+    email: Annotated[str, typer.Option(help="Whom to ask; v0.5 packages name one.")] = "",
+    code: Annotated[Path | None, typer.Option(help="Folder with the implementation, when it is not Podium's.")] = None,
+    round_: Round = None,
+    as_json: Json = False,
+) -> None:
+    """Make the submission package of a round, unless the checks before it find anything (exit code 1).
+
+    The logs are scored and checked, the system's description too; from v0.7 on MLCommons' package checker has the
+    last word.
+    """
+    rounds = load_rounds()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} holds something already: choose another folder")
+    described = _read_system(system)
+    name = org or str(described.get("submitter") or "")
+    for option, text in (("--org", name), ("--system", system.stem)):
+        if not _NAME.fullmatch(text):
+            raise UsageError(f"{option}: {text!r} is no name of a folder; use letters, digits, -, _, + and .")
+    submission = Submission(name, system.stem, described, email, _read_code(code) if code else None)
+    try:
+        parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds)))
+        if not parts:
+            raise UsageError(f"{', '.join(results)}: no result_<number>.txt below")
+        findings = check_submission(parts, submission)
+        files = {} if findings else files_of(parts, submission)
+        findings = findings or package_findings(files, name, parts[0].entry.round)
+    except (StoreError, MissingCheckerError) as error:
+        raise UsageError(str(error)) from error
+    if not findings:
+        _write(out, files)
+    _print(as_json, out, findings, sorted(files))
+    raise typer.Exit(1 if findings else 0)
+
+
+def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[str]) -> None:
+    if as_json:
+        written = [] if findings else files
+        print_json({"package": str(out), "files": written, "findings": [f.document() for f in findings]})
+    elif findings:
+        print_findings(console(), findings)
+        console().print(f"no package: {len(findings)} findings", style="bold red")
+    else:
+        console().print(f"{out}: {len(files)} files, no findings", markup=False, soft_wrap=True)
+
+
+def _read_system(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--system {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--system {path} is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"--system {path}: expected one object with the fields of a system description")
+    return document
+
+
+def _read_code(folder: Path) -> dict[str, bytes]:
+    """The implementation's files; links are not followed."""
+    if not folder.is_dir():
+        raise UsageError(f"--code {folder}: no such folder")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    if not paths:
+        raise UsageError(f"--code {folder} holds no files: name the folder of the implementation")
+    if sum(path.stat().st_size for path in paths) > _MAX_CODE:
+        raise UsageError(f"--code {folder} holds more than {_MAX_CODE >> 20} MiB: leave data and weights out")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _write(out: Path, files: dict[str, bytes]) -> None:
+    """All files or none."""
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path, content in files.items():
+        file = partial / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        if file.suffix == ".sh":
+            file.chmod(0o755)
+    if out.exists():
+        out.rmdir()
+    partial.replace(out)

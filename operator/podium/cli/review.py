@@ -1,0 +1,48 @@
+"""``podium review``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.places import Round, asked_round, store_at
+from podium.cli.score import print_scores
+from podium.results import gather
+from podium.results import review as findings_of
+from podium.rules import MissingCheckerError
+from podium.stores import StoreError
+from podium.suites import load_rounds
+
+
+def review(
+    package: Annotated[str, typer.Argument(metavar="PACKAGE", help="Folder or URL of a package or of results.")],
+    round_: Round = None,
+    as_json: Json = False,
+) -> None:
+    """Review results: recompute every score, check every log again, and hold the package to its own claims.
+
+    Looks for missing and repeated runs, repeated seeds, truncated and edited logs, and hyperparameters that the
+    closed rules forbid. Exit code 1 when there is anything to ask.
+    """
+    rounds = load_rounds()
+    try:
+        parts = list(gather([store_at(package)], rounds, asked_round(round_, rounds)))
+        findings = list(findings_of(parts))
+    except (StoreError, MissingCheckerError) as error:
+        raise UsageError(str(error)) from error
+    if not parts:
+        raise UsageError(f"{package}: no result_<number>.txt below it")
+    if as_json:
+        scores = [part.entry.document() for part in parts]
+        print_json({"scores": scores, "findings": [finding.document() for finding in findings]})
+    else:
+        out = console()
+        print_scores(out, [part.entry for part in parts])
+        print_findings(out, findings)
+        out.print(
+            f"{len(parts)} results, {len(findings)} findings" if findings else f"{len(parts)} results, no findings"
+        )
+    raise typer.Exit(1 if findings else 0)

@@ -1,0 +1,166 @@
+"""A package, or any results, looked at again after submission: recomputed, re-checked, compared with its claims."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from podium.mllog import LogSummary
+from podium.results.archive import SUMS
+from podium.results.package import Part, faults
+from podium.rules import Finding
+from podium.scoring import Outcome
+from podium.stores import Store
+
+_CLOSE_MINUTES = 0.01
+_TELLING_EVALUATIONS = 3  # with so many numbers the same, two runs are one
+
+
+def review(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Everything that a reviewer would ask about. Raises StoreError."""
+    for part in parts:
+        yield from faults(part)
+        yield from (f for f in part.entry.findings if f.rule.startswith(("score.scaling", "score.benchmark")))
+        yield from _numbering(part)
+        yield from _same_runs(part)
+        yield from _different_settings(part)
+        yield from _claimed_score(part)
+        yield from _claimed_system(part)
+        yield from _claimed_settings(part)
+    for store in dict.fromkeys(part.store for part in parts):
+        yield from _sums(store)
+
+
+def _numbering(part: Part) -> Iterator[Finding]:
+    """A gap in the numbers is a run that somebody took out."""
+    there = [log.index for log in part.folder.logs]
+    claimed = part.folder.result.get("attempts")
+    if isinstance(claimed, list):
+        wanted = {a["index"] for a in claimed if isinstance(a, dict) and isinstance(a.get("index"), int)}
+    else:
+        wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
+    for number in sorted(wanted - set(there))[:20]:
+        message = f"run {number} is missing"
+        remedy = "every run that was made belongs into the results, scored or not"
+        yield Finding("review.runs.missing", _where(part), message, remedy=remedy)
+
+
+def _same_runs(part: Part) -> Iterator[Finding]:
+    contents: dict[str, str] = {}
+    evaluations: dict[tuple[object, ...], str] = {}
+    for log in part.folder.logs:
+        digest = hashlib.sha256()
+        for chunk in part.store.chunks(log.name):
+            digest.update(chunk)
+        numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
+        if twin := contents.get(digest.hexdigest()):
+            yield Finding("review.runs.same", log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
+        elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
+            message = f"all {len(numbers)} evaluations are those of {twin}"
+            yield Finding("review.runs.same", log.name, message, remedy="ask whether both runs had one seed")
+        contents.setdefault(digest.hexdigest(), log.name)
+        evaluations.setdefault(numbers, log.name)
+
+
+def _different_settings(part: Part) -> Iterator[Finding]:
+    """The runs of a result share their hyperparameters."""
+    logs = [log.summary.hyperparameters for log in part.folder.logs if log.summary.lines]
+    for key in sorted({key for log in logs for key in log}):
+        values = sorted({json.dumps(log.get(key), default=str) for log in logs})
+        if len(values) > 1:
+            remedy = "a result has one set of hyperparameters for all its runs"
+            message = f"the runs differ in {key}: {', '.join(values[:5])}"
+            yield Finding("review.hyperparameters.differ", _where(part), message, remedy=remedy)
+
+
+def _claimed_score(part: Part) -> Iterator[Finding]:
+    """Podium's result.json against the score of the logs beside it."""
+    score = part.folder.result.get("score")
+    if not isinstance(score, dict):
+        return
+    claimed, found = _number(score.get("timeToTrainMinutes")), part.entry.score.minutes
+    same = claimed == found or (claimed is not None and found is not None and abs(claimed - found) <= _CLOSE_MINUTES)
+    if not same:
+        message = f"result.json claims {_minutes(claimed)}, the logs give {_minutes(found)}"
+        yield Finding("review.score", _where(part), message, remedy="one of them was changed")
+
+
+def _claimed_system(part: Part) -> Iterator[Finding]:
+    division = part.folder.system.get("division")
+    for key, claimed in (("division", division), ("org", part.folder.system.get("submitter"))):
+        logged = {log.summary.submission.get(key, "") for log in part.folder.logs} - {""}
+        if isinstance(claimed, str) and logged and {text.lower() for text in logged} != {claimed.lower()}:
+            message = f"the system's description says {claimed}, the logs {', '.join(sorted(logged))}"
+            yield Finding(f"review.{key}", _where(part), message, remedy="correct the one that is wrong")
+    if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
+        message = f"there is no readable systems/{part.entry.system}.json"
+        yield Finding("review.system", _where(part), message, remedy="describe the system")
+
+
+def _claimed_settings(part: Part) -> Iterator[Finding]:
+    """The hyperparameters that a package's own description names, against those in the logs."""
+    parts = PurePosixPath(part.folder.path).parts
+    if len(parts) < 3 or parts[-3] != "results":
+        return
+    folder = "/".join([*parts[:-3], "benchmarks", parts[-1], parts[-2], ""])
+    for key in part.store.list(folder):
+        claimed = _settings(part.store, key) if key.endswith(".json") else {}
+        logged = _first(part)
+        for name, value in claimed.items():
+            if name in logged and not _equal(value, logged[name]):
+                message = f"{name} is {value!r} there and {logged[name]!r} in the logs"
+                yield Finding("review.hyperparameters.claim", key, message, remedy="correct the one that is wrong")
+
+
+def _settings(store: Store, key: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(store.get(key))
+    except (ValueError, RecursionError):
+        return {}
+    settings = document.get("hyperparameters") if isinstance(document, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _first(part: Part) -> Mapping[str, Any]:
+    good = (log.summary for log in part.folder.logs if part.entry.verdicts[log.index].outcome is Outcome.CONVERGED)
+    return next(good, LogSummary()).hyperparameters
+
+
+def _sums(store: Store) -> Iterator[Finding]:
+    """Podium's SHA256SUMS: a file edited, added or taken out after the result was written."""
+    keys = store.list()
+    for sums in (key for key in keys if key.rpartition("/")[2] == SUMS):
+        folder = sums.removesuffix(SUMS)
+        for row in store.get(sums).decode(errors="replace").splitlines():
+            digest, _, name = row.partition("  ")
+            key = folder + name
+            if key not in keys:
+                yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
+            elif hashlib.sha256(store.get(key)).hexdigest() != digest:
+                yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
+
+
+def _where(part: Part) -> str:
+    return part.folder.path or part.entry.benchmark
+
+
+def _equal(one: object, other: object) -> bool:
+    a, b = _number(one), _number(other)
+    return one == other if a is None or b is None else math.isclose(a, b, rel_tol=1e-9)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _minutes(value: float | None) -> str:
+    return "no score" if value is None else f"{value:.3f} minutes"

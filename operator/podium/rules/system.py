@@ -1,0 +1,48 @@
+"""A system's description against what a submission package asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from podium.rules.findings import Finding
+
+# mlperf_logging's system_desc_checker (4.1.68), for v0.6 and later
+FIELDS = (
+    "submitter", "division", "status", "system_name", "number_of_nodes", "host_processors_per_node",
+    "host_processor_model_name", "host_processor_core_count", "host_processor_vcpu_count", "host_processor_frequency",
+    "host_processor_caches", "host_processor_interconnect", "host_memory_capacity", "host_storage_type",
+    "host_storage_capacity", "host_networking", "host_networking_topology", "host_memory_configuration",
+    "accelerators_per_node", "accelerator_model_name", "accelerator_host_interconnect", "accelerator_frequency",
+    "accelerator_on-chip_memories", "accelerator_memory_configuration", "accelerator_memory_capacity",
+    "accelerator_interconnect", "accelerator_interconnect_topology", "cooling", "hw_notes", "framework",
+    "other_software_stack", "operating_system", "sw_notes",
+)  # fmt: skip
+# The v0.5 tools' verify_submission, entry.json
+ENTRY_FIELDS = ("division", "status", "hardware", "framework", "interconnect", "nodes", "os", "libraries", "compilers")
+STATUSES = ("Available on-premise", "Available cloud", "Research, Development, or Internal (RDI)", "Preview")
+
+
+def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator[Finding]:
+    """Missing fields, and values that the tools choke on."""
+    for field in ENTRY_FIELDS if round_ == "v0.5" else FIELDS:
+        if field not in system:
+            remedy = 'add it; "" will do where there is nothing to say'
+            yield Finding("package.system.missing", f"{where}: {field}", "is missing", remedy=remedy)
+    if round_ == "v0.5":
+        return
+    for field, value in system.items():
+        if not isinstance(value, str):
+            remedy = f'write "{value}"; the tools of MLCommons join texts'
+            yield Finding("package.system.type", f"{where}: {field}", f"{value!r} is no text", remedy=remedy)
+    if system.get("division", "closed") not in ("closed", "open"):
+        message = f"{system['division']!r} is neither closed nor open"
+        yield Finding("package.system.division", f"{where}: division", message, remedy="write closed or open")
+    if _major(round_) >= 4 and system.get("status", STATUSES[0]) not in STATUSES:
+        message, remedy = f"{system['status']!r} is not allowed", f"write one of: {'; '.join(STATUSES)}"
+        yield Finding("package.system.status", f"{where}: status", message, remedy=remedy)
+
+
+def _major(round_: str) -> int:
+    number = round_.removeprefix("v").partition(".")[0]
+    return int(number) if number.isdecimal() else 0

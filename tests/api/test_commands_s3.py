@@ -1,0 +1,62 @@
+"""The commands on results in a bucket of a real S3 server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.cli.main import app
+from podium.stores import open_store
+from tests.cluster.fixtures import needed_parts
+from tests.cluster.parts import REGION, S3
+from tests.unit.cli.logs import v06_run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    server = S3(tmp_path_factory.mktemp("s3"))
+    with needed_parts():
+        server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def url(server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A round in a bucket: five runs, and one of Podium's result documents."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PODIUM_RESULTS_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("PODIUM_RESULTS_REGION", REGION)
+    url = f"{server.bucket('rounds')}/training_results_v0.6"
+    store = open_store(url, endpoint_url=server.endpoint, region=REGION)
+    for index, seconds in enumerate((60, 120, 180, 240, 300)):
+        log = "\n".join(v06_run("resnet", seconds, 0.76)) + "\n"
+        store.put(f"acme/results/box/resnet/result_{index}.txt", log.encode())
+    result = {"run": {"namespace": "team", "name": "mine"}, "score": {"timeToTrainMinutes": "3.000", "valid": True}}
+    store.put("team/mine-1/result.json", json.dumps(result).encode())
+    return url
+
+
+def run(*arguments: str) -> tuple[int, Any]:
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_score_variance_and_history_of_a_bucket(url: str) -> None:
+    code, (entry,) = run("score", url)
+    assert (code, entry["round"], entry["org"], entry["system"], entry["minutes"]) == (0, "v0.6", "acme", "box", 3.0)
+    assert run("score", f"{url}/acme/results/box/resnet")[1][0]["org"] == "acme"
+    assert run("variance", url)[1][0]["epochs"]["histogram"] == [{"epochs": 1, "runs": 5}]
+    code, history = run("history", url)
+    assert (code, [past["name"] for past in history["results"]]) == (0, ["mine"])
+
+
+def test_one_log_of_a_bucket_is_checked(url: str) -> None:
+    code, (log,) = run("check", f"{url}/acme/results/box/resnet/result_2.txt")
+    assert (code, log["log"], log["round"]) == (1, "result_2.txt", "v0.6")
+    assert "mlperf.init_start.required" in {finding["rule"] for finding in log["findings"]}

@@ -1,0 +1,62 @@
+"""Whatever lies in a results folder: the commands end with findings, never with a crash or a hang."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from podium.cli.main import app
+from tests.unit.cli.logs import v05_run, v06_run, v07_run
+from tests.unit.cli.test_check import v06_log
+
+GOOD = ["\n".join(lines).encode() for lines in (v05_run("ncf", 60, 0.64), v06_run("ssd", 60, 0.24), v06_log(),
+                                                 v07_run("resnet", 60, 0.76))]  # fmt: skip
+ODD = [b"NaN", b"-1", b"1e999", b'"', b"{", b"[" * 3000, b"null", b"\xff\xfe", b"\x00", b"\r", b":::ML", b"9" * 400, b"\\ud800",
+       b"__import__('os').system('x')", b"true", b"'", b"\x1b[31m", "\u2028".encode()]  # fmt: skip
+COMMANDS = ("score", "check", "variance", "review")
+
+
+def run(command: str, place: Path) -> None:
+    done = CliRunner().invoke(app, [command, str(place), "--json"])
+    assert isinstance(done.exception, SystemExit | None), (command, done.exception)
+    assert done.exit_code in (0, 1), (command, done.output)
+
+
+@st.composite
+def spoilt(draw):
+    """A log with pieces replaced, cut out or put twice."""
+    text = draw(st.sampled_from(GOOD))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.sampled_from(ODD) | st.just(text[:at][-50:])) + text[at + draw(st.integers(0, 30)) :]
+    return text
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(spoilt() | st.binary(max_size=200), min_size=1, max_size=3), st.sampled_from(ODD))
+def test_spoilt_logs(logs, other):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "v1.0/acme/results/box/resnet")
+        place.mkdir(parents=True)
+        for index, log in enumerate(logs):
+            (place / f"result_{index}.txt").write_bytes(log)
+        (place / "scaling.json").write_bytes(b'{"scaling_factor": ' + other + b"}")
+        (place / "result.json").write_bytes(b'{"suite": ' + other + b', "run": {}, "score": [], "attempts": [{}, 5]}')
+        for command in COMMANDS:
+            run(command, Path(folder))
+            run(command, place)
+
+
+@pytest.mark.parametrize("line", [b":::MLLOG {" + b"x" * 50_000_000, b"y" * 50_000_000, b":::MLL 5 " * 200_000])
+def test_long_lines_take_no_longer_than_short_ones(tmp_path, line):
+    (tmp_path / "result_0.txt").write_bytes(GOOD[2] + b"\n" + line + b"\n")
+    start = time.monotonic()
+    for command in ("score", "check"):
+        run(command, tmp_path)
+    assert time.monotonic() - start < 20

@@ -1,0 +1,135 @@
+"""``podium review``: an honest package passes, and each kind of tampering is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.cli.main import app
+from tests.unit.cli.logs import mllog, v07_run, write
+from tests.unit.cli.test_package import SYSTEM, TIMES, v07_log
+from tests.unit.scoring.test_published import EXPECTED, LOGS
+
+BASE = "acme/results/box/resnet"
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory):
+    """A v0.7 package of five runs."""
+    folder = tmp_path_factory.mktemp("package")
+    evaluations = [[mllog("eval_accuracy", 0.1 * n + t / 1e4, 5 + n, epoch_num=n) for n in range(4)] for t in TIMES]
+    logs = [[*v07_log(t)[:-4], *more, *v07_log(t)[-4:]] for t, more in zip(TIMES, evaluations, strict=True)]
+    write(folder / "v0.7/acme/box/resnet", logs)
+    (folder / "box.json").write_text(json.dumps(SYSTEM))
+    (folder / "code").mkdir()
+    (folder / "code/train.py").write_text("print('seed')\n")
+    options = ["--system", folder / "box.json", "--code", folder / "code", "--out", folder / "out"]
+    done = CliRunner().invoke(app, list(map(str, ["package", folder / "v0.7", *options])))
+    assert done.exit_code == 0, done.output
+    return folder / "out"
+
+
+@pytest.fixture
+def reviewed(packaged, podium_json, tmp_path):
+    """The package, changed by a function, then reviewed; gives the findings as (rule, where, message)."""
+
+    def run(change=lambda out: None):
+        out = tmp_path / "package"
+        shutil.copytree(packaged, out)
+        change(out)
+        code, document = podium_json("review", out, "--round", "v0.7")
+        assert code == (1 if document["findings"] else 0)
+        return {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
+
+    return run
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_an_honest_package(reviewed):
+    assert reviewed() == set()
+
+
+@pytest.mark.skipif(not EXPECTED.exists(), reason="the published logs are not here")
+def test_published_rounds(podium_json):
+    code, document = podium_json("review", LOGS)
+    assert (code, len(document["scores"]), document["findings"]) == (0, 14, [])
+
+
+def cut(out):
+    path = out / BASE / "result_1.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+
+
+TAMPERED = {
+    "a copied log": (
+        lambda out: shutil.copy(out / BASE / "result_0.txt", out / BASE / "result_3.txt"),
+        ("review.runs.same", f"{BASE}/result_3.txt", f"is a copy of {BASE}/result_0.txt")),
+    "a log with another run_stop": (
+        lambda out: (shutil.copy(out / BASE / "result_0.txt", out / BASE / "result_3.txt"),
+                     edit(out / BASE / "result_3.txt", "1560000060000", "1560000059000")),
+        ("review.runs.same", f"{BASE}/result_3.txt", f"all 5 evaluations are those of {BASE}/result_0.txt")),
+    "a missing run": (
+        lambda out: (out / BASE / "result_2.txt").unlink(), ("review.runs.missing", BASE, "run 2 is missing")),
+    "a truncated log": (cut, ("log.clock", f"{BASE}/result_1.txt", "no run_stop: nothing is timed")),
+    "a success that is none": (
+        lambda out: edit(out / BASE / "result_1.txt", '"value": 0.76', '"value": 0.75'),
+        ("log.quality.claim", f"{BASE}/result_1.txt", "quality 0.75, target 0.759, although run_stop says success")),
+    "hyperparameters of one run": (
+        lambda out: edit(out / BASE / "result_1.txt", '"global_batch_size", "value": 256', '"global_batch_size", "value": 512'),
+        ("review.hyperparameters.differ", BASE, "the runs differ in global_batch_size: 256, 512")),
+    "a claim about hyperparameters": (
+        lambda out: edit(out / "acme/benchmarks/resnet/box/box_own.json", '"global_batch_size": 256', '"global_batch_size": 128'),
+        ("review.hyperparameters.claim", "acme/benchmarks/resnet/box/box_own.json", "global_batch_size is 128 there and 256 in the logs")),
+    "another division": (
+        lambda out: (out / "acme/systems/box.json").write_text(json.dumps(SYSTEM | {"division": "open"})),
+        ("review.division", BASE, "the system's description says open, the logs closed")),
+    "no system": (
+        lambda out: (out / "acme/systems/box.json").unlink(), ("review.system", BASE, "there is no readable systems/box.json")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "expected"), TAMPERED.values(), ids=TAMPERED)
+def test_tampering_is_named(reviewed, change, expected):
+    found = reviewed(change)
+    assert expected in found, found
+
+
+def podiums_own(tmp_path, minutes):
+    """A result folder as the operator writes it, open division: no checker of MLCommons is asked for a target."""
+    folder = tmp_path / "team/mine-1"
+    for index, seconds in enumerate(TIMES, start=1):
+        (folder / f"attempts/{index:03}").mkdir(parents=True)
+        text = "\n".join(v07_run("resnet", seconds, 0.7 + index / 1000)) + "\n"
+        (folder / f"attempts/{index:03}/result.txt").write_text(text)
+    result = {"suite": "v0.6", "benchmark": "resnet", "division": "open", "target": {"top1": 0.6},
+              "system": {"name": "box"}, "score": {"timeToTrainMinutes": minutes},
+              "attempts": [{"index": n} for n in range(1, 7)]}  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    rows = (f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+    (folder / "SHA256SUMS").write_text("".join(rows))
+    return folder
+
+
+def test_podiums_own_results_are_held_to_their_claims(podium_json, tmp_path):
+    folder = podiums_own(tmp_path, "1.5")
+    edit(folder / "attempts/002/result.txt", "0.702", "0.703")
+    (folder / "attempts/004/result.txt").unlink()
+    _, document = podium_json("review", tmp_path)
+    found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
+    assert {
+        ("review.score", "team/mine-1", "result.json claims 1.500 minutes, the logs give 1.250 minutes"),
+        ("review.runs.missing", "team/mine-1", "run 4 is missing"),
+        ("review.runs.missing", "team/mine-1", "run 6 is missing"),
+        ("review.sums", "team/mine-1/attempts/002/result.txt", "was changed after the result was written"),
+        ("review.sums", "team/mine-1/SHA256SUMS", "attempts/004/result.txt is missing"),
+    } <= found, found
