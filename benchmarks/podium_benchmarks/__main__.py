@@ -9,6 +9,7 @@ import sys
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
     "ssd": "SSD300 with ResNet-34, object detection, COCO box AP",
+    "maskrcnn": "Mask R-CNN with ResNet-50 FPN, object detection, COCO box AP and mask AP",
     "gnmt": "GNMT, translation by LSTMs, BLEU",
     "transformer": "Transformer big, translation by attention, BLEU",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
@@ -47,6 +48,8 @@ def parameter_counts() -> dict[str, int]:
 
     from podium_benchmarks.gnmt import config as gnmt_config  # noqa: PLC0415
     from podium_benchmarks.gnmt import model as gnmt_model  # noqa: PLC0415
+    from podium_benchmarks.maskrcnn import config as maskrcnn_config  # noqa: PLC0415
+    from podium_benchmarks.maskrcnn import model as maskrcnn_model  # noqa: PLC0415
     from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
@@ -61,6 +64,7 @@ def parameter_counts() -> dict[str, int]:
         models = {
             "resnet": resnet_model.ResNet(width=resnet.width, blocks=resnet.blocks, num_classes=resnet.num_classes),
             "ssd": ssd_model.SSD(width=ssd_config.FULL.width, num_classes=ssd_config.FULL.num_classes),
+            "maskrcnn": maskrcnn_model.MaskRCNN(maskrcnn_config.FULL, maskrcnn_config.FULL.num_classes),
             "gnmt": gnmt_model.GNMT(gnmt_config.FULL, gnmt_config.FULL.vocab_size),
             "transformer": transformer_model.Transformer(transformer, transformer.vocab_size),
             "ncf": ncf_model.NeuMF(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 PRESET_NAMES = ("tiny", "full")
+TWO_TARGETS = ("maskrcnn",)  # box AP / mask AP
 BLEU_BENCHMARKS = ("gnmt", "transformer")  # rounds give their targets as 24.0, logs since v0.7 as 0.24
 
 
@@ -30,7 +31,7 @@ class TrainerConfig(Protocol):
     """What the command line needs to know of a trainer's config: a frozen dataclass with a target."""
 
     @property
-    def target(self) -> float: ...
+    def target(self) -> float | tuple[float, ...]: ...
 
 
 C = TypeVar("C", bound=TrainerConfig)
@@ -42,7 +43,7 @@ class Request:
 
     preset: str
     seed: int | None
-    target: float | None
+    target: float | tuple[float, ...] | None
     data_dir: Path | None
     hyperparameters: Mapping[str, Any]
 
@@ -79,7 +80,7 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
     parser.error = _raise_usage_error  # type: ignore[method-assign]  # argparse would print its usage on every rank
     parser.add_argument("--preset", help="tiny (default, self-contained data) or full (PODIUM_PRESET)")
     parser.add_argument(
-        "--target", help="quality to reach, 0..1; BLEU also 1..100 (PODIUM_TARGET; default: the preset's)"
+        "--target", help=f"quality to reach: {_target_form(benchmark)} (PODIUM_TARGET; default: the preset's)"
     )
     parser.add_argument("--seed", help="master seed (PODIUM_SEED; default: from the system's random source)")
     parser.add_argument("--data", metavar="DIR", help="folder with the data set (PODIUM_DATA_DIR)")
@@ -100,7 +101,7 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
     return Request(
         preset=preset,
         seed=_seed(seed) if seed else None,
-        target=_target(target, percent=benchmark in BLEU_BENCHMARKS) if target else None,
+        target=_target(target, benchmark) if target else None,
         data_dir=Path(data_dir) if data_dir else None,
         hyperparameters={
             **_from_environment(environment.get("PODIUM_HYPERPARAMETERS", "")),
@@ -137,17 +138,23 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _target(text: str, *, percent: bool) -> float:
+def _target_form(benchmark: str) -> str:
+    if benchmark in TWO_TARGETS:
+        return "box AP/mask AP, each a number above 0 and up to 1, as in 0.377/0.339"
+    return "a number above 0 and up to 1" + (" (or 100, as BLEU)" if benchmark in BLEU_BENCHMARKS else "")
+
+
+def _target(text: str, benchmark: str) -> float | tuple[float, ...]:
+    parts = text.split("/")
     try:
-        value = float(text)
+        values = tuple(float(part) for part in parts)
     except ValueError:
-        value = -1.0
-    if percent and 1.0 < value <= 100.0:
-        return value / 100
-    if not 0.0 < value <= 1.0:
-        or_percent = " (or 100, as BLEU)" if percent else ""
-        raise UsageError(f"--target {text!r} is not a number above 0 and up to 1{or_percent}")
-    return value
+        values = ()
+    if benchmark in BLEU_BENCHMARKS:
+        values = tuple(value / 100 if 1.0 < value <= 100.0 else value for value in values)
+    if len(values) != (2 if benchmark in TWO_TARGETS else 1) or not all(0.0 < value <= 1.0 for value in values):
+        raise UsageError(f"--target {text!r} is not {_target_form(benchmark)}")
+    return values if benchmark in TWO_TARGETS else values[0]
 
 
 def _from_environment(text: str) -> dict[str, Any]:

@@ -76,6 +76,14 @@ def read_folder(folder: Path, *, segmentations: bool) -> tuple[CocoSet, CocoSet]
     return train, val
 
 
+def check_num_classes(part: CocoSet, num_classes: int, folder: Path) -> None:
+    """Refuse a model with another number of classes than the data set; 0 stands for that of the data set."""
+    found = len(part.category_ids)
+    if num_classes not in {0, found}:
+        raise DataError(f"--data {folder} has {found} categories, but num_classes is {num_classes}: add --set "
+                        f"num_classes={found}")  # fmt: skip
+
+
 def read_part(folder: Path, part: str, *, segmentations: bool) -> CocoSet:
     """One part as its JSON describes it, boxes unclipped; every file is known to exist, none has been opened."""
     file = _json_file(folder, part)

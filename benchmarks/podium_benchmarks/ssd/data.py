@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from podium_benchmarks.core import coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colours, mirror, random_crop, random_jitter
 from podium_benchmarks.ssd.config import Config
@@ -28,9 +26,7 @@ from podium_benchmarks.ssd.model import IMAGE_SIZE
 SCENE_CLASSES = 3
 SCENES_SEED = 2019  # of the data set itself, which is the same in every run
 EVAL_BATCH = 32
-PREFETCHED_BATCHES = 2
 MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-T, R = TypeVar("T"), TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -66,11 +62,7 @@ def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
         train, evaluation = make(config.train_scenes, held_out=False), make(config.eval_scenes, held_out=True)
     else:
         train, evaluation = coco.read_folder(data_dir, segmentations=False)
-        if config.num_classes not in {0, len(train.category_ids)}:
-            raise coco.DataError(
-                f"--data {data_dir} has {len(train.category_ids)} categories, but num_classes is "
-                f"{config.num_classes}: add --set num_classes={len(train.category_ids)}"
-            )
+        coco.check_num_classes(train, config.num_classes, data_dir)
     # The reference trains on boxes around crowds like on any other
     train, counts = coco.for_training(train, crowds=True)
     # a mirrored digit isn't one
@@ -82,7 +74,7 @@ def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
 
 
 class Data:
-    """Training and evaluation photos, cut and scaled by a pool of threads: Pillow and torch work outside the lock."""
+    """Training and evaluation photos, cut and scaled by a pool of threads."""
 
     def __init__(
         self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
@@ -94,8 +86,7 @@ class Data:
         self._config, self._ranks, self._mirrored = config, ranks, mirrored
         self._train: Sequence[Photo] = train.photos
         self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
-        # One thread for torch in each of them: more than there are cores would slow down the main one's two times
-        self._threads = ThreadPoolExecutor(ranks.cores, initializer=torch.set_num_threads, initargs=(1,))
+        self._threads = thread_pool(ranks)
 
     def decode_all(self) -> None:
         """Keep all pixels in memory."""
@@ -108,14 +99,14 @@ class Data:
         batches = order.split(self._config.global_batch_size)
         mine = [batch[share(len(batch), self._ranks)].tolist() for batch in batches]
         cut = partial(self._sample, seed)
-        for samples, batch in zip(_prefetched(self._threads, cut, mine), batches, strict=True):
+        for samples, batch in zip(prefetched(self._threads, cut, mine), batches, strict=True):
             yield _collate(samples, len(batch), self._ranks.device)
 
     def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor]]:
         """This rank's photos, each once, and their pixels as (B, 3, 300, 300) uint8 on the device."""
         photos = self._evaluation
         batches = [photos[start : start + EVAL_BATCH] for start in range(0, len(photos), EVAL_BATCH)]
-        for batch, images in zip(batches, _prefetched(self._threads, _whole, batches), strict=True):
+        for batch, images in zip(batches, prefetched(self._threads, _whole, batches), strict=True):
             yield batch, torch.stack(images).to(self._ranks.device, non_blocking=True)
 
     def _sample(self, seed: int, index: int) -> Sample:
@@ -167,18 +158,6 @@ def _whole(photo: Photo) -> torch.Tensor:
     return cut(photo, (0, 0, photo.width, photo.height))
 
 
-def _prefetched(
-    threads: ThreadPoolExecutor, make: Callable[[T], R], batches: Sequence[Sequence[T]]
-) -> Iterator[list[R]]:
-    """Each batch's items, made by the threads while the batches before are in use."""
-    waiting: deque[list[Future[R]]] = deque()
-    ahead = iter(batches)
-    for _ in range(len(batches)):
-        while len(waiting) <= PREFETCHED_BATCHES and (batch := next(ahead, None)) is not None:
-            waiting.append([threads.submit(make, item) for item in batch])
-        yield [item.result() for item in waiting.popleft()]
-
-
 def _collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
     """A rank's share of a short last batch may be empty."""
     most = max((len(sample.labels) for sample in samples), default=1)
@@ -189,12 +168,8 @@ def _collate(samples: Sequence[Sample], global_count: int, device: torch.device)
         images[row], factors[row], order[row] = sample.image, sample.factors, sample.order
         boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
         labels[row, : len(sample.labels)] = sample.labels
-    images, boxes, labels = (_to(tensor, device) for tensor in (images, boxes, labels))
+    images, boxes, labels = (to_device(tensor, device) for tensor in (images, boxes, labels))
     return Batch(images, boxes, labels, Jitter(factors, order), global_count)
-
-
-def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def normalise(images: torch.Tensor, jitter: Jitter | None = None) -> torch.Tensor:

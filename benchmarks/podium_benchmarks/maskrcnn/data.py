@@ -1,0 +1,242 @@
+"""Training batches and evaluation images, from a folder in the COCO layout or from made-up scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as vision
+
+from podium_benchmarks.core import coco, seeds
+from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.coco import CocoSet, Photo
+from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
+from podium_benchmarks.core.scenes import make_scenes
+from podium_benchmarks.maskrcnn.config import Config
+
+SCENE_CLASSES = 3
+SCENES_SEED = 2019  # of the data set itself, which is the same in every run
+EVAL_BATCH = 8
+MEAN_BGR = (102.9801, 115.9465, 122.7717)
+COARSEST = 32  # padded sides are multiples of it: each cell of C5 then covers the same pixels
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a global batch, on the device; lists have an entry for each image."""
+
+    images: torch.Tensor  # (B, 3, H, W) uint8 RGB, padded at the right and at the bottom
+    sizes: Sequence[Size]  # of the images without padding
+    boxes: Sequence[torch.Tensor]  # (G, 4) as in boxes.py
+    labels: Sequence[torch.Tensor]  # (G,) from 1
+    masks: Sequence[torch.Tensor]  # (G, H, W) uint8, without padding
+    seeds: Sequence[int]  # of what is drawn for the image
+    global_count: int  # images of all ranks
+
+
+def check_data(config: Config, data_dir: Path | None) -> None:
+    """Refuse what can't be run, by names and numbers alone: no data may be read yet."""
+    if data_dir is not None:
+        coco.check_folder(data_dir)
+    elif config.num_classes not in {0, SCENE_CLASSES}:
+        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
+                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
+    if config.backbone_weights and not Path(config.backbone_weights).is_file():
+        raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
+    if config.frozen_backbone and not config.backbone_weights:
+        raise UsageError("a frozen backbone can't learn: give its trained weights with --set backbone_weights=FILE, "
+                         "or train it from random ones with --set frozen_backbone=false")  # fmt: skip
+
+
+def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
+    """Read the annotations, or make scenes; small sets are decoded into memory."""
+    if data_dir is None:
+        make = partial(make_scenes, size=config.min_image_size, classes=SCENE_CLASSES, seed=SCENES_SEED)
+        train, evaluation = make(config.train_scenes, held_out=False), make(config.eval_scenes, held_out=True)
+    else:
+        train, evaluation = coco.read_folder(data_dir, segmentations=True)
+        coco.check_num_classes(train, config.num_classes, data_dir)
+    train, counts = coco.for_training(train, crowds=False)
+    train, outlines = _with_outlines(train)
+    repairs = {**counts, **outlines}
+    # a mirrored digit isn't one
+    data = Data(config, train, evaluation, ranks, repairs=repairs, mirrored=data_dir is not None)
+    pixels = sum(photo.height * photo.width for part in (train, evaluation) for photo in part.photos)
+    if pixels * 3 <= config.resident_megabytes * 2**20:
+        data.decode_all()
+    return data
+
+
+def _with_outlines(part: CocoSet) -> tuple[CocoSet, Mapping[str, int]]:
+    """The set without polygons of fewer than three corners; raises DataError for what is no outline at all."""
+    dropped, photos = 0, []
+    for photo in part.photos:
+        outlines = []
+        for place, outline in enumerate(photo.segmentations):
+            if isinstance(outline, list):
+                solid = [polygon for polygon in outline if isinstance(polygon, list) and len(polygon) >= 6]
+                dropped += len(outline) - len(solid)
+                usable = bool(solid)
+                outlines.append(solid)
+            else:
+                usable = outline.get("size") == [photo.height, photo.width] and "counts" in outline
+                outlines.append(outline)
+            if not usable:
+                raise coco.DataError(
+                    f"{photo.file}: segmentation of object {place + 1} must be polygons of at least three corners or "
+                    f"a run-length encoding of {photo.height} x {photo.width}, not {str(outline)[:60]}"
+                )
+        photos.append(replace(photo, segmentations=tuple(outlines)))
+    return CocoSet(tuple(photos), part.category_ids), {"polygons_dropped": dropped}
+
+
+class Data:
+    """Training and evaluation photos, scaled by a pool of threads."""
+
+    def __init__(
+        self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
+        mirrored: bool,
+    ) -> None:  # fmt: skip
+        self.truth, self.repairs = evaluation, repairs
+        self.num_classes = len(train.category_ids)
+        self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
+        self._config, self._ranks, self._mirrored = config, ranks, mirrored
+        self._train: Sequence[Photo] = train.photos
+        self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
+        self._threads = thread_pool(ranks)
+        self._upright = torch.tensor([photo.height > photo.width for photo in train.photos])
+        sizes = (self._upright.sum().item(), (~self._upright).sum().item())
+        self.steps_per_epoch = sum(-(-int(size) // config.global_batch_size) for size in sizes)
+
+    def decode_all(self) -> None:
+        """Keep all pixels in memory."""
+        self._train = list(self._threads.map(coco.decoded, self._train))
+        self._evaluation = list(self._threads.map(coco.decoded, self._evaluation))
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place.
+
+        Upright photos and others are in batches of their own, so that padding stays small.
+        """
+        order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
+        upright = self._upright[order]
+        batches = [
+            batch
+            for group in (upright.nonzero().flatten(), (~upright).nonzero().flatten())
+            for batch in group.split(self._config.global_batch_size)
+            if len(batch)
+        ]
+        batches.sort(key=lambda places: int(places[0]))  # the permutation decides which kind comes when
+        mine = [order[batch][share(len(batch), self._ranks)].tolist() for batch in batches]
+        make = partial(self._sample, seed)
+        for samples, batch in zip(prefetched(self._threads, make, mine), batches, strict=True):
+            yield collate(samples, len(batch), self._ranks.device)
+
+    def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor, Sequence[Size]]]:
+        """This rank's photos, each once, their pixels (B, 3, H, W) uint8 on the device, and sizes without padding."""
+        photos = sorted(self._evaluation, key=lambda photo: photo.height / photo.width)
+        batches = [photos[start : start + EVAL_BATCH] for start in range(0, len(photos), EVAL_BATCH)]
+        scaled = partial(_scaled, self._config)
+        for batch, images in zip(batches, prefetched(self._threads, scaled, batches), strict=True):
+            yield batch, to_device(padded(images), self._ranks.device), [_size(image) for image in images]
+
+    def _sample(self, seed: int, index: int) -> Sample:
+        photo = self._train[index]
+        image = _scaled(self._config, photo)
+        height, width = _size(image)
+        scale = torch.tensor([width / photo.width, height / photo.height] * 2)
+        boxes = (photo.boxes - torch.tensor([0, 0, 1, 1])) * scale
+        masks = torch.stack([_raster(outline, photo, (height, width)) for outline in photo.segmentations])
+        draw = seeds.derive(seed, "photo", index)
+        if self._mirrored and draw % 2:
+            image, masks = image.flip(2), masks.flip(2)
+            boxes = torch.stack([width - 1 - boxes[:, 2], boxes[:, 1], width - 1 - boxes[:, 0], boxes[:, 3]], dim=1)
+        return Sample(image, boxes, photo.labels, masks, draw)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image."""
+
+    image: torch.Tensor  # (3, H, W) uint8
+    boxes: torch.Tensor
+    labels: torch.Tensor
+    masks: torch.Tensor
+    seed: int
+
+
+def scaled_size(config: Config, height: int, width: int) -> Size:
+    """The shorter side becomes min_image_size, or less where the longer one would pass max_image_size."""
+    short, long = min(height, width), max(height, width)
+    side = min(config.min_image_size, round(config.max_image_size * short / long))
+    # As the reference: the other side is rounded down
+    return (side, side * width // height) if height <= width else (side * height // width, side)
+
+
+def _scaled(config: Config, photo: Photo) -> torch.Tensor:
+    """(3, H, W) uint8."""
+    size = scaled_size(config, photo.height, photo.width)
+    image = coco.decode(photo)
+    return image if _size(image) == size else vision.resize(image, list(size), antialias=True)
+
+
+def _size(image: torch.Tensor) -> Size:
+    return image.shape[1], image.shape[2]
+
+
+def _raster(outline: coco.Segmentation, photo: Photo, size: Size) -> torch.Tensor:
+    """(H, W) uint8 of a photo's object in the scaled image."""
+    height, width = size
+    if isinstance(outline, list):
+        scale = np.array([width / photo.width, height / photo.height])
+        polygons = [(np.array(polygon).reshape(-1, 2) * scale).flatten().tolist() for polygon in outline]
+        return torch.from_numpy(rle.decode(rle.merge(rle.frPyObjects(polygons, height, width))))
+    if isinstance(outline["counts"], list):  # uncompressed
+        outline = rle.frPyObjects(outline, photo.height, photo.width)
+    mask = torch.from_numpy(rle.decode(outline))
+    return mask if size == (photo.height, photo.width) else _nearest(mask, size)
+
+
+def _nearest(mask: torch.Tensor, size: Size) -> torch.Tensor:
+    return vision.resize(mask[None], list(size), interpolation=InterpolationMode.NEAREST_EXACT)[0]
+
+
+def padded(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(B, 3, H, W) of images (3, h, w), filled up at the right and at the bottom; sides are multiples of 32."""
+    # A rank may have no image of a short last batch
+    height, width = (max((image.shape[side] for image in images), default=1) for side in (1, 2))
+    sides = (-(-side // COARSEST) * COARSEST for side in (height, width))
+    together = torch.zeros((len(images), 3, *sides), dtype=torch.uint8)
+    for place, image in zip(together, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return together
+
+
+def collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
+    """A batch on the device."""
+    return Batch(
+        images=to_device(padded([sample.image for sample in samples]), device),
+        sizes=[_size(sample.image) for sample in samples],
+        boxes=[to_device(sample.boxes, device) for sample in samples],
+        labels=[to_device(sample.labels, device) for sample in samples],
+        masks=[to_device(sample.masks.contiguous(), device) for sample in samples],
+        seeds=[sample.seed for sample in samples],
+        global_count=global_count,
+    )
+
+
+def normalise(images: torch.Tensor, sizes: Sequence[Size]) -> torch.Tensor:
+    """uint8 RGB images as the network wants them: BGR less its mean, 0 where padded, channels last."""
+    colours = images.flip(1).float().sub_(torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1))
+    for image, (height, width) in zip(colours, sizes, strict=True):
+        image[:, height:] = 0
+        image[:, :, width:] = 0
+    return colours.contiguous(memory_format=torch.channels_last)

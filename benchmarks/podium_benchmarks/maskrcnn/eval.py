@@ -1,0 +1,108 @@
+"""Detection, and COCO AP of boxes and masks over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as rle
+from torchvision.ops import batched_nms
+
+from podium_benchmarks.core import dist
+from podium_benchmarks.core.coco import Photo, Segmentation
+from podium_benchmarks.core.detection_eval import Detections, average_precision
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.maskrcnn.boxes import as_exclusive, clip, decode, grid_anchors
+from podium_benchmarks.maskrcnn.config import STRIDES
+from podium_benchmarks.maskrcnn.data import Data, Size, normalise
+from podium_benchmarks.maskrcnn.detector import ROI_WEIGHTS, dense, pool, propose
+from podium_benchmarks.maskrcnn.model import BOX_POOL, MASK_POOL, MASK_SIDE, MaskRCNN
+
+MIN_SCORE, NMS_IOU, MOST_DETECTIONS = 0.05, 0.5, 100
+MASK_LEVEL = 0.5
+
+
+@torch.inference_mode()
+def evaluate(model: MaskRCNN, data: Data, ranks: Ranks, autocast: torch.autocast) -> dict[str, float]:
+    """AP as BBOX and SEGM of all photos, each detected once, on one rank; all ranks know the same numbers."""
+    # Ranks may have seen different samples: all must score the same network.
+    dist.average_over_ranks([buffer for buffer in model.buffers() if buffer.is_floating_point()])
+    model.eval()
+    mine = []
+    for photos, images, sizes in data.evaluation():
+        mine += detect(model, photos, images, sizes, autocast)
+    model.train()
+    found = average_precision(data.truth, mine, ranks, kinds=("bbox", "segm"))
+    return {"BBOX": found["bbox"], "SEGM": found["segm"]}
+
+
+def detect(
+    model: MaskRCNN, photos: Sequence[Photo], images: torch.Tensor, sizes: Sequence[Size], autocast: torch.autocast
+) -> list[Detections]:
+    """What is in each photo, from its scaled and padded image (B, 3, H, W) uint8."""
+    config = model.config
+    with autocast:
+        maps, scores, offsets = dense(model, normalise(images, sizes))
+    levels = grid_anchors([x.shape[2:] for x in maps], STRIDES, config.anchor_sizes, images.device)
+    proposals = propose(config, scores, offsets, levels, sizes, training=False)
+    counts = [len(boxes) for boxes in proposals]
+    with autocast:
+        logits, moves = model.boxes(pool(maps, proposals, BOX_POOL, config.canonical_size))
+    chosen = [
+        best_of(boxes, likelihood, move, size)
+        for boxes, likelihood, move, size in zip(
+            proposals, logits.float().softmax(1).split(counts), moves.float().split(counts), sizes, strict=True
+        )
+    ]
+    labels = torch.cat([labels for _, _, labels in chosen])
+    with autocast:
+        pooled = pool(maps, [boxes for boxes, _, _ in chosen], MASK_POOL, config.canonical_size)
+        shapes = model.masks(pooled)
+    shapes = shapes.float()[torch.arange(len(labels), device=labels.device), labels].sigmoid().cpu()
+    detections = []
+    for photo, size, (boxes, confidence, names), shape in zip(
+        photos, sizes, chosen, shapes.split([len(boxes) for boxes, _, _ in chosen]), strict=True
+    ):
+        in_photo = boxes.cpu() * torch.tensor([photo.width / size[1], photo.height / size[0]] * 2)
+        masks = [outline(part, box, photo) for part, box in zip(shape, in_photo.tolist(), strict=True)]
+        detections.append(Detections(photo.id, as_exclusive(in_photo), confidence, names, masks))
+    return detections
+
+
+def best_of(
+    proposals: torch.Tensor, scores: torch.Tensor, offsets: torch.Tensor, size: Size
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes (n, 4), scores (n,) and labels (n,) of one image's best detections.
+
+    From proposals (P, 4), scores (P, C + 1) and offsets (P, C + 1, 4): those above 0.05, per class less those that
+    overlap a better one by more than half; then the best 100.
+    """
+    place, label = (scores[:, 1:] > MIN_SCORE).nonzero(as_tuple=True)
+    label = label + 1
+    boxes = decode(proposals[place], offsets[place, label], ROI_WEIGHTS)
+    boxes = clip(boxes[None], [size])[0]
+    kept = batched_nms(as_exclusive(boxes), scores[place, label], label, NMS_IOU)[:MOST_DETECTIONS]
+    return boxes[kept], scores[place, label][kept], label[kept]
+
+
+def outline(shape: torch.Tensor, box: Sequence[float], photo: Photo) -> Segmentation:
+    """The run-length encoding of a mask (28, 28) of probabilities, scaled up to its box in the photo.
+
+    The mask gets a border of zeros and the box grows by as much, so that the scaled mask can end within it.
+    """
+    centre_x, centre_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    grown = (MASK_SIDE + 2) / MASK_SIDE / 2
+    half_width, half_height = (box[2] - box[0]) * grown, (box[3] - box[1]) * grown
+    left, top, right, bottom = (
+        int(side)
+        for side in (centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height)
+    )
+    width, height = max(right - left + 1, 1), max(bottom - top + 1, 1)
+    scaled = F.interpolate(F.pad(shape, (1, 1, 1, 1))[None, None], (height, width), mode="bilinear")[0, 0]
+    canvas = np.zeros((photo.height, photo.width), dtype=np.uint8, order="F")
+    x, y = max(left, 0), max(top, 0)
+    within = scaled[y - top : photo.height - top, x - left : photo.width - left]
+    canvas[y : y + within.shape[0], x : x + within.shape[1]] = within.numpy() > MASK_LEVEL
+    return rle.encode(canvas)

@@ -1,0 +1,149 @@
+"""Mask R-CNN training, from the first log line to the last."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mlperf_logging.mllog import constants as keys
+from torch import nn
+
+from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.maskrcnn.config import Config
+from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size
+from podium_benchmarks.maskrcnn.eval import evaluate
+from podium_benchmarks.maskrcnn.losses import TrainingPass
+from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
+
+
+def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+    """Train until both targets or max_epochs; everything a reader needs to know goes to the log."""
+    ranks = dist.join()
+    log = Log(enabled=ranks.rank == 0)
+    clock.open_log(log, "maskrcnn")
+    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    # Classes that only the data set knows become known on the clock, as its annotations are data.
+    num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)
+    trainee = build(dataclasses.replace(config, num_classes=num_classes or 1), seed, ranks)
+    warm_up(trainee, config, ranks)
+    clock.log_hyperparameters(log, seed, config.log_values())
+
+    clock.start(log, ranks, config.max_epochs)
+    data = open_data(config, data_dir, ranks)
+    if not num_classes:
+        trainee = build(dataclasses.replace(config, num_classes=data.num_classes), seed, ranks)
+    log.event(keys.TRAIN_SAMPLES, data.train_samples)
+    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    log.event("data_repairs", dict(data.repairs))
+    progress = Progress(log, ranks, config.stats_interval_seconds)
+    step, reached = 0, False
+    for epoch in range(1, config.max_epochs + 1):
+        log.start(keys.EPOCH_START, epoch_num=epoch)
+        progress.restart_clock()
+        for batch in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch))):
+            set_learning_rate(trainee.optimizer, learning_rate(config, step))
+            loss_sum = forward_backward(trainee.network, batch, ranks)
+            if config.gradient_clip_norm:
+                nn.utils.clip_grad_norm_(trainee.network.parameters(), config.gradient_clip_norm)
+            trainee.optimizer.step()
+            trainee.optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.step(loss_sum, batch.global_count, step / data.steps_per_epoch)
+        progress.flush(epoch)
+        if epoch % config.epochs_between_evals == 0 or epoch == config.max_epochs:
+            log.start(keys.EVAL_START, epoch_num=epoch)
+            quality = evaluate(trainee.model, data, ranks, trainee.autocast)
+            log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
+            log.end(keys.EVAL_STOP, epoch_num=epoch)
+            reached = quality["BBOX"] >= config.target[0] and quality["SEGM"] >= config.target[1]
+        log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        if reached:
+            break
+    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    dist.leave()
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model, its training pass with gradients averaged over ranks, and its optimiser."""
+
+    model: MaskRCNN
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    autocast: torch.autocast
+
+
+def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
+    """The same initial weights on every rank, for any number of ranks."""
+    torch.manual_seed(seeds.derive(seed, "model"))
+    model = MaskRCNN(config, config.num_classes)
+    initialise(model)
+    if config.backbone_weights:
+        load_backbone(model, Path(config.backbone_weights))
+    model = model.to(ranks.device, memory_format=torch.channels_last)
+    if config.compile == "yes" or (config.compile == "auto" and ranks.device.type == "cuda"):
+        for part in (model.backbone, model.pyramid, model.proposals, model.boxes, model.masks):
+            part.compile()
+    autocast = mixed_precision(config.precision, ranks.device)
+    network = dist.replicate(TrainingPass(model, autocast), ranks)
+    return Trainee(model, network, make_optimizer(model, config), autocast)
+
+
+def make_optimizer(model: MaskRCNN, config: Config) -> torch.optim.Optimizer:
+    """SGD; biases learn twice as fast and do not decay."""
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    biases = [parameter for name, parameter in trained if name.endswith(".bias")]
+    others = [parameter for name, parameter in trained if not name.endswith(".bias")]
+    groups = [{"params": others, "rate": 1.0, "weight_decay": config.opt_weight_decay},
+              {"params": biases, "rate": 2.0, "weight_decay": 0.0}]  # fmt: skip
+    return torch.optim.SGD(groups, lr=0.0, momentum=config.opt_momentum, fused=True)
+
+
+def warm_up(trainee: Trainee, config: Config, ranks: Ranks) -> None:
+    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
+    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
+    for _ in range(2):
+        forward_backward(trainee.network, made_up_batch(config, count, ranks.device), ranks)
+    trainee.model.zero_grad(set_to_none=True)
+    trainee.model.load_state_dict(state)
+
+
+def made_up_batch(config: Config, count: int, device: torch.device) -> Batch:
+    """Noise of the size that a photo of 4:3 is scaled to, with one object in the middle of each."""
+    height, width = scaled_size(config, 3 * config.min_image_size, 4 * config.min_image_size)
+    mask = torch.zeros((1, height, width), dtype=torch.uint8)
+    mask[:, height // 4 : height // 2, width // 4 : width // 2] = 1
+    box = torch.tensor([[width // 4, height // 4, width // 2 - 1, height // 2 - 1]], dtype=torch.float32)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    return collate([Sample(image, box, torch.ones(1, dtype=torch.int64), mask, seed=0)] * count, count, device)
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Of this step, counted from 0; the warm-up rises in a line from a share of the rate."""
+    base, warmup_steps = config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
+    if step < warmup_steps:
+        start = config.opt_learning_rate_warmup_factor
+        base *= start + (1 - start) * step / warmup_steps
+    return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=config.opt_learning_rate_decay_steps,
+                                factor=config.opt_learning_rate_decay_factor)  # fmt: skip
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate"]
+
+
+def forward_backward(network: nn.Module, batch: Batch, ranks: Ranks) -> torch.Tensor:
+    """Gradients of the five losses, each a mean over the whole batch; returns this rank's part of them, per image."""
+    sums, counts = network(batch)
+    # Replication averages over ranks: undo that, divide by what all ranks have summed over.
+    loss = (sums / dist.sum_over_ranks(counts).clamp(min=1)).sum()
+    (loss * ranks.world_size).backward()
+    return loss.detach() * batch.global_count
