@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 PRESET_NAMES = ("tiny", "full")
+OTHER_NAMES = {"opt_learning_rate_decay_boundary_steps": "opt_learning_rate_decay_steps"}  # Mask R-CNN's in v0.5
 TWO_TARGETS = ("maskrcnn",)  # box AP / mask AP
 BLEU_BENCHMARKS = ("gnmt", "transformer")  # rounds give their targets as 24.0, logs since v0.7 as 0.24
 
@@ -117,6 +118,7 @@ def configure(preset: C, request: Request) -> C:
     for key, value in request.hyperparameters.items():
         # v0.7 logs some keys with the optimiser in front (sgd_opt_weight_decay): the same setting
         name = key if key in types else key.removeprefix("sgd_").removeprefix("lars_")
+        name = name if name in types else OTHER_NAMES.get(name, name)
         if name not in types:
             raise UsageError(_unknown(key, sorted(types)))
         changes[name] = _coerce(key, value, types[name])

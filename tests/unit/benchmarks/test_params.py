@@ -12,6 +12,7 @@ def test_full_models_have_the_reference_parameter_counts():
     assert parameter_counts() == {
         "resnet": 25_557_032,
         "ssd": 19_972_534,
+        "maskrcnn": 44_347_573,
         "gnmt": 160_671_297,
         "transformer": 210_804_736,
         "ncf": 31_832_577,
