@@ -138,9 +138,9 @@ FULL = Config(
 )
 
 TINY = Config(
-    target=(0.30, 0.25),
+    target=(0.50, 0.45),
     max_epochs=40,
-    epochs_between_evals=2,
+    epochs_between_evals=1,
     global_batch_size=8,
     opt_base_learning_rate=0.04,
     opt_learning_rate_warmup_steps=100,
