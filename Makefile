@@ -56,10 +56,13 @@ perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against 
 
 perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/perf_train.py
-	$(BIN)/python tests/performance/perf_ssd.py
+	$(BIN)/python tests/performance/train/detection.py
 	$(BIN)/python tests/performance/train/translation.py
+
+perf-gpu: install ## training throughput of the full models on a GPU; the result goes to docs/performance
+	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json
 
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-parser
+.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-gpu perf-parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
 from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size
@@ -87,7 +88,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     if config.backbone_weights:
         load_backbone(model, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
-    if config.compile == "yes" or (config.compile == "auto" and ranks.device.type == "cuda"):
+    if is_compiled(config.compile, ranks.device):
         for part in (model.backbone, model.pyramid, model.proposals, model.boxes, model.masks):
             part.compile()
     autocast = mixed_precision(config.precision, ranks.device)
@@ -123,6 +124,23 @@ def made_up_batch(config: Config, count: int, device: torch.device) -> Batch:
     box = torch.tensor([[width // 4, height // 4, width // 2 - 1, height // 2 - 1]], dtype=torch.float32)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     return collate([Sample(image, box, torch.ones(1, dtype=torch.int64), mask, seed=0)] * count, count, device)
+
+
+def synthetic_step(
+    config: Config, device: torch.device, images: int
+) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
+    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    alone = Ranks(rank=0, world_size=1, device=device, cores=1)
+    trainee, batch = build(config, 0, alone), made_up_batch(config, images, device)
+
+    def step() -> torch.Tensor:
+        set_learning_rate(trainee.optimizer, 0.0)  # noise can't be learned: weights would grow until nothing is finite
+        loss_sum = forward_backward(trainee.network, batch, alone)
+        trainee.optimizer.step()
+        trainee.optimizer.zero_grad(set_to_none=True)
+        return loss_sum
+
+    return trainee.model, step, images
 
 
 def learning_rate(config: Config, step: int) -> float:

@@ -42,11 +42,12 @@ class Config:
     train_scenes: int  # made-up images, when there is no --data
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
+    compile: str  # yes, no, or auto: on a GPU
     resident_megabytes: int  # decoded images are kept in memory if the set is no larger
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, precision=("fp32", "bf16", "auto"))
+        checks.one_of(self, precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"))
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "max_samples", "width", "train_scenes", "eval_scenes")  # fmt: skip
         checks.at_least_zero(self, "opt_learning_rate_warmup_steps", "opt_learning_rate_warmup_factor",
@@ -112,6 +113,7 @@ FULL = Config(
     train_scenes=1,
     eval_scenes=1,
     precision="auto",
+    compile="auto",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )
@@ -136,6 +138,7 @@ TINY = Config(
     train_scenes=600,
     eval_scenes=100,
     precision="auto",
+    compile="auto",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
@@ -96,6 +97,8 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     if config.backbone_weights:
         load_backbone(model, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
+    if is_compiled(config.compile, ranks.device):
+        model.compile()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.opt_momentum,
                                 weight_decay=config.opt_weight_decay, fused=True)  # fmt: skip
     return Trainee(model, dist.replicate(model, ranks), optimizer)
@@ -105,17 +108,40 @@ def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Rank
     """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
     count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
-    batch = Batch(
-        images=torch.randint(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8, device=ranks.device),
-        boxes=torch.tensor([0.2, 0.2, 0.8, 0.8], device=ranks.device).expand(count, 1, 4),
-        labels=torch.ones(count, 1, dtype=torch.int64, device=ranks.device),
-        jitter=Jitter(torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(count, 4), torch.arange(4).expand(count, 4)),
-        global_count=config.global_batch_size,
-    )
+    batch = made_up_batch(count, ranks.device)
     for _ in range(2):
         forward_backward(trainee.network, anchors, batch, scale=1.0, autocast=autocast)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
+
+
+def made_up_batch(count: int, device: torch.device) -> Batch:
+    """Noise, with one object in the middle of each image."""
+    return Batch(
+        images=torch.randint(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8, device=device),
+        boxes=torch.tensor([0.2, 0.2, 0.8, 0.8], device=device).expand(count, 1, 4),
+        labels=torch.ones(count, 1, dtype=torch.int64, device=device),
+        jitter=Jitter(torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(count, 4), torch.arange(4).expand(count, 4)),
+        global_count=count,
+    )
+
+
+def synthetic_step(
+    config: Config, device: torch.device, images: int
+) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
+    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    trainee = build(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
+    anchors, batch = make_anchors().to(device), made_up_batch(images, device)
+    autocast = mixed_precision(config.precision, device)
+
+    def step() -> torch.Tensor:
+        set_learning_rate(trainee.optimizer, 0.0)  # noise can't be learned: weights would grow until nothing is finite
+        loss_sum = forward_backward(trainee.network, anchors, batch, scale=1 / images, autocast=autocast)
+        trainee.optimizer.step()
+        trainee.optimizer.zero_grad(set_to_none=True)
+        return loss_sum
+
+    return trainee.model, step, images
 
 
 def learning_rate(config: Config, step: int) -> float:

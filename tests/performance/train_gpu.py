@@ -1,0 +1,147 @@
+"""Training throughput of the full models on one GPU, with made-up data (aims are for one H200-class GPU).
+
+    resnet       images per second          3,000
+    ssd          images per second          1,500
+    maskrcnn     images per second             40
+    gnmt         target tokens per second  150,000
+    transformer  target tokens per second  100,000
+
+    python tests/performance/train_gpu.py [BENCHMARK ...] [--out docs/performance/gpu.json] [--device cuda]
+
+The step is the trainer's own, with forward and backward pass and the optimiser: bf16, channels last, compiled. Its time
+is the median of five measurements of some seconds each, after compilation. The result goes to --out together with the
+machine it was measured on. Without a GPU this ends with 2 and one sentence; `--device cpu --images 1 --tokens 500
+--seconds 1` tries the command itself, and no aim is applied. Exits with 1 if an aim is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to measure of a benchmark: how much a step is given, and how much a second it should do."""
+
+    unit: str  # images or tokens
+    amount: int  # of a step
+    aim: float  # a second
+
+
+CASES = {
+    "resnet": Case("images", 512, 3000),
+    "ssd": Case("images", 256, 1500),
+    "maskrcnn": Case("images", 16, 40),
+    "gnmt": Case("tokens", 25_600, 150_000),
+    "transformer": Case("tokens", 12_800, 100_000),
+}
+
+
+def measure(benchmark: str, amount: int, device: torch.device, seconds: float) -> dict[str, Any]:
+    """One benchmark's rate, its spread, memory, and the time to build, compile and warm up."""
+    config, train = (importlib.import_module(f"podium_benchmarks.{benchmark}.{part}") for part in ("config", "train"))
+    start = time.perf_counter()
+    model, step, done = train.synthetic_step(config.FULL, device, amount)
+    for _ in range(3):
+        loss = step()
+    wait(device)
+    ready_seconds = time.perf_counter() - start
+    rates = [done / step_seconds(step, device, seconds) for _ in range(REPEATS)]
+    assert torch.isfinite(loss).all(), f"{benchmark}: the loss is {loss}"
+    return {
+        "per_second": round(statistics.median(rates), 1),
+        "slowest": round(min(rates), 1),
+        "fastest": round(max(rates), 1),
+        "step": done,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "ready_seconds": round(ready_seconds, 1),
+        "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if device.type == "cuda" else None,
+    }
+
+
+def step_seconds(step: Callable[[], torch.Tensor], device: torch.device, seconds: float) -> float:
+    """Seconds of one step, over at least `seconds` of them."""
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        for _ in range(3):  # the device is asked seldom enough that it never waits for the question
+            step()
+        wait(device)
+        count += 3
+    return (time.perf_counter() - start) / count
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the numbers depend on."""
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "torchvision")}
+    found: dict[str, Any] = {"python": platform.python_version(), **packages, "device": device.type}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {
+            "gpu": properties.name,
+            "gpu_memory_gb": round(properties.total_memory / 1e9, 1),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return found
+
+
+def main() -> int:
+    """Measure, print a table, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", nargs="*", default=[], metavar="BENCHMARK", help="all, if none is given")
+    parser.add_argument("--out", type=Path, help="file for the result")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--images", type=int, help="of a step")
+    parser.add_argument("--tokens", type=int, help="of a step")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each of the five measurements")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.benchmarks) - CASES.keys():
+        parser.error(f"unknown benchmark {min(unknown)}: choose from {', '.join(CASES)}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("there is no GPU that torch can use: run this on a machine that has one, or try the command itself with "
+              "--device cpu --images 1 --tokens 500 --seconds 1", file=sys.stderr)  # fmt: skip
+        return 2
+    device = torch.device(arguments.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    good, results = True, {}
+    for name in arguments.benchmarks or CASES:
+        case = CASES[name]
+        amount = getattr(arguments, case.unit) or case.amount
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        result = measure(name, amount, device, arguments.seconds)
+        results[name] = {"unit": case.unit, "aim": case.aim, **result}
+        aim = f"(aim {case.aim:,.0f} on a GPU)" if device.type == "cpu" else f"(aim {case.aim:,.0f})"
+        print(f"{name:11} {result['per_second']:>11,.1f} {case.unit} a second {aim}, {result['step']} a step, ready after "
+              f"{result['ready_seconds']:.0f} s", flush=True)  # fmt: skip
+        good &= device.type == "cpu" or result["per_second"] >= case.aim
+    if arguments.out:
+        content = {"environment": environment(device), "results": results}
+        arguments.out.write_text(json.dumps(content, indent=2) + "\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
