@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,6 +106,14 @@ def made_by_rank_zero(make: Callable[[], T]) -> T:
     values = [make() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[return-value]
+
+
+def made_by_all(makes: Sequence[Callable[[], T]], ranks: Ranks) -> list[T]:
+    """What each of `makes` returns, on every rank: each rank calls its share of them."""
+    if not dist.is_initialized():
+        return [make() for make in makes]
+    parts = gather_objects([make() for make in makes[share(len(makes), ranks)]])
+    return [value for part in parts for value in part]
 
 
 def from_rank_zero(value: int, device: torch.device) -> int:

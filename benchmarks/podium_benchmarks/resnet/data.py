@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.resnet import sources
 from podium_benchmarks.resnet.config import Config
 
 MEAN_RGB = (123.68, 116.78, 103.94)  # subtracted; the reference doesn't divide by a deviation
@@ -37,32 +38,15 @@ class Data(Protocol):
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, by the names of its folders alone: no data may be read yet."""
-    layout = "expected DIR/train/<class>/*.jpg and DIR/val/<class>/*.jpg"
-    if data_dir is None:
-        if config.num_classes != DIGITS:
-            raise UsageError(
-                f"without --data there are only the {DIGITS} digits to learn, but num_classes is "
-                f"{config.num_classes}: give --data DIR; {layout}"
-            )
-        return
-    if not data_dir.is_dir():
-        raise UsageError(f"--data {data_dir} is not a folder; {layout}")
-    for part in ("train", "val"):
-        if not (data_dir / part).is_dir():
-            raise UsageError(f"--data {data_dir} has no folder {part}/; {layout}")
-    classes, val_classes = (class_names(data_dir / part) for part in ("train", "val"))
-    if classes != val_classes:
-        only_one = sorted(set(classes) ^ set(val_classes))[:5]
-        raise UsageError(f"--data {data_dir}: train/ and val/ have different classes, for example {only_one}")
-    if len(classes) != config.num_classes:
-        raise UsageError(f"--data {data_dir} has {len(classes)} classes in train/, but num_classes is "
-                         f"{config.num_classes}: add --set num_classes={len(classes)}")  # fmt: skip
-
-
-def class_names(folder: Path) -> list[str]:
-    """Sorted names of the class folders; a class's index is its place."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    """Refuse a folder that can't be a data set, by the names in it alone: no data may be read yet."""
+    if data_dir is not None:
+        return sources.check_folder(data_dir, config.num_classes)
+    if config.num_classes != DIGITS:
+        raise UsageError(
+            f"without --data there are only the {DIGITS} digits to learn, but num_classes is "
+            f"{config.num_classes}: give --data DIR; {sources.LAYOUT}"
+        )
+    return None
 
 
 def digits(config: Config, device: torch.device) -> ResidentImages:

@@ -51,7 +51,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             log.start(keys.BLOCK_START, **block)
         log.start(keys.EPOCH_START, epoch_num=epoch)
         progress.restart_clock()
-        for images, labels, global_count in data.epoch(seeds.derive(seed, "epoch", epoch), ranks):
+        for images, labels, global_count in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch), ranks)):
             set_learning_rate(optimizer, learning_rate(config, step, steps_per_epoch))
             # Replication averages over ranks, whose shares may differ: undo that, divide by all samples of the batch.
             scale = ranks.world_size / global_count

@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -64,12 +63,6 @@ def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder,
     assert sizes == {4, 1}
 
 
-def test_a_class_folder_without_images_is_named(tmp_path):
-    (tmp_path / "cat").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no \.jpeg, \.jpg, \.png files in the class folders of"):
-        folder.list_images(tmp_path)
-
-
 def test_random_boxes_lie_within_the_image():
     x, y, width, height = data.random_boxes(1000, 0.05, torch.Generator().manual_seed(1)).unbind(1)
     assert ((x.abs() + width <= 1.00001) & (y.abs() + height <= 1.00001)).all()
@@ -77,11 +70,6 @@ def test_random_boxes_lie_within_the_image():
     ratio = width / height
     assert (ratio > 0.7499).all()
     assert (ratio < 1.3335).all()
-    random = np.random.default_rng(1)
-    for _ in range(200):
-        left, top, right, bottom = folder.random_box(300, 200, 0.05, random)
-        assert 0 <= left < right <= 300.001
-        assert 0 <= top < bottom <= 200.001
 
 
 def test_the_whole_box_at_the_same_size_is_the_image_and_a_negative_width_its_mirror():
