@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ class Request:
     target: float | tuple[float, ...] | None
     data_dir: Path | None
     hyperparameters: Mapping[str, Any]
+    round: str | None = None
 
 
 def run(
@@ -64,6 +66,8 @@ def run(
         request = parse(benchmark, argv, os.environ)
         config = configure(presets[request.preset], request)
         check_data(config, request.data_dir)
+        if request.round:
+            os.environ["PODIUM_SUITE"] = request.round  # core.clock reads what a run is part of from there
         train(config, request.seed, request.data_dir)
     except DataError as error:  # perhaps of this rank's share alone
         sys.stderr.write(f"{benchmark}: {error}\n")  # one write: ranks share the stream
@@ -83,6 +87,9 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
     parser.add_argument(
         "--target", help=f"quality to reach: {_target_form(benchmark)} (PODIUM_TARGET; default: the preset's)"
     )
+    parser.add_argument(
+        "--round", help="whose clock the run keeps, such as v0.5 (PODIUM_SUITE; default: that since v0.6)"
+    )
     parser.add_argument("--seed", help="master seed (PODIUM_SEED; default: from the system's random source)")
     parser.add_argument("--data", metavar="DIR", help="folder with the data set (PODIUM_DATA_DIR)")
     parser.add_argument(
@@ -97,6 +104,8 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
     preset = flags.preset or environment.get("PODIUM_PRESET") or "tiny"
     if preset not in PRESET_NAMES:
         raise UsageError(f"--preset {preset!r} is unknown; choose one of {', '.join(PRESET_NAMES)}")
+    if flags.round and not re.fullmatch(r"v\d+\.\d+", flags.round):
+        raise UsageError(f"--round {flags.round!r} is not the name of a round, such as v0.5 or v0.6")
     seed, target = flags.seed or environment.get("PODIUM_SEED"), flags.target or environment.get("PODIUM_TARGET")
     data_dir = flags.data or environment.get("PODIUM_DATA_DIR")
     return Request(
@@ -108,6 +117,7 @@ def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, 
             **_from_environment(environment.get("PODIUM_HYPERPARAMETERS", "")),
             **dict(_key_and_value(setting) for setting in flags.settings),
         },
+        round=flags.round or None,
     )
 
 

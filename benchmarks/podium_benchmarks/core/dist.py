@@ -59,7 +59,12 @@ def barrier(ranks: Ranks) -> None:
     """Return once every rank has finished its work, on its device too."""
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
-    if ranks.world_size > 1:
+    wait_for_all()
+
+
+def wait_for_all() -> None:
+    """Return once every rank has come here; work on their devices may go on."""
+    if dist.is_initialized():
         dist.barrier()
 
 

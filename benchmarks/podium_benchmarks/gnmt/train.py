@@ -32,7 +32,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             f"global_batch_size {config.global_batch_size} leaves some of {ranks.world_size} ranks without a sentence"
         )
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "gnmt")
+    clock.open_log(log, "gnmt", config.max_epochs)
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
     model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
     network = dist.replicate(model, ranks)

@@ -26,7 +26,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "resnet")
+    clock.open_log(log, "resnet", config.max_epochs)
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks

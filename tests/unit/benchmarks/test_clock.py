@@ -1,0 +1,59 @@
+"""When the clock starts, by round, and what the opening lines of a round's log are."""
+
+import pytest
+import torch
+
+from podium_benchmarks.core import cli, clock
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+
+RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
+
+
+@pytest.fixture
+def written(monkeypatch, capsys, log_lines):
+    """The lines of a run that builds its model between opening the log and starting the clock."""
+
+    def write(**environment):
+        monkeypatch.delenv("PODIUM_SUITE", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        log = Log(enabled=True)
+        clock.open_log(log, "resnet", 90)
+        log.event("model built")
+        clock.start(log, RANKS, 90)
+        clock.stop(log, RANKS, reached=True, epoch=61)
+        return log_lines(capsys.readouterr().out)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("environment", "order"),
+    [
+        ({}, "init_start, model built, init_stop, run_start, run_stop"),
+        ({"PODIUM_SUITE": "v0.6"}, "init_start, model built, init_stop, run_start, run_stop"),
+        ({"PODIUM_SUITE": "v0.5"}, "init_start, init_stop, run_start, model built, run_stop, run_final"),
+    ],
+)
+def test_the_clock_runs_from_the_model_on_in_v0_5_and_from_the_data_on_since(written, environment, order):
+    lines = written(**environment)
+    assert ", ".join(line["key"] for line in lines if not line["key"].startswith("submission_")) == order
+    (start,) = (line for line in lines if line["key"] == "run_start")
+    assert start["metadata"]["max_epochs"] == 90
+
+
+def test_v0_6_names_a_person_and_an_entry(written):
+    lines = written(PODIUM_SUITE="v0.6", PODIUM_PLATFORM="box", PODIUM_SUBMISSION_POC_NAME="Ada Example")
+    values = {line["key"]: line["value"] for line in lines}
+    assert (values["submission_poc_name"], values["submission_entry"]) == ("Ada Example", "box")
+    assert "submission_poc_name" not in {line["key"] for line in written(PODIUM_SUITE="v0.7")}
+
+
+def test_the_round_can_be_asked_for(launch, log_lines):
+    run = launch("ncf", "--round", "v0.5", "--set", "max_epochs=1", "--set", "generated_users=100")
+    keys = [line["key"] for line in log_lines(run.stdout)]
+    assert keys.index("run_start") < keys.index("seed") < keys.index("train_samples")
+    assert keys[-2:] == ["run_stop", "run_final"]
+    with pytest.raises(cli.UsageError, match=r"^--round '0\.5' is not the name of a round, such as v0\.5 or v0\.6$"):
+        cli.parse("ncf", ["--round", "0.5"], {})
