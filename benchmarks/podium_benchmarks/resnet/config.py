@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -22,6 +23,7 @@ class Config:
     target: float  # top-1 on the evaluation set
     max_epochs: int
     epochs_between_evals: int
+    eval_offset_epochs: int  # the first epoch evaluated; 0: epochs_between_evals
 
     global_batch_size: int
     opt_name: str  # sgd or lars
@@ -44,6 +46,7 @@ class Config:
     eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
     sync_bn: bool  # batch statistics over the global batch rather than each rank's share
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
+    compile: bool  # torch.compile, on GPUs; with the first steps, so untimed
     resident_megabytes: int  # decoded images are kept in memory if the set is no larger
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
@@ -51,7 +54,7 @@ class Config:
         checks.one_of(self, opt_name=("sgd", "lars"), precision=("fp32", "bf16", "auto"))
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "width", "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
-        checks.at_least_zero(self, "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
+        checks.at_least_zero(self, "eval_offset_epochs", "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
                              "opt_learning_rate_decay_steps", "opt_learning_rate_decay_poly_power", "opt_momentum",
                              "opt_weight_decay", "lars_epsilon", "label_smoothing", "resident_megabytes",
                              "stats_interval_seconds")  # fmt: skip
@@ -59,6 +62,13 @@ class Config:
             raise ValueError(f"blocks must be four numbers of at least 1, not {self.blocks}")
         if self.min_crop_area > 1 or self.eval_crop > 1:
             raise ValueError("min_crop_area and eval_crop are parts of an image and must not exceed 1")
+
+    def blocks_of_epochs(self) -> list[range]:
+        """The epochs, cut after those that are evaluated; the last one always is."""
+        ends = {
+            *range(self.eval_offset_epochs or self.epochs_between_evals, self.max_epochs, self.epochs_between_evals)
+        }
+        return [range(start + 1, end + 1) for start, end in pairwise([0, *sorted(ends), self.max_epochs])]
 
     def decay_steps(self, steps_per_epoch: int) -> int:
         """Length of the polynomial decay: as set, or what max_epochs leaves after warm-up."""
@@ -96,6 +106,7 @@ FULL = Config(
     target=0.759,
     max_epochs=90,
     epochs_between_evals=4,
+    eval_offset_epochs=0,
     global_batch_size=1024,
     opt_name="sgd",
     opt_base_learning_rate=0.512,  # 0.128 per 256 images
@@ -116,6 +127,7 @@ FULL = Config(
     eval_crop=0.875,  # 224 of a shorter side of 256
     sync_bn=False,
     precision="auto",
+    compile=False,
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )
@@ -124,6 +136,7 @@ TINY = Config(
     target=0.97,
     max_epochs=30,
     epochs_between_evals=1,
+    eval_offset_epochs=0,
     global_batch_size=64,
     opt_name="sgd",
     opt_base_learning_rate=0.04,
@@ -144,6 +157,7 @@ TINY = Config(
     eval_crop=1.0,
     sync_bn=False,
     precision="auto",
+    compile=False,
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )

@@ -10,6 +10,7 @@ from mlperf_logging.mllog import constants as keys
 from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.precision import mixed_precision
@@ -25,11 +26,15 @@ from podium_benchmarks.resnet.optimizer import build_optimizer
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
+    if config.compile and ranks.device.type != "cuda":
+        raise UsageError("compile=true is for GPUs: on CPUs compiling takes longer than it saves; leave it out")
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "resnet", config.max_epochs)
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
+    if config.compile:
+        network = torch.compile(network)
     optimizer = build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, model, config, ranks, autocast)
@@ -41,36 +46,31 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     log.event(keys.EVAL_SAMPLES, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
     progress = Progress(log, ranks, config.stats_interval_seconds)
-    step, reached = 0, False
-    for epoch in range(1, config.max_epochs + 1):
-        first_of_block = (epoch - 1) % config.epochs_between_evals == 0
-        last_of_block = epoch % config.epochs_between_evals == 0 or epoch == config.max_epochs
-        if first_of_block:
-            block_epochs = min(config.epochs_between_evals, config.max_epochs - epoch + 1)
-            block = {"first_epoch_num": epoch, "epoch_count": block_epochs}
-            log.start(keys.BLOCK_START, **block)
-        log.start(keys.EPOCH_START, epoch_num=epoch)
-        progress.restart_clock()
-        for images, labels, global_count in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch), ranks)):
-            set_learning_rate(optimizer, learning_rate(config, step, steps_per_epoch))
-            # Replication averages over ranks, whose shares may differ: undo that, divide by all samples of the batch.
-            scale = ranks.world_size / global_count
-            loss_sum = forward_backward(
-                network, images, labels, smoothing=config.label_smoothing, scale=scale, autocast=autocast
-            )
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            progress.step(loss_sum, global_count, step / steps_per_epoch)
-        progress.flush(step / steps_per_epoch)
-        log.end(keys.EPOCH_STOP, epoch_num=epoch)
-        if last_of_block:
-            log.start(keys.EVAL_START, epoch_num=epoch)
-            accuracy = evaluate(model, data, ranks, autocast)
-            log.event(keys.EVAL_ACCURACY, accuracy, epoch_num=epoch)
-            log.end(keys.EVAL_STOP, epoch_num=epoch)
-            log.end(keys.BLOCK_STOP, **block)
-            reached = accuracy >= config.target
+    step = 0
+    for block in config.blocks_of_epochs():
+        log.start(keys.BLOCK_START, first_epoch_num=block[0], epoch_count=len(block))
+        for epoch in block:
+            log.start(keys.EPOCH_START, epoch_num=epoch)
+            progress.restart_clock()
+            for images, labels, global_count in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch), ranks)):
+                set_learning_rate(optimizer, learning_rate(config, step, steps_per_epoch))
+                # Replication averages over ranks, whose shares may differ: undo that, divide by the batch's samples.
+                scale = ranks.world_size / global_count
+                loss_sum = forward_backward(
+                    network, images, labels, smoothing=config.label_smoothing, scale=scale, autocast=autocast
+                )
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                step += 1
+                progress.step(loss_sum, global_count, step / steps_per_epoch)
+            progress.flush(step / steps_per_epoch)
+            log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        log.start(keys.EVAL_START, epoch_num=epoch)
+        accuracy = evaluate(model, data, ranks, autocast)
+        log.event(keys.EVAL_ACCURACY, accuracy, epoch_num=epoch)
+        log.end(keys.EVAL_STOP, epoch_num=epoch)
+        log.end(keys.BLOCK_STOP, first_epoch_num=block[0], epoch_count=len(block))
+        reached = accuracy >= config.target
         if reached:
             break
     clock.stop(log, ranks, reached=reached, epoch=epoch)

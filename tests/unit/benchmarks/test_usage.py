@@ -33,7 +33,7 @@ def refusal(module, *arguments, **environment):
         (["--set", "width"], "--set 'width' is not KEY=VALUE"),
         (["--set", "global_batch=8"], "unknown hyperparameter 'global_batch'; did you mean global_batch_size? known"),
         (["--set", "target=0.5"], "unknown hyperparameter 'target'"),
-        (["--set", "zzz=8"], "unknown hyperparameter 'zzz'; known are blocks, epochs_between_evals, eval_crop,"),
+        (["--set", "zzz=8"], "unknown hyperparameter 'zzz'; known are blocks, compile, epochs_between_evals,"),
         (["--set", "global_batch_size=many"], "hyperparameter global_batch_size must be a whole number, not 'many'"),
         (["--set", "global_batch_size=0"], "global_batch_size must be above 0, not 0"),
         (["--set", "global_batch_size=2.5"], "hyperparameter global_batch_size must be a whole number, not 2.5"),
