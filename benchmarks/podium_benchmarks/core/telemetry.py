@@ -10,6 +10,7 @@ import torch
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.gpu import GpuMeter
 from podium_benchmarks.core.mllog import Log, finite
 
 T = TypeVar("T")
@@ -20,6 +21,10 @@ class Progress:
 
     Ranks must agree on when that is, since the sums go through a collective: the number of steps to the next line
     comes from rank 0's pace, which the collective carries to all.
+
+    A line has `throughput` (samples per second over all ranks), `loss`, and where they are known `tokens_per_second`,
+    `data_wait_share` (of rank 0's time), `gpu_utilization` (percent, mean over the GPUs) and `energy_joules` (of all
+    GPUs since training began).
     """
 
     def __init__(self, log: Log, ranks: Ranks, interval_seconds: float) -> None:
@@ -29,6 +34,7 @@ class Progress:
         self._tokens = 0
         self._steps = self._total_steps = 0
         self._steps_per_line = 1
+        self._gpu = GpuMeter(ranks.device)
         self._waited_seconds: float | None = None  # for data; None: nobody tells
         self._since = time.perf_counter()
 
@@ -61,8 +67,10 @@ class Progress:
             return
         now = time.perf_counter()
         pace = (now - self._since) / self._steps if self._ranks.rank == 0 else 0.0
-        sums = torch.stack([self._loss_sum, torch.full_like(self._loss_sum, pace)])
-        loss_sum, seconds_per_step = dist.sum_over_ranks(sums).tolist()
+        reading = self._gpu.read()
+        of_gpu = (reading.utilization, reading.joules, 1.0) if reading else (0.0, 0.0, 0.0)
+        sums = torch.cat([self._loss_sum.view(1), self._loss_sum.new_tensor([pace, *of_gpu])])
+        loss_sum, seconds_per_step, utilization, joules, gpus = dist.sum_over_ranks(sums).tolist()
         self._total_samples += self._samples
         self._total_steps += self._steps
         seconds = seconds_per_step * self._steps
@@ -75,6 +83,9 @@ class Progress:
         if self._waited_seconds is not None:
             stats["data_wait_share"] = round(self._waited_seconds / max(now - self._since, 1e-9), 4)
             self._waited_seconds = 0.0
+        if gpus:
+            stats["gpu_utilization"] = round(utilization / gpus, 1)
+            stats["energy_joules"] = round(joules, 1)
         self._log.event(
             "tracked_stats",
             stats,
