@@ -32,10 +32,10 @@ SETTINGS = {
     "blocks": "2,2,2,2",
     "image_size": 48,
     "min_crop_area": 0.8,
-    "max_epochs": 10,
-    "eval_offset_epochs": 7,
-    "opt_base_learning_rate": 0.1,
-    "opt_learning_rate_warmup_epochs": 1,
+    "max_epochs": 11,
+    "eval_offset_epochs": 8,
+    "opt_base_learning_rate": 0.15,
+    "opt_learning_rate_warmup_epochs": 2,
     "opt_learning_rate_decay_poly_power": 1,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import importlib
 import json
 import os
 import re
@@ -63,7 +64,8 @@ def run(
     What is wrong inside data files shows only after run_start: it ends the run with one sentence and 2 as well.
     """
     try:
-        request = parse(benchmark, argv, os.environ)
+        settings = {field.name for preset in presets.values() for field in dataclasses.fields(preset)} - {"target"}  # type: ignore[arg-type]
+        request = parse(benchmark, argv, os.environ, sorted(settings))
         config = configure(presets[request.preset], request)
         check_data(config, request.data_dir)
         if request.round:
@@ -79,9 +81,19 @@ def run(
     return 0
 
 
-def parse(benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Request:
-    """Read the flags; an absent flag falls back to its PODIUM_* variable, an absent variable to the preset."""
-    parser = argparse.ArgumentParser(prog=f"python -m podium_benchmarks.{benchmark}")
+def parse(
+    benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, str], settings: Sequence[str] = ()
+) -> Request:
+    """Read the flags; an absent flag falls back to its PODIUM_* variable, an absent variable to the preset.
+
+    `settings` are the keys that --help lists.
+    """
+    package = f"podium_benchmarks.{benchmark}"
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {package}",
+        description=f"{importlib.import_module(package).__doc__} Trains to a quality and prints MLPerf log lines.",
+        epilog=f"keys for --set: {', '.join(settings)}" if settings else None,
+    )
     parser.error = _raise_usage_error  # type: ignore[method-assign]  # argparse would print its usage on every rank
     parser.add_argument("--preset", help="tiny (default, self-contained data) or full (PODIUM_PRESET)")
     parser.add_argument(

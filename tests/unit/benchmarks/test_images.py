@@ -1,6 +1,7 @@
 """Digits and image folders: every image once, whatever the ranks, the same crops whatever the ranks."""
 
 import dataclasses
+import tarfile
 from collections import Counter
 
 import pytest
@@ -45,9 +46,23 @@ def test_digits_are_those_of_scikit_learn():
     assert torch.cat([labels for _, labels in images.evaluation(ranks(1)[0])]).tolist() == held_out
 
 
+def packed(folder):
+    """The same images as two shards a part, in folder/tars."""
+    for part in ("train", "val"):
+        (folder / "tars" / part).mkdir(parents=True)
+        images = sorted((folder / part).glob("*/*.jpg"))
+        for shard in range(2):
+            with tarfile.open(folder / "tars" / part / f"{shard}.tar", "w") as archive:
+                for image in images[shard::2]:
+                    archive.add(image, f"{image.parent.name}/{image.name}")
+    return folder / "tars"
+
+
 @pytest.mark.parametrize("megabytes", [2048, 0], ids=["resident", "streamed"])
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder, megabytes, world_size):
+@pytest.mark.parametrize(("world_size", "tars"), [(1, False), (2, False), (3, False), (2, True)])
+def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder, megabytes, world_size, tars):
+    if tars:
+        image_folder = packed(image_folder)
     config = dataclasses.replace(CONFIG, resident_megabytes=megabytes)
     trained, evaluated, sizes = Counter(), Counter(), set()
     for rank in ranks(world_size):
@@ -61,6 +76,28 @@ def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder,
     assert trained == Counter(everything)
     assert evaluated == Counter([(20, 0), (40, 0), (60, 0), (140, 1), (160, 1)])
     assert sizes == {4, 1}
+
+
+@pytest.mark.parametrize("megabytes", ["2048", "0"], ids=["resident", "streamed"])
+def test_a_run_ends_with_one_sentence_when_an_image_cannot_be_decoded(image_folder, megabytes, launch, log_lines):
+    spoilt = image_folder / "train" / "class1" / "2.jpg"
+    spoilt.write_bytes(spoilt.read_bytes()[:300])
+    run = launch("resnet", "--data", str(image_folder), "--set", "num_classes=2", "--set", "image_size=32",
+                 "--set", "global_batch_size=4", "--set", f"resident_megabytes={megabytes}")  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"resnet: {spoilt} can't be decoded (")
+    assert run.stderr.endswith("): replace the file\n")
+    assert run.stderr.count("\n") == 1
+    assert "run_stop" not in {line["key"] for line in log_lines(run.stdout)}
+
+
+def test_streamed_crops_depend_on_seed_and_image_only(image_folder):
+    config = dataclasses.replace(CONFIG, resident_megabytes=0, min_crop_area=0.2)
+    images = folder.open_folder(config, image_folder, ranks(1)[0])
+    first, again, other = (torch.cat([batch for batch, _, _ in images.epoch(seed, ranks(1)[0])]) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.dtype == torch.uint8
 
 
 def test_random_boxes_lie_within_the_image():
