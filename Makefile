@@ -55,7 +55,8 @@ perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against 
 	$(BIN)/python -m tests.performance.operator_load
 
 perf-train: install ## the trainers' seconds to quality
-	$(BIN)/python tests/performance/perf_train.py
+	$(BIN)/python tests/performance/perf_train.py --naive
+	$(BIN)/python tests/performance/perf_resnet_seeds.py
 	$(BIN)/python tests/performance/train/detection.py
 	$(BIN)/python tests/performance/train/translation.py
 
