@@ -27,7 +27,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until both targets or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "maskrcnn")
+    clock.open_log(log, "maskrcnn", config.max_epochs)
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
     # Classes that only the data set knows become known on the clock, as its annotations are data.
     num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)

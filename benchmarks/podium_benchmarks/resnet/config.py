@@ -46,12 +46,12 @@ class Config:
     eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
     sync_bn: bool  # batch statistics over the global batch rather than each rank's share
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
-    compile: bool  # torch.compile, on GPUs; with the first steps, so untimed
+    compile: str  # yes, no, or auto: on a GPU
     resident_megabytes: int  # decoded images are kept in memory if the set is no larger
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, opt_name=("sgd", "lars"), precision=("fp32", "bf16", "auto"))
+        checks.one_of(self, opt_name=("sgd", "lars"), precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"))
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "width", "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
         checks.at_least_zero(self, "eval_offset_epochs", "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
@@ -127,7 +127,7 @@ FULL = Config(
     eval_crop=0.875,  # 224 of a shorter side of 256
     sync_bn=False,
     precision="auto",
-    compile=False,
+    compile="auto",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )
@@ -157,7 +157,7 @@ TINY = Config(
     eval_crop=1.0,
     sync_bn=False,
     precision="auto",
-    compile=False,
+    compile="auto",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,10 +11,9 @@ from mlperf_logging.mllog import constants as keys
 from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
-from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalise
@@ -26,15 +26,11 @@ from podium_benchmarks.resnet.optimizer import build_optimizer
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
-    if config.compile and ranks.device.type != "cuda":
-        raise UsageError("compile=true is for GPUs: on CPUs compiling takes longer than it saves; leave it out")
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "resnet", config.max_epochs)
     seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
-    if config.compile:
-        network = torch.compile(network)
     optimizer = build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, model, config, ranks, autocast)
@@ -82,7 +78,10 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     torch.manual_seed(seeds.derive(seed, "model"))
     model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
     initialise(model)
-    return model.to(ranks.device, memory_format=torch.channels_last)
+    model = model.to(ranks.device, memory_format=torch.channels_last)
+    if is_compiled(config.compile, ranks.device):
+        model.compile()
+    return model
 
 
 def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
@@ -95,6 +94,27 @@ def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, aut
         forward_backward(network, images, labels, smoothing=config.label_smoothing, scale=1.0, autocast=autocast)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)
+
+
+def synthetic_step(
+    config: Config, device: torch.device, images: int
+) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
+    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    model = build_model(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
+    optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
+    batch = torch.randint(0, 256, (images, 3, config.image_size, config.image_size), dtype=torch.uint8, device=device)
+    labels = torch.randint(0, config.num_classes, (images,), device=device)
+
+    def step() -> torch.Tensor:
+        set_learning_rate(optimizer, 0.0)  # noise can't be learned: weights would grow until nothing is finite
+        loss_sum = forward_backward(
+            model, batch, labels, smoothing=config.label_smoothing, scale=1 / images, autocast=autocast
+        )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss_sum
+
+    return model, step, images
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:

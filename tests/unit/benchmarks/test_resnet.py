@@ -57,11 +57,3 @@ def test_a_step_of_the_full_network_at_224_pixels(opt_name):
     for old, parameter in zip(before, model.parameters(), strict=True):
         assert torch.isfinite(parameter).all()
         assert not torch.equal(old, parameter)
-
-
-def test_compiling_is_refused_without_a_gpu(launch):
-    run = launch("resnet", "--set", "compile=true")
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == (
-        "resnet: compile=true is for GPUs: on CPUs compiling takes longer than it saves; leave it out\n"
-    )
