@@ -1,0 +1,1 @@
+"""MiniGo: a network learns Go by playing against itself."""
