@@ -83,7 +83,7 @@ class Position:
     @property
     def over(self) -> bool:
         """Both have passed."""
-        return self.passes >= 2  # noqa: PLR2004 (players)
+        return self.passes >= 2
 
     def stones(self) -> tuple[int, int]:
         """Those of the player whose turn it is, and the other's."""

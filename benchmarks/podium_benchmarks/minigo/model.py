@@ -1,4 +1,4 @@
-"""The network (mlcommons/training, minigo/dual_net.py): a residual tower with a head for moves and one for the winner."""
+"""The network (mlcommons/training, minigo/dual_net.py): a residual tower with heads for moves and for the winner."""
 
 from __future__ import annotations
 

@@ -100,9 +100,7 @@ class Forest:
 
     def _read(self, games: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         """Select `counts` leaves of each of the games, evaluate them together, and tell their ancestors."""
-        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        for turn in range(int(counts.max())):
-            found.append(self._select(games[counts > turn]))
+        found = [self._select(games[counts > turn]) for turn in range(int(counts.max()))]
         places = np.concatenate([game * self._capacity + node for game, node in found])
         new = np.unique(places[~self._expanded.ravel()[places]])
         if len(new):
@@ -178,7 +176,10 @@ class Forest:
         for game, move in zip(games, moves, strict=True):
             child = int(self._child[game, 0, move])
             keeps = child != ABSENT and self._expanded[game, child]
-            if not keeps or int(self._n[game, 0, move]) > self._capacity - 1 - self._settings.readouts - self._settings.leaves:
+            if (
+                not keeps
+                or int(self._n[game, 0, move]) > self._capacity - 1 - self._settings.readouts - self._settings.leaves
+            ):
                 self.reset(game, self.position(game).play(move))
                 continue
             self._keep_below(game, child)

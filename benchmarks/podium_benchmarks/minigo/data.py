@@ -1,0 +1,113 @@
+"""What is learned from: positions of recent games, what the search made of them, and who won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed
+
+from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.minigo import sgf
+from podium_benchmarks.minigo.board import symmetries
+from podium_benchmarks.minigo.config import Config
+from podium_benchmarks.minigo.features import encode
+from podium_benchmarks.minigo.model import PLANES
+from podium_benchmarks.minigo.selfplay import Game
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Positions with what the network should have said of them, in the order of their games' numbers."""
+
+    planes: torch.Tensor  # (n, 17, points) uint8
+    chances: torch.Tensor  # (n, points + 1) float32: shares of the visits
+    winners: torch.Tensor  # (n,) float32: 1 Black, -1 White
+
+    def __len__(self) -> int:
+        return len(self.winners)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of a global batch, on the device."""
+
+    planes: torch.Tensor  # (B, 17, size, size) uint8
+    chances: torch.Tensor  # (B, points + 1)
+    winners: torch.Tensor  # (B,)
+    global_count: int  # positions of all ranks
+
+
+def check_data(config: Config, data_dir: Path | None) -> None:
+    """Refuse what can't be run, by names alone: no data may be read yet."""
+    if config.quality == "pro_moves":
+        if data_dir is None:
+            raise UsageError(f"quality pro_moves needs recorded games: give --data DIR; {sgf.LAYOUT}")
+        sgf.check_folder(data_dir)
+    elif data_dir is not None:
+        raise UsageError("--data is for recorded games, which win_rate doesn't need: leave it out, or add --set "
+                         "quality=pro_moves")  # fmt: skip
+    for name in ("start_checkpoint", "opponent_checkpoint"):
+        if getattr(config, name) and not Path(getattr(config, name)).is_file():
+            raise UsageError(f"{name} {getattr(config, name)} is not a file")
+
+
+def examples_of(games: Sequence[Game], size: int) -> Examples:
+    """Those of all positions of games that somebody won."""
+    decided = sorted((game for game in games if game.winner), key=lambda game: game.number)
+    if not decided:
+        points = size * size
+        return Examples(torch.zeros((0, PLANES, points), dtype=torch.uint8), torch.zeros(0, points + 1), torch.zeros(0))
+    visits = np.stack([visits for game in decided for visits in game.visits])
+    winners = np.repeat([game.winner for game in decided], [len(game.positions) for game in decided])
+    return Examples(
+        planes=torch.from_numpy(encode([position for game in decided for position in game.positions])),
+        chances=torch.from_numpy(visits / visits.sum(1, keepdims=True)),
+        winners=torch.from_numpy(winners.astype(np.float32)),
+    )
+
+
+def exchange(mine: Examples, ranks: Ranks) -> Examples:
+    """The examples of all ranks, in their order, on each of them."""
+    if ranks.world_size == 1:
+        return mine
+    counts = [torch.zeros(1, dtype=torch.int64, device=ranks.device) for _ in range(ranks.world_size)]
+    torch.distributed.all_gather(counts, torch.tensor([len(mine)], device=ranks.device))
+    most = int(max(counts).item())
+
+    def together(values: torch.Tensor) -> torch.Tensor:
+        padded = torch.zeros((most, *values.shape[1:]), dtype=values.dtype, device=ranks.device)
+        padded[: len(values)] = values
+        everything = [torch.empty_like(padded) for _ in counts]
+        torch.distributed.all_gather(everything, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(everything, counts, strict=True)]).cpu()
+
+    return Examples(*(together(values) for values in (mine.planes, mine.chances, mine.winners)))
+
+
+def joined(window: Sequence[Examples]) -> Examples:
+    """The examples of several generations as one."""
+    return Examples(*(torch.cat([getattr(one, name) for one in window]) for name in ("planes", "chances", "winners")))
+
+
+def batches(examples: Examples, config: Config, seed: int, ranks: Ranks) -> Iterator[Batch]:
+    """A part of the examples in an order that all ranks share, each in one of eight symmetries, in global batches."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(examples), generator=generator)[: max(1, round(len(examples) * config.sampling_share))]
+    turns = torch.randint(8, (len(order),), generator=generator)
+    places = torch.from_numpy(symmetries(config.board_size).copy())  # (8, points + 1)
+    size = config.board_size
+    for part, turn in zip(order.split(config.global_batch_size), turns.split(config.global_batch_size), strict=True):
+        mine = share(len(part), ranks)
+        chosen, place = part[mine], places[turn[mine]]
+        planes = examples.planes[chosen].gather(2, place[:, None, :-1].expand(-1, PLANES, -1))
+        yield Batch(
+            planes=planes.view(-1, PLANES, size, size).to(ranks.device, non_blocking=True),
+            chances=examples.chances[chosen].gather(1, place).to(ranks.device, non_blocking=True),
+            winners=examples.winners[chosen].to(ranks.device, non_blocking=True),
+            global_count=len(part),
+        )

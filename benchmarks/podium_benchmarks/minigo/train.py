@@ -1,0 +1,261 @@
+"""MiniGo training, from the first log line to the last."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mlperf_logging.mllog import constants as keys
+from torch import nn
+
+from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.minigo.config import NETWORKS, Config
+from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined
+from podium_benchmarks.minigo.eval import predicted_share, win_rate
+from podium_benchmarks.minigo.features import Evaluate, evaluator
+from podium_benchmarks.minigo.model import PolicyValue, initialise
+from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
+from podium_benchmarks.minigo.sgf import Record, read_games
+
+
+def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+    """Play, learn, promote, for as many generations as there may be, or until the recorded moves are predicted."""
+    ranks = dist.join()
+    log = Log(enabled=ranks.rank == 0)
+    clock.open_log(log, "minigo")
+    run = Run(config, dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device), ranks, log)
+    model = build_model(config, run.seed, ranks)
+    opponent, best = frozen(model), frozen(model)  # the best one plays the games
+    if config.opponent_checkpoint:
+        load_weights(opponent, Path(config.opponent_checkpoint))
+    network, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
+    warm_up(network, model, run)
+    clock.log_hyperparameters(log, run.seed, config.log_values())
+
+    clock.start(log, ranks, config.max_epochs)
+    started = time.time()
+    records = read_games(data_dir, config.board_size) if data_dir else []
+    log.event(keys.EVAL_SAMPLES, sum(len(record.moves) for record in records) or config.eval_games)
+    progress = Progress(log, ranks, config.stats_interval_seconds)
+    window: list[Examples] = []
+    checkpoints: list[Checkpoint] = []
+    step, reached = 0, False
+    for epoch in range(1, config.max_epochs + 1):
+        log.start(keys.EPOCH_START, epoch_num=epoch)
+        games = play_generation(best, epoch, run)
+        window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
+        examples = joined(window)
+        log.event(keys.TRAIN_SAMPLES, len(examples), epoch_num=epoch)
+        progress.restart_clock()
+        for batch in progress.timed(batches(examples, config, seeds.derive(run.seed, "epoch", epoch), ranks)):
+            set_learning_rate(optimizer, learning_rate(config, step))
+            # Replication averages over ranks, whose shares may differ: undo that, divide by all positions of the batch.
+            scale = ranks.world_size / batch.global_count
+            loss_sum = forward_backward(network, batch, run, scale=scale)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.step(loss_sum, batch.global_count, epoch - 0.5)
+        progress.flush(epoch)
+        candidate = frozen(model)
+        if wins_its_gate(candidate, best, epoch, run):
+            best = candidate
+            checkpoints.append(Checkpoint(epoch, time.time() - started, candidate))
+            if config.checkpoint_dir and ranks.rank == 0:
+                save_weights(candidate, Path(config.checkpoint_dir) / f"{epoch:06}.pt")
+        if config.quality == "pro_moves":
+            reached = predicts_enough(best, records, epoch, run)
+        log.end(keys.EPOCH_STOP, epoch_num=epoch)
+        if reached:
+            break
+    if config.quality == "win_rate":
+        reached = evaluate_afterwards(checkpoints, opponent, run)
+    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    dist.leave()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all parts of a run share."""
+
+    config: Config
+    seed: int
+    ranks: Ranks
+    log: Log
+
+    def autocast(self) -> torch.autocast:
+        """To bf16 on a GPU; networks this narrow are slower in it on a CPU."""
+        kind, precision = self.ranks.device.type, self.config.precision
+        return torch.autocast(
+            kind, torch.bfloat16, enabled=precision == "bf16" or (precision, kind) == ("auto", "cuda")
+        )
+
+    def player(self, model: PolicyValue) -> Evaluate:
+        """A frozen model as one who plays."""
+        return evaluator(model, self.ranks.device, self.autocast())
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A promoted model, and when it was there: seconds since the clock started."""
+
+    epoch: int
+    timestamp: float
+    model: PolicyValue
+
+
+def play_generation(best: PolicyValue, epoch: int, run: Run) -> list[Game]:
+    """This rank's share of a generation's games."""
+    config, count = run.config, run.config.games_per_generation
+    mine = range(count)[dist.share(count, run.ranks)]
+    resignation = Resignation(config.resign_threshold, config.resign_disabled_share)
+    games: list[Game] = []
+    start = told = time.perf_counter()
+    for game in self_play(
+        run.player(best), config.search(config.readouts), config.board_size, mine,
+        at_a_time=config.games_at_a_time, seed=seeds.derive(run.seed, "self-play", epoch), resignation=resignation,
+    ):  # fmt: skip
+        games.append(game)
+        now = time.perf_counter()
+        if now - told >= max(1.0, config.stats_interval_seconds) or len(games) == len(mine):
+            # Of this rank alone: ranks meet only when all of them have finished
+            stats = {"games_per_second": round(len(games) / (now - start), 2)}
+            run.log.event("tracked_stats", stats, epoch_num=round(epoch - 1 + len(games) / len(mine) / 2, 4))
+            told = now
+    dist.barrier(run.ranks)
+    run.log.event("actual_selfplay_games_per_generation", count, epoch_num=epoch)
+    return games
+
+
+def wins_its_gate(candidate: PolicyValue, best: PolicyValue, epoch: int, run: Run) -> bool:
+    """Whether the model plays the next games: it must win often enough against the one that played the last."""
+    if not run.config.gate_games:
+        return True
+    rivals = (run.player(candidate), run.player(best))
+    wins = win_rate(
+        run.config, *rivals, run.ranks, games=run.config.gate_games, seed=seeds.derive(run.seed, "gate", epoch)
+    )
+    run.log.event("gate_win_rate", wins, epoch_num=epoch)
+    return wins >= run.config.gate_win_rate
+
+
+def predicts_enough(best: PolicyValue, records: Sequence[Record], epoch: int, run: Run) -> bool:
+    """The quality of v0.5, on the clock."""
+    run.log.start(keys.EVAL_START, epoch_num=epoch)
+    share = predicted_share(run.config, run.player(best), records, run.ranks)
+    run.log.event(keys.EVAL_ACCURACY, share, epoch_num=epoch)
+    run.log.end(keys.EVAL_STOP, epoch_num=epoch)
+    return share >= run.config.target
+
+
+def evaluate_afterwards(checkpoints: Sequence[Checkpoint], opponent: PolicyValue, run: Run) -> bool:
+    """The quality of v0.6: the time that counts is that of the first model that wins often enough (eval_models.py)."""
+    for checkpoint in checkpoints:
+        run.log.start(keys.EVAL_START, epoch_num=checkpoint.epoch)
+        eval_seed = seeds.derive(run.seed, "eval", checkpoint.epoch)
+        players = (run.player(checkpoint.model), run.player(opponent))
+        wins = win_rate(run.config, *players, run.ranks, games=run.config.eval_games, seed=eval_seed)
+        run.log.event(keys.EVAL_ACCURACY, wins, epoch_num=checkpoint.epoch)
+        run.log.end(keys.EVAL_STOP, epoch_num=checkpoint.epoch)
+        if wins >= run.config.target:
+            run.log.event("eval_result", None, iteration=checkpoint.epoch, timestamp=round(checkpoint.timestamp, 3))
+            return True
+    run.log.event("eval_result", None, iteration=0, timestamp=0)
+    return False
+
+
+def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
+    """The same initial weights on every rank, for any number of ranks."""
+    torch.manual_seed(seeds.derive(seed, "model"))
+    bias, momentum = NETWORKS[config.network]
+    model = PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
+                        bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
+    initialise(model)
+    if config.start_checkpoint:
+        load_weights(model, Path(config.start_checkpoint))
+    return model.to(ranks.device)
+
+
+def load_weights(model: PolicyValue, file: Path) -> None:
+    """Weights that `save_weights` wrote."""
+    try:
+        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise UsageError(f"checkpoint {file} does not hold a network of this board size, width, number of blocks and "
+                         f"round: {str(error).splitlines()[0]}") from error  # fmt: skip
+
+
+def save_weights(model: PolicyValue, file: Path) -> None:
+    """A file that `load_weights` reads; whole, or not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".part")
+    torch.save(model.state_dict(), unfinished)
+    unfinished.replace(file)
+
+
+def frozen(model: PolicyValue) -> PolicyValue:
+    """A copy to play with, the same on all ranks: their statistics may differ, as they have seen different samples."""
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    dist.average_over_ranks([buffer for buffer in copied.buffers() if buffer.is_floating_point()])
+    return copied
+
+
+def make_optimizer(model: PolicyValue, config: Config) -> torch.optim.Optimizer:
+    """SGD; biases don't decay, and neither do shifts of batch normalisation in v0.6's network."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        is_shift = name.endswith("bias") and "bn" in name
+        groups[not name.endswith("bias") or (is_shift and config.network == "v0.5")].append(parameter)
+    settings = [
+        {"params": parameters, "weight_decay": config.opt_weight_decay if decays else 0.0}
+        for decays, parameters in groups.items()
+    ]
+    return torch.optim.SGD(settings, lr=0.0, momentum=config.opt_momentum)
+
+
+def warm_up(network: nn.Module, model: PolicyValue, run: Run) -> None:
+    """Play and learn a little, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    config, state = run.config, {name: value.clone() for name, value in model.state_dict().items()}
+    settings = config.search(min(config.readouts, config.virtual_losses))
+    games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
+                      resignation=Resignation(threshold=1.0, disabled_share=0.0))  # fmt: skip
+    for batch in batches(examples_of(list(games), config.board_size), config, 0, run.ranks):
+        forward_backward(network, batch, run, scale=1.0)
+    model.zero_grad(set_to_none=True)
+    model.load_state_dict(state)
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Of this step, counted from 0."""
+    rates, boundaries = config.opt_base_learning_rate, config.opt_learning_rate_decay_boundary_steps
+    warmup_steps, factor = config.opt_learning_rate_warmup_steps, config.opt_learning_rate_warmup_factor
+    if step < warmup_steps:
+        return rates[0] - (warmup_steps - step) * rates[0] / (warmup_steps * 2**factor)
+    if len(rates) > 1:
+        return rates[sum(step >= boundary for boundary in boundaries)]
+    return schedules.step_decay(step, base=rates[0], warmup_steps=0, boundaries=boundaries)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def forward_backward(network: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    with run.autocast():
+        logits, black_wins = network(batch.planes.float())
+    move_loss = F.cross_entropy(logits.float(), batch.chances, reduction="sum")
+    value_loss = F.mse_loss(black_wins.float(), batch.winners, reduction="sum")
+    loss_sum = move_loss + run.config.value_cost_weight * value_loss
+    (loss_sum * scale).backward()
+    return loss_sum.detach()
