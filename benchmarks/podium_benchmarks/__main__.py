@@ -13,6 +13,7 @@ BENCHMARKS = {
     "gnmt": "GNMT, translation by LSTMs, BLEU",
     "transformer": "Transformer big, translation by attention, BLEU",
     "ncf": "neural collaborative filtering, recommendation, HR@10",
+    "minigo": "MiniGo, Go by self-play, games won or moves predicted",
 }
 
 
@@ -50,6 +51,8 @@ def parameter_counts() -> dict[str, int]:
     from podium_benchmarks.gnmt import model as gnmt_model  # noqa: PLC0415
     from podium_benchmarks.maskrcnn import config as maskrcnn_config  # noqa: PLC0415
     from podium_benchmarks.maskrcnn import model as maskrcnn_model  # noqa: PLC0415
+    from podium_benchmarks.minigo import config as minigo_config  # noqa: PLC0415
+    from podium_benchmarks.minigo import train as minigo_train  # noqa: PLC0415
     from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
@@ -73,6 +76,7 @@ def parameter_counts() -> dict[str, int]:
                 mf_factors=ncf.mf_factors,
                 mlp_widths=ncf.mlp_widths,
             ),
+            "minigo": minigo_train.network(minigo_config.FULL),
         }
     return {name: sum(parameter.numel() for parameter in model.parameters()) for name, model in models.items()}
 

@@ -219,11 +219,12 @@ def _coerce(key: str, value: Any, kind: Any) -> Any:
         if kind is int and not isinstance(value, bool) and float(value).is_integer():
             return int(float(value))
         if typing.get_origin(kind) is tuple:
-            items = value.split(",") if isinstance(value, str) else value
+            items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value
             return tuple(_coerce(key, item, typing.get_args(kind)[0]) for item in items)
     except (TypeError, ValueError):
         pass
-    name = "list of whole numbers" if typing.get_origin(kind) is tuple else _KIND_NAMES[kind]
+    items = typing.get_args(kind)
+    name = f"list of {_KIND_NAMES[items[0]]}s" if items else _KIND_NAMES[kind]
     raise UsageError(f"hyperparameter {key} must be a {name}, not {value!r}")
 
 

@@ -161,7 +161,7 @@ FULL = Config(
 
 TINY = Config(
     target=0.60,
-    max_epochs=6,
+    max_epochs=8,
     quality="win_rate",
     board_size=5,
     komi=0.5,
@@ -192,7 +192,7 @@ TINY = Config(
     window_generations=4,
     sampling_share=1.0,
     sync_bn=False,
-    gate_games=0,
+    gate_games=40,
     gate_win_rate=0.55,
     eval_games=100,
     eval_readouts=32,

@@ -37,8 +37,8 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     opponent, best = frozen(model), frozen(model)  # the best one plays the games
     if config.opponent_checkpoint:
         load_weights(opponent, Path(config.opponent_checkpoint))
-    network, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
-    warm_up(network, model, run)
+    replicated, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
+    warm_up(replicated, model, run)
     clock.log_hyperparameters(log, run.seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
@@ -60,7 +60,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             set_learning_rate(optimizer, learning_rate(config, step))
             # Replication averages over ranks, whose shares may differ: undo that, divide by all positions of the batch.
             scale = ranks.world_size / batch.global_count
-            loss_sum = forward_backward(network, batch, run, scale=scale)
+            loss_sum = forward_backward(replicated, batch, run, scale=scale)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
@@ -173,12 +173,17 @@ def evaluate_afterwards(checkpoints: Sequence[Checkpoint], opponent: PolicyValue
     return False
 
 
+def network(config: Config) -> PolicyValue:
+    """With the weights that torch gives it."""
+    bias, momentum = NETWORKS[config.network]
+    return PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
+                       bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
+
+
 def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
-    bias, momentum = NETWORKS[config.network]
-    model = PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
-                        bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
+    model = network(config)
     initialise(model)
     if config.start_checkpoint:
         load_weights(model, Path(config.start_checkpoint))
@@ -222,14 +227,14 @@ def make_optimizer(model: PolicyValue, config: Config) -> torch.optim.Optimizer:
     return torch.optim.SGD(settings, lr=0.0, momentum=config.opt_momentum)
 
 
-def warm_up(network: nn.Module, model: PolicyValue, run: Run) -> None:
+def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:
     """Play and learn a little, so that kernels and buffers exist when the clock starts; leaves no trace."""
     config, state = run.config, {name: value.clone() for name, value in model.state_dict().items()}
     settings = config.search(min(config.readouts, config.virtual_losses))
     games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
                       resignation=Resignation(threshold=1.0, disabled_share=0.0))  # fmt: skip
     for batch in batches(examples_of(list(games), config.board_size), config, 0, run.ranks):
-        forward_backward(network, batch, run, scale=1.0)
+        forward_backward(replicated, batch, run, scale=1.0)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)
 
@@ -250,10 +255,10 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def forward_backward(network: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:
+def forward_backward(replicated: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:
     """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
     with run.autocast():
-        logits, black_wins = network(batch.planes.float())
+        logits, black_wins = replicated(batch.planes.float())
     move_loss = F.cross_entropy(logits.float(), batch.chances, reduction="sum")
     value_loss = F.mse_loss(black_wins.float(), batch.winners, reduction="sum")
     loss_sum = move_loss + run.config.value_cost_weight * value_loss

@@ -16,6 +16,7 @@ def test_full_models_have_the_reference_parameter_counts():
         "gnmt": 160_671_297,
         "transformer": 210_804_736,
         "ncf": 31_832_577,
+        "minigo": 190_775,
     }
 
 

@@ -1,0 +1,104 @@
+"""MiniGo runs from the first log line to the last: alone, on two ranks, on recorded games."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+SMALL = ("--set", "width=4", "--set", "blocks=1", "--set", "features=4", "--set", "games_per_generation=10",
+         "--set", "readouts=8", "--set", "eval_readouts=8", "--set", "eval_games=6", "--set", "max_epochs=2",
+         "--set", "global_batch_size=48", "--set", "gate_games=0", "--seed", "5")  # fmt: skip
+GENERATION = "epoch_start( tracked_stats)+ actual_selfplay_games_per_generation train_samples( tracked_stats)+"
+
+
+def test_a_log_tells_what_the_rules_ask_for(launch, log_lines, tmp_path):
+    checkpoints = tmp_path / "models"
+    run = launch("minigo", *SMALL, "--target", "1e-9", "--set", f"checkpoint_dir={checkpoints}",
+                 "--set", "eval_games=40", "--set", "opt_base_learning_rate=0.0001")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    lines = log_lines(run.stdout)
+    keys = [line["key"] for line in lines]
+    start = keys.index("run_start")
+    assert keys[start - 1] == "init_stop"
+    told = " ".join(keys[start + 1 :])
+    evaluation = "( eval_start eval_accuracy eval_stop)+ eval_result run_stop"
+    assert re.fullmatch(rf"eval_samples( {GENERATION} epoch_stop)+{evaluation}", told), told
+    result = next(line["metadata"] for line in lines if line["key"] == "eval_result")
+    stops = [line["time_ms"] for line in lines if line["key"] == "epoch_stop"]
+    clock_start = lines[start]["time_ms"]
+    when = clock_start + 1000 * result["timestamp"]
+    assert when <= stops[result["iteration"] - 1] + 1
+    assert [file.name for file in sorted(checkpoints.iterdir())] == ["000001.pt", "000002.pt"]
+    assert lines[-1]["metadata"]["status"] == "success"
+
+    # The checker of v0.7 wants its own number of games and the official target, which so short a run can't have.
+    for line in lines:
+        if line["key"].endswith("selfplay_games_per_generation"):
+            line["value"] = 8192
+        if line["key"] == "eval_accuracy":
+            line["value"] = 0.6
+    file = tmp_path / "result_0.txt"
+    file.write_text("".join(f":::MLLOG {json.dumps(line)}\n" for line in lines))
+    command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training", "--ruleset", "0.7.0"]
+    check = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    complaints = [line for line in (check.stdout + check.stderr).splitlines() if "Required" in line or "fail" in line]
+    assert all("cache_clear" in line or "block_" in line for line in complaints), complaints
+
+
+def test_a_target_that_no_model_reaches_aborts_the_run(launch, log_lines):
+    run = launch("minigo", *SMALL, "--target", "1", "--set", "gate_games=4", "--set", "gate_win_rate=1")
+    lines = log_lines(run.stdout)
+    assert lines[-1]["metadata"]["status"] == "aborted"
+    assert next(line["metadata"]["timestamp"] for line in lines if line["key"] == "eval_result") == 0
+    gates = [line["value"] for line in lines if line["key"] == "gate_win_rate"]
+    assert len(gates) == 2
+    evaluated = [line for line in lines if line["key"] == "eval_accuracy"]
+    assert len(evaluated) == sum(share == 1 for share in gates)
+
+
+def test_one_and_two_ranks_give_the_same_loss_curve(launch, launch_process, log_lines):
+    # 21 positions a step don't divide by two, nor does the last batch
+    shared = (*SMALL, "--target", "1", "--set", "global_batch_size=21", "--set", "sync_bn=true", "--set", "max_epochs=1",
+              "--set", "games_per_generation=20", "--set", "games_at_a_time=1", "--set", "eval_games=2",
+              "--set", "opt_base_learning_rate=0.002", "--set", "stats_interval_seconds=0")  # fmt: skip
+    losses, samples = [], []
+    for run in (launch("minigo", *shared), launch_process("minigo", *shared, ranks=2)):
+        assert run.returncode == 0, run.stderr
+        lines = log_lines(run.stdout)
+        losses.append([x["value"]["loss"] for x in lines if x["key"] == "tracked_stats" and "loss" in x["value"]])
+        samples.append(next(line["value"] for line in lines if line["key"] == "train_samples"))
+    assert samples[0] == samples[1]
+    assert samples[0] % 21
+    assert len(losses[0]) >= 20
+    assert losses[1][:20] == pytest.approx(losses[0][:20], rel=1e-4)
+
+
+def test_v0_5_predicts_recorded_moves_on_the_clock(tmp_path, launch, log_lines):
+    (tmp_path / "game.sgf").write_text("(;SZ[5];B[cc];W[dd];B[cd];W[bb])")
+    run = launch("minigo", *SMALL, "--set", "quality=pro_moves", "--set", "network=v0.5", "--data", str(tmp_path),
+                 "--target", "1", "--set", "c_puct=1.38", "--set", "c_puct_base=0")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    lines = log_lines(run.stdout)
+    shares = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
+    assert len(shares) == 2
+    assert all(share in {0, 0.25, 0.5, 0.75, 1} for share in shares)
+    assert "eval_result" not in {line["key"] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "quality=pro_moves"), "quality pro_moves needs recorded games: give --data DIR; expected .sgf"),
+        (("--data", "."), "--data is for recorded games, which win_rate doesn't need"),
+        (("--set", "board_size=4"), "board_size must be 5 to 19, not 4"),
+        (("--set", "start_checkpoint=nowhere.pt"), "start_checkpoint nowhere.pt is not a file"),
+        (("--set", "quality=pro_moves", "--data", "{tmp_path}"), "--data {tmp_path} holds no games"),
+    ],
+)
+def test_what_can_t_be_run_is_told_before_anything_starts(arguments, message, tmp_path, launch):
+    run = launch("minigo", *(argument.format(tmp_path=tmp_path) for argument in arguments))
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"minigo: {message.format(tmp_path=tmp_path)}"), run.stderr
+    assert "run_start" not in run.stdout
