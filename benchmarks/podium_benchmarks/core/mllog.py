@@ -22,6 +22,7 @@ class Log:
 
     def __init__(self, *, enabled: bool, stream: TextIO | None = None) -> None:
         self._stream = (stream or sys.stdout) if enabled else None
+        self.time_ms: dict[str, int] = {}  # of the latest line of each key
 
     def start(self, key: str, value: Any = None, **metadata: Any) -> None:
         """An interval begins."""
@@ -36,12 +37,13 @@ class Log:
         self._write(POINT_IN_TIME, key, value, metadata)
 
     def _write(self, event_type: str, key: str, value: Any, metadata: dict[str, Any]) -> None:
+        self.time_ms[key] = time.time_ns() // 1_000_000
         if self._stream is None:
             return
         caller = sys._getframe(2)  # noqa: SLF001 (the same call as inspect.currentframe, without reading sources)
         line = {
             "namespace": "",
-            "time_ms": time.time_ns() // 1_000_000,
+            "time_ms": self.time_ms[key],
             "event_type": event_type,
             "key": key,
             "value": value,

@@ -1,7 +1,8 @@
 """What a MiniGo run can be told; hyperparameters carry their MLPerf log keys as names where there are any.
 
 `full` is v0.6's reference (mlcommons/training, minigo, 9x9), `tiny` the same on 5x5, for two CPU cores. What v0.5 had
-otherwise can be set: network=v0.5, quality=pro_moves, c_puct=1.38, c_puct_base=0, first_play_penalty=0 and so on.
+otherwise can be set: network=v0.5, quality=pro_moves, c_puct=1.38, c_puct_base=0, first_play_penalty=0,
+longest_game=1.4, opt_base_learning_rate=0.01, global_batch_size=16 and so on.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Config:
     c_puct: float
     c_puct_base: float  # 0: c_puct stays the same
     first_play_penalty: float
+    longest_game: float  # moves per point of the board; then it is scored as it stands
     resign_threshold: float  # 1 or more: nobody resigns
     resign_disabled_share: float
 
@@ -71,9 +73,9 @@ class Config:
         checks.one_of(self, quality=("win_rate", "pro_moves"), network=tuple(NETWORKS),
                       precision=("fp32", "bf16", "auto"))  # fmt: skip
         checks.above_zero(self, "max_epochs", "width", "blocks", "features", "games_per_generation", "readouts",
-                          "virtual_losses", "games_at_a_time", "c_puct", "resign_threshold", "global_batch_size",
-                          "value_cost_weight", "window_generations", "sampling_share", "eval_games",
-                          "eval_readouts")  # fmt: skip
+                          "virtual_losses", "games_at_a_time", "c_puct", "longest_game", "resign_threshold",
+                          "global_batch_size", "value_cost_weight", "window_generations", "sampling_share",
+                          "eval_games", "eval_readouts")  # fmt: skip
         checks.at_least_zero(self, "c_puct_base", "first_play_penalty", "opt_learning_rate_warmup_steps",
                              "opt_learning_rate_warmup_factor", "opt_weight_decay", "gate_games",
                              "stats_interval_seconds")  # fmt: skip
@@ -94,7 +96,8 @@ class Config:
     def search(self, readouts: int) -> Settings:
         """How trees are searched, with so many leaves per move."""
         return Settings(readouts=readouts, leaves=self.virtual_losses, komi=self.komi, c_puct=self.c_puct,
-                        c_puct_base=self.c_puct_base, first_play_penalty=self.first_play_penalty)  # fmt: skip
+                        c_puct_base=self.c_puct_base, first_play_penalty=self.first_play_penalty,
+                        longest_game=self.longest_game)  # fmt: skip
 
     def log_values(self) -> Mapping[str, Any]:
         """The log's hyperparameters; v0.7's checker has names of its own for three of them."""
@@ -103,7 +106,7 @@ class Config:
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
             "train_batch_size": self.global_batch_size,
             keys.OPT_NAME: "sgd",
-            keys.OPT_BASE_LR: rates[0] if len(rates) == 1 else list(rates),
+            keys.OPT_BASE_LR: list(rates),
             "lr_rates": [rates[0] * 0.1**passed for passed in range(len(boundaries) + 1)]
             if len(rates) == 1
             else list(rates),
@@ -138,6 +141,7 @@ FULL = Config(
     c_puct=1.25,
     c_puct_base=19652.0,
     first_play_penalty=0.2,
+    longest_game=2.0,
     resign_threshold=0.99,
     resign_disabled_share=0.1,
     global_batch_size=4096,
@@ -179,6 +183,7 @@ TINY = Config(
     c_puct=1.25,
     c_puct_base=19652.0,
     first_play_penalty=0.2,
+    longest_game=2.0,
     resign_threshold=1.0,
     resign_disabled_share=0.0,
     global_batch_size=128,

@@ -16,10 +16,10 @@ from podium_benchmarks.minigo.selfplay import match
 from podium_benchmarks.minigo.sgf import Record
 
 
-def win_rate(config: Config, first: Evaluate, second: Evaluate, ranks: Ranks, *, games: int, seed: int) -> float:
+def win_rate(config: Config, first: Evaluate, second: Evaluate, ranks: Ranks, *, games: int) -> float:
     """Share of games that `first` wins against `second`, each rank playing some of them; the same on every rank."""
     mine = range(games)[share(games, ranks)]
-    wins = match(first, second, config.search(config.eval_readouts), config.board_size, mine, seed=seed)
+    wins = match(first, second, config.search(config.eval_readouts), config.board_size, mine)
     total = dist.sum_over_ranks(torch.tensor(float(wins), dtype=torch.float64, device=ranks.device))
     return total.item() / games
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from podium_benchmarks.minigo.board import BLACK, Position
+from podium_benchmarks.minigo.board import BLACK, Position, symmetries
 from podium_benchmarks.minigo.model import PLANES
 
 HISTORY = 8
@@ -34,17 +34,29 @@ def encode(positions: Sequence[Position]) -> NDArray[np.uint8]:
     return lines.planes(sets).reshape(len(positions), PLANES, lines.size * lines.size)
 
 
-def evaluator(model: nn.Module, device: torch.device, autocast: torch.autocast) -> Evaluate:
-    """The model as it is now; it must be in evaluation mode when the result is called."""
+def evaluator(
+    model: nn.Module, device: torch.device, autocast: torch.autocast, random: np.random.Generator | None = None
+) -> Evaluate:
+    """The model, which must be in evaluation mode when the result is called.
+
+    With `random`, it is shown each position in one of the eight symmetries.
+    """
 
     @torch.inference_mode()
     def evaluate(positions: Sequence[Position]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         size = positions[0].geometry.size
-        planes = torch.from_numpy(encode(positions)).to(device).float().view(-1, PLANES, size, size)
+        planes = encode(positions)
+        if random is not None:
+            places = symmetries(size)[random.integers(8, size=len(positions))]  # (B, points + 1)
+            planes = np.take_along_axis(planes, places[:, None, :-1], axis=2)
         with autocast:
-            logits, black_wins = model(planes)
+            logits, black_wins = model(torch.from_numpy(planes).to(device).float().view(-1, PLANES, size, size))
         turns = torch.tensor([position.to_play for position in positions], device=device)
         both = torch.cat([logits.float().softmax(1), (black_wins.float() * turns).unsqueeze(1)], dim=1).cpu().numpy()
-        return both[:, :-1], both[:, -1]
+        chances, values = both[:, :-1], both[:, -1]
+        if random is not None:
+            seen, chances = chances, np.empty_like(chances)
+            np.put_along_axis(chances, places, seen, axis=1)
+        return chances, values
 
     return evaluate

@@ -17,7 +17,6 @@ from podium_benchmarks.minigo.board import Position, geometry
 from podium_benchmarks.minigo.features import Evaluate
 
 ABSENT = -1
-LONGEST_GAME = 1.4  # in points of the board; then it is scored as it stands
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Settings:
     c_puct: float = 1.25
     c_puct_base: float = 19652.0  # 0: c_puct doesn't grow with visits, and is not doubled (v0.5)
     first_play_penalty: float = 0.2  # a move without visits counts as its parent's value less this
+    longest_game: float = 2.0  # moves per point of the board; then it is scored as it stands
 
 
 class Forest:
@@ -37,7 +37,7 @@ class Forest:
 
     def __init__(self, games: int, size: int, settings: Settings, evaluate: Evaluate) -> None:
         self._settings, self._evaluate = settings, evaluate
-        self._lines, self._longest = geometry(size), int(LONGEST_GAME * size * size)
+        self._lines, self._longest = geometry(size), int(settings.longest_game * size * size)
         self._capacity = 3 * (settings.readouts + settings.leaves) + 1
         moves = self._lines.moves
         self._n = np.zeros((games, self._capacity, moves), dtype=np.float32)

@@ -88,15 +88,12 @@ def _play_a_move(
         yield seats.pop(seat)
 
 
-def match(
-    first: Evaluate, second: Evaluate, settings: Settings, size: int, numbers: Sequence[int], *, seed: int
-) -> int:
+def match(first: Evaluate, second: Evaluate, settings: Settings, size: int, numbers: Sequence[int]) -> int:
     """How many of the games of these numbers `first` wins against `second`; it has Black in those of even number.
 
-    No noise, no resigning; the first moves are drawn by their visits, as else all games would be one and the same.
+    No noise, no resigning, and the most visited move is made: what players see must differ, or all games are the same.
     """
     forests = [Forest(max(1, len(numbers)), size, settings, evaluate) for evaluate in (first, second)]
-    randoms = [np.random.default_rng(seeds.derive(seed, "match", number)) for number in numbers]
     colours = [BLACK if number % 2 == 0 else WHITE for number in numbers]
     for forest in forests:
         for seat in range(len(numbers)):
@@ -109,10 +106,7 @@ def match(
             if mine:
                 forest.search(np.array(mine))
             for seat in mine:
-                visits = forest.visits(seat)
-                soft = forest.position(seat).moves < SOFT_SHARE * (len(visits) - 1)
-                draw = randoms[seat].choice(len(visits), p=visits / visits.sum()) if soft else visits.argmax()
-                moves[seat] = int(draw)
+                moves[seat] = int(forest.visits(seat).argmax())
         for forest in forests:
             forest.advance(list(moves), list(moves.values()))
         for seat in sorted(going):

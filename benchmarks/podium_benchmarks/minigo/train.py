@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
@@ -42,8 +43,8 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     clock.log_hyperparameters(log, run.seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
-    started = time.time()
     records = read_games(data_dir, config.board_size) if data_dir else []
+    log.event(keys.TRAIN_SAMPLES, config.games_per_generation)
     log.event(keys.EVAL_SAMPLES, sum(len(record.moves) for record in records) or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     window: list[Examples] = []
@@ -54,7 +55,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         games = play_generation(best, epoch, run)
         window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
         examples = joined(window)
-        log.event(keys.TRAIN_SAMPLES, len(examples), epoch_num=epoch)
+        log.event("training_positions", len(examples), epoch_num=epoch)
         progress.restart_clock()
         for batch in progress.timed(batches(examples, config, seeds.derive(run.seed, "epoch", epoch), ranks)):
             set_learning_rate(optimizer, learning_rate(config, step))
@@ -67,9 +68,10 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             progress.step(loss_sum, batch.global_count, epoch - 0.5)
         progress.flush(epoch)
         candidate = frozen(model)
+        log.event("save_model", {"iteration": epoch})
         if wins_its_gate(candidate, best, epoch, run):
             best = candidate
-            checkpoints.append(Checkpoint(epoch, time.time() - started, candidate))
+            checkpoints.append(Checkpoint(epoch, log.time_ms["save_model"] - log.time_ms["run_start"], candidate))
             if config.checkpoint_dir and ranks.rank == 0:
                 save_weights(candidate, Path(config.checkpoint_dir) / f"{epoch:06}.pt")
         if config.quality == "pro_moves":
@@ -99,17 +101,25 @@ class Run:
             kind, torch.bfloat16, enabled=precision == "bf16" or (precision, kind) == ("auto", "cuda")
         )
 
-    def player(self, model: PolicyValue) -> Evaluate:
-        """A frozen model as one who plays."""
-        return evaluator(model, self.ranks.device, self.autocast())
+    def player(self, model: PolicyValue, random: np.random.Generator | None = None) -> Evaluate:
+        """A frozen model as one who plays; with `random`, one who looks at each board from any side."""
+        return evaluator(model, self.ranks.device, self.autocast(), random)
+
+    def win_rate(self, first: PolicyValue, second: PolicyValue, games: int, seed: int) -> float:
+        """Share of the games that `first` wins; boards seen from any side make each game another one (v0.6)."""
+        players = [
+            self.player(model, np.random.default_rng(seeds.derive(seed, name, self.ranks.rank)))
+            for name, model in (("first", first), ("second", second))
+        ]
+        return win_rate(self.config, *players, self.ranks, games=games)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A promoted model, and when it was there: seconds since the clock started."""
+    """A promoted model, and when it was there, since the clock started."""
 
     epoch: int
-    timestamp: float
+    time_ms: int
     model: PolicyValue
 
 
@@ -140,10 +150,7 @@ def wins_its_gate(candidate: PolicyValue, best: PolicyValue, epoch: int, run: Ru
     """Whether the model plays the next games: it must win often enough against the one that played the last."""
     if not run.config.gate_games:
         return True
-    rivals = (run.player(candidate), run.player(best))
-    wins = win_rate(
-        run.config, *rivals, run.ranks, games=run.config.gate_games, seed=seeds.derive(run.seed, "gate", epoch)
-    )
+    wins = run.win_rate(candidate, best, run.config.gate_games, seeds.derive(run.seed, "gate", epoch))
     run.log.event("gate_win_rate", wins, epoch_num=epoch)
     return wins >= run.config.gate_win_rate
 
@@ -162,12 +169,11 @@ def evaluate_afterwards(checkpoints: Sequence[Checkpoint], opponent: PolicyValue
     for checkpoint in checkpoints:
         run.log.start(keys.EVAL_START, epoch_num=checkpoint.epoch)
         eval_seed = seeds.derive(run.seed, "eval", checkpoint.epoch)
-        players = (run.player(checkpoint.model), run.player(opponent))
-        wins = win_rate(run.config, *players, run.ranks, games=run.config.eval_games, seed=eval_seed)
+        wins = run.win_rate(checkpoint.model, opponent, run.config.eval_games, eval_seed)
         run.log.event(keys.EVAL_ACCURACY, wins, epoch_num=checkpoint.epoch)
         run.log.end(keys.EVAL_STOP, epoch_num=checkpoint.epoch)
         if wins >= run.config.target:
-            run.log.event("eval_result", None, iteration=checkpoint.epoch, timestamp=round(checkpoint.timestamp, 3))
+            run.log.event("eval_result", None, iteration=checkpoint.epoch, timestamp=checkpoint.time_ms / 1000)
             return True
     run.log.event("eval_result", None, iteration=0, timestamp=0)
     return False

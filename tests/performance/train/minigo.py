@@ -1,0 +1,82 @@
+"""MiniGo on five lines: seconds to beating its starting network (aim: 60 % of 100 games after at most 180 s on two
+cores), and games per second of many games at a time beside one at a time (aim: 3 times).
+
+    python tests/performance/train/minigo.py [--seeds 1 2 3 4 5]
+
+Seconds of a run are those on its clock up to the model that wins, and those from starting the process to its end, with
+the games that are played afterwards to find that model. Exits with 1 if an aim is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+
+import torch  # noqa: E402
+
+from podium_benchmarks.core.dist import Ranks, cpu_count  # noqa: E402
+from podium_benchmarks.core.mllog import Log  # noqa: E402
+from podium_benchmarks.minigo.config import TINY  # noqa: E402
+from podium_benchmarks.minigo.selfplay import Resignation, self_play  # noqa: E402
+from podium_benchmarks.minigo.train import Run, build_model, frozen  # noqa: E402
+
+AIM_SECONDS, AIM_TIMES = 180, 3
+
+
+def measure(seed: int) -> bool:
+    """One run; prints its line and tells whether it reached its target in time."""
+    command = [sys.executable, "-m", "podium_benchmarks.minigo", "--seed", str(seed)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "benchmarks")}
+    start = time.perf_counter()
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    wall_seconds = time.perf_counter() - start
+    lines = [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()]
+    wins = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
+    result = next(line["metadata"] for line in lines if line["key"] == "eval_result")
+    print(f"minigo, seed {seed}: {result['timestamp']:.0f} s on the clock (aim {AIM_SECONDS}), generation "
+          f"{result['iteration']}, {wall_seconds:.0f} s wall; promoted models won "
+          f"{' '.join(f'{share:.2f}' for share in wins)} of {TINY.eval_games} games", flush=True)  # fmt: skip
+    return lines[-1]["metadata"]["status"] == "success" and result["timestamp"] <= AIM_SECONDS
+
+
+def games_per_second(run: Run, games: int, at_a_time: int, seed: int) -> float:
+    """Of self-play."""
+    player = run.player(frozen(build_model(TINY, 1, run.ranks)))
+    resignation = Resignation(TINY.resign_threshold, TINY.resign_disabled_share)
+    start = time.perf_counter()
+    played = self_play(player, TINY.search(TINY.readouts), TINY.board_size, range(games), at_a_time=at_a_time,
+                       seed=seed, resignation=resignation)  # fmt: skip
+    count = len(list(played))
+    return count / (time.perf_counter() - start)
+
+
+def main() -> int:
+    """Measure each seed, then the two ways to play, in turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    arguments = parser.parse_args()
+    good = True
+    for seed in arguments.seeds:
+        good &= measure(seed)
+    torch.set_num_threads(cpu_count())
+    run = Run(TINY, 0, Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=cpu_count()), Log(enabled=False))
+    many = TINY.games_at_a_time
+    for at_a_time, games in ((1, 1), (many, many)):
+        games_per_second(run, games, at_a_time, seed=0)  # kernels and buffers
+    rates = [(games_per_second(run, 12, 1, turn), games_per_second(run, 2 * many, many, turn)) for turn in range(3)]
+    slow, fast = (sorted(column)[1] for column in zip(*rates, strict=True))
+    print(f"minigo games per second, {TINY.readouts} readouts a move: one at a time {slow:.1f}, {many} at a time {fast:.1f}, "
+          f"{fast / slow:.1f} times")  # fmt: skip
+    return 0 if good and fast >= AIM_TIMES * slow else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
