@@ -1,7 +1,7 @@
 """What the ResNet trainer is measured against: the loop as one would first write it.
 
-The same network, initial weights, settings and data; images decoded one by one as they are asked for, fp32, NCHW, SGD
-as it comes, the loss read at every step.
+The same network, way of initialising, settings and data; images decoded one by one as they are asked for, fp32, NCHW, SGD
+as it comes (it decays normalisation too), the loss read at every step, an evaluation after every epoch.
 
     python tests/performance/train/resnet_naive.py --data DIR --seed 1 --target 0.6 --set width=16 ...
 
