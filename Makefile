@@ -60,6 +60,7 @@ perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/train/detection.py
 	$(BIN)/python tests/performance/train/translation.py
 	$(BIN)/python tests/performance/train/minigo.py
+	$(BIN)/python tests/performance/train/ncf.py
 
 perf-gpu: install ## training throughput of the full models on a GPU; the result goes to docs/performance
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json

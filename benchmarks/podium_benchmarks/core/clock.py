@@ -23,8 +23,11 @@ def starts_before_model() -> bool:
     return os.environ.get("PODIUM_SUITE") == "v0.5"
 
 
-def open_log(log: Log, benchmark: str, max_epochs: int | None = None) -> None:
-    """Who submits what (from the environment), then the start of initialisation; by the rules of v0.5 of the clock."""
+def open_log(log: Log, benchmark: str, max_epochs: int | None = None, *, timed_from_start: bool = True) -> None:
+    """Who submits what (from the environment), then the start of initialisation; by the rules of v0.5 of the clock.
+
+    `timed_from_start` is false where v0.5 has a rule of its own (NCF).
+    """
     log.event(keys.SUBMISSION_BENCHMARK, benchmark)
     log.event(keys.SUBMISSION_ORG, os.environ.get("PODIUM_SUBMISSION_ORG", "podium"))
     log.event(keys.SUBMISSION_DIVISION, os.environ.get("PODIUM_DIVISION", "open"))
@@ -38,7 +41,7 @@ def open_log(log: Log, benchmark: str, max_epochs: int | None = None) -> None:
     if os.environ.get("PODIUM_CACHE_CLEARED") == "1":
         log.event(keys.CACHE_CLEAR, True)
     log.start(keys.INIT_START)
-    if starts_before_model():
+    if starts_before_model() and timed_from_start:
         log.end(keys.INIT_STOP)
         log.start(keys.RUN_START, **({} if max_epochs is None else {"max_epochs": max_epochs}))
         dist.wait_for_all()  # no rank begins before the clock runs
@@ -54,7 +57,7 @@ def log_hyperparameters(log: Log, seed: int, values: Mapping[str, Any]) -> None:
 def start(log: Log, ranks: Ranks, max_epochs: int) -> None:
     """End initialisation and start the clock once all ranks are ready; only then may a rank touch data."""
     dist.barrier(ranks)
-    if starts_before_model():
+    if keys.RUN_START in log.time_ms:
         return  # it has been running since the log was opened
     log.end(keys.INIT_STOP)
     log.start(keys.RUN_START, max_epochs=max_epochs)

@@ -23,7 +23,7 @@ class Config:
     max_epochs: int
 
     global_batch_size: int  # positives and negatives together
-    opt_name: str
+    opt_name: str  # adam or lazy_adam
     opt_base_learning_rate: float
     opt_adam_beta_1: float
     opt_adam_beta_2: float
@@ -36,10 +36,11 @@ class Config:
     generated_users: int  # size of the generated ratings without a data folder; 0: there must be one
     generated_items: int
     generated_ratings: int  # per user
+    precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, opt_name=("adam",))
+        checks.one_of(self, opt_name=("adam", "lazy_adam"), precision=("fp32", "bf16", "auto"))
         checks.above_zero(self, "max_epochs", "global_batch_size", "opt_base_learning_rate", "opt_adam_epsilon",
                           "negatives", "eval_negatives", "mf_factors")  # fmt: skip
         checks.below_one(self, "opt_adam_beta_1", "opt_adam_beta_2")
@@ -76,6 +77,7 @@ FULL = Config(
     generated_users=0,
     generated_items=0,
     generated_ratings=0,
+    precision="auto",
     stats_interval_seconds=1.0,
 )
 
@@ -95,6 +97,7 @@ TINY = Config(
     generated_users=2000,
     generated_items=1000,
     generated_ratings=40,
+    precision="fp32",
     stats_interval_seconds=1.0,
 )
 

@@ -1,9 +1,9 @@
-"""Ratings as implicit feedback: generated, or ml-20m's ratings.csv; negatives that are never training positives."""
+"""Ratings as implicit feedback, and negatives that are never training positives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,11 @@ import torch
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.ncf.config import Config
-from podium_benchmarks.ncf.model import ML_20M_ITEMS, ML_20M_USERS
+from podium_benchmarks.ncf.ratings import Ratings
 
 GENERATED_RANK = 8  # of the generated tastes
 GENERATED_SEED = 20  # the data set is the same in every run
-
-
-@dataclass(frozen=True)
-class Ratings:
-    """Who rated what, one rating of each user held out."""
-
-    users: int
-    items: int
-    train_users: torch.Tensor  # (N,) int64
-    train_items: torch.Tensor  # (N,)
-    held_out: torch.Tensor  # (users,) the item of each user's last rating
+PAIRS_AT_ONCE = 1 << 24
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
@@ -42,11 +32,6 @@ def check_data(config: Config, data_dir: Path | None) -> None:
         raise UsageError(f"--data {data_dir} has no ratings.csv; {layout}")
 
 
-def shape(config: Config, data_dir: Path | None) -> tuple[int, int]:
-    """Users and items the network is built for, known without touching data."""
-    return (ML_20M_USERS, ML_20M_ITEMS) if data_dir else (config.generated_users, config.generated_items)
-
-
 def generate(config: Config) -> Ratings:
     """Tastes of low rank plus popularity; each user rates the items that a noisy taste ranks highest."""
     random = np.random.default_rng(GENERATED_SEED)
@@ -56,26 +41,9 @@ def generate(config: Config) -> Ratings:
     noise = random.gumbel(size=(users, items))
     rated = np.argsort(-(taste + popularity + noise), axis=1)[:, : config.generated_ratings]  # (users, ratings)
     rated = random.permuted(rated, axis=1)  # the last by time is a random one
-    train_items = torch.from_numpy(rated[:, :-1].ravel().copy())
-    train_users = torch.arange(users).repeat_interleave(config.generated_ratings - 1)
+    train_items = torch.from_numpy(rated[:, :-1].ravel().astype(np.int32))
+    train_users = torch.arange(users, dtype=torch.int32).repeat_interleave(config.generated_ratings - 1)
     return Ratings(users, items, train_users, train_items, torch.from_numpy(rated[:, -1].copy()))
-
-
-def read_ratings(file: Path) -> Ratings:
-    """ml-20m's layout; identifiers become consecutive numbers, each user's last rating by time is held out."""
-    table = np.loadtxt(file, delimiter=",", skiprows=1, usecols=(0, 1, 3), dtype=np.int64, ndmin=2)
-    _, users = np.unique(table[:, 0], return_inverse=True)
-    _, items = np.unique(table[:, 1], return_inverse=True)
-    order = np.lexsort((table[:, 2], users))  # by user, then time; equal times keep the file's order
-    users, items = users[order], items[order]
-    last = np.append(users[1:] != users[:-1], True)
-    return Ratings(
-        users=int(users[-1]) + 1,
-        items=int(items.max()) + 1,
-        train_users=torch.from_numpy(users[~last]),
-        train_items=torch.from_numpy(items[~last]),
-        held_out=torch.from_numpy(items[last]),
-    )
 
 
 class NegativeSampler:
@@ -84,21 +52,24 @@ class NegativeSampler:
     def __init__(self, ratings: Ratings, device: torch.device) -> None:
         self._items = ratings.items
         # Sorted user * items + item: one binary search tells whether a pair is a training positive.
-        pairs = ratings.train_users * ratings.items + ratings.train_items
-        self._positives = pairs.to(device).unique()
+        pairs = ratings.train_users.to(device).long() * ratings.items + ratings.train_items.to(device)
+        self._positives = pairs.unique()
 
     def draw(self, users: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """An item for each of users (N,), drawn again until none is a training positive."""
-        items = torch.randint(self._items, users.shape, generator=generator, device=users.device)
-        while True:
-            wrong = self.is_positive(users, items).nonzero().squeeze(1)
-            if not len(wrong):
-                return items
-            items[wrong] = torch.randint(self._items, wrong.shape, generator=generator, device=users.device)
+        """An item (N,) int32 for each of users (N,), drawn again until none is a training positive."""
+        draw = partial(torch.randint, self._items, generator=generator, device=users.device, dtype=torch.int32)
+        items = draw(users.shape)
+        for start in range(0, len(users), PAIRS_AT_ONCE):  # all at once would take several times the memory
+            part, whose = items[start : start + PAIRS_AT_ONCE], users[start : start + PAIRS_AT_ONCE]
+            wrong = self.is_positive(whose, part).nonzero().squeeze(1)
+            while len(wrong):
+                part[wrong] = draw(wrong.shape)
+                wrong = wrong[self.is_positive(whose[wrong], part[wrong])]
+        return items
 
     def is_positive(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether each pair is in the training set."""
-        pairs = users * self._items + items
+        pairs = users.long() * self._items + items
         place = torch.searchsorted(self._positives, pairs).clamp_(max=len(self._positives) - 1)
         return self._positives[place] == pairs
 
@@ -113,21 +84,23 @@ class Data:
         self.train_samples = len(self._users) * (1 + config.negatives)
         self.eval_samples = ratings.users
         generator = torch.Generator(ranks.device).manual_seed(eval_seed)
-        users = torch.arange(ratings.users, device=ranks.device).repeat_interleave(config.eval_negatives)
+        users = torch.arange(ratings.users, device=ranks.device, dtype=torch.int32).repeat_interleave(
+            config.eval_negatives
+        )
         negatives = self._sampler.draw(users, generator).view(ratings.users, config.eval_negatives)
-        candidates = torch.cat([ratings.held_out.to(ranks.device).unsqueeze(1), negatives], dim=1)
+        candidates = torch.cat([ratings.held_out.to(ranks.device, torch.int32).unsqueeze(1), negatives], dim=1)
         mine = share(ratings.users, ranks)
         self.eval_users = torch.arange(ratings.users, device=ranks.device)[mine]  # (M,)
-        self.eval_candidates = candidates[mine]  # (M, 1 + eval_negatives), the held-out item first
+        self.eval_candidates = candidates[mine]  # (M, 1 + eval_negatives) int32, the held-out item first
 
     def epoch(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]]:
         """This rank's shares of the global batches: users, items, labels (B,), size of the global batch."""
         generator = torch.Generator(self._users.device).manual_seed(seed)
-        negative_users = self._users.repeat(self._config.negatives)
-        users = torch.cat([self._users, negative_users])
-        items = torch.cat([self._items, self._sampler.draw(negative_users, generator)])
+        users = self._users.repeat(1 + self._config.negatives)
+        negatives = self._sampler.draw(users[len(self._users) :], generator)
+        items = torch.cat([self._items, negatives])
         order = torch.randperm(len(users), generator=generator, device=users.device)
         for batch in order.split(self._config.global_batch_size):
             mine = batch[share(len(batch), self._ranks)]
             labels = (mine < len(self._users)).float()
-            yield users[mine], items[mine], labels, len(batch)
+            yield users[mine].long(), items[mine].long(), labels, len(batch)

@@ -12,14 +12,15 @@ USERS_AT_ONCE = 1024
 
 
 @torch.inference_mode()
-def evaluate(model: torch.nn.Module, data: Data) -> float:
+def evaluate(model: torch.nn.Module, data: Data, autocast: torch.autocast) -> float:
     """Each user once, on one rank; the counts are added up, so all ranks know the same exact rate."""
     counts = torch.zeros(2, dtype=torch.int64, device=data.eval_users.device)  # hits, users
     for users, candidates in zip(
         data.eval_users.split(USERS_AT_ONCE), data.eval_candidates.split(USERS_AT_ONCE), strict=True
     ):
-        scores = model(users.repeat_interleave(candidates.shape[1]), candidates.flatten())
-        counts[0] += hits(scores.view_as(candidates), candidates).sum()
+        with autocast:
+            scores = model(users.repeat_interleave(candidates.shape[1]), candidates.flatten())
+        counts[0] += hits(scores.float().view_as(candidates), candidates).sum()
         counts[1] += len(users)
     hit, seen = dist.sum_over_ranks(counts).tolist()
     assert seen == data.eval_samples, f"evaluated {seen} of {data.eval_samples} users"

@@ -51,9 +51,17 @@ def test_v0_6_names_a_person_and_an_entry(written):
 
 
 def test_the_round_can_be_asked_for(launch, log_lines):
-    run = launch("ncf", "--round", "v0.5", "--set", "max_epochs=1", "--set", "generated_users=100")
+    run = launch("resnet", "--round", "v0.5", "--set", "max_epochs=1", "--set", "width=4")
     keys = [line["key"] for line in log_lines(run.stdout)]
     assert keys.index("run_start") < keys.index("seed") < keys.index("train_samples")
     assert keys[-2:] == ["run_stop", "run_final"]
     with pytest.raises(cli.UsageError, match=r"^--round '0\.5' is not the name of a round, such as v0\.5 or v0\.6$"):
         cli.parse("ncf", ["--round", "0.5"], {})
+
+
+def test_ncf_s_clock_starts_with_the_first_random_draw(launch, log_lines):
+    """v0.5's own rule for it: reading the ratings is preparation."""
+    run = launch("ncf", "--round", "v0.5", "--set", "max_epochs=1", "--set", "generated_users=100")
+    keys = [line["key"] for line in log_lines(run.stdout)]
+    assert keys.index("seed") < keys.index("init_stop") < keys.index("run_start") < keys.index("train_samples")
+    assert keys[-2:] == ["run_stop", "run_final"]

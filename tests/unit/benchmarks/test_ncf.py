@@ -2,13 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
+from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.ncf import data
 from podium_benchmarks.ncf.config import TINY
 from podium_benchmarks.ncf.eval import TOP, hits
+from podium_benchmarks.ncf.generate import generate, make_pairs
+from podium_benchmarks.ncf.optimizer import LazyAdam
+from podium_benchmarks.ncf.ratings import read_ratings
 
 ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
 SMALL = dataclasses.replace(TINY, generated_users=50, generated_items=40, generated_ratings=15)
@@ -71,8 +76,123 @@ def test_the_last_rating_by_time_is_held_out(tmp_path):
         "10,500,4.0,300\n10,100,3.5,100\n10,200,1.0,200\n"
         "20,200,5.0,50\n20,500,2.0,60\n20,100,2.0,40\n"
     )  # fmt: skip
-    ratings = data.read_ratings(file)
+    ratings = read_ratings(file)
     assert (ratings.users, ratings.items) == (2, 3)
     assert ratings.held_out.tolist() == [2, 2]  # movie 500 for both
     assert ratings.train_users.tolist() == [0, 0, 1, 1]
     assert ratings.train_items.tolist() == [0, 1, 0, 1]
+
+
+HEADER = "userId,movieId,rating,timestamp\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user,movie\n1,2,3,4\n", "line 1: expected userId,movieId,rating,timestamp, not 'user,movie'"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0\n", "line 3: 3 values instead of the 4 of userId,movieId,rating,timestamp"),
+        (HEADER + "1,2,3.0,4\n\n1,3,3.0,5\n", "line 3 is empty: remove it"),
+        (HEADER + "1,2,3.0,4\n1,x,3.0,5\n", "line 3: movieId must be a whole number, not 'x'"),
+        (HEADER + "1,2,3.0,4\n1,,3.0,5\n", "line 3: movieId must be a whole number, not ''"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0.0,5\n", "line 3: rating must be a number, not '3.0.0'"),
+        (HEADER + "1,2,.,4\n1,3,3.0,5\n", "line 2: rating must be a number, not '.'"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0,-5\n", "line 3: timestamp must be a whole number, not '-5'"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0,1.5\n", "line 3: timestamp must be a whole number, not '1.5'"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0,5\n1,2,1.0,6\n", "line 4: user 1 has rated this movie before"),
+        (HEADER + "1,2,3.0,4\n1,3,3.0,5\n7,2,1.0,6\n", "line 4: user 7 has no other rating; each needs two or more"),
+        (HEADER, "has no ratings: expected lines of userId,movieId,rating,timestamp"),
+    ],
+)  # fmt: skip
+def test_what_is_no_rating_is_told_with_its_line(text, message, tmp_path):
+    file = tmp_path / "ratings.csv"
+    file.write_text(text)
+    with pytest.raises(DataError) as told:
+        read_ratings(file)
+    assert str(told.value).startswith(str(file))
+    assert message in str(told.value)
+
+
+def test_lines_are_read_alike_in_one_block_and_in_many(tmp_path, monkeypatch):
+    random = np.random.default_rng(1)
+    pairs = make_pairs(30, 200, 900, random)
+    lines = [f"{pair // 200 + 5},{pair % 200 + 1000},{random.integers(1, 11) / 2},{random.integers(1, 10**10)}"
+             for pair in pairs]  # fmt: skip
+    file = tmp_path / "ratings.csv"
+    file.write_text(HEADER + "\n".join(lines))  # the last line without its end
+    whole = read_ratings(file)
+    monkeypatch.setattr("podium_benchmarks.ncf.ratings.BLOCK_BYTES", 100)
+    file.write_text(HEADER + "\n".join(lines).replace("\n", "\r\n") + "\r\n")
+    parts = read_ratings(file)
+    assert (whole.users, whole.items, len(whole.train_users)) == (30, 200, 870)
+    for name in ("train_users", "train_items", "held_out"):
+        assert torch.equal(getattr(whole, name), getattr(parts, name))
+    users, items, times = (
+        np.array([line.split(",")[column] for line in lines], dtype=np.int64) for column in (0, 1, 3)
+    )
+    for user in range(30):
+        mine = users == user + 5
+        last = items[mine][times[mine].argmax()]
+        assert np.unique(items)[whole.held_out[user]] == last
+
+
+def test_generated_ratings_have_the_shape_asked_for(tmp_path, capsys):
+    asked = ["--users", "60", "--items", "300", "--ratings", "2000"]
+    assert generate(["--out", str(tmp_path), *asked]) == 0
+    assert "2,000 ratings of 60 users and 300 items" in capsys.readouterr().out
+    ratings = read_ratings(tmp_path / "ratings.csv")
+    assert (ratings.users, ratings.items, len(ratings.train_users)) == (60, 300, 1940)
+    assert torch.bincount(ratings.train_users).min() >= 19
+    by_item = torch.bincount(ratings.train_items, minlength=300)
+    assert by_item[:30].sum() > 3 * by_item[-30:].sum()
+    assert generate(["--out", str(tmp_path), "--users", "60", "--items", "300", "--ratings", "100"]) == 2
+    assert "must be at least 20 per user and 1 per item" in capsys.readouterr().err
+
+
+def test_lazy_adam_is_adam_for_rows_that_every_batch_touches():
+    generator = torch.Generator().manual_seed(1)
+    start = torch.randn(6, 4, generator=generator)
+    lazy, usual = start.clone().requires_grad_(), start.clone().requires_grad_()
+    optimizers = (
+        LazyAdam([lazy], lr=0.01, betas=(0.8, 0.9), eps=1e-8),
+        torch.optim.Adam([usual], lr=0.01, betas=(0.8, 0.9)),
+    )
+    for _ in range(5):
+        lazy.grad = torch.randn(6, 4, generator=generator)
+        usual.grad = lazy.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(lazy, usual, rtol=1e-5, atol=1e-6)
+
+
+def test_lazy_adam_leaves_untouched_rows_and_their_moments_alone():
+    """Two steps by hand for a row that only the second one touches: its moments start there, the step count doesn't."""
+    table, bias = torch.zeros(3, 2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    optimizer = LazyAdam([table, bias], lr=0.1, betas=(0.9, 0.99), eps=1e-8)
+    for rows in ([0], [1]):
+        table.grad, bias.grad = torch.zeros(3, 2), torch.ones(2)
+        table.grad[rows] = 2.0
+        before = table.detach().clone()
+        optimizer.step()
+        untouched = [row for row in range(3) if row not in rows]
+        assert torch.equal(table.detach()[untouched], before[untouched])
+    # Row 1: mean 0.1 x 2, square 0.01 x 4, corrected for two steps
+    size = 0.1 * (1 - 0.99**2) ** 0.5 / (1 - 0.9**2)
+    assert table[1].tolist() == pytest.approx([-size * 0.2 / 0.2] * 2, rel=1e-5)
+    assert table[0].tolist() == pytest.approx([-0.1] * 2, rel=1e-5)
+    assert bias.tolist() == pytest.approx([-0.2, -0.2], rel=1e-3)  # touched by both
+
+
+def test_a_run_with_lazy_adam_learns(launch, log_lines):
+    settings = ("--set", "opt_name=lazy_adam", "--set", "generated_users=300", "--set", "max_epochs=4", "--seed", "3")
+    run = launch("ncf", *settings, "--target", "1")
+    rates = [line["value"] for line in log_lines(run.stdout) if line["key"] == "eval_accuracy"]
+    assert rates[-1] > rates[0]
+    assert rates[-1] > 0.3  # ten of a hundred by chance
+
+
+def test_broken_ratings_end_a_run_before_its_clock_starts(launch, tmp_path):
+    (tmp_path / "ratings.csv").write_text(HEADER + "1,2,3.0,4\n1,x,3.0,5\n")
+    run = launch("ncf", "--data", str(tmp_path))
+    assert run.returncode == 2
+    assert run.stderr == f"ncf: {tmp_path}/ratings.csv, line 3: movieId must be a whole number, not 'x'\n"
+    assert "run_start" not in run.stdout
