@@ -43,6 +43,15 @@ def test_the_committed_crd_is_the_generated_one():
         {**CLOSED, "hyperparameters": {"global_batch_size": 3264, "opt_base_learning_rate": 6.5, "opt_name": "lars"}},
         {**OPEN, "hyperparameters": {"global_batch_size": 96, "width": 8}},
         {**OPEN, "benchmark": "my-model", "template": {"image": "me/mine:1"}, "quality": {"target": "0.5"}},
+        {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"global_batch_size": 1024}},
+        {
+            **CLOSED,
+            "benchmark": "minigo",
+            "hyperparameters": {
+                "opt_base_learning_rate": [0.32, 0.032],
+                "opt_learning_rate_decay_boundary_steps": [12500],
+            },
+        },
         {**CLOSED, "benchmark": "maskrcnn", "division": "open", "quality": {"target": "0.30/0.25"}},
         {**OPEN, "template": {"resources": {"limits": {"cpu": 2, "memory": "4Gi"}}, "affinity": {"podAffinity": {}}}},
     ],
@@ -76,6 +85,18 @@ REFUSED = [
             "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable are: "
             "global_batch_size, lars_epsilon,"
         ),
+    ),
+    (
+        {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"opt_name": "lars"}},
+        "hyperparameters: out of the box only global_batch_size is set, all else is the reference's",
+    ),
+    (
+        {**CLOSED, "division": "outOfTheBox", "quality": {"target": "0.5"}},
+        "quality.target: a closed run stops at the suite's target",
+    ),
+    (
+        {**CLOSED, "division": "Closed"},
+        'spec.division: Unsupported value: "Closed": supported values: "closed", "open", "outOfTheBox"',
     ),
     ({**CLOSED, "hyperparameters": {"global_batch_size": "big"}}, "spec.hyperparameters.global_batch_size"),
     ({**CLOSED, "system": {"name": "dgx", "nodes": 0}}, "spec.system.nodes: Invalid value: 0"),

@@ -8,6 +8,7 @@ from podium.api.spec import (
     BenchmarkRunSpec,
     Data,
     Deadlines,
+    Division,
     EnvVar,
     Model,
     Pricing,
@@ -33,6 +34,6 @@ from podium.api.status import (
 __all__ = [
     "GROUP", "KIND", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
-    "Deadlines", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score", "System",
-    "Template", "Toleration", "TryId", "duration_seconds",
+    "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score",
+    "System", "Template", "Toleration", "TryId", "duration_seconds",
 ]  # fmt: skip

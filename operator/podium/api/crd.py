@@ -15,7 +15,7 @@ import yaml
 from podium.api.schema import structural
 from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, PLURAL, VERSION, BenchmarkRunSpec
 from podium.api.status import BenchmarkRunStatus
-from podium.suites import Hyperparameter, Suite, load_suites, vocabulary
+from podium.suites import BATCH, Hyperparameter, Suite, load_suites, vocabulary
 
 _MUTABLE = ("suspend", "ttlSecondsAfterFinished")
 _TYPES: dict[str, dict[str, Any]] = {
@@ -24,6 +24,8 @@ _TYPES: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
     "string": {"type": "string", "maxLength": 64},
     "numbers": {"type": "array", "items": {"type": "number"}, "maxItems": 64},
+    # A structural schema has no such union: the operator checks it when it admits the run.
+    "number or numbers": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 
@@ -179,7 +181,7 @@ def _cross_field_rules(suites: Mapping[str, Suite]) -> list[dict[str, str]]:
             fieldPath=".system.acceleratorsPerNode",
         ),
     ]
-    return [*rules, _tunable_rule(suites)]
+    return [*rules, _tunable_rule(suites), _untuned_rule()]
 
 
 def _tunable_rule(suites: Mapping[str, Suite]) -> dict[str, str]:
@@ -188,7 +190,7 @@ def _tunable_rule(suites: Mapping[str, Suite]) -> dict[str, str]:
     allowed = ", ".join(f"'{place}': '{', '.join(keys) or 'none'}'" for place, keys in places.items())
     place = "(self.suite + '/' + self.benchmark)"
     tests = {}
-    for key in sorted(vocabulary()):
+    for key in _seen_keys():
         where = [name for name, keys in places.items() if key in keys]
         tests[key] = f"has(self.hyperparameters.{key})" + (f" && !({place} in {json.dumps(where)})" if where else "")
     wrong = " + ".join(f"({test} ? '{key} ' : '')" for key, test in tests.items())
@@ -199,6 +201,21 @@ def _tunable_rule(suites: Mapping[str, Suite]) -> dict[str, str]:
         f"({{{allowed}}}[{place}])",
         fieldPath=".hyperparameters",
     )
+
+
+def _untuned_rule() -> dict[str, str]:
+    """Out of the box nothing is tuned but the batch size."""
+    tuned = " || ".join(f"has(self.hyperparameters.{key})" for key in _seen_keys() if key != BATCH)
+    return _rule(
+        f"self.division != 'outOfTheBox' || !has(self.hyperparameters) || !({tuned})",
+        f"hyperparameters: out of the box only {BATCH} is set, all else is the reference's; use division: closed to tune",
+        fieldPath=".hyperparameters",
+    )
+
+
+def _seen_keys() -> list[str]:
+    """The keys that a CEL rule can see: those with a type."""
+    return sorted(key for key, parameter in vocabulary().items() if "type" in _TYPES[parameter.type])
 
 
 def _immutability(spec: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -28,6 +28,7 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
+Division = Literal["closed", "open", "outOfTheBox"]
 Label = Annotated[str, Field(max_length=63)]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)] | int
 Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
@@ -170,8 +171,10 @@ class BenchmarkRunSpec(Model):
         pattern=DNS_LABEL,
         description="Benchmark of the suite, or any name in the open division with an image of your own.",
     )
-    division: Literal["closed", "open"] = Field(
-        default="closed", description="closed: the suite's model, target and tunable hyperparameters; open: your own."
+    division: Division = Field(
+        default="closed",
+        description="closed: the suite's model, target and tunable hyperparameters; outOfTheBox: closed, and nothing "
+        "tuned but the batch size; open: anything but another data set or quality measure.",
     )
     preset: Literal["full", "tiny"] = Field(
         default="full", description="full: the benchmark itself; tiny: a small, self-contained one, open division only."
@@ -200,6 +203,11 @@ class BenchmarkRunSpec(Model):
         description="Delete the finished run after so many seconds; its result stays stored.",
     )
     managed_by: str | None = Field(default=None, max_length=128, description="Reserved.")
+
+    @property
+    def rules_division(self) -> Literal["closed", "open"]:
+        """The division of MLPerf that the run is of: a run out of the box keeps all closed rules."""
+        return "open" if self.division == "open" else "closed"
 
 
 _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}

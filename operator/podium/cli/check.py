@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
+from podium.api import Division
 from podium.cli.files import UsageError, read_spec
 from podium.cli.output import Json, console, print_findings, print_json
 from podium.cli.places import Place, Round, asked_round, store_and_log
@@ -16,17 +17,20 @@ from podium.rules import MissingCheckerError, check_spec
 from podium.stores import StoreError
 from podium.suites import load_rounds, load_suites
 
-Division = Annotated[str | None, typer.Option(help="closed or open; as the logs say, else closed.")]
+DivisionOption = Annotated[
+    str | None,
+    typer.Option("--division", help="closed, open or outOfTheBox; as the result or the logs say, else closed."),
+]
 
 
-def check(path: Place, round_: Round = None, division: Division = None, as_json: Json = False) -> None:
-    """Check logs against the rules of their round: keys, order, clock, initialization, seeds, target.
+def check(path: Place, round_: Round = None, division: DivisionOption = None, as_json: Json = False) -> None:
+    """Check logs against the rules of their round: keys, order, clock, initialization, seeds, target, hyperparameters.
 
     PATH may be a single file. From v0.6 on MLCommons' own checker has its say, too. Each finding comes with its
     rule, line and remedy. Exit code 1 when there is any.
     """
-    if division not in (None, "closed", "open"):
-        raise UsageError(f"--division {division}: choose closed or open")
+    if division not in (None, *get_args(Division)):
+        raise UsageError(f"--division {division}: choose closed, open or outOfTheBox")
     rounds = load_rounds()
     store, only = store_and_log(path)
     try:

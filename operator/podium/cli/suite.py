@@ -11,7 +11,7 @@ from rich.text import Text
 
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_json, table
-from podium.suites import Benchmark, Hyperparameter, Suite, load_rounds, load_suites, round_name
+from podium.suites import Benchmark, Hyperparameter, Suite, load_rounds, load_suites, round_name, shown
 
 app = typer.Typer(no_args_is_help=True, help="The rounds: targets, runs, tunable hyperparameters, clock.")
 
@@ -68,29 +68,20 @@ def show(
             out.print(f"{key}: {entry.note}", style="dim", markup=False)
     tunable = {key: entry for key, entry in shown.items() if entry.tunable}
     if tunable:
-        out.print("\n[bold]What a closed submission may tune[/]")
+        out.print("\n[bold]What a closed submission may tune[/]; out of the box, only global_batch_size")
+        for short, where in suite.documents.items():
+            out.print(f"{short}: {where}", style="dim", markup=False)
         for key, entry in tunable.items():
             out.print(_tunable(key, entry))
     else:
         out.print("\nWhat may be tuned in this round, podium check asks MLCommons' checker.")
 
 
-def allowed_values(rule: Hyperparameter) -> str:
-    """Such as "integer, 1 or more" or "sgd, lars"."""
-    if rule.allowed:
-        return ", ".join(map(str, rule.allowed))
-    of_each = ", each" if rule.type == "numbers" else ","
-    if rule.minimum is not None:
-        return f"{rule.type}{of_each} {rule.minimum:g} or more"
-    if rule.exclusive_minimum is not None:
-        return f"{rule.type}{of_each} more than {rule.exclusive_minimum:g}"
-    return "true or false" if rule.type == "boolean" else f"any {rule.type}"
-
-
 def _document(entry: Benchmark) -> dict[str, object]:
     document = entry.model_dump(mode="json")
-    for key, rule in entry.tunable.items():
-        document["tunable"][key]["text"] = allowed_values(rule)
+    for kind, rules in (("tunable", entry.tunable), ("fixed", entry.fixed)):
+        for key, rule in rules.items():
+            document[kind][key]["text"] = rule.allowed({})
     return document
 
 
@@ -121,9 +112,18 @@ def _targets(benchmarks: dict[str, Benchmark]) -> Table:
 
 
 def _tunable(name: str, entry: Benchmark) -> Table:
-    made = table(name, "Allowed; what it is; the rule")
+    """What is allowed; the rule's id, source and reference value; what it is."""
+    made = table(name, "Allowed; rule, source, reference; what it is")
     made.columns[0].no_wrap = True
     for key, rule in entry.tunable.items():
-        text = Text(allowed_values(rule)).append(f"\n{rule.description} ({rule.source})", style="dim")
-        made.add_row(key, text)
+        made.add_row(key, _ruled(rule))
+    for key, rule in entry.fixed.items():
+        made.add_row(f"({key})", _ruled(rule, "fixed: "))
     return made
+
+
+def _ruled(rule: Hyperparameter, prefix: str = "") -> Text:
+    of = f", with {' or '.join(rule.optimizers)} only" if rule.optimizers else ""
+    reference = "" if rule.reference is None else f"; reference: {shown(rule.reference)}"
+    what = [f"{rule.id}, {rule.source}{reference}", rule.description]
+    return Text(f"{prefix}{rule.allowed({})}{of}").append("\n" + "\n".join(filter(None, what)), style="dim")

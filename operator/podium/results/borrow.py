@@ -13,11 +13,9 @@ from typing import Any
 from podium.api import GROUP, BenchmarkRunSpec
 from podium.api.spec import MAX_NAME_LENGTH
 from podium.results.entries import Entry
-from podium.rules import Finding
+from podium.rules import Finding, plain_value
 from podium.scoring import Outcome
-from podium.suites import Hyperparameter, Suite, vocabulary
-
-BATCH = "global_batch_size"
+from podium.suites import BATCH, Hyperparameter, Suite, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +33,13 @@ def borrow(entry: Entry, spec: BenchmarkRunSpec, suites: Mapping[str, Suite], *,
     suite = suites.get(spec.suite)
     benchmark = suite.benchmarks.get(spec.benchmark) if suite else None
     known: Mapping[str, Hyperparameter] = vocabulary()
-    if benchmark and spec.division == "closed":
+    if benchmark and spec.division != "open":
         known = benchmark.tunable
     if entry.benchmark != spec.benchmark:
         message = f"the result is of {entry.benchmark}, the run of {spec.benchmark}"
         remedy = "hyperparameters are borrowed for the same benchmark"
         findings.append(Finding("borrow.benchmark", "spec.benchmark", message, remedy=remedy))
-    taken = {key: _plain(known[key], value) for key, value in logged.items() if key in known and key != BATCH}
+    taken = {key: plain_value(value, known[key].type) for key, value in logged.items() if key in known and key != BATCH}
     if not taken:
         message = f"no log of {entry.path or entry.system} holds a hyperparameter that the run could set"
         findings.append(Finding("borrow.nothing", entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
@@ -83,15 +81,3 @@ def _differences(entry: Entry, logs: list[Mapping[str, Any]]) -> Iterator[Findin
         if len(values) > 1:
             message = f"the runs differ in {key}: {', '.join(sorted(values)[:5])}"
             yield Finding("borrow.differs", entry.path or ".", message, remedy="a result has one set for all its runs")
-
-
-def _plain(rule: Hyperparameter, value: Any) -> Any:
-    """v0.6 logs hold numbers as texts and optimizers in capitals."""
-    if isinstance(value, str) and rule.type in ("integer", "number"):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    if isinstance(value, float) and rule.type == "integer" and value.is_integer():
-        return int(value)
-    return value.lower() if isinstance(value, str) else value

@@ -56,7 +56,7 @@ def check_folder(
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:
-        claimed = division or log.summary.submission.get("division") or folder.result.get("division") or "closed"
+        claimed = division or folder.result.get("division") or log.summary.submission.get("division") or "closed"
         check = LogCheck(log.name, suite, entry.benchmark, str(claimed))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),

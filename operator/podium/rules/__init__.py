@@ -1,6 +1,7 @@
 """Pure checks of what a person asked for and of what was measured."""
 
 from podium.rules.findings import Finding
+from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
 from podium.rules.log import LogCheck, Seed, repeated_seeds
 from podium.rules.official import MAX_EVENTS, MissingCheckerError, Official, official
 from podium.rules.spec import Goal, check_spec, goal_for
@@ -8,6 +9,5 @@ from podium.rules.system import check_system
 
 __all__ = [
     "MAX_EVENTS", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed", "check_spec",
-    "check_system", "goal_for",
-    "official", "repeated_seeds",
+    "check_system", "closed_breach", "goal_for", "official", "plain_value", "repeated_seeds", "untuned_breach",
 ]  # fmt: skip

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from podium.mllog import Event, LogFolder, LogSummary, Problem, reached, seconds
+from podium.mllog import Event, Format, LogFolder, LogSummary, Problem, reached, seconds
 from podium.rules.findings import Finding
-from podium.rules.spec import wrong_value
-from podium.suites import Benchmark, Suite, targets
+from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
+from podium.suites import Benchmark, LogRules, Suite, targets
 
 # Processes on several machines write into one log; their clocks and buffers differ by so much.
 ORDER_TOLERANCE_SECONDS = 120.0
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
+_MAX_VALUES = 32  # of one key; more say nothing new
+_MAX_TEXT = 200
 _WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
 
 
@@ -38,12 +41,19 @@ class LogCheck:
         self._suite = suite
         self._name = benchmark_name
         self._benchmark: Benchmark | None = suite.benchmarks.get(benchmark_name)
-        self._closed = division == "closed"
+        self._closed = division in ("closed", "outOfTheBox")
+        self._untuned = division == "outOfTheBox"
+        self._keys_of_round = suite.log_rules.keys if suite.log_rules else {}
+        self._settings: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)  # values and lines, by key and text
         self._folder = LogFolder()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._latest = -math.inf
+        self._format: Format | None = None
+        self._once_lines: set[tuple[float, str, str]] = set()
+        self._epochs_from_first = False
+        self._still_rising: dict[str, bool] = {}  # schedules of which each value was above those before
         self._found: list[Finding] = []
         self._reported: set[str] = set()
         self.seeds: list[Seed] = []
@@ -51,15 +61,16 @@ class LogCheck:
     def add(self, event: Event) -> None:
         """Take one event."""
         self._folder.add(event)
+        self._format = self._format or event.format
         key = event.key
-        self._counts[key] += 1
+        self._count(event)
         self._first.setdefault(key, event.line_number)
         self._last[key] = event.line_number
-        if event.time < self._latest - ORDER_TOLERANCE_SECONDS:
+        if 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS:  # 0: no clock was asked
             message = f"{key} is stamped {self._latest - event.time:.0f} s earlier than a line before it"
             self._once("log.time.order", message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG)
         self._latest = max(self._latest, event.time)
-        if key in _SEED_KEYS and len(self.seeds) < 1000:
+        if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
             metadata = event.metadata
             self.seeds.append(Seed(str(metadata.get("file", "")), str(metadata.get("lineno", "")), str(event.value),
                                    event.line_number))  # fmt: skip
@@ -67,7 +78,7 @@ class LogCheck:
             self._target(event)
         elif key == "eval_accuracy":
             self._evaluation(event)
-        elif self._closed and self._benchmark and key in self._benchmark.tunable:
+        elif self._closed and self._benchmark:
             self._hyperparameter(event)
 
     def findings(self, problems: Iterable[Problem] = (), problem_count: int = 0) -> tuple[Finding, ...]:
@@ -84,9 +95,21 @@ class LogCheck:
         if summary.lines == 0:
             message = "no line of it can be read as an MLPerf line"
             return (*unreadable, Finding("log.empty", self._where, message, remedy=_WHOLE_LOG))
-        return (*unreadable, *self._found, *self._keys(), *self._clock(summary), *self._quality(summary))
+        found = (*unreadable, *self._found, *self._keys(), *self._hyperparameters(), *self._clock(summary))
+        return (*found, *self._quality(summary))
 
     # ---- as lines come ----
+
+    def _count(self, event: Event) -> None:
+        """The tools of v0.5 drop lines that are the same to the last digit: some logs hold all of them twice."""
+        key = event.key
+        if self._suite.log_rules and key in self._suite.log_rules.exactly_once:
+            line = (event.time, repr(event.metadata)[:_MAX_TEXT], repr(event.value)[:_MAX_TEXT])
+            if line in self._once_lines:
+                return
+            if len(self._once_lines) < _MAX_VALUES:
+                self._once_lines.add(line)
+        self._counts[key] += 1
 
     def _once(self, rule: str, message: str, line: int, remedy: str) -> None:
         """The first breach of a rule is reported; a loop that breaks it again says nothing new."""
@@ -106,30 +129,45 @@ class LogCheck:
 
     def _evaluation(self, event: Event) -> None:
         rules = self._suite.log_rules
-        if not rules:
+        if not rules or self._format != self._suite.log_format:
             return
         epoch = event.metadata.get("epoch_num")
         if event.value is None or isinstance(event.value, dict) or epoch is None:
             message = "eval_accuracy lacks its epoch or its value"
             remedy = 'log eval_accuracy: {"epoch": 3, "value": 0.74}'
             self._once(f"{self._suite.name}.eval_accuracy.form", message, event.line_number, remedy)
-        elif self._counts["eval_accuracy"] == 1 and self._from_first() and epoch != self._suite.first_epoch:
-            message = f"the first eval_accuracy is of epoch {epoch}, not {self._suite.first_epoch}"
-            remedy = f"evaluate after every epoch; {self._suite.name} counts epochs from {self._suite.first_epoch}"
-            self._once(f"{self._suite.name}.eval_accuracy.first", message, event.line_number, remedy)
-
-    def _from_first(self) -> bool:
-        return self._benchmark is not None and self._benchmark.evaluates_first_epoch
+        elif epoch == self._suite.first_epoch:
+            self._epochs_from_first = True
 
     def _hyperparameter(self, event: Event) -> None:
+        """Keep the values of a hyperparameter: some rules depend on others, which may come later."""
         assert self._benchmark is not None
-        values = event.value if isinstance(event.value, list) else [event.value]
-        rule = self._benchmark.tunable[event.key]
-        parts = [event.value] if rule.type == "numbers" else values  # v0.6 MiniGo logs a list of learning rates
-        wrong = next((text for part in parts if (text := wrong_value(rule, _plain(part, rule.type)))), "")
-        if wrong:
-            remedy = f"{rule.source}; another value is for the open division"
-            self._once(f"log.{event.key}", f"{event.key}: {wrong}", event.line_number, remedy)
+        ruled = self._benchmark.ruled
+        key = event.key if event.key in ruled else self._keys_of_round.get(event.key, "")
+        if key not in ruled:
+            return
+        value = plain_value(event.value, ruled[key].type)
+        rules = self._suite.log_rules
+        if rules and isinstance(value, str):
+            if rules.placeholder and value.lower().startswith(rules.placeholder.lower()):
+                return
+            value = rules.spellings.get(value, value)
+        seen = self._settings[key]
+        if rules and event.key in rules.schedules:
+            self._schedule(key, value, event.line_number)
+        elif len(seen) < _MAX_VALUES:
+            seen.setdefault(repr(value)[:_MAX_TEXT], (value, event.line_number))
+
+    def _schedule(self, key: str, value: Any, line: int) -> None:
+        """Of a rate that is logged as it changes the largest one counts, unless the log ends within the warm-up."""
+        seen, size = self._settings[key], _size(value)
+        before = max((_size(value) for value, _ in seen.values()), default=None)
+        if before is None or size > before:
+            self._settings[key] = {"": (value, line)}
+            if before is not None:
+                self._still_rising.setdefault(key, True)
+        else:
+            self._still_rising[key] = False
 
     # ---- at the end ----
 
@@ -138,6 +176,10 @@ class LogCheck:
         if not rules:
             return
         name = self._suite.name
+        if self._format is not None and self._format != self._suite.log_format:
+            said = f"it is in the format {self._format}, the tools of {name} read {self._suite.log_format}"
+            yield Finding(f"{name}.format", self._where, said, remedy="its keys are not held to those of the round")
+            return
         for key in rules.exactly_once:
             if (count := self._counts[key]) != 1:
                 said = f"{key} is logged {count} times" if count else f"{key} is missing"
@@ -149,10 +191,41 @@ class LogCheck:
                 said = f"{after} comes before {before}"
                 yield Finding(f"{name}.{after}.order", self._where, said, self._last[after],
                               f"the order is {', '.join(rules.exactly_once)}")  # fmt: skip
-        for key in rules.closed_at_least_once if self._closed else ():
+        from_first = self._benchmark is None or not self._benchmark.evaluates_first_epoch or self._epochs_from_first
+        if self._counts["eval_accuracy"] and not from_first and f"{name}.eval_accuracy.form" not in self._reported:
+            said = f"no eval_accuracy is of epoch {self._suite.first_epoch}"
+            yield Finding(f"{name}.eval_accuracy.first", self._where, said, self._first["eval_accuracy"],
+                          f"evaluate after every epoch; {name} counts them from {self._suite.first_epoch}")  # fmt: skip
+        yield from self._closed_keys(rules)
+
+    def _closed_keys(self, rules: LogRules) -> Iterator[Finding]:
+        """The tags of level 2: those of all benchmarks, and those of this one."""
+        if not self._closed:
+            return
+        own = (
+            [(key, self._benchmark.closed_log_source) for key in self._benchmark.closed_log_keys]
+            if self._benchmark
+            else []
+        )
+        for key, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
             if not self._counts[key]:
-                remedy = "log it at least once; the closed division asks for it"
-                yield Finding(f"{name}.{key}.required", self._where, f"{key} is missing", remedy=remedy)
+                remedy = f"log it at least once; the closed division asks for it ({source})"
+                yield Finding(f"{self._suite.name}.{key}.required", self._where, f"{key} is missing", remedy=remedy)
+
+    def _hyperparameters(self) -> Iterator[Finding]:
+        """Each value that was logged against the closed rules, and out of the box against the reference."""
+        if self._benchmark is None:
+            return
+        settings = {key: value for key, seen in self._settings.items() for value, _ in list(seen.values())[:1]}
+        for key, seen in self._settings.items():
+            parameter = self._benchmark.ruled[key]
+            for value, line in () if self._still_rising.get(key) else seen.values():
+                breach = closed_breach(parameter, value, settings, self._suite)
+                if breach is None and self._untuned:
+                    breach = untuned_breach(key, parameter, value, self._suite)
+                if breach:
+                    yield Finding(breach.rule, self._where, f"{key}: {breach.message}", line, breach.remedy)
+                    break
 
     def _clock(self, summary: LogSummary) -> Iterator[Finding]:
         timed_by = self._benchmark.timed_by if self._benchmark else "run_stop"
@@ -212,15 +285,6 @@ def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Ite
         earlier[where] = own
 
 
-def _plain(value: object, type_: str) -> object:
-    """A number that a log of v0.6 wrote as a text or with a superfluous fraction."""
-    if isinstance(value, str) and type_ in ("integer", "number"):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    if isinstance(value, float) and type_ == "integer" and value.is_integer():
-        return int(value)
-    if isinstance(value, str):
-        return value.lower()
-    return value
+def _size(value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return float(value) if is_number else -math.inf  # type: ignore[arg-type]

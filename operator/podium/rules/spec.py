@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
 from podium.rules.findings import Finding
-from podium.suites import Benchmark, Hyperparameter, Suite, vocabulary
+from podium.rules.hyperparameters import closed_breach, open_breach
+from podium.suites import BATCH, Benchmark, Suite, vocabulary
 
 DEFAULT_ATTEMPTS = 5  # of a benchmark that no suite knows
 
@@ -40,7 +41,7 @@ def check_spec(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> tuple[Fin
         message = f"unknown suite {spec.suite!r}; choose one of {', '.join(sorted(suites))}"
         return (Finding("spec.suite.unknown", "spec.suite", message),)
     benchmark = suite.benchmarks.get(spec.benchmark)
-    return (*_benchmark(spec, suite, benchmark), *_division(spec), *_hyperparameters(spec, benchmark))
+    return (*_benchmark(spec, suite, benchmark), *_division(spec), *_hyperparameters(spec, suite, benchmark))
 
 
 def goal_for(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> Goal:
@@ -62,7 +63,7 @@ def goal_for(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> Goal:
 
 def _benchmark(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None) -> Iterator[Finding]:
     if benchmark is None:
-        if spec.division == "closed" or spec.template.image is None or spec.quality is None:
+        if spec.division != "open" or spec.template.image is None or spec.quality is None:
             message = (
                 f"{suite.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, suite.benchmarks)}; "
                 f"choose one of {', '.join(suite.benchmarks)}, or set division: open, template.image "
@@ -91,7 +92,7 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
         yield Finding("spec.preset.closed", "spec.preset", message)
 
 
-def _hyperparameters(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> Iterator[Finding]:
+def _hyperparameters(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None) -> Iterator[Finding]:
     known = vocabulary()
     for key, value in spec.hyperparameters.items():
         field = f"spec.hyperparameters.{key}"
@@ -99,41 +100,29 @@ def _hyperparameters(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> Ite
             if spec.template.image is None:
                 message = f"not an MLPerf hyperparameter{_did_you_mean(key, known)}; an image of your own may define it"
                 yield Finding("spec.hyperparameters.unknown", field, message)
-            continue
-        if spec.division == "closed" and benchmark and key not in benchmark.tunable:
-            allowed = ", ".join(sorted(benchmark.tunable)) or "none"
-            message = f"not tunable in the closed division of {spec.suite} {spec.benchmark}; tunable are: {allowed}"
-            yield Finding("spec.hyperparameters.closed", field, message)
-            continue
-        rule = benchmark.tunable[key] if spec.division == "closed" and benchmark else known[key]
-        wrong = wrong_value(rule, value)
-        if wrong:
-            yield Finding("spec.hyperparameters.value", field, wrong)
+        elif spec.division == "open":
+            if wrong := open_breach(known[key], value):
+                yield Finding("spec.hyperparameters.value", field, wrong)
+        elif benchmark:
+            yield from _official(spec, suite, benchmark, key)
 
 
-def wrong_value(rule: Hyperparameter, value: object) -> str:
-    """What is wrong with a hyperparameter's value, with the remedy; empty for nothing."""
-    kinds: dict[str, tuple[type, ...]] = {
-        "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,), "numbers": (list, tuple),
-    }  # fmt: skip
-    is_bool = isinstance(value, bool)
-    if not isinstance(value, kinds[rule.type]) or (is_bool and rule.type != "boolean"):
-        return f"{value!r} is no {rule.type}"
-    if rule.allowed and value not in rule.allowed:
-        return f"{value!r} is not allowed; choose one of {', '.join(map(str, rule.allowed))}"
-    if isinstance(value, list | tuple):
-        return next((wrong for item in value if (wrong := _wrong_number(rule, item))), "")
-    return "" if is_bool or isinstance(value, str) else _wrong_number(rule, value)
-
-
-def _wrong_number(rule: Hyperparameter, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"{value!r} is no number"
-    if rule.minimum is not None and value < rule.minimum:
-        return f"{value} is too small; use {rule.minimum:g} or more"
-    if rule.exclusive_minimum is not None and value <= rule.exclusive_minimum:
-        return f"{value} is too small; use more than {rule.exclusive_minimum:g}"
-    return ""
+def _official(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark, key: str) -> Iterator[Finding]:
+    """A hyperparameter of a closed run, or of one out of the box."""
+    field = f"spec.hyperparameters.{key}"
+    if spec.division == "outOfTheBox" and key != BATCH:
+        message = f"not tunable out of the box; leave it out: there only {BATCH} is set, all else is the reference's"
+        yield Finding("spec.hyperparameters.outOfTheBox", field, message)
+    elif key not in benchmark.tunable:
+        fixed = benchmark.fixed.get(key)
+        stays = f" and stays {fixed.allowed({})}" if fixed else ""
+        message = (
+            f"not tunable in the closed division of {spec.suite} {spec.benchmark}{stays}; "
+            f"tunable are: {', '.join(sorted(benchmark.tunable)) or 'none'}"
+        )
+        yield Finding("spec.hyperparameters.closed", field, message)
+    elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, suite):
+        yield Finding(breach.rule, field, breach.message, remedy=breach.remedy)
 
 
 def _did_you_mean(word: str, known: Mapping[str, object]) -> str:

@@ -11,20 +11,50 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from podium.suites.kinds import Kind, Range, Settings, Unconstrained, same, shown
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Hyperparameter(_Value):
-    """A key of the MLPerf log that a submitter may choose, with what the rules say of it."""
+    """A key of the MLPerf log, with what the closed division says of it."""
 
-    type: Literal["integer", "number", "boolean", "string", "numbers"]
-    minimum: float | None = None
-    exclusive_minimum: float | None = None
-    allowed: tuple[Any, ...] = ()
+    type: Literal["integer", "number", "boolean", "string", "numbers", "number or numbers"]
+    rule: Kind = Unconstrained()
+    id: str = ""  # of the rule, as findings name it
+    source: str = ""  # document:line; the suite says where its documents are
+    reference: Any = None  # what the reference implementation uses, which is always allowed
+    optimizers: tuple[str, ...] = ()  # it means something only with these
     description: str = ""
-    source: str = ""
+
+    def allowed(self, settings: Settings) -> str:
+        """The allowed values, for a person."""
+        text = self.rule.text(settings)
+        what = "true or false" if self.type == "boolean" else self.type
+        if isinstance(self.rule, Unconstrained):
+            return what if self.type == "boolean" else f"any {what}"
+        if isinstance(self.rule, Range):
+            return f"{what}, {'each ' if self.type == 'numbers' else ''}{text}"
+        extra = self.reference is not None and not self._by_rule(self.reference, settings)
+        return f"{text}; or the reference's {shown(self.reference)}" if extra else text
+
+    def allows(self, value: Any, settings: Settings) -> bool:
+        """Whether `value`, of the right type, is the reference's or within the rule."""
+        return same(value, self.reference) or self._by_rule(value, settings)
+
+    def nearest(self, value: Any, settings: Settings) -> Any:
+        """The allowed value closest to `value`; None where none is closest."""
+        if self.rule.takes_lists or not isinstance(value, list | tuple):
+            return self.rule.nearest(value, settings)
+        each = [self.rule.nearest(item, settings) for item in value]
+        return None if None in each else each
+
+    def _by_rule(self, value: Any, settings: Settings) -> bool:
+        if self.rule.takes_lists or not isinstance(value, list | tuple):
+            return self.rule.allows(value, settings)
+        return all(self.rule.allows(item, settings) for item in value)
 
 
 class Quality(_Value):
@@ -52,6 +82,10 @@ class LogRules(_Value):
     exactly_once: tuple[str, ...]  # in this order
     closed_at_least_once: tuple[str, ...]
     source: str
+    keys: Mapping[str, str] = Field(default_factory=dict)  # keys of the round's logs that we name otherwise
+    schedules: tuple[str, ...] = ()  # logged whenever they change: the largest value is the setting
+    spellings: Mapping[str, str] = Field(default_factory=dict)  # texts of the round's logs, in small letters
+    placeholder: str = ""  # a text that begins so stands for a value that is in no log
 
 
 class Benchmark(_Value):
@@ -73,7 +107,16 @@ class Benchmark(_Value):
     variant: str = ""  # what the name hides: results of two variants are not comparable
     note: str = ""
     source: str = ""
+    closed_log_keys: tuple[str, ...] = ()  # further keys that a closed log holds
+    closed_log_source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
+    fixed: Mapping[str, Hyperparameter] = Field(default_factory=dict)  # that logs show to be the reference's
+    defaults: Mapping[str, Any] = Field(default_factory=dict)  # where our trainers' full preset is not the reference
+
+    @property
+    def ruled(self) -> Mapping[str, Hyperparameter]:
+        """Every hyperparameter that the closed division has a word on."""
+        return {**self.tunable, **self.fixed}
 
 
 class Suite(_Value):
@@ -81,6 +124,7 @@ class Suite(_Value):
 
     name: str
     description: str
+    documents: Mapping[str, str] = Field(default_factory=dict)  # what the sources of rules name, and where it is
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
     first_epoch: Literal[0, 1]
     clock: Clock
@@ -109,7 +153,9 @@ def vocabulary() -> Mapping[str, Hyperparameter]:
     for suite in _built_in().values():
         for benchmark in suite.benchmarks.values():
             for key, parameter in benchmark.tunable.items():
-                known.setdefault(key, Hyperparameter(type=parameter.type, description=parameter.description))
+                other = known.setdefault(key, Hyperparameter(type=parameter.type, description=parameter.description))
+                if {other.type, parameter.type} == {"number", "numbers"}:  # the learning rate of v0.6 MiniGo
+                    known[key] = other.model_copy(update={"type": "number or numbers"})
     return MappingProxyType(known)
 
 

@@ -52,8 +52,8 @@ def test_the_batch_size_is_optional_and_the_new_run_is_admissible(podium_text, p
         ),
         (
             {"values": {"opt_name": "rmsprop"}},
-            "spec.hyperparameters.value",
-            "'rmsprop' is not allowed; choose one of sgd, lars",
+            "v0.6.resnet.optimizer",
+            "'rmsprop' is not allowed; allowed: sgd or lars; the nearest allowed value is lars",
         ),
         ({"values": {}}, "borrow.nothing", "no log of box holds a hyperparameter that the run could set"),
     ],

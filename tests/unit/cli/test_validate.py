@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
+
+from podium.api import BenchmarkRunSpec, ConditionType
+from podium.reconcile import decide
+from podium.suites import load_suites
+from tests.unit.reconcile import examples as ex
 
 
 def run_file(tmp_path, **spec):
@@ -31,21 +38,82 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
         ({"suite": "v0.4"}, "spec.suite.unknown", "spec.suite", "unknown suite 'v0.4'; choose one of v0.5, v0.6"),
         (
             {"hyperparameters": {"opt_name": "adam"}},
-            "spec.hyperparameters.value",
+            "v0.6.resnet.optimizer",
             "spec.hyperparameters.opt_name",
-            "'adam' is not allowed; choose one of sgd, lars",
+            "'adam' is not allowed; allowed: sgd or lars; the nearest allowed value is sgd",
         ),
         (
             {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, -1]}},
-            "spec.hyperparameters.value",
+            "v0.6.resnet.schedule",
             "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
-            "-1 is too small; use 0 or more",
+            "[30, -1] is not allowed; allowed: numbers, each 0 or more; the nearest allowed value is [30, 0]",
         ),
         (
             {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, "x"]}},
-            "spec.hyperparameters.value",
+            "v0.6.resnet.schedule",
             "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
             "'x' is no number",
+        ),
+        (
+            {"suite": "v0.5", "hyperparameters": {"opt_base_learning_rate": 0.33, "global_batch_size": 1664}},
+            "v0.5.resnet.rate",
+            "spec.hyperparameters.opt_base_learning_rate",
+            (
+                "0.33 is not allowed; allowed: 0.1 or 0.128, times a whole number, or 0.65 or 0.832 (for 1664 samples), "
+                "times one; the nearest allowed value is 0.3"
+            ),
+        ),
+        (
+            {"suite": "v0.5", "hyperparameters": {"opt_momentum": 0.8}},
+            "spec.hyperparameters.closed",
+            "spec.hyperparameters.opt_momentum",
+            (
+                "not tunable in the closed division of v0.5 resnet and stays 0.9; tunable are: global_batch_size, "
+                "opt_base_learning_rate, opt_learning_rate_decay_boundary_epochs, opt_learning_rate_warmup_epochs, "
+                "opt_learning_rate_warmup_factor"
+            ),
+        ),
+        (
+            {"hyperparameters": {"opt_name": "sgd", "lars_epsilon": 0}},
+            "v0.6.resnet.lars_epsilon",
+            "spec.hyperparameters.lars_epsilon",
+            "is of lars, and opt_name is sgd",
+        ),
+        (
+            {"division": "outOfTheBox", "hyperparameters": {"global_batch_size": 64, "opt_base_learning_rate": 0.512}},
+            "spec.hyperparameters.outOfTheBox",
+            "spec.hyperparameters.opt_base_learning_rate",
+            "not tunable out of the box; leave it out: there only global_batch_size is set, all else is the reference's",
+        ),
+        (
+            {"division": "outOfTheBox", "hyperparameters": {"global_batch_size": 0}},
+            "v0.6.resnet.batch",
+            "spec.hyperparameters.global_batch_size",
+            "0 is not allowed; allowed: integer, 1 or more; the nearest allowed value is 1",
+        ),
+        (
+            {"division": "outOfTheBox", "preset": "tiny"},
+            "spec.preset.closed",
+            "spec.preset",
+            "tiny is not the benchmark itself; use division: open with it, or preset: full",
+        ),
+        (
+            {"division": "outOfTheBox", "quality": {"target": "0.5"}},
+            "spec.quality.closed",
+            "spec.quality.target",
+            "a closed run stops at the suite's target; remove quality, or use division: open",
+        ),
+        (
+            {"division": "open", "quality": {"target": "0.5/0.4"}},
+            "spec.quality.metrics",
+            "spec.quality.target",
+            "resnet has 1 quality metric(s), top1; '0.5/0.4' names 2",
+        ),
+        (
+            {"division": "open", "hyperparameters": {"opt_momentum": -1}},
+            "spec.hyperparameters.value",
+            "spec.hyperparameters.opt_momentum",
+            "-1 is no value for it; use number, 0 or more",
         ),
     ],
 )
@@ -54,6 +122,36 @@ def test_findings_are_the_operators(podium_json, tmp_path, spec, rule, where, me
     assert code == 1
     (finding,) = document["findings"]
     assert (finding["rule"], finding["where"], finding["message"]) == (rule, where, message)
+
+
+def test_the_operators_condition_says_the_same(podium_json, tmp_path):
+    """Reason and words of the Admitted condition are those of the command."""
+    settings = {"global_batch_size": 1216, "opt_learning_rate_decay_boundary_steps": [4000, 5000], "max_samples": 0}
+    path = run_file(tmp_path, suite="v0.5", benchmark="ssd", hyperparameters=settings)
+    _, document = podium_json("validate", path)
+    spec = BenchmarkRunSpec.model_validate(yaml.safe_load(path.read_text())["spec"])
+    run = replace(ex.run(), spec=spec)
+    status = decide(run, ex.observed(), load_suites(), ex.T0).status
+    condition = status.condition(ConditionType.ADMITTED)
+    assert condition.status == "False"
+    assert len(document["findings"]) == 2
+    for finding in document["findings"]:
+        assert f"{finding['where']}: {finding['message']}; {finding['remedy']}" in condition.message
+    assert "the nearest allowed value is [4210, 5263]; training_rules.adoc:263" in condition.message
+
+
+def test_lists_of_numbers_are_values(podium_json, tmp_path):
+    """MiniGo of the 0.6.0 checker has a learning rate for each stretch between its boundaries."""
+    settings = {"opt_base_learning_rate": [0.32, 0.032], "opt_learning_rate_decay_boundary_steps": [12500]}
+    assert podium_json("validate", run_file(tmp_path, benchmark="minigo", hyperparameters=settings))[0] == 0
+    code, document = podium_json("validate", run_file(tmp_path, hyperparameters={"opt_base_learning_rate": [0.3]}))
+    assert (code, document["findings"][0]["message"]) == (1, "[0.3] is no number")
+
+
+def test_anything_goes_in_the_open_division(podium_json, tmp_path):
+    settings = {"opt_base_learning_rate": 0.3333, "opt_momentum": 0.1, "opt_name": "adam", "max_epochs": 3}
+    path = run_file(tmp_path, suite="v0.5", division="open", hyperparameters=settings, quality={"target": "0.5"})
+    assert podium_json("validate", path)[0] == 0
 
 
 def test_a_file_of_another_form_is_wrong_use(podium_text, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import yaml
 from mlperf_logging import compliance_checker
 from pydantic import ValidationError
 
+import podium_benchmarks
+from podium.rules import closed_breach
 from podium.suites import Hyperparameter, load_suites, targets, vocabulary
 
 # benchmark: (targets, runs) by round; training_rules.adoc "Benchmarks" and "Benchmark Results" for v0.5
@@ -70,16 +73,15 @@ CHECKED = ("resnet", "ssd", "maskrcnn", "gnmt", "transformer", "minigo")
 _NO_HYPERPARAMETER = re.compile(r"submission_|cache_clear|init_|run_|epoch_|eval_|save_model")
 
 
+RULE_FILES = Path(compliance_checker.__file__).parent / "training_0.6.0"
+
+
 def checker_keys(benchmark: str) -> dict[str, str]:
     """The checker's hyperparameters of v0.6 with its check, a Python expression."""
-    path = Path(compliance_checker.__file__).parent / "training_0.6.0" / f"{benchmark}.yaml"
-    records = [record["KEY"] for record in yaml.safe_load(path.read_text()) if "KEY" in record]
+    records = [
+        record["KEY"] for record in yaml.safe_load((RULE_FILES / f"{benchmark}.yaml").read_text()) if "KEY" in record
+    ]
     return {key["NAME"]: key["CHECK"] for key in records if not _NO_HYPERPARAMETER.match(key["NAME"])}
-
-
-def allows(rule: Hyperparameter, value: float) -> bool:
-    low = rule.minimum is None or value >= rule.minimum
-    return low and (rule.exclusive_minimum is None or value > rule.exclusive_minimum)
 
 
 @pytest.mark.parametrize("benchmark", CHECKED)
@@ -90,26 +92,83 @@ def test_v06_lets_people_tune_what_the_checker_asks_for(benchmark: str) -> None:
     for key, check in checks.items():
         rule = tunable[key]
         if listed := re.search(r"in (\[.*\])", check):
-            assert list(rule.allowed) == yaml.safe_load(listed[1]), key
-        elif "> 0" in check and "len" not in check:
-            assert not allows(rule, 0), f"{key}: the checker wants more than 0"
-            assert allows(rule, 1), key
+            assert list(rule.rule.values) == yaml.safe_load(listed[1]), key
+        elif "len" in check:
+            assert rule.type == "numbers", key
+            assert not closed_breach(rule, [1.0, 2.0], {}, load_suites()["v0.6"]), key
+            assert closed_breach(rule, [], {}, load_suites()["v0.6"]), f"{key}: the checker wants one number at least"
+        elif "> 0" in check:
+            assert not rule.allows(0, {}), f"{key}: the checker wants more than 0"
+            assert rule.allows(1, {}), key
         elif ">= 0" in check:
-            assert allows(rule, 0), key
-            assert not allows(rule, -1), key
+            assert rule.allows(0, {}), key
+            assert not rule.allows(-1, {}), key
         elif "bool" in check:
             assert rule.type == "boolean", key
 
 
-def test_the_vocabulary_has_every_tunable_key_with_one_type() -> None:
+@pytest.mark.parametrize("benchmark", CHECKED)
+def test_a_source_names_the_line_of_the_rule(benchmark: str) -> None:
+    lines = (RULE_FILES / f"{benchmark}.yaml").read_text().splitlines()
+    for key, rule in load_suites()["v0.6"].benchmarks[benchmark].tunable.items():
+        file, _, line = rule.source.partition(":")
+        assert (file, lines[int(line) - 1].split()) == (f"{benchmark}.yaml", ["NAME:", key])
+
+
+def test_every_rule_has_an_id_of_its_own_and_a_source_in_a_document() -> None:
+    for suite in load_suites().values():
+        rules = [(b, rule) for b, benchmark in suite.benchmarks.items() for rule in benchmark.ruled.values()]
+        ids = [rule.id for _, rule in rules]
+        assert len(set(ids)) == len(ids)
+        assert all(rule.id.startswith(f"{suite.name}.{b}.") for b, rule in rules)
+        documents = {
+            *suite.documents,
+            *(f"{b}.yaml" for b in suite.benchmarks if "<benchmark>.yaml" in suite.documents),
+        }
+        for _, rule in rules:
+            document, _, line = rule.source.partition(":")
+            assert document in documents, rule.id
+            assert re.fullmatch(r"[0-9,]+", line), rule.id
+
+
+def test_the_reference_keeps_the_closed_rules() -> None:
+    for suite in load_suites().values():
+        for benchmark in suite.benchmarks.values():
+            own = {key: rule.reference for key, rule in benchmark.tunable.items() if rule.reference is not None}
+            assert [closed_breach(benchmark.tunable[key], value, own, suite) for key, value in own.items()] == [
+                None
+            ] * len(own)
+
+
+def trainers() -> list[str]:
+    return sorted(path.parent.name for path in Path(podium_benchmarks.__file__).parent.glob("*/config.py"))
+
+
+@pytest.mark.parametrize("round_", ["v0.5", "v0.6"])
+@pytest.mark.parametrize("name", trainers())
+def test_a_trainers_full_preset_is_the_reference(round_: str, name: str) -> None:
+    """With the suite's own defaults, as the launcher passes them: so nothing is tuned out of the box."""
+    benchmark = load_suites()[round_].benchmarks[name]
+    full = vars(importlib.import_module(f"podium_benchmarks.{name}.config").PRESETS["full"])
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in full.items()} | dict(
+        benchmark.defaults
+    )
+    assert set(benchmark.defaults) <= set(full)
+    for key, rule in benchmark.ruled.items():
+        if key in values and rule.reference is not None:
+            assert values[key] == rule.reference, (round_, name, key)
+        elif key in benchmark.fixed and key in values:
+            assert rule.allows(values[key], {}), (round_, name, key)
+
+
+def test_the_vocabulary_has_every_tunable_key_with_its_type() -> None:
     known = vocabulary()
     for suite in load_suites().values():
         for name, benchmark in suite.benchmarks.items():
             for key, rule in benchmark.tunable.items():
-                assert (known[key].type, bool(known[key].description)) == (rule.type, True), (
-                    f"{suite.name} {name} {key}"
-                )
-                assert rule.source, f"{suite.name} {name} {key}"
+                assert known[key].type in {rule.type, "number or numbers"}, f"{suite.name} {name} {key}"
+                assert known[key].description, key
+    assert known["opt_base_learning_rate"].type == "number or numbers"  # v0.6 MiniGo has a list of them
     assert {"opt_momentum", "opt_weight_decay", "opt_epsilon"} <= set(known)
 
 

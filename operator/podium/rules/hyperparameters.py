@@ -1,0 +1,110 @@
+"""A hyperparameter's value against the rules of its division: the same for a spec and for a log."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from podium.suites import BATCH, Hyperparameter, Settings, Suite, same, shown
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
+    "numbers": (list, tuple), "number or numbers": (int, float, list, tuple),
+}  # fmt: skip
+_LONGEST = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """What is wrong with a value: the rule's id, a sentence, what to do."""
+
+    rule: str
+    message: str
+    remedy: str
+
+
+def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, suite: Suite) -> Breach | None:
+    """Why the closed division does not allow `value`; None when it does. `settings` are all of the run's."""
+    remedy = f"{source(parameter, suite)}; another value is for the open division"
+    if wrong := wrong_type(parameter, value):
+        return Breach(parameter.id, wrong, f"allowed: {parameter.allowed(settings)}; {remedy}")
+    optimizer = settings.get("opt_name")
+    if parameter.optimizers and isinstance(optimizer, str) and optimizer.lower() not in parameter.optimizers:
+        of = " or ".join(parameter.optimizers)
+        return Breach(parameter.id, f"is of {of}, and opt_name is {optimizer[:_LONGEST]}", f"leave it out; {remedy}")
+    if value != [] and parameter.allows(value, settings):
+        return None
+    nearest = parameter.nearest(value, settings)
+    closest = "" if nearest is None else f"; the nearest allowed value is {shown(nearest)}"
+    message = f"{_short(value)} is not allowed; allowed: {parameter.allowed(settings)}{closest}"
+    return Breach(parameter.id, message, remedy)
+
+
+def untuned_breach(key: str, parameter: Hyperparameter, value: Any, suite: Suite) -> Breach | None:
+    """Why a run out of the box does not allow `value` beside its batch size: it is not the reference's."""
+    if key == BATCH or parameter.reference is None or same(value, parameter.reference):
+        return None
+    message = f"{_short(value)} is not the reference's {shown(parameter.reference)}"
+    return Breach(f"{parameter.id}.untuned", message, f"out of the box only {BATCH} is tuned; use division: closed "
+                  f"for what {source(parameter, suite)} allows")  # fmt: skip
+
+
+def open_breach(parameter: Hyperparameter, value: Any) -> str:
+    """Why `value` is none at all; empty for nothing."""
+    if wrong := wrong_type(parameter, value):
+        return wrong
+    if parameter.allows(value, {}):
+        return ""
+    return f"{_short(value)} is no value for it; use {parameter.allowed({})}"
+
+
+def wrong_type(parameter: Hyperparameter, value: Any) -> str:
+    """That `value` is not of the hyperparameter's type; empty when it is."""
+    type_ = parameter.type
+    if not isinstance(value, _TYPES[type_]) or (isinstance(value, bool) and type_ != "boolean"):
+        return f"{_short(value)} is no {type_}"
+    items = value if isinstance(value, list | tuple) else [value]
+    if type_ not in ("boolean", "string"):
+        odd = next((item for item in items if not _is_finite(item)), None)
+        if odd is not None or not all(_is_finite(item) for item in items):
+            return f"{_short(odd)} is no number"
+    return ""
+
+
+def plain_value(value: Any, type_: str) -> Any:
+    """A value as logged in the form of its type: numbers as texts, integers with a fraction of 0, a list of one.
+
+    Logs of v0.5 and v0.6 hold all of these; optimizers come in any case.
+    """
+    if isinstance(value, list) and len(value) == 1 and type_ not in ("numbers", "number or numbers"):
+        value = value[0]
+    if isinstance(value, str) and type_ in ("integer", "number"):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, float) and type_ == "integer" and value.is_integer():
+        return int(value)
+    return value.lower() if isinstance(value, str) else value
+
+
+def source(parameter: Hyperparameter, suite: Suite) -> str:
+    """Where the rule stands, with the place of the document."""
+    name = parameter.source.partition(":")[0]
+    where = suite.documents.get(name)
+    return f"{parameter.source} ({where.removesuffix(name).strip()})" if where else parameter.source
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else shown(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,193 @@
+"""The kinds of closed rules: what each allows, and the nearest allowed value it names."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from podium.rules import closed_breach
+from podium.suites import Hyperparameter, load_suites
+from podium.suites.kinds import Kind
+
+V05 = load_suites()["v0.5"]
+
+
+def kind(**document):
+    return TypeAdapter(Kind).validate_python(document)
+
+
+RATE = {"kind": "scaledSgd", "bases": [0.1, 0.128], "per_batch": 256}
+EPOCHS = {"kind": "stretchedSchedule", "boundaries": [30, 60, 80, 90]}
+STEPS = {"kind": "stretchedSchedule", "boundaries": [160_000, 200_000], "per_batch": 32}
+CANDIDATES = {"kind": "perSample", "values": [2000], "each": 1000}
+EXPONENT = {"kind": "warmupFactor", "counts": "exponent"}
+SHARE = {"kind": "warmupFactor", "counts": "share"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch", "value", "nearest"),
+    [
+        # lr = r * r0: the rates of published v0.5 entries are allowed
+        (RATE, 1664, 0.6, None),  # 6 x 0.1
+        (RATE, 16640, 4.1, None),  # 41 x 0.1
+        (RATE, 32768, 4.096, None),  # 32 x 0.128
+        (RATE, 1664, 0.65, None),  # 0.1 * 1664 / 256: the reference's own at this batch size
+        (RATE, None, 0.65, 0.64),  # 5 x 0.128
+        (RATE, None, 0.33, 0.3),
+        (RATE, None, 0.01, 0.1),  # r is a whole number, so not 0
+        (RATE, None, -3.0, 0.1),
+        # wr = r0 / (wb * 2^k)
+        (EXPONENT, None, 3, None),
+        (EXPONENT, None, 1.4, 1),
+        (EXPONENT, None, -2, 0),
+        (SHARE, None, 0, None),
+        (SHARE, None, 0.875, None),
+        (SHARE, None, 0.9, 0.875),
+        (SHARE, None, 1 / 3, 0.5),
+        # boundaries * (1 + k/10), rounded down, with one k
+        (EPOCHS, None, [30, 60, 80, 90], None),
+        (EPOCHS, None, [33, 66, 88, 99], None),  # k = 1
+        (EPOCHS, None, [33, 66, 88], None),  # the last one lies beyond the end of the run
+        (EPOCHS, None, [33, 66, 89], [33, 66, 88]),
+        (EPOCHS, None, [31, 60, 80, 90], [30, 60, 80, 90]),
+        (EPOCHS, None, [27, 54, 72], [30, 60, 80]),  # t is not below 1
+        (EPOCHS, None, [1, 2, 3, 4, 5], [30, 60, 80, 90]),
+        (STEPS, 32, [160_000, 200_000], None),
+        (STEPS, 1216, [4210, 5263], None),  # 160000 * 32 / 1216 = 4210.5
+        (STEPS, 1216, [4211, 5264], None),
+        (STEPS, 1216, [4631, 5789], None),  # k = 1
+        (STEPS, 1216, [4631, 5263], [4210, 5263]),  # not two stretches at once
+        (STEPS, None, [176_000, 220_000], None),
+        # 2000, or 1000 for each image that a rank holds
+        (CANDIDATES, 48, 2000, None),
+        (CANDIDATES, 48, 6000, None),  # NVIDIA: 48 images on 8 GPUs
+        (CANDIDATES, 48, 48_000, None),
+        (CANDIDATES, 48, 5000, 4000),
+        (CANDIDATES, 48, 500, 1000),
+        (CANDIDATES, None, 5000, None),
+        ({"kind": "oneOf", "values": [0.86, 0.9]}, None, 0.9, None),
+        ({"kind": "oneOf", "values": [0.86, 0.9]}, None, 0.95, 0.9),
+        ({"kind": "oneOf", "values": ["adam", "lazy_adam"]}, None, "lazyadam", "lazy_adam"),
+        ({"kind": "range", "minimum": 1}, None, 0, 1),
+        ({"kind": "range", "minimum": 1}, None, 7, None),
+        ({"kind": "unconstrained"}, None, -17.5, None),
+    ],
+)  # fmt: skip
+def test_allowed_or_the_nearest_allowed(rule, batch, value, nearest):
+    settings = {"global_batch_size": batch} if batch else {}
+    made = kind(**rule)
+    assert made.allows(value, settings) == (nearest is None)
+    if nearest is not None:
+        assert made.nearest(value, settings) == pytest.approx(nearest) if value != "lazyadam" else nearest
+
+
+def test_no_value_is_nearest_to_an_open_bound():
+    rule = kind(kind="range", exclusive_minimum=0)
+    assert (rule.allows(0, {}), rule.nearest(0, {}), rule.allows(1e-300, {})) == (False, None, True)
+
+
+@given(
+    st.sampled_from([RATE, EXPONENT, SHARE, CANDIDATES, {"kind": "range", "minimum": 1}]),
+    st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30),
+    st.none() | st.integers(-3, 10**9) | st.booleans() | st.text(max_size=3),
+)
+def test_the_nearest_value_is_allowed_whatever_was_asked_for(rule, value, batch):
+    made, settings = kind(**rule), {"global_batch_size": batch}
+    nearest = made.nearest(value, settings)
+    assert math.isfinite(nearest)
+    assert made.allows(nearest, settings)
+    assert made.text(settings)
+
+
+@given(
+    st.sampled_from([EPOCHS, STEPS]),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**12), 10**12), min_size=1, max_size=6),
+    st.none() | st.integers(1, 10**7),
+)
+def test_the_nearest_schedule_is_allowed(rule, value, batch):
+    made, settings = kind(**rule), {"global_batch_size": batch}
+    assert made.allows(made.nearest(value, settings), settings)
+
+
+@given(st.integers(1, 10**4), st.integers(0, 60))
+def test_every_whole_scale_and_stretch_is_allowed(r, k):
+    assert kind(**RATE).allows(r * 0.1, {})
+    assert kind(**RATE).allows(r * 0.128, {})
+    assert kind(**EPOCHS).allows([boundary * (10 + k) // 10 for boundary in (30, 60, 80, 90)], {})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "formula", "text": "r * 0.1"},
+        {"kind": "scaledSgd", "bases": "__import__('os')"},
+        {"kind": "scaledSgd", "bases": []},
+        {"kind": "range", "minimum": 0, "code": "print(1)"},
+        {"minimum": 0},
+    ],
+)
+def test_a_file_names_kinds_and_numbers_and_nothing_else(document):
+    with pytest.raises(ValidationError):
+        kind(**document)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "key", "settings", "message"),
+    [
+        ("resnet", "opt_base_learning_rate", {"opt_base_learning_rate": 0.33},
+         ("0.33 is not allowed; allowed: 0.1 or 0.128, times a whole number, or that times global_batch_size / 256; "
+         "the nearest allowed value is 0.3")),
+        ("resnet", "opt_base_learning_rate", {"opt_base_learning_rate": 0.66, "global_batch_size": 1664},
+         ("0.66 is not allowed; allowed: 0.1 or 0.128, times a whole number, or 0.65 or 0.832 (for 1664 samples), "
+         "times one; the nearest allowed value is 0.65")),
+        ("ssd", "opt_learning_rate_decay_boundary_steps",
+         {"opt_learning_rate_decay_boundary_steps": [4000, 5000], "global_batch_size": 1216},
+         ("[4000, 5000] is not allowed; allowed: [160000, 200000] steps of 32 samples (so [4210, 5263] of 1216), "
+         "times 1 + k/10 for one whole number k of 0 or more, rounded down; the nearest allowed value is [4210, 5263]")),
+        ("maskrcnn", "num_image_candidates", {"num_image_candidates": 1500},
+         "1500 is not allowed; allowed: 2000, or 1000 times a whole number; the nearest allowed value is 2000"),
+        ("maskrcnn", "opt_learning_rate_warmup_factor", {"opt_learning_rate_warmup_factor": 0.4},
+         ("0.4 is not allowed; allowed: 1 - 1/2^k for a whole number k: 0, 0.5, 0.75, 0.875, ...; or the reference's "
+         "0.333333; the nearest allowed value is 0.5")),
+        ("ncf", "opt_name", {"opt_name": "sgd"},
+         "'sgd' is not allowed; allowed: adam or lazy_adam; the nearest allowed value is adam"),
+        ("ncf", "opt_base_learning_rate", {"opt_base_learning_rate": 0.0},
+         "0 is not allowed; allowed: number, more than 0"),
+        ("ssd", "max_samples", {"max_samples": 0.5}, "0.5 is no integer"),
+        ("ssd", "opt_learning_rate_decay_boundary_steps", {"opt_learning_rate_decay_boundary_steps": [1, "x"]},
+         "'x' is no number"),
+        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": math.nan}, "nan is no number"),
+        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": 10**400}, f"1{'0' * 79}... is no number"),
+    ],
+)  # fmt: skip
+def test_a_breach_says_the_allowed_set_and_the_nearest_allowed_value(benchmark, key, settings, message):
+    rule = V05.benchmarks[benchmark].tunable[key]
+    breach = closed_breach(rule, settings[key], settings, V05)
+    assert (breach.rule, breach.message) == (rule.id, message)
+    assert (
+        f"{rule.source} (mlcommons/training_policies@a2c358a); another value is for the open division" in breach.remedy
+    )
+
+
+def test_the_references_own_value_is_always_allowed():
+    rule = V05.benchmarks["maskrcnn"].tunable["opt_learning_rate_warmup_factor"]
+    assert closed_breach(rule, 1 / 3, {}, V05) is None
+    steps = V05.benchmarks["ssd"].tunable["opt_learning_rate_decay_boundary_steps"]
+    assert closed_breach(steps, [160_000, 200_000], {"global_batch_size": 4096}, V05) is None
+
+
+def test_what_is_of_another_optimizer_is_not_allowed():
+    suite = load_suites()["v0.6"]
+    rule = suite.benchmarks["resnet"].tunable["lars_epsilon"]
+    assert closed_breach(rule, 0, {"opt_name": "lars"}, suite) is None
+    assert closed_breach(rule, 0, {}, suite) is None
+    assert closed_breach(rule, 0, {"opt_name": "sgd"}, suite).message == "is of lars, and opt_name is sgd"
+
+
+def test_a_numbers_rule_holds_for_each():
+    rule = Hyperparameter(type="numbers", rule=kind(kind="oneOf", values=[1, 2]))
+    assert (rule.allows([1, 2, 1], {}), rule.allows([1, 3], {}), rule.nearest([1, 3], {})) == (True, False, [1, 2])
