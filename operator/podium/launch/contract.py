@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from podium.api import BenchmarkRunSpec
 from podium.reconcile import CreateJob, Run, job_name
@@ -28,6 +29,9 @@ class Launch:
     job: str
     seed: int
     target: str
+    hyperparameters: Mapping[
+        str, Any
+    ]  # those of the spec, and what the round's reference has otherwise than the preset
 
     @property
     def labels(self) -> dict[str, str]:
@@ -44,16 +48,20 @@ class Launch:
 
 def launch_for(run: Run, action: CreateJob, suites: Mapping[str, Suite]) -> Launch:
     """The launch that `decide` asked for."""
+    spec, suite = run.spec, suites[run.spec.suite]
+    benchmark = suite.benchmarks.get(spec.benchmark)
+    defaults = benchmark.defaults if benchmark and spec.division != "open" and spec.template.image is None else {}
     return Launch(
         namespace=run.namespace,
         run=run.name,
         uid=run.uid,
-        spec=run.spec,
+        spec=spec,
         attempt=action.id.attempt,
         try_=action.id.number,
         job=job_name(run.name, action.id),
         seed=action.seed,
-        target=goal_for(run.spec, suites).text,
+        target=goal_for(spec, suites).text,
+        hyperparameters={**defaults, **spec.hyperparameters},
     )
 
 
@@ -64,7 +72,7 @@ def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
     words += ["--target", launch.target, "--seed", str(launch.seed)]
     if spec.data:
         words += ["--data", data_dir]
-    for key, value in spec.hyperparameters.items():
+    for key, value in launch.hyperparameters.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 
@@ -80,12 +88,12 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         "PODIUM_RUN": launch.run,
         "PODIUM_ATTEMPT": str(launch.attempt),
         "PODIUM_SUITE": spec.suite,
-        "PODIUM_DIVISION": spec.division,
+        "PODIUM_DIVISION": spec.rules_division,  # as logs name it: MLCommons' tools know two
         "PODIUM_PRESET": spec.preset,
         "PODIUM_PLATFORM": spec.system.name,
         "PODIUM_SEED": str(launch.seed),
         "PODIUM_TARGET": launch.target,
-        "PODIUM_HYPERPARAMETERS": json.dumps(spec.hyperparameters, sort_keys=True),
+        "PODIUM_HYPERPARAMETERS": json.dumps(dict(launch.hyperparameters), sort_keys=True),
     }
     if spec.data:
         variables["PODIUM_DATA_DIR"] = data_dir

@@ -34,6 +34,7 @@ class Evaluation:
     time: float  # unix seconds
     epoch: float | None
     quality: Mapping[str, float]
+    samples: float | None = None  # trained on so far; v3.1 counts steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +151,32 @@ class LogFolder:
         quality = _quality(event.value)
         if not quality:
             return
-        epoch = _number(event.metadata.get("epoch_num"))
-        if len(self._evaluations) == _MAX_EVALUATIONS:
-            self._evaluations.pop()  # keep the first ones and the latest
-        self._evaluations.append(Evaluation(event.time, epoch, quality))
+        metadata = event.metadata
+        epoch = _number(metadata.get("epoch_num"))
+        samples = _number(metadata.get("samples_count", metadata.get("step_num")))
+        metric = metadata.get("metric")
+        if isinstance(metric, str) and len(quality) == 1:
+            quality = {metric[:_MAX_TEXT]: next(iter(quality.values()))}
+        evaluation = Evaluation(event.time, epoch, quality, samples)
+        if not (isinstance(metric, str) and self._completes(evaluation)):
+            if len(self._evaluations) == _MAX_EVALUATIONS:
+                self._evaluations.pop()  # keep the first ones and the latest
+            self._evaluations.append(evaluation)
         if epoch is not None:
             self._facts["epoch"] = epoch
+
+    def _completes(self, part: Evaluation) -> bool:
+        """Stable Diffusion logs its two metrics of one evaluation in two lines, in any order."""
+        for index in range(len(self._evaluations) - 1, max(-1, len(self._evaluations) - 1 - _MAX_LIST), -1):
+            other = self._evaluations[index]
+            if (other.samples, other.epoch) == (part.samples, part.epoch) and not set(part.quality) & set(
+                other.quality
+            ):
+                both = {**other.quality, **part.quality}
+                time = max(other.time, part.time)
+                self._evaluations[index] = Evaluation(time, other.epoch, both, other.samples)
+                return True
+        return False
 
     def _eval_result(self, event: Event) -> None:
         seconds = _number(event.metadata.get("timestamp"))

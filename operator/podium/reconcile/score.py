@@ -21,12 +21,12 @@ def score_run(
     result = score([_timed(attempt) for attempt in last.values()], rule)
     scored = [last[index] for index in result.scored]
     reasons = result.reasons
-    if spec.division != "closed":
+    if spec.division == "open":
         reasons = (*reasons, "not official: the open division has targets and models of its own")
     return Score(
         time_to_train_minutes=None if result.seconds is None else f"{result.seconds / 60:.4f}",
         valid=result.valid,
-        official=result.official and spec.division == "closed",
+        official=result.official and spec.division != "open",
         dropped=result.dropped,
         coefficient_of_variation=_text(result.coefficient_of_variation),
         energy_joules=_mean_energy(scored),

@@ -37,7 +37,12 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
             yield Finding("package.system.type", f"{where}: {field}", f"{value!r} is no text", remedy=remedy)
     if system.get("division", "closed") not in ("closed", "open"):
         message = f"{system['division']!r} is neither closed nor open"
-        yield Finding("package.system.division", f"{where}: division", message, remedy="write closed or open")
+        yield Finding(
+            "package.system.division",
+            f"{where}: division",
+            message,
+            remedy="write closed or open; a run out of the box is closed",
+        )
     if _major(round_) >= 4 and system.get("status", STATUSES[0]) not in STATUSES:
         message, remedy = f"{system['status']!r} is not allowed", f"write one of: {'; '.join(STATUSES)}"
         yield Finding("package.system.status", f"{where}: status", message, remedy=remedy)

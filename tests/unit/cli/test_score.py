@@ -89,6 +89,27 @@ def test_unet3d_drops_four_at_each_end(podium_json, tmp_path):
     assert (code, entry["failed"], entry["minutes"]) == (0, 4, 20.5)
 
 
+def stable_diffusion(seconds, *evaluations, status="success"):
+    """Two metrics in two lines, and a run_stop of the checkpoint, which is earlier than its evaluation."""
+    start = 1_714_000_000.0  # between v3.1 and v4.0
+    lines = [mllog("submission_benchmark", "stable_diffusion", -5, start), mllog("run_start", None, 0, start)]
+    for count, (fid, clip) in enumerate(evaluations, start=1):
+        at, samples = seconds + 1000 * count, 512_000 * count
+        lines += [mllog("eval_accuracy", fid, at, start, samples_count=samples, metric="FID"),
+                  mllog("eval_accuracy", clip, at + 100, start, samples_count=samples, metric="CLIP")]  # fmt: skip
+    return [*lines, mllog("run_stop", None, seconds, start, status=status)]
+
+
+def test_stable_diffusion_needs_both_metrics_in_one_evaluation(podium_json, tmp_path):
+    good = [stable_diffusion(60 * n, (234.7, 0.07), (97.0, 0.157), (86.5, 0.159)) for n in range(1, 10)]
+    never = stable_diffusion(30, (89.0, 0.14), (91.0, 0.16))
+    folder = tmp_path / "training_results_v4.0/acme/results/box/stable_diffusion"
+    code, (entry,) = podium_json("score", write(folder, [*good, never]))
+    assert (code, entry["round"], entry["failed"], entry["minutes"]) == (1, "v4.0", 1, 5.5)
+    (finding,) = entry["findings"]
+    assert (finding["rule"], finding["where"]) == ("log.quality.claim", "result_9.txt")
+
+
 def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_json, tmp_path):
     good = {n: v05_run("ncf", 60, 0.636, at=-1000 * n) for n in range(1, 100, 2)}
     runs = [good.get(n) or v05_run("ncf", 30, 0.6, success="false") for n in range(100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,32 @@ def test_a_queue_admits_a_suspended_job():
     job = build_job(launch(queueName="gpus"), TrainerDefaults())
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+SSD = {**GPU, "benchmark": "ssd", "hyperparameters": {"global_batch_size": 1216}}
+
+
+def test_a_closed_run_starts_from_the_reference_of_its_round():
+    """The trainers' preset full is the reference of v0.6; SSD of v0.5 trained at 0.001."""
+    job = build_job(launch(**SSD, suite="v0.5"), ADMIN)
+    words = container(job)["command"]
+    assert "opt_base_learning_rate=0.001" in words
+    assert "global_batch_size=1216" in words
+    assert '"opt_base_learning_rate": 0.001' in env(job)["PODIUM_HYPERPARAMETERS"]
+    own = build_job(launch(**SSD | {"hyperparameters": {"opt_base_learning_rate": 0.095}}, suite="v0.5"), ADMIN)
+    assert "opt_base_learning_rate=0.095" in container(own)["command"]
+    assert "opt_base_learning_rate=0.001" not in container(own)["command"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"division": "open"}, {"template": {"image": "me/mine:1"}}, {"suite": "v0.6", "benchmark": "resnet"}]
+)
+def test_other_runs_start_from_the_preset(change):
+    job = build_job(launch(**{**SSD, "suite": "v0.5", **change}), ADMIN)
+    assert json.loads(env(job)["PODIUM_HYPERPARAMETERS"]) == {"global_batch_size": 1216}
+
+
+def test_logs_name_a_division_of_mlperf():
+    for division, logged in (("closed", "closed"), ("open", "open"), ("outOfTheBox", "closed")):
+        job = build_job(launch(**SSD | {"division": division}), ADMIN)
+        assert env(job)["PODIUM_DIVISION"] == logged

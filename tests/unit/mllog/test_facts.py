@@ -168,3 +168,18 @@ def test_a_log_book_comes_back_from_its_checkpoint() -> None:
     assert again.checkpoint() == book.checkpoint()
     book.close()
     again.close()
+
+
+def test_a_quality_that_passed_through_32_bits_reaches_the_target():
+    """NVIDIA's v0.5 GNMT: a BLEU of 21.80 is logged as 21.799999237060547; 21.79 is not enough."""
+    for value, is_reached in ((21.799999237060547, True), (21.79999, False)):
+        line = f':::MLPv0.5.0 gnmt 1541782673.5 (train.py:464) eval_accuracy: {{"epoch": 1, "value": {value!r}}}'
+        assert bool(reached(summarize(parse([line])[0]), {"bleu": 21.8})) == is_reached
+
+
+def test_lines_that_are_held_twice_are_one_start():
+    lines = [":::MLPv0.5.0 ncf 100.0 (a.py:1) run_start"] * 2 + [":::MLPv0.5.0 ncf 160.0 (a.py:1) run_stop"] * 2
+    summary = summarize(parse(lines)[0])
+    assert (summary.run_start_count, summary.run_stop_count) == (1, 1)
+    again = summarize(parse([*lines, ":::MLPv0.5.0 ncf 130.0 (a.py:1) run_start"])[0])
+    assert again.run_start_count == 2

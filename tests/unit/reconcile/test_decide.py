@@ -448,3 +448,11 @@ def test_a_queued_job_waits_for_its_queue_without_a_deadline():
     run = ex.run(ex.status(ex.attempt()), queueName="gpus")
     result = decision(run, observed(ex.job(suspended=True)), now=1e6)
     assert (str(result.status.attempts[0].state), result.status.attempts[0].reason) == ("Pending", "Queued")
+
+
+def test_a_run_out_of_the_box_is_as_official_as_a_closed_one():
+    tries = [converged(i, seconds) for i, seconds in enumerate([600, 660, 540, 720, 630], start=1)]
+    for division, official in (("closed", True), ("outOfTheBox", True), ("open", False)):
+        run = ex.run(ex.status(*tries), division=division, preset="full", quality=None, attempts=5,
+                     data={"persistentVolumeClaim": {"claimName": "imagenet"}})  # fmt: skip
+        assert decision(run, observed(result=STORED)).status.score.official == official
