@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +11,7 @@ from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json
 from podium.cli.places import Round, asked_round, store_at
 from podium.cli.score import print_scores
-from podium.results import gather
+from podium.results import Part, convergence_of_entry, gather, is_closed
 from podium.results import review as findings_of
 from podium.rules import MissingCheckerError
 from podium.stores import StoreError
@@ -24,8 +25,9 @@ def review(
 ) -> None:
     """Review results: recompute every score, check every log again, and hold the package to its own claims.
 
-    Looks for missing and repeated runs, repeated seeds, truncated and edited logs, and hyperparameters that the
-    closed rules forbid. Exit code 1 when there is anything to ask.
+    Looks for missing and repeated runs, repeated seeds, truncated and edited logs, hyperparameters that the closed
+    rules forbid, and, from v1.0 on, runs that converge faster than the reference convergence points allow. Exit
+    code 1 when there is anything to ask.
     """
     rounds = load_rounds()
     try:
@@ -36,13 +38,23 @@ def review(
     if not parts:
         raise UsageError(f"{package}: no result_<number>.txt below it")
     if as_json:
-        scores = [part.entry.document() for part in parts]
+        scores = [{**part.entry.document(), "convergence": _convergence(part)} for part in parts]
         print_json({"scores": scores, "findings": [finding.document() for finding in findings]})
     else:
         out = console()
         print_scores(out, [part.entry for part in parts])
+        for part in parts:
+            where = part.folder.path or part.entry.benchmark
+            out.print(f"{where}: {_convergence(part)['message']}", style="dim", markup=False, soft_wrap=True)
         print_findings(out, findings)
         out.print(
             f"{len(parts)} results, {len(findings)} findings" if findings else f"{len(parts)} results, no findings"
         )
     raise typer.Exit(1 if findings else 0)
+
+
+def _convergence(part: Part) -> dict[str, Any]:
+    """How the entry compares with the reference convergence points, or why it is not compared."""
+    if not is_closed(part):
+        return {"passed": None, "message": "open results are not held to reference convergence points", "scaling": None}
+    return asdict(convergence_of_entry(part.entry))

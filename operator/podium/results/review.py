@@ -9,14 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import yaml
+
+from podium.api import BenchmarkRunSpec
 from podium.mllog import LogSummary
 from podium.results.archive import SUMS
+from podium.results.convergence import convergence_of_entry
 from podium.results.package import Part, faults
-from podium.rules import Finding
+from podium.rules import Finding, check_spec
 from podium.scoring import Outcome
-from podium.stores import Store
+from podium.stores import Store, StoreError
+from podium.suites import load_suites, shown
 
 _CLOSE_MINUTES = 0.01
+_CLOSE_FACTOR = 1e-3
+_MAX_DOCUMENT = 1 << 20
 _TELLING_EVALUATIONS = 3  # with so many numbers the same, two runs are one
 
 
@@ -31,6 +38,8 @@ def review(parts: Sequence[Part]) -> Iterator[Finding]:
         yield from _claimed_score(part)
         yield from _claimed_system(part)
         yield from _claimed_settings(part)
+        yield from _claimed_run(part)
+        yield from _convergence(part)
     for store in dict.fromkeys(part.store for part in parts):
         yield from _sums(store)
 
@@ -114,6 +123,52 @@ def _claimed_settings(part: Part) -> Iterator[Finding]:
             if name in logged and not _equal(value, logged[name]):
                 message = f"{name} is {value!r} there and {logged[name]!r} in the logs"
                 yield Finding("review.hyperparameters.claim", key, message, remedy="correct the one that is wrong")
+
+
+def _claimed_run(part: Part) -> Iterator[Finding]:
+    """The run that Podium's own result says it is of: admissible, and with the hyperparameters of its logs."""
+    if not part.folder.result:
+        return
+    key = f"{part.folder.path}/run.yaml".lstrip("/")
+    try:
+        text = part.store.get(key)
+        document = yaml.safe_load(text) if len(text) <= _MAX_DOCUMENT else None
+        spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
+    except (StoreError, ValueError, KeyError, RecursionError, yaml.YAMLError):
+        message = "there is no readable run.yaml"
+        yield Finding("review.run", _where(part), message, remedy="restore it from the first copy")
+        return
+    for finding in check_spec(spec, load_suites()):
+        yield Finding(finding.rule, f"{key}: {finding.field}", finding.message, remedy=finding.remedy)
+    logged = _first(part)
+    for name, value in spec.hyperparameters.items():
+        if name in logged and not _equal(value, logged[name]):
+            message = f"{name} is {shown(value)} there and {shown(logged[name])} in the logs"
+            yield Finding("review.hyperparameters.claim", key, message, remedy="ask which of them was trained with")
+
+
+def _convergence(part: Part) -> Iterator[Finding]:
+    """Runs that converged faster than the reference ever did by chance; closed results only."""
+    if not is_closed(part):
+        return
+    found = convergence_of_entry(part.entry)
+    if found.passed is False:
+        remedy = (
+            "ask for reference convergence points of these hyperparameters; package_checker_params may say rcp-bypass"
+        )
+        yield Finding("review.convergence", _where(part), found.message, remedy=remedy)
+    elif found.scaling and part.entry.scaling < found.scaling * (1 - _CLOSE_FACTOR):
+        message = f"its scaling factor is {part.entry.scaling:.4f} instead of {found.scaling:.4f}: {found.message}"
+        yield Finding(
+            "review.scaling", _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
+        )
+
+
+def is_closed(part: Part) -> bool:
+    """Whether the entry is held to the closed rules: a result out of the box is, too."""
+    own = part.folder.result.get("division")
+    logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
+    return own != "open" if own else "open" not in logged
 
 
 def _settings(store: Store, key: str) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Pure checks of what a person asked for and of what was measured."""
 
+from podium.rules.convergence import Convergence, convergence, counted_in_samples
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
 from podium.rules.log import LogCheck, Seed, repeated_seeds
@@ -8,6 +9,7 @@ from podium.rules.spec import Goal, check_spec, goal_for
 from podium.rules.system import check_system
 
 __all__ = [
-    "MAX_EVENTS", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed", "check_spec",
-    "check_system", "closed_breach", "goal_for", "official", "plain_value", "repeated_seeds", "untuned_breach",
+    "MAX_EVENTS", "Convergence", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official", "Seed",
+    "check_spec", "check_system", "closed_breach", "convergence", "counted_in_samples", "goal_for", "official",
+    "plain_value", "repeated_seeds", "untuned_breach",
 ]  # fmt: skip

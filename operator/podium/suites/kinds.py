@@ -19,6 +19,7 @@ Settings = Mapping[str, Any]
 _TOLERANCE = 1e-6  # logs hold 0.08750000000000001
 _MOST = 1e9  # of a factor or an exponent: beyond it the nearest one means nothing
 _LARGEST_BATCH = 10_000_000
+_MOST_SHOWN = 64
 
 
 class _Kind(BaseModel):
@@ -204,9 +205,12 @@ def same(one: Any, other: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as a person would write it."""
+    """A value as a person would write it; of what is nested only that it is: YAML can nest without end."""
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(shown, value))}]"
+        items = ["[...]" if isinstance(item, list | tuple) else shown(item) for item in value[:_MOST_SHOWN]]
+        return f"[{', '.join([*items, *['...'][: len(value) - len(items)]])}]"
+    if isinstance(value, dict):
+        return "{...}"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from podium.cli.main import app
@@ -133,3 +134,84 @@ def test_podiums_own_results_are_held_to_their_claims(podium_json, tmp_path):
         ("review.sums", "team/mine-1/attempts/002/result.txt", "was changed after the result was written"),
         ("review.sums", "team/mine-1/SHA256SUMS", "attempts/004/result.txt is missing"),
     } <= found, found
+
+
+def v40_log(seconds, epochs, batch=3264):
+    """What the reference convergence points look at; other keys of the round are missing."""
+    start = 1_714_000_000.0
+    lines = [("submission_benchmark", "resnet", {}), ("submission_division", "closed", {}), ("global_batch_size", batch, {}),
+             ("run_start", None, {}), ("eval_accuracy", 0.76, {"epoch_num": epochs})]  # fmt: skip
+    made = [mllog(key, value, at, start, **more) for at, (key, value, more) in enumerate(lines)]
+    return [*made, mllog("run_stop", None, seconds, start, status="success")]
+
+
+def reviewed_v40(podium_json, folder, epochs, scaling=None):
+    path = folder / "training_results_v4.0/acme/results/box/resnet"
+    write(path, [v40_log(60 + n, count) for n, count in enumerate(epochs)])
+    if scaling:
+        (path / "scaling.json").write_text(json.dumps({"scaling_factor": scaling}))
+    _, document = podium_json("review", folder)
+    found = {f["rule"]: f["message"] for f in document["findings"]}
+    return document["scores"][0]["convergence"], found
+
+
+def test_runs_that_converge_faster_than_the_reference_ever_did(podium_json, tmp_path):
+    convergence, found = reviewed_v40(podium_json, tmp_path, [33, 34, 34, 33, 35])
+    assert convergence["passed"] is False
+    assert found["review.convergence"].startswith("converged too fast, in 33.6667 epochs on average")
+
+
+def test_a_score_is_scaled_to_the_references_epochs(podium_json, tmp_path):
+    _, found = reviewed_v40(podium_json, tmp_path / "a", [34, 35, 35, 34, 36])
+    assert found["review.scaling"].startswith("its scaling factor is 1.0000 instead of 1.0141")
+    convergence, found = reviewed_v40(podium_json, tmp_path / "b", [34, 35, 35, 34, 36], scaling=1.0141)
+    assert (convergence["passed"], "review.scaling" in found, "review.convergence" in found) == (True, False, False)
+
+
+def test_rounds_without_reference_points_say_so(podium_text, tmp_path):
+    write(tmp_path / "v0.6/acme/box/ssd", [v07_run("ssd", 60, 0.24)] * 5)
+    _, text = podium_text("review", tmp_path, "--round", "v0.6")
+    assert "v0.6 has no reference convergence points, which came with v1.0" in " ".join(text.split())
+
+
+def own_run(tmp_path, spec):
+    """A closed result of Podium's with one log that names its hyperparameters."""
+    folder = tmp_path / "team/mine-1"
+    (folder / "attempts/001").mkdir(parents=True)
+    lines = [mllog("global_batch_size", 1024), mllog("opt_base_learning_rate", 0.6), *v07_run("resnet", 60, 0.76)]
+    (folder / "attempts/001/result.txt").write_text("\n".join(lines) + "\n")
+    result = {"suite": "v0.5", "benchmark": "resnet", "division": spec["division"], "target": {"top1": 0.749},
+              "system": {"name": "box"}, "attempts": [{"index": 1}]}  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+    system = {"name": "box", "nodes": 1, "acceleratorsPerNode": 8}
+    document = {"spec": {"suite": "v0.5", "benchmark": "resnet", "system": system, **spec}}
+    (folder / "run.yaml").write_text(yaml.safe_dump(document))
+    return folder
+
+
+OWN = {
+    "an honest run": ({"division": "closed", "hyperparameters": {"opt_base_learning_rate": 0.6}}, set()),
+    "another value than was trained with": (
+        {"division": "closed", "hyperparameters": {"opt_base_learning_rate": 0.4}},
+        {("review.hyperparameters.claim", "team/mine-1/run.yaml", "opt_base_learning_rate is 0.4 there and 0.6 in the logs")}),
+    "a value that the closed rules forbid": (
+        {"division": "closed", "hyperparameters": {"opt_learning_rate_warmup_factor": 0.3}},
+        {("v0.5.resnet.warmup_step", "team/mine-1/run.yaml: spec.hyperparameters.opt_learning_rate_warmup_factor",
+          "0.3 is not allowed; allowed: 1 - 1/2^k for a whole number k: 0, 0.5, 0.75, 0.875, ...; the nearest allowed value is 0.5")}),
+    "a tuned run out of the box": (
+        {"division": "outOfTheBox", "hyperparameters": {"opt_base_learning_rate": 0.6}},
+        {("spec.hyperparameters.outOfTheBox", "team/mine-1/run.yaml: spec.hyperparameters.opt_base_learning_rate",
+          "not tunable out of the box; leave it out: there only global_batch_size is set, all else is the reference's"),
+         ("v0.5.resnet.rate.untuned", "team/mine-1/attempts/001/result.txt",
+          "opt_base_learning_rate: 0.6 is not the reference's 0.512")}),
+    "no run": ({"division": "closed", "suite": 5}, {("review.run", "team/mine-1", "there is no readable run.yaml")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "expected"), OWN.values(), ids=OWN)
+def test_podiums_own_runs_are_held_to_the_rules_and_to_their_logs(podium_json, tmp_path, spec, expected):
+    own_run(tmp_path, spec)
+    _, document = podium_json("review", tmp_path)
+    found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
+    told = {each for each in found if each[0] not in ("package.score", "v0.5.format", "log.target")}
+    assert told == expected

@@ -160,3 +160,14 @@ def test_a_file_of_another_form_is_wrong_use(podium_text, tmp_path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe")
     code, text = podium_text("validate", tmp_path / "run.yaml")
     assert (code, "is no text in UTF-8" in text) == (2, True)
+
+
+def test_a_value_nested_without_end_is_told_in_a_line(podium_json, tmp_path):
+    """Nine aliases deep, ten wide: written out it would fill the memory. The last one holds itself."""
+    lines = ["a0: &a0 [1, 1]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    for value in ("*a29", "&self [*self]", "{x: *a29}"):
+        text = run_file(tmp_path).read_text() + f"  hyperparameters: {{opt_base_learning_rate: {value}}}\n"
+        (tmp_path / "run.yaml").write_text("\n".join([*lines, text]))
+        code, document = podium_json("validate", tmp_path / "run.yaml")
+        assert code == 1
+        assert len(document["findings"][0]["message"]) < 200

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from podium.rules import closed_breach
-from podium.suites import Hyperparameter, load_suites
+from podium.suites import Hyperparameter, load_suites, shown
 from podium.suites.kinds import Kind
 
 V05 = load_suites()["v0.5"]
@@ -186,6 +186,19 @@ def test_what_is_of_another_optimizer_is_not_allowed():
     assert closed_breach(rule, 0, {"opt_name": "lars"}, suite) is None
     assert closed_breach(rule, 0, {}, suite) is None
     assert closed_breach(rule, 0, {"opt_name": "sgd"}, suite).message == "is of lars, and opt_name is sgd"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([0.5, 1, 1e-05], "[0.5, 1, 1e-05]"),
+        ([[1], {"a": 1}, True], "[[...], {...}, true]"),
+        (list(range(100)), f"[{', '.join(map(str, range(64)))}, ...]"),
+        ({}, "{...}"),
+    ],
+)
+def test_shown(value, text):
+    assert shown(value) == text
 
 
 def test_a_numbers_rule_holds_for_each():

@@ -1,0 +1,105 @@
+"""Reference convergence points (v1.0 on): whether a result converged implausibly fast.
+
+The reference implementation trained each benchmark many times at some batch sizes. A submission may converge faster
+than these runs on average, by chance; how much faster, a one-sided t-test says (training_rules.adoc, "Reference
+Convergence Points"). Points and statistics are MLCommons' (``mlperf_logging.rcp_checker``), which reads logs by
+itself and writes scaling.json into them: so only its arithmetic is asked, with epochs that Podium has read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# MLCommons counts these in samples, the others in epochs (rcp_checker.read_submission_file)
+_IN_SAMPLES = frozenset({"llama2_70b_lora", "flux1", "llama31_405b", "llama31_8b", "gpt_oss_20b", "deepseekv3_671b",
+                         "qwen35_397b_grpo", "dlrmv4", "stable_diffusion"})  # fmt: skip
+_NEVER = 1e9  # epochs of a run that did not converge
+_405B_SAMPLES = 46_080  # since v5.0 that much faster is let through
+_FIRST_ROUND = (1, 0)
+_SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3 of August 2022
+_OWN_RULE = {"llama31_405b": (5, 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """`passed` is None where nothing can be said; `scaling` is what the score has to be multiplied by."""
+
+    passed: bool | None
+    message: str
+    scaling: float | None = None
+
+
+def counted_in_samples(benchmark: str) -> bool:
+    """Whether the points of a benchmark count samples rather than epochs."""
+    return benchmark in _IN_SAMPLES
+
+
+def convergence(
+    round_: str, benchmark: str, batch_size: int | None, counts: Sequence[float | None], dropped: int
+) -> Convergence:
+    """Compare the epochs (or samples) that each run took, None for one that did not converge.
+
+    `dropped` are so many at each end, as for the score. Without mlperf_logging nothing can be said.
+    """
+    version = tuple(int(part) for part in round_.removeprefix("v").split(".")) if round_[1:2].isdecimal() else (0, 0)
+    if version < _FIRST_ROUND:
+        return Convergence(None, f"{round_} has no reference convergence points, which came with v1.0")
+    points = _points(round_, benchmark)
+    if isinstance(points, str):
+        return Convergence(None, points)
+    if batch_size is None:
+        return Convergence(None, "the logs name no global_batch_size to find reference convergence points by")
+    kept = sorted(_NEVER if count is None else count for count in counts)[dropped : len(counts) - dropped]
+    if not kept or _NEVER in kept:
+        return Convergence(None, "too few runs converged to compare them with the reference convergence points")
+    mean = math.fsum(kept) / len(kept)
+    record, where = _record(points, batch_size)
+    if record is None:
+        message = f"no reference convergence points reach a batch of {batch_size}; {where}"
+        return Convergence(False, message)
+    return _compare(record, where, mean, benchmark, version)
+
+
+def _compare(
+    record: Mapping[str, Any], where: str, mean: float, benchmark: str, version: tuple[int, ...]
+) -> Convergence:
+    reference, least = float(record["RCP Mean"]), float(record["Min Epochs"])
+    if version >= _OWN_RULE.get(benchmark, (math.inf,)):
+        least -= _405B_SAMPLES
+    unit = "samples" if counted_in_samples(benchmark) else "epochs"
+    numbers = f"{mean:.6g} {unit} on average; {where}: {reference:.6g}, and {least:.6g} at the least"
+    if mean < least:
+        return Convergence(False, f"converged too fast, in {numbers}")
+    scaling = max(1.0, reference / mean) if version >= _SCALED_SINCE else 1.0
+    note = f", so its score counts {scaling:.4f} times" if scaling > 1 else ""
+    return Convergence(True, f"converged in {numbers}{note}", scaling)
+
+
+def _points(round_: str, benchmark: str) -> Any:
+    """MLCommons' points of a benchmark; or a sentence that says why there are none."""
+    try:
+        from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415
+    except ImportError:
+        return "the reference convergence points are MLCommons': pip install 'podium-operator[cli]'"
+    try:
+        return rcp_checker.RCP_Checker("training", f"{round_.removeprefix('v')}.0", benchmark, False)
+    except Exception:  # noqa: BLE001 - a bare Exception for the round, KeyError or OSError for the benchmark
+        return f"{round_} has no reference convergence points of {benchmark}"
+
+
+def _record(points: Any, batch_size: int) -> tuple[Mapping[str, Any] | None, str]:
+    """The point of a batch size, or one between its neighbours; below the smallest the smallest itself."""
+    if exact := points._find_rcp(batch_size, "pruned_rcps"):  # noqa: SLF001
+        return exact, f"reference at a batch of {batch_size}"
+    below = points._find_top_min_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
+    above = points._find_bottom_max_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
+    if below and above:
+        between = f"reference between batches of {below['BS']} and {above['BS']}"
+        return points._create_interp_rcp(batch_size, below, above)[1], between  # noqa: SLF001
+    if above:
+        smallest = points._find_min_rcp("pruned_rcps")  # noqa: SLF001
+        return smallest, f"reference at its smallest batch, {smallest['BS']}"
+    return None, f"the largest is {below['BS']}" if below else "there are none"
