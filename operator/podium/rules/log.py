@@ -18,6 +18,7 @@ from podium.suites import Benchmark, LogRules, Suite, targets
 ORDER_TOLERANCE_SECONDS = 120.0
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
+_OF_TRAINING = ("run_", "epoch_", "block_", "train_", "tracked_stats", "opt_learning_rate")
 _MAX_VALUES = 32  # of one key; more say nothing new
 _MAX_TEXT = 200
 _WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
@@ -66,10 +67,11 @@ class LogCheck:
         self._count(event)
         self._first.setdefault(key, event.line_number)
         self._last[key] = event.line_number
-        if 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS and not self._is_stop_of_a_checkpoint(event):
+        if self._is_backwards(event):
             message = f"{key} is stamped {self._latest - event.time:.0f} s earlier than a line before it"
             self._once("log.time.order", message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG)
-        self._latest = max(self._latest, event.time)
+        if self._counts["run_start"]:
+            self._latest = max(self._latest, event.time)
         if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
             metadata = event.metadata
             self.seeds.append(Seed(str(metadata.get("file", "")), str(metadata.get("lineno", "")), str(event.value),
@@ -100,9 +102,15 @@ class LogCheck:
 
     # ---- as lines come ----
 
-    def _is_stop_of_a_checkpoint(self, event: Event) -> bool:
-        """Evaluated after the run, a run stops at the time of the checkpoint that passed (rules of v0.7, offline)."""
-        return event.key == "run_stop" and self._suite.log_format == "mllog"
+    def _is_backwards(self, event: Event) -> bool:
+        """A line of training that is stamped long before an earlier line of the timed part.
+
+        Evaluations may come from another process, later and in any order, and then the run stops at the time of the
+        checkpoint that passed (rules of v0.7). A stamp of 0 says that no clock was asked.
+        """
+        of_training = event.key.startswith(_OF_TRAINING)
+        offline = event.key == "run_stop" and self._suite.log_format == "mllog"
+        return of_training and not offline and 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS
 
     def _count(self, event: Event) -> None:
         """The tools of v0.5 drop lines that are the same to the last digit: some logs hold all of them twice."""

@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from podium.mllog import Event, Format
 from podium.rules.findings import Finding
 
 MAX_EVENTS = 500_000  # of one log; more would not fit into memory
 _CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # they name rule files
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # nothing that leads out of the rules' folder
 _REQUIRED = re.compile(
     r"Required (?P<how>\w+)(?:\((?P<n>\d+)\))? occurrence of (?P<keys>.+?)(?: but found (?P<found>\d+.*))?$", re.DOTALL
 )
@@ -41,8 +41,9 @@ class MissingCheckerError(Exception):
         )
 
 
-class _Line(NamedTuple):
-    """What the checker's rules look at (its LogLine)."""
+@dataclass
+class _Line:
+    """What the checker's rules look at (its LogLine); those of Stable Diffusion copy it as a dataclass."""
 
     full_string: str
     timestamp: float
@@ -88,7 +89,9 @@ class Official:
             names = allowed.get(event.key)
             known = event.value in names if names else isinstance(event.value, str) and _WORD.fullmatch(event.value)
             if not known:
-                remedy = f"log one of {', '.join(names)}" if names else "log the optimizer's name in small letters"
+                remedy = (
+                    f"log one of {', '.join(names)}" if names else "log the optimizer's name, in letters and digits"
+                )
                 message = f"{event.key} is {str(event.value)[:80]!r}, no rule file of {self.ruleset} has that name"
                 yield Finding(f"mlperf.{event.key}", where, message, event.line_number, remedy)
 

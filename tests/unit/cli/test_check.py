@@ -365,3 +365,40 @@ def test_a_hostile_line_is_a_finding_and_never_a_crash(inserted, round_):
     assert all(f.rule and f.message for f in found)
     for finding in found:
         json.dumps(finding.document())
+
+
+def places_of_time(lines, round_="v0.6", benchmark="transformer"):
+    return [(f.rule, f.line) for f in findings_of(lines, round_, benchmark) if f.rule == "log.time.order"]
+
+
+def test_time_that_runs_backwards_while_training():
+    log = v06_log()
+    start = next(number for number, line in enumerate(log, start=1) if "run_start" in line)
+    late = mll("epoch_stop", None, -500, epoch_num=1)
+    assert places_of_time([*log[: start + 3], late, *log[start + 3 :]]) == [("log.time.order", start + 4)]
+    # other processes' streams come in any order: caches cleared, evaluations, what was stamped without a clock
+    for line in (mll("cache_clear", True, -500), mll("eval_accuracy", 24.0, -500, epoch_num=1)):
+        assert places_of_time([*log[: start + 3], line, *log[start + 3 :]]) == []
+    assert places_of_time([mll("init_start", None, 900), *log]) == []  # before the clock runs
+
+
+def test_a_run_that_was_evaluated_later_stops_at_its_checkpoint():
+    lines = [mllog("run_start"), mllog("epoch_start", None, 5000, epoch_num=1),
+             mllog("eval_accuracy", 0.76, 9000, epoch_num=1), mllog("run_stop", None, 4000, status="success")]  # fmt: skip
+    assert places_of_time(lines, "v4.0", "resnet") == []
+
+
+def test_the_rules_of_stable_diffusion_copy_lines_as_dataclasses():
+    lines = [mllog("submission_benchmark", "stable_diffusion"), mllog("submission_division", "closed"),
+             mllog("run_start"), mllog("eval_accuracy", 97.0, 5, samples_count=512, metric="FID"),
+             mllog("eval_accuracy", 0.16, 5, samples_count=512, metric="CLIP")]  # fmt: skip
+    rules = {f.rule for f in findings_of(lines, "v4.0", "stable_diffusion")}
+    assert "mlperf.aggregated_eval_accuracy.never" in rules
+    assert "mlperf.crash" not in rules
+
+
+def test_an_optimizers_name_may_have_capitals():
+    """LAMB of a published v5.0 BERT; only where a round's rules are chosen by it does it have to be one of theirs."""
+    found = findings_of([mllog("submission_benchmark", "bert"), mllog("submission_division", "closed"),
+                         mllog("opt_name", "LAMB")], "v5.0", "bert")  # fmt: skip
+    assert {f.rule for f in found} & {"mlperf.opt_name", "mlperf.crash"} == set()
