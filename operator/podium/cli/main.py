@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from podium.cli import borrow, check, compare, history, package, review, score, suite, variance
+from podium.cli import borrow, check, compare, history, package, report, review, score, suite, variance
 from podium.cli.display import Display, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
@@ -28,6 +28,7 @@ app.command()(check.check)
 app.command()(variance.variance)
 app.command()(compare.compare)
 app.command()(history.history)
+app.command()(report.report)
 app.command()(borrow.borrow)
 app.command()(package.package)
 app.command()(review.review)

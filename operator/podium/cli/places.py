@@ -62,8 +62,12 @@ def score_place(place: str, round_: str | None = None) -> list[Entry]:
     except StoreError as error:
         raise UsageError(str(error)) from error
     if not entries:
-        raise UsageError(
-            f"{place}: no result_<number>.txt below it; "
-            "name the folder of a benchmark, a system, a submitter or a round"
-        )
+        raise nothing_below(place)
     return entries
+
+
+def nothing_below(place: str) -> UsageError:
+    """A place without any log."""
+    return UsageError(
+        f"{place}: no result_<number>.txt below it; name the folder of a benchmark, a system, a submitter or a round"
+    )

@@ -66,6 +66,7 @@ class LogSummary:
     samples: int | None = None
     throughput: float | None = None  # samples per second
     energy_joules: float | None = None
+    eval_seconds: float | None = None  # between each eval_start and the eval_stop after it; None without such lines
     first_event_time: float | None = None
     last_event_time: float | None = None
     submission: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # submission_org is "org"
@@ -89,6 +90,7 @@ class LogFolder:
         self._starts: set[float] = set()
         self._stops: set[float] = set()
         self._out_of_order = False
+        self._eval_since: float | None = None
         self._snapshot: LogSummary | None = None
 
     def add(self, event: Event) -> None:
@@ -178,6 +180,16 @@ class LogFolder:
                 return True
         return False
 
+    def _eval_start(self, event: Event) -> None:
+        if self._eval_since is None:  # several processes may say so; the first one counts
+            self._eval_since = event.time
+
+    def _eval_stop(self, event: Event) -> None:
+        if self._eval_since is not None:
+            took = max(0.0, event.time - self._eval_since)
+            self._facts["eval_seconds"] = self._facts.get("eval_seconds", 0.0) + took
+            self._eval_since = None
+
     def _eval_result(self, event: Event) -> None:
         seconds = _number(event.metadata.get("timestamp"))
         if seconds is not None and seconds > 0:  # 0 says that no model passed (checker 0.6.0)
@@ -236,6 +248,8 @@ class LogFolder:
         "run_start": _run_start,
         "run_stop": _run_stop,
         "eval_accuracy": _evaluation,
+        "eval_start": _eval_start,
+        "eval_stop": _eval_stop,
         "eval_result": _eval_result,
         "tracked_stats": _tracked_stats,
         "epoch_start": _epoch,

@@ -52,6 +52,12 @@ FACTS = {
         {"throughput": None, "epoch": None},
     ),
     "energy": ([event(2, "tracked_stats", {"energy_joules": 5.5e6})], {"energy_joules": 5.5e6}),
+    "time in evaluations": (
+        [event(1, "eval_start"), event(3, "eval_stop"), event(5, "eval_start"), event(6, "eval_start"),
+         event(9, "eval_stop"), event(10, "eval_stop"), event(11, "eval_start")],
+        {"eval_seconds": 6},
+    ),
+    "evaluations without times": (evaluations(0.5), {"eval_seconds": None}),
     "offline evaluation": ([event(9, "eval_result", timestamp=1725.869)], {"offline_seconds": 1725.869}),
     "offline evaluation that no model passed": ([event(9, "eval_result", timestamp=0)], {"offline_seconds": None}),
     "hyperparameters": (

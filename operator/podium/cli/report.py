@@ -1,0 +1,61 @@
+"""``podium report``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.places import Place, Round, asked_round, nothing_below, store_at
+from podium.results import read_folders, score_folder
+from podium.stores import StoreError
+from podium.suites import load_rounds
+
+
+def report(
+    path: Place,
+    out: Annotated[
+        Path | None, typer.Option(help="The page to write; report.html in this folder, or none with --json.")
+    ] = None,
+    round_: Round = None,
+    as_json: Json = False,
+) -> None:
+    """Make a page of a result: score, every attempt, curves, spread, time, system, hyperparameters, provenance.
+
+    One HTML file without scripts that needs nothing else. Of a submitter or a whole round, all its results are in it.
+    Exit code 1 when something is wrong with the result; the page is written all the same.
+    """
+    from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
+
+    rounds = load_rounds()
+    asked = asked_round(round_, rounds)
+    try:
+        store = store_at(path)
+        reports = [read_report(store, f, score_folder(f, rounds, asked)) for f in read_folders(store)]
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    if not reports:
+        raise nothing_below(path)
+    if as_json:
+        print_json([each.document() for each in reports])
+    if out or not as_json:
+        page = report_page(reports, datetime.now().astimezone(), version("podium-operator"))
+        write_page(out or Path("report.html"), page)
+    if not as_json:
+        screen = console()
+        screen.print(f"{out or Path('report.html')}", markup=False, soft_wrap=True)
+        print_findings(screen, (finding for each in reports for finding in each.findings))
+    raise typer.Exit(1 if any(each.findings for each in reports) else 0)
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write a page or a picture. Raises UsageError where that cannot be."""
+    try:
+        file.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"--out {file}: {error.strerror}") from error

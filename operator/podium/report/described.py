@@ -1,0 +1,78 @@
+"""What describes a system, as rows for a person: Podium's system.json, a submission's own file, or the log itself."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from podium.results import Entry, Folder
+
+_MAX_ROWS = 60
+_MAX_TEXT = 400
+_MAX_DEPTH = 4
+_EMPTY = ("", "n/a", "none", "null", "-")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
+
+
+def plain_text(value: object) -> str:
+    """One line of bounded length. Control characters, lone surrogates and marks that turn the direction of writing,
+    which could make a page show something else than it holds, become U+FFFD."""
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s+", " ", str(value)).strip())
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
+
+
+def described_system(folder: Folder, entry: Entry, seen: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Name and value, best known first. `seen` is Podium's system.json."""
+    first = next(iter(entry.logs.values()), None)
+    submission = dict(first.submission) if first else {}
+    text = submission.pop("entry", "")
+    rows = [
+        ("system", entry.system),
+        ("submitter", entry.org),
+        ("platform", submission.get("platform", "")),
+        ("chips", str(entry.chips or "")),
+    ]
+    rows += flattened(folder.system or seen or _object(text))
+    if seen.get("acceleratorsPerNode") == 0:
+        rows = [row for row in rows if row[0] != "accelerator resource"]
+    named: dict[str, str] = {}
+    for name, value in rows:
+        if value.strip().lower() not in _EMPTY and value != named.get("system"):
+            named.setdefault(plain_text(name), plain_text(value))
+    return tuple(named.items())[:_MAX_ROWS]
+
+
+def flattened(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The leaves of a document, ``nodes.cpu`` for what is nested; v0.6 nests dictionaries as texts of Python."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = _object(value) or value
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        for key, inner in value.items():
+            yield from flattened(inner, f"{name} {_words(key)}".strip(), depth + 1)
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value) and depth < _MAX_DEPTH:
+        for number, item in enumerate(value[:8], start=1):
+            yield from flattened(item, f"{name} {number}" if len(value) > 1 else name, depth + 1)
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    elif value is not None:
+        yield name, str(value)
+
+
+def _words(key: object) -> str:
+    """``acceleratorsPerNode`` and ``num_cores`` as a person writes them."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(key)).replace("_", " ").lower()
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """A dictionary written as JSON or as Python; {} for anything else."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return {}

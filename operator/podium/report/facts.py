@@ -1,0 +1,367 @@
+"""What a report shows, gathered from an entry's logs and from the documents beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from podium.mllog import LogSummary, in_unit_of, reached
+from podium.report.described import described_system, plain_text
+from podium.results import Entry, Folder, Variance, variance
+from podium.rules import Finding
+from podium.scoring import Outcome
+from podium.stores import NotFound, Store
+
+SUMS = "SHA256SUMS"
+_CHECKED = (".json", ".yaml", "result.txt")  # of SHA256SUMS; pod logs may be gigabytes
+_UNMEASURED = ("Failed", "Aborted")  # states that only the operator can tell
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluation, `seconds` after run_start, in the unit of the target."""
+
+    seconds: float
+    epoch: float | None
+    quality: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run. `mark` says what the score does with it; "" when it is part of the mean."""
+
+    index: int
+    state: str
+    mark: str
+    cause: str
+    seed: int | None
+    epochs: float | None  # trained until the target was reached, or until the last evaluation
+    quality: Mapping[str, float]  # there
+    init_seconds: float | None  # before the clock
+    seconds: float | None  # by the clock
+    eval_seconds: float | None  # of those
+    energy_joules: float | None
+    curve: tuple[Point, ...]
+    log: str
+    sha256: str
+
+    @property
+    def outcome(self) -> str:
+        """The state in words."""
+        return "Not converged" if self.state == Outcome.NOT_CONVERGED else self.state
+
+    @property
+    def scored(self) -> bool:
+        return self.mark == "" and self.state == Outcome.CONVERGED
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """An earlier try of an attempt, which the infrastructure failed."""
+
+    index: int
+    try_: int
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameter:
+    """A value that all runs logged, or all the values that they did."""
+
+    name: str
+    value: str
+    description: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One entry as a report shows it."""
+
+    entry: Entry
+    kind: tuple[str, ...]  # division and preset, where a result of Podium's tells them
+    spread: Variance
+    attempts: tuple[Attempt, ...]
+    retried: tuple[Retried, ...]
+    energy_joules: float | None  # mean of the scored runs
+    cost: str
+    system: tuple[tuple[str, str], ...]
+    hyperparameters: tuple[Hyperparameter, ...]
+    provenance: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As printed by ``--json``; times are seconds where their names say so, else minutes."""
+        return {
+            **self.entry.document(),
+            "target": self.entry.target,
+            "kind": list(self.kind),
+            "variance": self.spread.document(),
+            "energyJoules": self.energy_joules,
+            "cost": self.cost or None,
+            "attempts": [_document(attempt) for attempt in self.attempts],
+            "retried": [{"index": r.index, "try": r.try_, "state": r.state, "reason": r.reason} for r in self.retried],
+            "system": dict(self.system),
+            "hyperparameters": {h.name: h.value for h in self.hyperparameters},
+            "provenance": dict(self.provenance),
+            "findings": [finding.document() for finding in self.findings],
+        }
+
+
+def read_report(store: Store, folder: Folder, entry: Entry) -> Report:
+    """Everything about one scored entry of `store`. Raises StoreError."""
+    tries = _tries(folder.result)
+    digests = {log.index: _digest(store, log.name) for log in folder.logs}
+    names = {log.index: log.name for log in folder.logs}
+    attempts = tuple(_attempt(entry, index, tries, names[index], digests[index]) for index in entry.logs)
+    sums, wrong = _check_sums(store, folder)
+    claims = _check_claims(folder, entry)
+    energies = [attempt.energy_joules for attempt in attempts if attempt.scored]
+    known = [joules for joules in energies if joules is not None]
+    seen = _read_json(store, f"{folder.path}/system.json".lstrip("/")) if folder.result else {}
+    return Report(
+        entry=entry,
+        kind=tuple(plain_text(folder.result[key]) for key in ("division", "preset") if folder.result.get(key)),
+        spread=variance(entry),
+        attempts=attempts,
+        retried=tuple(_retried(folder.result, tries)),
+        energy_joules=sum(known) / len(known) if known and len(known) == len(energies) else None,
+        cost=plain_text(_part(folder.result, "score").get("cost") or ""),
+        system=described_system(folder, entry, seen),
+        hyperparameters=_hyperparameters(entry),
+        provenance=_provenance(store, folder, entry, sums),
+        findings=(*entry.findings, *claims, *wrong),
+    )
+
+
+def _document(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "index": attempt.index,
+        "state": attempt.state,
+        "mark": attempt.mark,
+        "cause": attempt.cause,
+        "seed": attempt.seed,
+        "epochs": attempt.epochs,
+        "quality": dict(attempt.quality),
+        "initSeconds": attempt.init_seconds,
+        "seconds": attempt.seconds,
+        "evalSeconds": attempt.eval_seconds,
+        "energyJoules": attempt.energy_joules,
+        "curve": [{"seconds": p.seconds, "epoch": p.epoch, "quality": dict(p.quality)} for p in attempt.curve],
+        "log": attempt.log,
+        "sha256": attempt.sha256,
+    }
+
+
+def _attempt(entry: Entry, index: int, tries: Mapping[int, Mapping[str, Any]], name: str, digest: str) -> Attempt:
+    log, verdict = entry.logs[index], entry.verdicts[index]
+    stored = str(tries.get(index, {}).get("state") or "")
+    state = stored if stored in _UNMEASURED and verdict.outcome is not Outcome.CONVERGED else str(verdict.outcome)
+    curve = _curve(entry, log)
+    end = _end(entry, log)
+    offset = 0 if entry.first_epoch else 1
+    init = None if log.run_start is None or log.init_start is None else max(0.0, log.run_start - log.init_start)
+    return Attempt(
+        index=index,
+        state=state,
+        mark=_mark(entry, index),
+        cause=verdict.cause or plain_text(tries.get(index, {}).get("message") or "" if state in _UNMEASURED else ""),
+        seed=log.seed,
+        epochs=None if end is None or end.epoch is None else end.epoch + offset,
+        quality={} if end is None else end.quality,
+        init_seconds=init,
+        seconds=verdict.seconds,
+        eval_seconds=_on_the_clock(entry, log.eval_seconds, verdict.seconds),
+        energy_joules=log.energy_joules,
+        curve=curve,
+        log=name,
+        sha256=digest,
+    )
+
+
+def _on_the_clock(entry: Entry, eval_seconds: float | None, seconds: float | None) -> float | None:
+    """What evaluations took of the time to train; None where they come after the clock or the log does not tell."""
+    if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
+        return None
+    return min(eval_seconds, seconds)
+
+
+def _curve(entry: Entry, log: LogSummary) -> tuple[Point, ...]:
+    start = log.run_start
+    if start is None:
+        return ()
+    return tuple(Point(e.time - start, e.epoch, _quality(entry, log, e)) for e in log.evaluations)
+
+
+def _quality(entry: Entry, log: LogSummary, evaluation: Any) -> Mapping[str, float]:
+    """By the names of the target's metrics, and in their unit, where the target is known."""
+    return in_unit_of(entry.target, evaluation, log) if entry.target else dict(evaluation.quality)
+
+
+def _end(entry: Entry, log: LogSummary) -> Point | None:
+    """The evaluation that reached the target, else the last one."""
+    if not log.evaluations:
+        return None
+    found = reached(log, entry.target, entry.lower_is_better) if entry.target else None
+    chosen = found or log.evaluations[-1]
+    return Point(chosen.time - (log.run_start or chosen.time), chosen.epoch, _quality(entry, log, chosen))
+
+
+def _mark(entry: Entry, index: int) -> str:
+    score, verdict = entry.score, entry.verdicts[index]
+    if not score.valid or index in score.scored:
+        return ""
+    if index not in score.dropped:
+        return "not counted"
+    if verdict.outcome is not Outcome.CONVERGED:
+        return "dropped as the slowest"
+    scored = [seconds for i in score.scored if (seconds := entry.verdicts[i].seconds) is not None]
+    fast = verdict.seconds is not None and verdict.seconds <= min(scored, default=0.0)
+    slow = verdict.seconds is not None and verdict.seconds >= max(scored, default=0.0)
+    if fast and slow:  # equal times: the first of the dropped is the fastest
+        fast = index == min(score.dropped)
+    return "dropped: fastest" if fast else "dropped: slowest"
+
+
+def _hyperparameters(entry: Entry) -> tuple[Hyperparameter, ...]:
+    """Those that the round lets a submitter choose first, in its order."""
+    seen: dict[str, dict[str, None]] = {}
+    for log in entry.logs.values():
+        for name, value in log.hyperparameters.items():
+            seen.setdefault(name, {})[_value(value)] = None
+    tunable = entry.rules.tunable
+    order = [name for name in tunable if name in seen] + sorted(name for name in seen if name not in tunable)
+    return tuple(
+        Hyperparameter(
+            name=plain_text(name),
+            value=plain_text(" | ".join(list(seen[name])[:8]) + (" | ..." if len(seen[name]) > 8 else "")),
+            description=tunable[name].description if name in tunable else "",
+            differs=len(seen[name]) > 1,
+        )
+        for name in order
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return str(value)
+
+
+# ---- the documents of a stored result ----
+
+
+def _tries(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """The last try of each attempt, by its number."""
+    found = sorted(_listed(result), key=lambda a: (a["index"], a["try"]))
+    return {attempt["index"]: attempt for attempt in found}
+
+
+def _retried(result: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> Iterable[Retried]:
+    for attempt in _listed(result):
+        if attempt["try"] != last[attempt["index"]]["try"]:
+            reason = plain_text(attempt.get("message") or attempt.get("reason") or "")
+            yield Retried(attempt["index"], attempt["try"], plain_text(attempt.get("state") or ""), reason)
+
+
+def _listed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    attempts = result.get("attempts")
+    return [
+        a
+        for a in (attempts if isinstance(attempts, list) else [])
+        if isinstance(a, dict) and isinstance(a.get("index"), int) and isinstance(a.get("try"), int)
+    ]
+
+
+def _check_claims(folder: Folder, entry: Entry) -> Iterable[Finding]:
+    """A stored score that the logs beside it do not give."""
+    claimed = _part(folder.result, "score").get("timeToTrainMinutes")
+    if claimed is None or entry.score.minutes is None:
+        return
+    try:
+        differs = abs(float(str(claimed)) - entry.score.minutes) > 1e-4
+    except ValueError:
+        differs = True
+    if differs:
+        where = f"{folder.path}/result.json".lstrip("/")
+        text = f"it says {plain_text(claimed)} minutes, the logs give {entry.score.minutes:.4f}"
+        yield Finding("report.score", where, text, remedy="trust the logs, once their digests are right")
+
+
+def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
+    """(a sentence, findings) on what SHA256SUMS says of the documents and logs of a stored result."""
+    if not folder.result:
+        return "", []
+    base = f"{folder.path}/".lstrip("/")
+    try:
+        lines = store.get(base + SUMS).decode(errors="replace").splitlines()
+    except NotFound:
+        return f"no {SUMS}", [Finding("report.sums", base + SUMS, "is missing", remedy="the result was not finished")]
+    listed = [line.split("  ", 1) for line in lines if "  " in line]
+    checked = [(digest, key) for digest, key in listed if key.endswith(_CHECKED)]
+    existing = frozenset(store.list(base))
+    wrong = [
+        Finding("report.sums", plain_text(base + key), f"is not the file that {SUMS} lists", remedy="restore it")
+        for digest, key in checked
+        if base + key not in existing or _digest(store, base + key) != digest
+    ]
+    good = len(checked) - len(wrong)
+    return f"{good} of {len(checked)} documents and logs are as {SUMS} lists them", wrong
+
+
+def _digest(store: Store, key: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in store.chunks(key):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_json(store: Store, key: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(store.get(key))
+    except (NotFound, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _provenance(store: Store, folder: Folder, entry: Entry, sums: str) -> tuple[tuple[str, str], ...]:
+    result, run = folder.result, _part(folder.result, "run")
+    starts = [log.run_start for log in entry.logs.values() if log.run_start is not None]
+    formats = sorted({str(log.format) for log in entry.logs.values() if log.format})
+    rows: Sequence[tuple[str, object]] = [
+        ("Place", f"{store.url}/{folder.path}".rstrip("/")),
+        ("Run", "/".join(str(run[key]) for key in ("namespace", "name") if run.get(key))),
+        ("Run uid", run.get("uid")),
+        ("Outcome", ": ".join(str(result[key]) for key in ("outcome", "message") if result.get(key))),
+        ("Made by", f"Podium {result['podium']}" if result.get("podium") else ""),
+        ("First run started", _utc(min(starts)) if starts else ""),
+        ("Rules", f"{entry.round}: {entry.rules.source}" if entry.rules.source else entry.round),
+        ("Runs asked for", _asked(entry)),
+        ("Log format", ", ".join(formats)),
+        ("Integrity", sums),
+    ]  # fmt: skip
+    return tuple((name, plain_text(value)) for name, value in rows if value)
+
+
+def _asked(entry: Entry) -> str:
+    rule = entry.rule
+    return f"{rule.runs}, of which the fastest {rule.drop_fastest} and the slowest {rule.drop_slowest} are dropped"
+
+
+def _utc(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
+def _part(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,123 @@
+"""From facts to a page: one HTML file, its style and its pictures inside, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from podium.report.charts import breakdown_chart, epochs_chart, quality_chart, shares, times_chart
+from podium.report.facts import Report
+from podium.report.units import Unit, brief, digits, energy, percent, quality_text, unit_for
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One entry with its pictures drawn."""
+
+    report: Report
+    unit: Unit
+    anchor: str
+    figures: tuple[tuple[str, str], ...]  # number and what it is
+    curves: tuple[tuple[str, Markup], ...]  # by metric
+    epochs: Markup
+    times: Markup
+    breakdown: Markup
+    shares: tuple[tuple[str, str, str], ...]
+
+    @property
+    def title(self) -> str:
+        entry = self.report.entry
+        return " ".join(part for part in (entry.round, entry.benchmark) if part)
+
+    @property
+    def has_energy(self) -> bool:
+        return any(a.energy_joules is not None for a in self.report.attempts)
+
+    @property
+    def has_init(self) -> bool:
+        return any(a.init_seconds is not None for a in self.report.attempts)
+
+    @property
+    def offline(self) -> bool:
+        return self.report.entry.rules.timed_by == "eval_result"
+
+    @property
+    def longest(self) -> float:
+        return max((a.seconds or 0.0 for a in self.report.attempts), default=0.0) or 1.0
+
+    @property
+    def target(self) -> str:
+        return ", ".join(f"{metric} {value:g}" for metric, value in self.report.entry.target.items())
+
+
+def report_page(reports: Sequence[Report], made_at: datetime, version: str) -> str:
+    """A page of one or several entries. `version` is Podium's."""
+    sections = [_section(report, f"entry-{number}") for number, report in enumerate(reports, start=1)]
+    template = _environment().get_template("report.html.j2")
+    return template.render(sections=sections, made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(), version=version)
+
+
+def style_sheet(name: str) -> str:
+    """One of our own style sheets, for a picture that stands alone."""
+    return _environment().get_template(name).render()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("podium.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "energy": energy, "quality": quality_text, "digits": digits,
+                            "brief": brief}  # fmt: skip
+    return environment
+
+
+def _section(report: Report, anchor: str) -> Section:
+    unit = unit_for(a.seconds for a in report.attempts if a.seconds is not None)
+    metrics = list(report.entry.target) or list(
+        dict.fromkeys(metric for a in report.attempts for point in a.curve for metric in point.quality)
+    )
+    return Section(
+        report=report,
+        unit=unit,
+        anchor=anchor,
+        figures=tuple(_figures(report)),
+        curves=tuple((metric, quality_chart(report, metric, unit)) for metric in metrics[:4]),
+        epochs=epochs_chart(report),
+        times=times_chart(report, unit),
+        breakdown=breakdown_chart(report, unit),
+        shares=tuple(shares(report.attempts, unit)),
+    )
+
+
+def _figures(report: Report) -> list[tuple[str, str]]:
+    """The numbers beside the score."""
+    entry, spread = report.entry, report.spread
+    scored = sum(a.scored for a in report.attempts)
+    figures = [(f"{scored} of {len(report.attempts)}", "runs in the mean")]
+    if spread.interval:
+        figures.append((f"±{percent(spread.interval.relative)}", "95 % confidence"))
+    if spread.epochs:
+        mean = f"{spread.epochs.mean:.1f}"
+        variation = spread.epochs.variation
+        figures.append((mean, "epochs to target" + (f", CV {percent(variation)}" if variation is not None else "")))
+    if (variation := entry.score.coefficient_of_variation) is not None:
+        figures.append((percent(variation), "CV of the time"))
+    if spread.runs_needed:
+        figures.append((f"{spread.runs_needed:,}", "runs for ±5 %"))
+    if entry.chips:
+        figures.append((f"{entry.chips:,}", "chips" if entry.chips > 1 else "chip"))
+    if report.energy_joules is not None:
+        figures.append((energy(report.energy_joules), "energy a training"))
+    if report.cost:
+        figures.append((report.cost, "cost a training"))
+    return figures
