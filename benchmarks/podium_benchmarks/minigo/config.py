@@ -106,7 +106,7 @@ class Config:
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
             "train_batch_size": self.global_batch_size,
             keys.OPT_NAME: "sgd",
-            keys.OPT_BASE_LR: list(rates),
+            keys.OPT_BASE_LR: rates[0] if len(rates) == 1 else list(rates),
             "lr_rates": [rates[0] * 0.1**passed for passed in range(len(boundaries) + 1)]
             if len(rates) == 1
             else list(rates),
