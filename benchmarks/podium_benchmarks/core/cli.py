@@ -59,26 +59,33 @@ def run(
     train: Callable[[C, int | None, Path | None], None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check everything that can be checked without data, train. Returns the exit code: 0, or 2 for misuse.
+    """Parse, check everything but the insides of images, train. Returns the exit code: 0, or 2 for misuse.
 
-    What is wrong inside data files shows only after run_start: it ends the run with one sentence and 2 as well.
+    An image that can't be decoded shows only after run_start: it ends the run with one sentence and 2 as well.
     """
     try:
         settings = {field.name for preset in presets.values() for field in dataclasses.fields(preset)} - {"target"}  # type: ignore[arg-type]
         request = parse(benchmark, argv, os.environ, sorted(settings))
         config = configure(presets[request.preset], request)
         check_data(config, request.data_dir)
+    except UsageError as error:  # the same on every rank
+        return _refused(benchmark, error)
+    try:
         if request.round:
             os.environ["PODIUM_SUITE"] = request.round  # core.clock reads what a run is part of from there
         train(config, request.seed, request.data_dir)
     except DataError as error:  # perhaps of this rank's share alone
         sys.stderr.write(f"{benchmark}: {error}\n")  # one write: ranks share the stream
         return 2
-    except UsageError as error:  # the same on every rank
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
-        return 2
+    except UsageError as error:
+        return _refused(benchmark, error)
     return 0
+
+
+def _refused(benchmark: str, error: UsageError) -> int:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
+    return 2
 
 
 def parse(

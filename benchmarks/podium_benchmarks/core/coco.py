@@ -20,6 +20,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from podium_benchmarks.core.cli import DataError, UsageError
+from podium_benchmarks.core.files import forget
 
 LAYOUT = "expected DIR/{train,val}2017/*.jpg and DIR/annotations/instances_{train,val}2017.json"
 Segmentation = Any  # as in COCO's JSON: a list of polygons, or a run-length encoding {"size": [h, w], "counts": ...}
@@ -50,7 +51,10 @@ class CocoSet:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that can't be a data set, by names alone: no data may be read before the clock runs."""
+    """Refuse a folder that can't be a data set, and annotations that are wrong, before the clock runs.
+
+    That is preparation of the data set: no image is opened, and the host's cache is left without the annotations.
+    """
     if not folder.is_dir():
         raise UsageError(f"--data {folder} is not a folder; {LAYOUT}")
     for part in ("train", "val"):
@@ -58,6 +62,8 @@ def check_folder(folder: Path) -> None:
             raise UsageError(f"--data {folder} has no folder {part}2017/; {LAYOUT}")
         if not (folder / "annotations" / f"instances_{part}2017.json").is_file():
             raise UsageError(f"--data {folder} has no file annotations/instances_{part}2017.json; {LAYOUT}")
+    read_folder(folder, segmentations=False)
+    forget(_json_file(folder, part) for part in ("train", "val"))
 
 
 def read_folder(folder: Path, *, segmentations: bool) -> tuple[CocoSet, CocoSet]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.files import forget
 from podium_benchmarks.core.text import Sentences, find_file, read_parallel, require_files
 from podium_benchmarks.core.tokens import BytePairs, Tokens, Words
 from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, toy_language
@@ -61,17 +62,33 @@ def is_multi30k(data_dir: Path) -> bool:
     return find_file(data_dir, MULTI30K[2]) is not None
 
 
-def check_folder(data_dir: Path | None, wmt: Sequence[str], *, toy_pairs: int, vocab_size: int, reserved: int) -> None:
-    """Refuse what can't be a data set, by the names of files alone: no data may be read yet."""
+def check_folder(
+    data_dir: Path | None, wmt: Sequence[str], *, toy_pairs: int, vocab_size: int, reserved: int
+) -> list[Path]:
+    """The data set's files, none for the toy language; refuses what can't be one, by the names of files alone."""
     layout = f"expected {', '.join(wmt)} (WMT), or {', '.join(MULTI30K)} (Multi30k)"
     if data_dir is None:
         if not toy_pairs:
             raise UsageError(f"the full preset needs text: give --data DIR; {layout}")
         if toy_pairs <= TOY_EVALUATION:
             raise UsageError(f"toy_pairs must be above the {TOY_EVALUATION} held out, not {toy_pairs}")
-        return
+        return []
     if not data_dir.is_dir():
         raise UsageError(f"--data {data_dir} is not a folder; {layout}")
-    require_files(data_dir, MULTI30K if is_multi30k(data_dir) else wmt, layout)
+    files = require_files(data_dir, MULTI30K if is_multi30k(data_dir) else wmt, layout)
     if is_multi30k(data_dir) and vocab_size <= reserved + BYTES:
         raise UsageError(f"vocab_size must be above {reserved + BYTES} to learn an encoding of bytes, not {vocab_size}")
+    return files
+
+
+def check_text(files: Sequence[Path], tokens: Tokens | None = None) -> None:
+    """Refuse sentences that are none, files that don't match, and what `tokens` can't express, before the clock runs.
+
+    `files` are training sources and targets, evaluation sources and targets. That is preparation of the data set: the
+    host's cache is left without it.
+    """
+    for source, target in (files[:2], files[2:4]):
+        for file, lines in zip((source, target), read_parallel(source, target), strict=True):
+            if tokens is not None and file != files[3]:  # the evaluation's references are never encoded
+                tokens.check(lines, str(file))
+    forget(files)

@@ -20,8 +20,12 @@ class Tokens(Protocol):
 
     size: int  # ids in use, the reserved ones included
 
+    def check(self, lines: Sequence[str], file: str) -> None:
+        """Raise a UsageError that names the `file` and the first line that can't be expressed."""
+        ...
+
     def encode(self, lines: Sequence[str], file: str) -> list[list[int]]:
-        """Ids of each line; a UsageError names the `file` and line that can't be expressed."""
+        """Ids of each line; raises what `check` raises."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -63,7 +67,7 @@ class BytePairs:
         return _byte_level(model).to_str()
 
     def encode(self, lines: Sequence[str], file: str) -> list[list[int]]:
-        self._check_characters(lines, file)
+        self.check(lines, file)
         ids: list[list[int]] = []
         for start in range(0, len(lines), LINES_AT_ONCE):
             encodings = self._tokenizer.encode_batch_fast(list(lines[start : start + LINES_AT_ONCE]))
@@ -73,7 +77,7 @@ class BytePairs:
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([token - self._reserved for token in ids if token >= self._reserved]).strip()
 
-    def _check_characters(self, lines: Sequence[str], file: str) -> None:
+    def check(self, lines: Sequence[str], file: str) -> None:
         """The library drops what its vocabulary can't express without a word."""
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         characters = set[str]().union(*lines)
@@ -91,14 +95,17 @@ class Words:
         self._ids = {word: number for number, word in enumerate(words, reserved)}
         self.size = len(words) + reserved
 
-    def encode(self, lines: Sequence[str], file: str) -> list[list[int]]:
+    def check(self, lines: Sequence[str], file: str) -> None:
         if self._unknown is not None:
-            return [[self._ids.get(word, self._unknown) for word in line.split(" ")] for line in lines]
+            return
         for number, line in enumerate(lines, 1):
             unknown = next((word for word in line.split(" ") if word not in self._ids), None)
             if unknown is not None:
                 raise UsageError(f"{file}, line {number}: unknown word {unknown!r}")
-        return [[self._ids[word] for word in line.split(" ")] for line in lines]
+
+    def encode(self, lines: Sequence[str], file: str) -> list[list[int]]:
+        self.check(lines, file)
+        return [[self._ids.get(word, self._unknown or 0) for word in line.split(" ")] for line in lines]
 
     def decode(self, ids: Sequence[int]) -> str:
         words = (id_ - self._reserved for id_ in ids)

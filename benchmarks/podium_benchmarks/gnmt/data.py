@@ -19,7 +19,15 @@ from pathlib import Path
 import torch
 
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.corpora import TOY_WORDS, Corpus, check_folder, is_multi30k, multi30k_corpus, toy_corpus
+from podium_benchmarks.core.corpora import (
+    TOY_WORDS,
+    Corpus,
+    check_folder,
+    check_text,
+    is_multi30k,
+    multi30k_corpus,
+    toy_corpus,
+)
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.core.text import flat_positions, read_lines, read_parallel, require_files
 from podium_benchmarks.core.tokens import Words
@@ -32,8 +40,10 @@ WMT = ("train.tok.clean.bpe.32000.en", "train.tok.clean.bpe.32000.de", "newstest
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, by the names of its files alone."""
-    check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
+    """Refuse a folder that can't be a data set, and text that is wrong inside."""
+    files = check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
+    if files:
+        check_text(files)
 
 
 def vocabulary_size(config: Config, data_dir: Path | None) -> int:

@@ -43,17 +43,17 @@ class Batch:
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse what can't be run, by names and numbers alone: no data may be read yet."""
-    if data_dir is not None:
-        coco.check_folder(data_dir)
-    elif config.num_classes not in {0, SCENE_CLASSES}:
-        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
-                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
+    """Refuse what can't be run; no image is opened yet."""
     if config.backbone_weights and not Path(config.backbone_weights).is_file():
         raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
     if config.frozen_backbone and not config.backbone_weights:
         raise UsageError("a frozen backbone can't learn: give its trained weights with --set backbone_weights=FILE, "
                          "or train it from random ones with --set frozen_backbone=false")  # fmt: skip
+    if data_dir is not None:
+        coco.check_folder(data_dir)
+    elif config.num_classes not in {0, SCENE_CLASSES}:
+        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
+                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
 
 
 def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:

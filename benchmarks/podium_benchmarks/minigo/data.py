@@ -43,11 +43,12 @@ class Batch:
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse what can't be run, by names alone: no data may be read yet."""
+    """Refuse what can't be run, games that can't be played included."""
     if config.quality == "pro_moves":
         if data_dir is None:
             raise UsageError(f"quality pro_moves needs recorded games: give --data DIR; {sgf.LAYOUT}")
         sgf.check_folder(data_dir)
+        sgf.read_games(data_dir, config.board_size)
     elif data_dir is not None:
         raise UsageError("--data is for recorded games, which win_rate doesn't need: leave it out, or add --set "
                          "quality=pro_moves")  # fmt: skip

@@ -41,7 +41,7 @@ class Batch:
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse what can't be run, by names and numbers alone: no data may be read yet."""
+    """Refuse what can't be run; no image is opened yet."""
     if data_dir is not None:
         coco.check_folder(data_dir)
     elif config.num_classes not in {0, SCENE_CLASSES}:

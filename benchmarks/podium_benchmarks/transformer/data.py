@@ -11,14 +11,22 @@ English is translated to German.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.corpora import TOY_WORDS, Corpus, check_folder, is_multi30k, multi30k_corpus, toy_corpus
+from podium_benchmarks.core.corpora import (
+    TOY_WORDS,
+    Corpus,
+    check_folder,
+    check_text,
+    is_multi30k,
+    multi30k_corpus,
+    toy_corpus,
+)
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.core.text import flat_positions, read_parallel, require_files
 from podium_benchmarks.core.tokens import BytePairs
@@ -30,8 +38,10 @@ SHORTEST_BUCKET, BUCKET_GROWTH = 8, 1.1  # tensor2tensor's
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, by the names of its files alone."""
-    check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
+    """Refuse a folder that can't be a data set, and text that is wrong inside."""
+    files = check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
+    if files:
+        check_text(files, wmt_tokens(config, files) if len(files) == len(WMT) else None)
 
 
 def vocabulary_size(config: Config, data_dir: Path | None) -> int:
@@ -107,6 +117,11 @@ def buckets(lengths: torch.Tensor, kept: torch.Tensor, config: Config) -> list[t
     return [(rows, size) for rows, size in groups if len(rows)]
 
 
+def wmt_tokens(config: Config, files: Sequence[Path]) -> BytePairs:
+    """The encoding in WMT's last two files."""
+    return BytePairs(BytePairs.read(files[4], files[5], config.vocab_size, RESERVED), RESERVED)
+
+
 def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
     """The toy language, Multi30k or WMT17."""
     if data_dir is None:
@@ -114,6 +129,6 @@ def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
     if is_multi30k(data_dir):
         return multi30k_corpus(data_dir, config.vocab_size, RESERVED)
     files = require_files(data_dir, WMT, "")
-    tokens = BytePairs(BytePairs.read(files[4], files[5], config.vocab_size, RESERVED), RESERVED)
+    tokens = wmt_tokens(config, files)
     train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
     return Corpus(train, evaluation, [str(file) for file in files[:3]], tokens)

@@ -95,10 +95,16 @@ def test_v0_5_predicts_recorded_moves_on_the_clock(tmp_path, launch, log_lines):
         (("--set", "board_size=4"), "board_size must be 5 to 19, not 4"),
         (("--set", "start_checkpoint=nowhere.pt"), "start_checkpoint nowhere.pt is not a file"),
         (("--set", "quality=pro_moves", "--data", "{tmp_path}"), "--data {tmp_path} holds no games"),
+        (("--set", "quality=pro_moves", "--data", "{bad}"), "{bad}, line 2: move 2 is illegal: C3 is taken"),
     ],
 )
 def test_what_can_t_be_run_is_told_before_anything_starts(arguments, message, tmp_path, launch):
-    run = launch("minigo", *(argument.format(tmp_path=tmp_path) for argument in arguments))
+    bad = tmp_path / "game" / "bad.sgf"
+    if "{bad}" in arguments:
+        bad.parent.mkdir()
+        bad.write_text("(;SZ[5];B[cc]\n;W[cc])")
+    names = {"tmp_path": tmp_path, "bad": bad}
+    run = launch("minigo", *(argument.format(**names) for argument in arguments))
     assert run.returncode == 2
-    assert run.stderr.startswith(f"minigo: {message.format(tmp_path=tmp_path)}"), run.stderr
+    assert run.stderr.startswith(f"minigo: {message.format(**names)}"), run.stderr
     assert "run_start" not in run.stdout
