@@ -37,6 +37,7 @@ _MLLOG = re.compile(r' ?\{"namespace": "[^"\\]*", "time_ms": (\d{1,15}), (?=")')
 _CACHED_LINES = 1024
 _CACHED_CHARACTERS = 400  # of a line, at most: 1 MB in all
 _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_REPLACED = "\ufffd"  # in place of bytes that are no UTF-8
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
 _NAMES = {"null": None, "true": True, "false": False, "NaN": math.nan, "nan": math.nan, "inf": math.inf}
@@ -119,6 +120,7 @@ class Parser:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.problem_count = 0
+        self.mlperf_characters = 0  # of all lines that start as MLPerf lines
         self.line_count = 0  # complete lines; after close() the last one, too
         self._open = False  # whether the last line lacks its newline
         self._rest: list[str] = []  # pieces of the incomplete line: from its token on, else a possible start of one
@@ -126,7 +128,7 @@ class Parser:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, chunk: str | bytes) -> list[Event]:
-        """The events of the lines that `chunk` completes. Broken UTF-8 is replaced."""
+        """The events of the lines that `chunk` completes. Broken UTF-8 is replaced, and a problem in MLPerf lines."""
         return self._feed(chunk if isinstance(chunk, str) else self._decoder.decode(chunk))
 
     def close(self) -> list[Event]:
@@ -148,18 +150,25 @@ class Parser:
         self._rest, self._rest_length = [], 0
         events = []
         number, counted = self.line_count + 1, 0
+        is_broken = _REPLACED in whole
         for at, end in _spans(whole):
             number += whole.count("\n", counted, at)
             counted = at
+            self.mlperf_characters += end - at
             parsed = _parse_record(whole[at:end], number)
             if isinstance(parsed, Event):
                 events.append(parsed)
+                if is_broken and _REPLACED in whole[at:end]:
+                    self._problem(Problem(number, whole[at:end][:200], "it holds bytes that are no UTF-8"))
             elif parsed is not None:
-                self.problem_count += 1
-                if len(self.problems) < _MAX_PROBLEMS:
-                    self.problems.append(parsed)
+                self._problem(parsed)
         self.line_count = number - 1 + whole.count("\n", counted)
         return events
+
+    def _problem(self, problem: Problem) -> None:
+        self.problem_count += 1
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(problem)
 
     def _keep(self, text: str) -> None:
         if not text:

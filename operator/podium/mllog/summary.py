@@ -20,6 +20,7 @@ _MAX_HYPERPARAMETERS = 256
 _MAX_EVALUATIONS = 10_000
 _MAX_TEXT = 200
 _MAX_LIST = 100
+_MAX_METRICS = 16  # of an evaluation; Mask R-CNN has two
 _FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
 _MAX_ENTRY = 10_000  # characters of submission_entry, which describes the system
 
@@ -353,7 +354,8 @@ def _quality(value: object) -> dict[str, float]:
     if isinstance(value, dict):
         inner = value.get("accuracy", value)  # v0.6 Mask R-CNN: {"accuracy": {"BBOX": .., "SEGM": ..}}
         if isinstance(inner, dict):
-            numbers = {str(metric): _number(number) for metric, number in inner.items()}
+            few = list(inner.items())[:_MAX_METRICS]
+            numbers = {str(metric)[:_MAX_TEXT]: _number(number) for metric, number in few}
             return {metric: number for metric, number in numbers.items() if number is not None}
         value = inner
     number = _number(value)

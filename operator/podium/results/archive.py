@@ -19,7 +19,7 @@ from podium.api import AttemptStatus, Result, Score, TryId
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run
 from podium.results.documents import attempt_document, result_document, run_document, system_document
-from podium.stores import AlreadyExists, NotFound, Store
+from podium.stores import AlreadyExists, NotFound, Store, digest
 
 RESULT = "result.json"
 SUMS = "SHA256SUMS"
@@ -104,7 +104,7 @@ class Archive:
 
     def _seal(self) -> Result:
         keys = sorted(key for key in self.store.list() if key != SUMS and not key.startswith(_CHECKPOINTS))
-        digests = ((hashlib.sha256(self.store.get(key)).hexdigest(), key) for key in keys)
+        digests = ((digest(self.store, key), key) for key in keys)
         sums = "".join(f"{digest}  {key}\n" for digest, key in digests).encode()
         self.store.put(SUMS, sums, content_type="text/plain; charset=utf-8")
         return Result(uri=self.store.url, sha256=hashlib.sha256(sums).hexdigest())

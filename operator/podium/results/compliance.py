@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.mllog import Event, Parser
 from podium.results.entries import score_folder
 from podium.results.tree import Folder, read_folders
-from podium.rules import MAX_EVENTS, Finding, LogCheck, Official, Seed, official, repeated_seeds
+from podium.rules import MAX_CHARACTERS, MAX_EVENTS, Finding, LogCheck, Official, Seed, official, repeated_seeds
 from podium.stores import Store
 from podium.suites import Suite
 
@@ -53,6 +53,7 @@ def check_folder(
         return
     known = entry.benchmark in suite.benchmarks  # of another one only the clock is checked
     checker = official(suite.name) if known and suite.log_rules is None else None
+    of_log = ("log.benchmark", *(() if suite.log_rules else ("log.run_start.repeated",)))
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:
@@ -60,7 +61,7 @@ def check_folder(
         check = LogCheck(log.name, suite, entry.benchmark, str(claimed))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),
-            *(f for f in entry.findings if f.rule == "log.benchmark" and f.field == log.name),
+            *(f for f in entry.findings if f.rule in of_log and f.field == log.name),
             *_check(store, log.name, check, checker, entry.benchmark),
         )
         seeds[log.name] = check.seeds
@@ -73,19 +74,28 @@ def check_folder(
 
 def _check(store: Store, key: str, check: LogCheck, checker: Official | None, benchmark: str) -> tuple[Finding, ...]:
     parser = Parser()
-    kept: list[Event] = []
-    for events in (*map(parser.feed, store.chunks(key)), parser.close()):
+    kept: list[Event] | None = []  # for MLCommons' checker; None when there are too many
+    for events in _parsed(parser, store.chunks(key)):
         for event in events:
             check.add(event)
-        if checker and len(kept) < MAX_EVENTS:
+        if checker and kept is not None:
             kept += events
+            if len(kept) > MAX_EVENTS or parser.mlperf_characters > MAX_CHARACTERS:
+                kept = None
     own = check.findings(parser.problems, parser.problem_count)
-    if checker is None or not kept:
+    if checker is None or kept == []:
         return own
-    if len(kept) >= MAX_EVENTS:
-        message = f"more than {MAX_EVENTS} MLPerf lines: only Podium's own rules were checked"
-        return (*own, Finding("log.long", key, message, remedy="log less often"))
+    if kept is None:
+        message = f"more than {MAX_EVENTS} MLPerf lines, or {MAX_CHARACTERS >> 20} MiB of them"
+        return (*own, Finding("log.long", key, message, remedy="log less often: MLCommons' checker was not asked"))
     return (*own, *_without_repeats(own, checker.check(kept, key, benchmark)))
+
+
+def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
+    """The events of a log piece by piece: a log of any size takes no more memory than a piece."""
+    for chunk in chunks:
+        yield parser.feed(chunk)
+    yield parser.close()
 
 
 def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.results.archive import RESULT
 from podium.rules import Finding
-from podium.stores import Store
+from podium.stores import Store, document_bytes
 
 COLUMNS = (
     "time", "namespace", "name", "suite", "benchmark", "division", "system", "attempts", "minutes", "valid",
@@ -45,7 +45,7 @@ def read_history(store: Store) -> Iterator[Past | Finding]:
         if key.rpartition("/")[2] != RESULT:
             continue
         try:
-            document = json.loads(store.get(key))
+            document = json.loads(document_bytes(store, key))
         except (ValueError, RecursionError) as error:
             yield Finding("history.unreadable", key, f"no JSON: {error}", remedy="restore or remove it")
             continue

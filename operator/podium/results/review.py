@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +17,11 @@ from podium.results.convergence import convergence_of_entry
 from podium.results.package import Part, faults
 from podium.rules import Finding, check_spec
 from podium.scoring import Outcome
-from podium.stores import Store, StoreError
+from podium.stores import Store, StoreError, digest, document_bytes
 from podium.suites import load_suites, shown
 
 _CLOSE_MINUTES = 0.01
 _CLOSE_FACTOR = 1e-3
-_MAX_DOCUMENT = 1 << 20
 _TELLING_EVALUATIONS = 3  # with so many numbers the same, two runs are one
 
 
@@ -62,16 +60,14 @@ def _same_runs(part: Part) -> Iterator[Finding]:
     contents: dict[str, str] = {}
     evaluations: dict[tuple[object, ...], str] = {}
     for log in part.folder.logs:
-        digest = hashlib.sha256()
-        for chunk in part.store.chunks(log.name):
-            digest.update(chunk)
+        content = digest(part.store, log.name)
         numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
-        if twin := contents.get(digest.hexdigest()):
+        if twin := contents.get(content):
             yield Finding("review.runs.same", log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
         elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
             message = f"all {len(numbers)} evaluations are those of {twin}"
             yield Finding("review.runs.same", log.name, message, remedy="ask whether both runs had one seed")
-        contents.setdefault(digest.hexdigest(), log.name)
+        contents.setdefault(content, log.name)
         evaluations.setdefault(numbers, log.name)
 
 
@@ -131,8 +127,7 @@ def _claimed_run(part: Part) -> Iterator[Finding]:
         return
     key = f"{part.folder.path}/run.yaml".lstrip("/")
     try:
-        text = part.store.get(key)
-        document = yaml.safe_load(text) if len(text) <= _MAX_DOCUMENT else None
+        document = yaml.safe_load(document_bytes(part.store, key))
         spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
     except (StoreError, ValueError, KeyError, RecursionError, yaml.YAMLError):
         message = "there is no readable run.yaml"
@@ -173,7 +168,7 @@ def is_closed(part: Part) -> bool:
 
 def _settings(store: Store, key: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(store.get(key))
+        document = json.loads(document_bytes(store, key))
     except (ValueError, RecursionError):
         return {}
     settings = document.get("hyperparameters") if isinstance(document, dict) else None
@@ -190,12 +185,17 @@ def _sums(store: Store) -> Iterator[Finding]:
     keys = store.list()
     for sums in (key for key in keys if key.rpartition("/")[2] == SUMS):
         folder = sums.removesuffix(SUMS)
-        for row in store.get(sums).decode(errors="replace").splitlines():
-            digest, _, name = row.partition("  ")
+        try:
+            rows = document_bytes(store, sums).decode(errors="replace").splitlines()
+        except ValueError as error:
+            yield Finding("review.sums", sums, str(error), remedy="restore it from the first copy")
+            continue
+        for row in rows:
+            claimed, _, name = row.partition("  ")
             key = folder + name
             if key not in keys:
                 yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
-            elif hashlib.sha256(store.get(key)).hexdigest() != digest:
+            elif digest(store, key) != claimed:
                 yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
 
 

@@ -12,12 +12,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from podium.mllog import LogFolder, LogSummary, Parser, Problem
-from podium.stores import Store, StoreError
+from podium.stores import Store, StoreError, document_bytes
 from podium.suites import round_of_folder
 
 _LOG = re.compile(r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d+)\.txt|attempts/(?P<attempt>\d+)/result\.txt)")
 _BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
-_MAX_DOCUMENT = 1 << 20  # bytes of a JSON file beside the logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +122,7 @@ def _document(store: Store, key: str, existing: frozenset[str]) -> Mapping[str, 
     if key not in existing:
         return {}
     try:
-        text = store.get(key)
-        document = json.loads(text) if len(text) <= _MAX_DOCUMENT else None
+        document = json.loads(document_bytes(store, key))
     except (StoreError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -19,6 +19,8 @@ ORDER_TOLERANCE_SECONDS = 120.0
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
 _OF_TRAINING = ("run_", "epoch_", "block_", "train_", "tracked_stats", "opt_learning_rate")
+_OF_CLOCK = ("init_stop", "run_start", "run_stop", "eval_accuracy", "eval_result")
+_MAX_LIST = 1000
 _MAX_VALUES = 32  # of one key; more say nothing new
 _MAX_TEXT = 200
 _WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
@@ -47,6 +49,7 @@ class LogCheck:
         self._keys_of_round = suite.log_rules.keys if suite.log_rules else {}
         self._settings: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)  # values and lines, by key and text
         self._folder = LogFolder()
+        self._counted = self._keys_to_count()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._last: dict[str, int] = {}
@@ -64,9 +67,10 @@ class LogCheck:
         self._folder.add(event)
         self._format = self._format or event.format
         key = event.key
-        self._count(event)
-        self._first.setdefault(key, event.line_number)
-        self._last[key] = event.line_number
+        if key in self._counted:
+            self._count(event)
+            self._first.setdefault(key, event.line_number)
+            self._last[key] = event.line_number
         if self._is_backwards(event):
             message = f"{key} is stamped {self._latest - event.time:.0f} s earlier than a line before it"
             self._once("log.time.order", message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG)
@@ -74,8 +78,8 @@ class LogCheck:
             self._latest = max(self._latest, event.time)
         if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
             metadata = event.metadata
-            self.seeds.append(Seed(str(metadata.get("file", "")), str(metadata.get("lineno", "")), str(event.value),
-                                   event.line_number))  # fmt: skip
+            file, lineno = metadata.get("file", ""), metadata.get("lineno", "")
+            self.seeds.append(Seed(_text(file), _text(lineno), _text(event.value), event.line_number))
         elif key in _TARGET_KEYS:
             self._target(event)
         elif key == "eval_accuracy":
@@ -99,6 +103,12 @@ class LogCheck:
             return (*unreadable, Finding("log.empty", self._where, message, remedy=_WHOLE_LOG))
         found = (*unreadable, *self._found, *self._keys(), *self._hyperparameters(), *self._clock(summary))
         return (*found, *self._quality(summary))
+
+    def _keys_to_count(self) -> frozenset[str]:
+        """Of all keys a log may hold; a hostile one holds a million."""
+        rules, own = self._suite.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
+        of_round = (*rules.exactly_once, *rules.closed_at_least_once) if rules else ()
+        return frozenset({*of_round, *own, *_OF_CLOCK})
 
     # ---- as lines come ----
 
@@ -158,7 +168,8 @@ class LogCheck:
         key = event.key if event.key in ruled else self._keys_of_round.get(event.key, "")
         if key not in ruled:
             return
-        value = plain_value(event.value, ruled[key].type)
+        value = event.value[:_MAX_LIST] if isinstance(event.value, list | str) else event.value
+        value = plain_value({} if isinstance(value, dict) else value, ruled[key].type)
         rules = self._suite.log_rules
         if rules and isinstance(value, str):
             if rules.placeholder and value.lower().startswith(rules.placeholder.lower()):
@@ -295,6 +306,10 @@ def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Ite
             remedy = "draw a new seed for every run; two logs of one run are no two runs"
             yield Finding("log.seed.repeated", where, said, seeds[0].line, remedy)
         earlier[where] = own
+
+
+def _text(value: object) -> str:
+    return str(value)[:_MAX_TEXT]
 
 
 def _size(value: object) -> float:

@@ -18,7 +18,8 @@ from typing import Any
 from podium.mllog import Event, Format
 from podium.rules.findings import Finding
 
-MAX_EVENTS = 500_000  # of one log; more would not fit into memory
+MAX_EVENTS = 100_000  # of one log; published ones hold 13,000 at most, and more would fill the memory
+MAX_CHARACTERS = 64 << 20  # of its MLPerf lines
 _CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # they name rule files
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # nothing that leads out of the rules' folder
 _REQUIRED = re.compile(
@@ -26,7 +27,7 @@ _REQUIRED = re.compile(
 )
 _FAILED = re.compile(r"CHECK for '(?P<key>\w+)' failed in line (?P<line>\d+):.*?\nfailed test: (?P<test>.*?)\ncurrent ",
                      re.DOTALL)  # fmt: skip
-_CRASHED = re.compile(r"Failed executing .*?code.*?(?P<line>\d+)$", re.DOTALL)
+_CRASHED = re.compile(r"Failed executing .*?code.*?triggered by line ?:\n(?P<line>\d+)", re.DOTALL)
 _NEVER = re.compile(r"Failed checks for (?P<key>\w+) : (?P<test>.*)", re.DOTALL)
 _TIMES = {"EXACTLY_ONE": "exactly once", "AT_LEAST_ONE": "at least once"}
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from podium.stores.base import AlreadyExists, NotFound, Store, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.base import (
+    AlreadyExists,
+    NotFound,
+    Store,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    digest,
+    document_bytes,
+)
 from podium.stores.file import FileStore
 
 __all__ = [
     "AlreadyExists", "FileStore", "NotFound", "Store", "StoreError", "StoreRefused", "StoreUnavailable",
-    "open_store",
+    "digest", "document_bytes", "open_store",
 ]  # fmt: skip
 
 

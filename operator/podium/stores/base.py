@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -57,3 +58,22 @@ class Store(Protocol):
 
 PROBE = ".podium-probe"
 CHUNK_BYTES = 1 << 20
+MAX_DOCUMENT_BYTES = 16 << 20  # of what is read whole though others wrote it
+
+
+def document_bytes(store: Store, key: str) -> bytes:
+    """A document that somebody else may have written. Raises ValueError when it is larger than any of ours."""
+    found = b""
+    for chunk in store.chunks(key):
+        found += chunk
+        if len(found) > MAX_DOCUMENT_BYTES:
+            raise ValueError(f"{key} is larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
+    return found
+
+
+def digest(store: Store, key: str) -> str:
+    """The SHA-256 of an object of any size."""
+    sum_ = hashlib.sha256()
+    for chunk in store.chunks(key):
+        sum_.update(chunk)
+    return sum_.hexdigest()
