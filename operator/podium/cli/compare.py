@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from rich.text import Text
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, table
 from podium.cli.places import score_place
+from podium.cli.report import write_page
 from podium.results import Comparison, Entry
 from podium.results import compare as compare_entries
 
@@ -30,6 +32,7 @@ def compare(
     across_targets: Annotated[
         bool, typer.Option("--across-targets", help="Compare although targets or clock changed, and say so.")
     ] = False,
+    out: Annotated[Path | None, typer.Option(help="Draw both as a picture, too: an SVG file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two results or rounds: speed-up per benchmark at equal chip count, growth of the largest system.
@@ -51,7 +54,21 @@ def compare(
         )
     else:
         _print(found, same_chips or not scale, scale or not same_chips)
+    if out:
+        _draw(out, found, (a, b), speed_ups=same_chips or not scale, growths=scale or not same_chips)
     raise typer.Exit(1 if found.refused else 0)
+
+
+def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bool, growths: bool) -> None:
+    from podium.report import comparison_picture  # noqa: PLC0415 - jinja2 is slow to load
+
+    before, after = (side.rstrip("/").rpartition("/")[2] or side for side in sides)
+    try:
+        picture = comparison_picture(found, before, after, speed_ups=speed_ups, growths=growths)
+    except ValueError as error:
+        typer.echo(f"{out} is not written: {error}", err=True)
+    else:
+        write_page(out, picture)
 
 
 def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -192,3 +193,38 @@ def test_history_names_what_it_cannot_read(podium_json, tmp_path):
     assert (code, len(found["results"])) == (1, 1)
     assert {f["where"] for f in found["findings"]} == {"cut/result.json", "list/result.json", "deep/result.json"}
     assert podium_json("history", tmp_path / "nowhere")[0] == 2
+
+
+# ---- the picture of a comparison ----
+
+QUALITY = {"ssd": 0.24, "gnmt": 25.0, "transformer": 26.0, "resnet": 0.77}
+RUNS = {"ssd": 5, "gnmt": 10, "transformer": 10, "resnet": 5}
+
+
+def submit(folder, speed, nodes):
+    for benchmark, quality in QUALITY.items():
+        for system, n in (("box", 1), ("boxes", nodes)):
+            run = with_chips(v06_run(benchmark, 3600 / n / speed, quality), n)
+            write(folder / "v0.6/acme" / system / benchmark, [run] * RUNS[benchmark])
+
+
+def test_the_picture_has_a_bar_and_a_pair_of_dots_of_each_benchmark(podium_text, tmp_path):
+    submit(tmp_path / "spring", 1.0, nodes=4)
+    submit(tmp_path / "autumn", 1.5, nodes=16)
+    file = tmp_path / "compare.svg"
+    code, _ = podium_text("compare", tmp_path / "spring", tmp_path / "autumn", "--out", file)
+    picture = ET.parse(file).getroot()
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert code == 0
+    assert "autumn against spring" in texts
+    assert texts.count("1.50x   60.00 to 40.00 min") == len(QUALITY)
+    assert texts.count("4.0x chips, 6.00x as fast") == len(QUALITY)
+    bars = [e for e in picture.iter("{http://www.w3.org/2000/svg}rect") if e.get("class") == "bar train"]
+    assert len(bars) == len(QUALITY)
+
+
+def test_no_picture_of_nothing(podium_text, tmp_path):
+    write(tmp_path / "a/v0.6/acme/box/ssd", [v06_run("ssd", 60, 0.1, "aborted")] * 5)
+    file = tmp_path / "compare.svg"
+    podium_text("compare", tmp_path / "a", tmp_path / "a", "--out", file)
+    assert not file.exists()
