@@ -53,7 +53,6 @@ def check_folder(
         return
     known = entry.benchmark in suite.benchmarks  # of another one only the clock is checked
     checker = official(suite.name) if known and suite.log_rules is None else None
-    of_log = ("log.benchmark", *(() if suite.log_rules else ("log.run_start.repeated",)))
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:
@@ -61,7 +60,7 @@ def check_folder(
         check = LogCheck(log.name, suite, entry.benchmark, str(claimed))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),
-            *(f for f in entry.findings if f.rule in of_log and f.field == log.name),
+            *(f for f in entry.findings if f.rule == "log.benchmark" and f.field == log.name),
             *_check(store, log.name, check, checker, entry.benchmark),
         )
         seeds[log.name] = check.seeds

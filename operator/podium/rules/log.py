@@ -194,9 +194,18 @@ class LogCheck:
 
     # ---- at the end ----
 
+    def _repeated(self) -> Iterator[Finding]:
+        """MLCommons' checker lets them pass; only global rank 0 may log them."""
+        for key in ("run_start", "run_stop"):
+            if (count := self._counts[key]) > 1:
+                remedy = "log it from global rank 0 only, and keep each run in a file of its own"
+                line = self._last[key]
+                yield Finding(f"log.{key}.repeated", self._where, f"{key} is logged {count} times", line, remedy)
+
     def _keys(self) -> Iterator[Finding]:
         rules = self._suite.log_rules
         if not rules:
+            yield from self._repeated()
             return
         name = self._suite.name
         if self._format is not None and self._format != self._suite.log_format:
