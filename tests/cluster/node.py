@@ -34,6 +34,9 @@ _PACKAGES = {
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "prometheus": "prometheus",
+    "buildah": "buildah",
+    "chromium": "chromium",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 }
 _READY = '-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
 
