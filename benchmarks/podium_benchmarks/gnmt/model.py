@@ -36,7 +36,8 @@ class Attention(nn.Module):
         self, x: torch.Tensor, encoded: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Answers (B, T, H) to x (B, T, H) and weights (B, T, S); keys (B, S, H), mask (B, S) true at real words."""
-        sums = self.query(x).unsqueeze(2) + (keys + self.bias).unsqueeze(1)  # (B, T, S, H)
+        # The bias in the keys' type: added in fp32 it would make the largest tensor of the network twice as large
+        sums = self.query(x).unsqueeze(2) + (keys + self.bias.to(keys.dtype)).unsqueeze(1)  # (B, T, S, H)
         direction = self.direction * (self.scale / self.direction.norm())
         scores = torch.tanh(sums) @ direction.to(sums.dtype)
         weights = F.softmax(scores.float().masked_fill(~mask.unsqueeze(1), MASKED), dim=2)
