@@ -41,7 +41,7 @@ def join() -> Ranks:
         torch.set_float32_matmul_precision("high")
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(_threads(cores))
+    torch.set_num_threads(_threads(cores))  # by itself each rank would take all cores of the machine
     if world_size > 1:
         cuda = device.type == "cuda"
         dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
@@ -134,6 +134,11 @@ def share(count: int, ranks: Ranks) -> slice:
     """This rank's contiguous part of `count` items; parts differ by at most one and cover each item once."""
     start, stop = (count * part // ranks.world_size for part in (ranks.rank, ranks.rank + 1))
     return slice(start, stop)
+
+
+def share_size(count: int, ranks: Ranks) -> int:
+    """How many of `count` items are this rank's."""
+    return len(range(count)[share(count, ranks)])
 
 
 def _threads(cores: int) -> int:

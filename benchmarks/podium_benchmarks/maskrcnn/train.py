@@ -14,7 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import is_compiled, mixed_precision
+from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
 from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size
@@ -90,7 +90,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
         for part in (model.backbone, model.pyramid, model.proposals, model.boxes, model.masks):
-            part.compile()
+            compile_training(part)
     autocast = mixed_precision(config.precision, ranks.device)
     network = dist.replicate(TrainingPass(model, autocast), ranks)
     return Trainee(model, network, make_optimizer(model, config), autocast)
@@ -109,16 +109,16 @@ def make_optimizer(model: MaskRCNN, config: Config) -> torch.optim.Optimizer:
 def warm_up(trainee: Trainee, config: Config, ranks: Ranks) -> None:
     """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
-    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
-    for _ in range(2):
-        forward_backward(trainee.network, made_up_batch(config, count, ranks.device), ranks)
+    count = dist.share_size(config.global_batch_size, ranks)
+    for sides in ((3, 4), (3, 4), (5, 3)):  # a second shape, so that what is compiled for any shape is made now, too
+        forward_backward(trainee.network, made_up_batch(config, count, ranks.device, sides), ranks)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
 
 
-def made_up_batch(config: Config, count: int, device: torch.device) -> Batch:
-    """Noise of the size that a photo of 4:3 is scaled to, with one object in the middle of each."""
-    height, width = scaled_size(config, 3 * config.min_image_size, 4 * config.min_image_size)
+def made_up_batch(config: Config, count: int, device: torch.device, sides: tuple[int, int] = (3, 4)) -> Batch:
+    """Noise of the size that a photo with such sides, height to width, is scaled to; one object in each."""
+    height, width = scaled_size(config, *(side * config.min_image_size for side in sides))
     mask = torch.zeros((1, height, width), dtype=torch.uint8)
     mask[:, height // 4 : height // 2, width // 4 : width // 2] = 1
     box = torch.tensor([[width // 4, height // 4, width // 2 - 1, height // 2 - 1]], dtype=torch.float32)

@@ -90,25 +90,27 @@ def exchange(mine: Examples, ranks: Ranks) -> Examples:
     return Examples(*(together(values) for values in (mine.planes, mine.chances, mine.winners)))
 
 
-def joined(window: Sequence[Examples]) -> Examples:
-    """The examples of several generations as one."""
-    return Examples(*(torch.cat([getattr(one, name) for one in window]) for name in ("planes", "chances", "winners")))
+def joined(window: Sequence[Examples], device: torch.device) -> Examples:
+    """The examples of several generations as one, on the device: full-size ones take 3 GB."""
+    together = (torch.cat([getattr(one, name) for one in window]) for name in ("planes", "chances", "winners"))
+    return Examples(*(values.to(device) for values in together))
 
 
 def batches(examples: Examples, config: Config, seed: int, ranks: Ranks) -> Iterator[Batch]:
     """A part of the examples in an order that all ranks share, each in one of eight symmetries, in global batches."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, device = torch.Generator().manual_seed(seed), examples.planes.device
     order = torch.randperm(len(examples), generator=generator)[: max(1, round(len(examples) * config.sampling_share))]
-    turns = torch.randint(8, (len(order),), generator=generator)
-    places = torch.from_numpy(symmetries(config.board_size).copy())  # (8, points + 1)
+    turns = torch.randint(8, (len(order),), generator=generator).to(device)
+    order = order.to(device)
+    places = torch.from_numpy(symmetries(config.board_size).copy()).to(device)  # (8, points + 1)
     size = config.board_size
     for part, turn in zip(order.split(config.global_batch_size), turns.split(config.global_batch_size), strict=True):
         mine = share(len(part), ranks)
         chosen, place = part[mine], places[turn[mine]]
         planes = examples.planes[chosen].gather(2, place[:, None, :-1].expand(-1, PLANES, -1))
         yield Batch(
-            planes=planes.view(-1, PLANES, size, size).to(ranks.device, non_blocking=True),
-            chances=examples.chances[chosen].gather(1, place).to(ranks.device, non_blocking=True),
-            winners=examples.winners[chosen].to(ranks.device, non_blocking=True),
+            planes=planes.view(-1, PLANES, size, size),
+            chances=examples.chances[chosen].gather(1, place),
+            winners=examples.winners[chosen],
             global_count=len(part),
         )

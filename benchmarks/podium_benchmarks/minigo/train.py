@@ -54,7 +54,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         log.start(keys.EPOCH_START, epoch_num=epoch)
         games = play_generation(best, epoch, run)
         window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
-        examples = joined(window)
+        examples = joined(window, ranks.device)
         log.event("training_positions", len(examples), epoch_num=epoch)
         progress.restart_clock()
         for batch in progress.timed(batches(examples, config, seeds.derive(run.seed, "epoch", epoch), ranks)):
@@ -239,7 +239,8 @@ def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:
     settings = config.search(min(config.readouts, config.virtual_losses))
     games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
                       resignation=Resignation(threshold=1.0, disabled_share=0.0))  # fmt: skip
-    for batch in batches(examples_of(list(games), config.board_size), config, 0, run.ranks):
+    examples = joined([examples_of(list(games), config.board_size)], run.ranks.device)
+    for batch in batches(examples, config, 0, run.ranks):
         forward_backward(replicated, batch, run, scale=1.0)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)

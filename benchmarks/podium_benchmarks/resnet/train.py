@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import is_compiled, mixed_precision
+from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalise
@@ -80,14 +81,14 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     initialise(model)
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
-        model.compile()
+        compile_training(model, dist.share_size(config.global_batch_size, ranks))
     return model
 
 
 def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
     """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
+    count = dist.share_size(config.global_batch_size, ranks)
     images = torch.randint(0, 256, (count, 3, config.image_size, config.image_size), device=ranks.device)
     labels = torch.randint(0, config.num_classes, (count,), device=ranks.device)
     for _ in range(2):
@@ -100,6 +101,7 @@ def synthetic_step(
     config: Config, device: torch.device, images: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
     """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    config = dataclasses.replace(config, global_batch_size=images)
     model = build_model(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
     optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
     batch = torch.randint(0, 256, (images, 3, config.image_size, config.image_size), dtype=torch.uint8, device=device)

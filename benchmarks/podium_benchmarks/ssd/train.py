@@ -14,7 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.precision import is_compiled, mixed_precision
+from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
@@ -98,7 +98,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
         load_backbone(model, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
-        model.compile()
+        compile_training(model, dist.share_size(config.global_batch_size, ranks))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.opt_momentum,
                                 weight_decay=config.opt_weight_decay, fused=True)  # fmt: skip
     return Trainee(model, dist.replicate(model, ranks), optimizer)
@@ -107,7 +107,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
 def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
     """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
-    count = len(range(config.global_batch_size)[dist.share(config.global_batch_size, ranks)])
+    count = dist.share_size(config.global_batch_size, ranks)
     batch = made_up_batch(count, ranks.device)
     for _ in range(2):
         forward_backward(trainee.network, anchors, batch, scale=1.0, autocast=autocast)
@@ -130,6 +130,7 @@ def synthetic_step(
     config: Config, device: torch.device, images: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
     """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    config = dataclasses.replace(config, global_batch_size=images)
     trainee = build(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
     anchors, batch = make_anchors().to(device), made_up_batch(images, device)
     autocast = mixed_precision(config.precision, device)
