@@ -1,9 +1,9 @@
-"""What a person sees of a local run: its progress while it lasts, its table at the end."""
+"""What a person sees of a run: its progress while it lasts, its table at the end."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -44,18 +44,32 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def show(self, run: Run, observed: Observed) -> None:
-        """Called several times a second."""
+    def show(self, screen: RenderableType, lines: Iterable[str]) -> None:
+        """The screen takes the place of the last one; of the lines those are printed that were not yet."""
         if self._live:
-            self._live.update(_screen(run, observed), refresh=True)
+            self._live.update(screen, refresh=True)
         else:
-            for line in _lines(run, observed):
+            for line in lines:
                 if line not in self._printed:
                     self._printed.add(line)
-                    self._console.print(line, markup=False, soft_wrap=True)
+                    self.print(line)
+
+    def print(self, line: str, style: str = "") -> None:
+        """A line that stays: above the screen of a terminal."""
+        self._console.print(line, style=style, markup=False, soft_wrap=True)
 
 
-def print_result(console: Console, run: Run, folder: Path) -> None:
+def local_screen(run: Run, observed: Observed) -> RenderableType:
+    """A run on this machine."""
+    parts: list[RenderableType] = [attempts_table(run, set())]
+    if observed.store_error:
+        parts.append(Text(f"not stored yet: {observed.store_error}", style="red"))
+    if run.status.attempts and run.status.progress:
+        parts.append(_progress(run, run.status.attempts[-1], observed))
+    return Group(*parts)
+
+
+def print_result(console: Console, run: Run, place: str) -> None:
     """The table of all attempts, the score, and where the result lies."""
     score = run.status.score
     dropped = set(score.dropped) if score else set()
@@ -77,11 +91,11 @@ def print_result(console: Console, run: Run, folder: Path) -> None:
     if failed:
         console.print(f"Failed: {failed.reason}: {failed.message}", style="red", markup=False, soft_wrap=True)
     if run.status.result:
-        console.print(f"Result: {folder}", markup=False, soft_wrap=True)
+        console.print(f"Result: {place}", markup=False, soft_wrap=True)
 
 
-def attempts_table(run: Run, dropped: set[int]) -> Table:
-    """Every try that was made; those left out of the score are marked."""
+def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:
+    """Every try that was made, or the `last` ones; those left out of the score are marked."""
     table = Table(
         title=f"{run.name}: {run.spec.suite} {run.spec.benchmark}, {run.spec.division} division", title_justify="left"
     )
@@ -89,7 +103,7 @@ def attempts_table(run: Run, dropped: set[int]) -> Table:
         table.add_column(heading, justify="right" if heading in ("Epochs", "Quality", "Time to train") else "left")
     times = {a.index: float(a.time_to_train_seconds) for a in run.status.attempts if a.time_to_train_seconds}
     fastest = min((times[i] for i in dropped if i in times), default=None)
-    for a in run.status.attempts:
+    for a in run.status.attempts[-(last or 0) :]:
         mark = ""
         if a.index in dropped:
             mark = (
@@ -110,15 +124,6 @@ def attempts_table(run: Run, dropped: set[int]) -> Table:
 
 def _active() -> tuple[AttemptState, ...]:
     return tuple(state for state in AttemptState if not state.finished)
-
-
-def _screen(run: Run, observed: Observed) -> RenderableType:
-    parts: list[RenderableType] = [attempts_table(run, set())]
-    if observed.store_error:
-        parts.append(Text(f"not stored yet: {observed.store_error}", style="red"))
-    if run.status.attempts and run.status.progress:
-        parts.append(_progress(run, run.status.attempts[-1], observed))
-    return Group(*parts)
 
 
 def _progress(run: Run, last: AttemptStatus, observed: Observed) -> RenderableType:
@@ -144,7 +149,7 @@ def _progress(run: Run, last: AttemptStatus, observed: Observed) -> RenderableTy
     return grid
 
 
-def _lines(run: Run, observed: Observed) -> list[str]:
+def local_lines(run: Run, observed: Observed) -> list[str]:
     """Everything worth a line, from the first attempt on; those printed before are passed over by the caller."""
     lines = [f"not stored yet: {observed.store_error}"] if observed.store_error else []
     for a in run.status.attempts:

@@ -12,8 +12,8 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from podium.cli import borrow, check, compare, history, package, report, review, score, suite, variance
-from podium.cli.display import Display, print_result
+from podium.cli import borrow, check, compare, history, package, report, review, score, suite, variance, watch
+from podium.cli.display import Display, local_lines, local_screen, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
 from podium.local import LocalRun
@@ -32,6 +32,7 @@ app.command()(report.report)
 app.command()(borrow.borrow)
 app.command()(package.package)
 app.command()(review.review)
+app.command()(watch.watch)
 app.add_typer(suite.app, name="suite")
 
 
@@ -68,11 +69,13 @@ def run(
     console = Console(highlight=False)
     try:
         with Display(console) as display:
-            ended = asyncio.run(benchmark.execute(display.show))
+            ended = asyncio.run(
+                benchmark.execute(lambda run, seen: display.show(local_screen(run, seen), local_lines(run, seen)))
+            )
     except KeyboardInterrupt:
         console.print(f"aborted; what was measured is in {folder}", soft_wrap=True)
         raise typer.Exit(130) from None
-    print_result(console, ended, folder)
+    print_result(console, ended, str(folder))
     raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
 
 

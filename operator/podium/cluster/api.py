@@ -7,14 +7,17 @@ used: an object is sent as built and read as served.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+import yaml
 from kubernetes.aio import client, config
 
 from podium.api import GROUP, PLURAL, VERSION
@@ -30,8 +33,8 @@ _PATHS = {
 _CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
-# a connection that has died tells nothing: it is left when the API server would have ended it
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=_WATCH_SECONDS + 10)
+_WATCH_ONE_SECONDS = 30  # a person waits: a dead connection is noticed sooner
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
 
@@ -87,6 +90,12 @@ class Api:
         self._bucket = TokenBucket(rate, burst)
         self._counter = counter
 
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        host: str = self.client.configuration.host
+        return host
+
     async def close(self) -> None:
         await self.client.close()
 
@@ -110,19 +119,30 @@ class Api:
                 return
             query["continue"] = token
 
-    async def watch(
+    def watch(
         self, resource: str, namespace: str | None, label_selector: str, version: str
     ) -> AsyncIterator[list[Object]]:
         """What happens after `version`, as the events come in; ends after some minutes."""
+        return self._watch(resource, namespace, {"labelSelector": label_selector}, version, _WATCH_SECONDS)
+
+    def watch_one(self, resource: str, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
+        """What happens to one object after `version`; ends after half a minute."""
+        return self._watch(resource, namespace, {"fieldSelector": f"metadata.name={name}"}, version, _WATCH_ONE_SECONDS)
+
+    async def _watch(
+        self, resource: str, namespace: str | None, selector: Mapping[str, str], version: str, seconds: int
+    ) -> AsyncGenerator[list[Object]]:
         query = {
+            **selector,
             "watch": "true",
-            "labelSelector": label_selector,
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(_WATCH_SECONDS),
+            "timeoutSeconds": str(seconds),
         }
         path = f"{self._path(resource, namespace)}?{urlencode(query)}"
-        response = await self._send("GET", resource, path, timeout=_WATCH_TIMEOUT)
+        # a connection that has died tells nothing: it is left when the API server would have ended it
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=seconds + 10)
+        response = await self._send("GET", resource, path, timeout=timeout)
         try:
             rest = b""
             async for chunk in response.content.iter_any():
@@ -224,11 +244,47 @@ async def connect(
     Raises ``kubernetes.aio.config.ConfigException`` when there is neither.
     """
     configuration = client.Configuration()
-    configuration.connection_pool_maxsize = 0  # every followed log holds a connection: the rate limit is the bound
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    return _api(configuration, rate=rate, burst=burst, counter=counter)
+
+
+async def connect_as_kubectl(context: str | None = None) -> tuple[Api, str]:
+    """The cluster and the namespace that kubectl would choose: of `context`, else of the current one of ``KUBECONFIG``
+    or ``~/.kube/config``; without any such file, those of the pod around this process.
+
+    Raises ``kubernetes.aio.config.ConfigException`` when there is neither, or no such context.
+    """
+    configuration = client.Configuration()
+    named = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if not _any_exists(named):
+        namespace = _surrounding_namespace()
+        if context or namespace is None:
+            raise config.ConfigException(f"there is no {named}")
+        config.load_incluster_config(client_configuration=configuration)
+        return _api(configuration), namespace
+    try:
+        loader = await config.load_kube_config(named, context, configuration, persist_config=False)
+    except (yaml.YAMLError, OSError, TypeError) as error:
+        raise config.ConfigException(f"{named} is no kubeconfig: {' '.join(str(error).split())}") from error
+    return _api(configuration), loader.current_context["context"].get("namespace", "default")
+
+
+def _any_exists(kubeconfig: str) -> bool:
+    return any(Path(file).expanduser().exists() for file in kubeconfig.split(os.pathsep) if file)
+
+
+def _surrounding_namespace() -> str | None:
+    """That of the pod around this process, when there is one."""
+    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
+
+
+def _api(
+    configuration: client.Configuration, *, rate: float = 500, burst: int = 1000, counter: Counter | None = None
+) -> Api:
+    configuration.connection_pool_maxsize = 0  # every followed log holds a connection: the rate limit is the bound
     # a log stream needs no 2 MiB of read buffer; there may be a thousand of them
     configuration.client_session_kwargs = {"read_bufsize": 2**16}
     return Api(client.ApiClient(configuration), rate=rate, burst=burst, counter=counter or (lambda *_: None))

@@ -7,12 +7,12 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 import aiohttp
 
 from podium.cluster.api import Api, ApiError
 from podium.launch import CONTAINER
-from podium.mllog import LogBook
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -23,13 +23,28 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d
 _MAX_LINE = 1 << 20
 
 
+class Book(Protocol):
+    """Takes the lines of a log, as `LogBook` does."""
+
+    @property
+    def last_timestamp(self) -> str: ...
+
+    def reconnect(self) -> None: ...
+
+    def add(self, line: str, timestamp: str = "") -> bool | None: ...
+
+    def restore(self, checkpoint: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class Follower:
-    """Feeds a `LogBook` from the API server until the container has ended and every line is read."""
+    """Feeds a `Book` from the API server until the container has ended and every line is read."""
 
     def __init__(
         self,
         api: Api,
-        book: LogBook,
+        book: Book,
         *,
         namespace: str,
         pod: Callable[[], str | None],
