@@ -62,13 +62,20 @@ def compare(
 def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bool, growths: bool) -> None:
     from podium.report import comparison_picture  # noqa: PLC0415 - jinja2 is slow to load
 
-    before, after = (side.rstrip("/").rpartition("/")[2] or side for side in sides)
+    before, after = _short_names(*sides)
     try:
         picture = comparison_picture(found, before, after, speed_ups=speed_ups, growths=growths)
     except ValueError as error:
         typer.echo(f"{out} is not written: {error}", err=True)
     else:
         write_page(out, picture)
+
+
+def _short_names(a: str, b: str) -> tuple[str, str]:
+    """The last parts of both places, as many as tell them apart."""
+    one, other = a.rstrip("/").split("/"), b.rstrip("/").split("/")
+    parts = next((n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:]), 1)
+    return "/".join(one[-parts:]), "/".join(other[-parts:])
 
 
 def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:

@@ -8,7 +8,8 @@ from podium.report.svg import Drawing, Pair, Scale, text_width, ticks
 from podium.results.comparison import Comparison, Growth, SpeedUp
 
 _WIDTH = 960.0
-_RIGHT = _WIDTH - 190  # room for the numbers beside the marks
+_RIGHT = _WIDTH - 190  # room for the numbers beside the bars
+_GROWTH_RIGHT = _WIDTH - 250  # and for those beside the systems
 _ROW = 26.0
 _HEAD = 44.0
 _FOOT = 34.0
@@ -63,7 +64,7 @@ def _speed_ups(drawing: Drawing, top: float, rows: tuple[SpeedUp, ...], marked: 
 def _growths(drawing: Drawing, top: float, rows: tuple[Growth, ...], marked: set[str]) -> None:
     names = [_name(g.benchmark, marked) for g in rows]
     sizes = [float(e.chips or 1) for g in rows for e in (g.before, g.after)]
-    x = Scale(min(sizes) / 1.2, max(sizes) * 1.2, _left(names), _RIGHT, log=True)
+    x = Scale(min(sizes) / 1.2, max(sizes) * 1.2, _left(names), _GROWTH_RIGHT, log=True)
     powers = [2.0**n for n in range(0, 24, 1 + int(max(sizes) / min(sizes) > 2**9)) if x.low <= 2.0**n <= x.high]
     drawing.text((16, top + 24), "The largest system", "strong")
     _axis(drawing, (top, top + _HEAD + len(rows) * _ROW), x, powers, "chips, by powers of two")
@@ -74,7 +75,7 @@ def _growths(drawing: Drawing, top: float, rows: tuple[Growth, ...], marked: set
         drawing.line((start, y), (end, y), "score")
         drawing.circle((start, y), 5, "dot left-out")
         drawing.circle((end, y), 6, "dot scored")
-        words = f"{g.chips_factor:.1f}x chips, {g.speed_up:.2f}x as fast"
+        words = f"{g.before.chips} to {g.after.chips} chips ({g.chips_factor:.1f}x), {g.speed_up:.2f}x as fast"
         drawing.text((max(start, end) + 12, y + 4), words)
 
 

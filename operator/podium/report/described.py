@@ -16,6 +16,8 @@ _MAX_DEPTH = 4
 _EMPTY = ("", "n/a", "none", "null", "-")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
+_NODE = re.compile(r"^nodes seen( \d+)?( info| capacity)?(?= )")  # of Podium's system.json
+
 
 def plain_text(value: object) -> str:
     """One line of bounded length. Control characters, lone surrogates and marks that turn the direction of writing,
@@ -35,7 +37,7 @@ def described_system(folder: Folder, entry: Entry, seen: Mapping[str, Any]) -> t
         ("platform", submission.get("platform", "")),
         ("chips", str(entry.chips or "")),
     ]
-    rows += flattened(folder.system or seen or _object(text))
+    rows += ((_NODE.sub(r"node\1", name), value) for name, value in flattened(folder.system or seen or _object(text)))
     if seen.get("acceleratorsPerNode") == 0:
         rows = [row for row in rows if row[0] != "accelerator resource"]
     named: dict[str, str] = {}

@@ -44,7 +44,10 @@ def brief(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}".replace("%", " %")
+    """One decimal; below a tenth of a per cent one significant digit, so that little is not taken for nothing."""
+    if share is None:
+        return ""
+    return f"{100 * share:.1g} %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def energy(joules: float | None) -> str:

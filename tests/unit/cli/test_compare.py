@@ -218,7 +218,7 @@ def test_the_picture_has_a_bar_and_a_pair_of_dots_of_each_benchmark(podium_text,
     assert code == 0
     assert "autumn against spring" in texts
     assert texts.count("1.50x   60.00 to 40.00 min") == len(QUALITY)
-    assert texts.count("4.0x chips, 6.00x as fast") == len(QUALITY)
+    assert texts.count("32 to 128 chips (4.0x), 6.00x as fast") == len(QUALITY)
     bars = [e for e in picture.iter("{http://www.w3.org/2000/svg}rect") if e.get("class") == "bar train"]
     assert len(bars) == len(QUALITY)
 
