@@ -1,0 +1,192 @@
+"""What ``podium watch`` shows of a status."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from podium.api import AttemptState, BenchmarkRunStatus, TryId
+from podium.cli.watch import JsonView, ScreenView
+from podium.cli.watching import attempt_share, duration, heartbeat, news, quality_share, run_seconds_left, screen
+from podium.reconcile import Refusal, decide
+from podium.suites import load_suites
+from tests.unit.reconcile import examples as ex
+
+NOTHING = BenchmarkRunStatus()
+SUITES = load_suites()
+SECOND = TryId(attempt=2, number=0)
+
+
+def at(seconds):
+    return datetime.fromtimestamp(ex.T0 + seconds, UTC).isoformat()
+
+
+def decided(*attempts, now=90, jobs=None, logs=None, **observed):
+    run = ex.run(ex.status(*attempts), attempts=5, suspend=observed.pop("suspend", False))
+    return decide(run, ex.observed(jobs, logs, **observed), SUITES, ex.T0 + now).status
+
+
+def training(quality=0.55, epoch=3):
+    """Attempt 1 took from 0 to 60 s, in two tries; attempt 2 has 20,000 of 600,000 samples after 30 s."""
+    tries = [
+        ex.attempt(1, AttemptState.FAILED, reason="PodLost", message="pod digits-1-0-1: Deleted", created_time=at(0)),
+        ex.converged(1, 40).model_copy(update={"try_": 1, "created_time": at(10)}),
+        ex.attempt(2, created_time=at(60)),
+    ]
+    log = ex.log(
+        (61, "train_samples", 60_000),
+        (62, "run_start", (None, {"max_epochs": 10})),
+        (80, "tracked_stats", ({"throughput": 2000.0}, {"samples_count": 20_000})),
+        (82, "eval_accuracy", (quality, {"epoch_num": epoch})),
+    )
+    return decided(*tries, jobs={SECOND: ex.job(ex.running(0), ex.running(1), created=60)}, logs={SECOND: log})
+
+
+def text(renderable, width=100):
+    out = Console(width=width, file=io.StringIO(), highlight=False)
+    out.print(renderable)
+    return out.file.getvalue()
+
+
+def test_the_first_look_tells_everything_so_far():
+    assert news(NOTHING, training()) == [
+        "attempt 1: created with seed 7",
+        "attempt 1: Failed: PodLost: pod digits-1-0-1: Deleted",
+        "attempt 1 (retry 1): created with seed 7",
+        "attempt 1 (retry 1): epoch 3: quality 0.95 of 0.9",
+        "attempt 1 (retry 1): Converged after 40.00 s: TargetReached",
+        "attempt 2: created with seed 7",
+        "attempt 2: epoch 3: quality 0.55 of 0.9",
+        "attempt 2: Training",
+    ]
+
+
+def test_later_looks_tell_what_is_new():
+    assert news(training(), training()) == []
+    assert news(training(), training(quality=0.7, epoch=4)) == ["attempt 2: epoch 4: quality 0.7 of 0.9"]
+
+
+@pytest.mark.parametrize(
+    ("after", "line"),
+    [
+        (
+            decided(ex.attempt(), jobs=ex.job(ex.waiting(0, "ErrImagePull", "no such image"))),
+            "attempt 1: Pending: Pending: pod digits-1-0-0: ErrImagePull: no such image",
+        ),
+        (
+            decided(launch_refusal=Refusal("exceeded quota", ex.T0, final=False)),
+            "Running: LaunchRefused: exceeded quota",
+        ),
+        (decided(suspend=True), "Suspended: Suspended"),
+        (
+            decided(*[ex.converged(i, 40, stored=False) for i in range(1, 6)], store_error="no bucket"),
+            "ResultStored: StoreUnavailable: no bucket",
+        ),
+        (
+            decided(launch_refusal=Refusal("forbidden", ex.T0, final=True)),
+            "Failed: LaunchRefused: forbidden",
+        ),
+    ],
+)
+def test_what_holds_a_run_up_is_told_with_its_reason(after, line):
+    assert line in news(NOTHING, after)
+
+
+def test_the_screen_has_a_bar_for_attempts_time_and_quality():
+    run = ex.run(training(), attempts=5)
+    seen = text(screen(run, ["the latest"], ex.T0 + 90, "Connection refused"))
+    for words in (
+        "1 of 5  about 3 min 30 s for the rest",  # 60 s an attempt, 4 to go, 30 s of them gone
+        "Training  epoch 3  2000 samples/s  at most 4 min 42 s left",
+        "0.55 of 0.9",
+        "PodLost",
+        "the latest",
+        "the API server does not answer, trying again: Connection refused",
+    ):
+        assert words in seen, seen
+    assert all(len(line) <= 80 for line in text(screen(run, [], ex.T0 + 90), 80).splitlines())
+
+
+def test_of_a_hundred_attempts_the_screen_shows_the_last():
+    run = ex.run(ex.status(*[ex.converged(i, 40) for i in range(1, 101)]), attempts=100)
+    seen = text(screen(run, [], ex.T0))
+    assert ("│ 89 " in seen, "│ 88 " in seen, len(seen.splitlines()) < 24) == (True, False, True)
+
+
+def test_a_run_without_a_status_waits_for_the_operator():
+    assert "waits for the operator" in text(screen(ex.run(), [], ex.T0))
+
+
+@pytest.mark.parametrize(
+    ("quality", "target", "share"),
+    [
+        ("0.45", "0.9", 0.5),
+        ("0.95", "0.9", 1.0),
+        ("0.3/0.2", "0.3/0.25", 0.8),
+        (None, "0.9", 0.0),
+        ("nan", "0.9", 0.0),
+        ("1e-3", "1", 0.001),
+    ],
+)
+def test_quality_against_target(quality, target, share):
+    assert quality_share(quality, target) == pytest.approx(share)
+
+
+def test_time_of_an_attempt_and_of_the_run():
+    last = ex.attempt(state=AttemptState.TRAINING, start_time=at(0))
+    assert attempt_share(last, at(100), ex.T0 + 25) == 0.25
+    assert attempt_share(last, at(100), ex.T0 + 200) == 1.0
+    assert attempt_share(last, None, ex.T0 + 25) == 0.0
+    assert run_seconds_left(training(), ex.T0 + 100) == 4 * 60 - 40
+    assert run_seconds_left(decided(ex.attempt(created_time=at(0))), ex.T0) is None
+    assert [duration(s) for s in (9.6, 95, 3700)] == ["10 s", "1 min 35 s", "1 h 1 min"]
+
+
+def test_elsewhere_than_on_a_terminal_a_line_a_minute_says_that_it_goes_on():
+    status = training()
+    assert heartbeat(status, ex.T0 + 90).startswith(
+        "attempt 2: Training, epoch 3, quality 0.55 of 0.9, 2000 samples/s, at most 4 min 42 s left"
+    )
+    assert heartbeat(NOTHING, ex.T0) == ""
+
+
+def test_an_outage_is_told_once_and_its_end(capsys):
+    out = Console(file=io.StringIO(), width=200, highlight=False)
+    with ScreenView(out) as view:
+        view.changed(ex.run(training(), attempts=5))
+        view.note("Connection refused", outage=True)
+        view.note("Connection refused", outage=True)
+        view.changed(ex.run(training(), attempts=5))
+        view.line(SECOND, ":::MLLOG {}")
+    lines = out.file.getvalue().splitlines()
+    assert lines[-3:] == [
+        "the API server does not answer, trying again: Connection refused",
+        "the API server answers again",
+        "attempt 2 | :::MLLOG {}",
+    ]
+
+
+def test_on_a_terminal_the_screen_is_drawn_anew_and_log_lines_stay():
+    out = Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False)
+    with ScreenView(out) as view:
+        view.changed(ex.run(training(), attempts=5))
+        view.tick()
+        view.line(SECOND, "epoch 3 done")
+        view.tick()
+    drawn = out.file.getvalue()
+    assert drawn.count("0.55 of 0.9") >= 2
+    assert "attempt 2 | epoch 3 done" in drawn
+
+
+def test_a_program_gets_documents(capsys):
+    view = JsonView()
+    view.changed(ex.run(training(), attempts=5))
+    view.line(SECOND, "hello")
+    view.note("reset", outage=True)
+    status, line, outage = capsys.readouterr().out.splitlines()
+    assert '"event": "status", "namespace": "lab", "name": "digits"' in status
+    assert line == '{"event": "log", "attempt": 2, "try": 0, "line": "hello"}'
+    assert outage == '{"event": "outage", "message": "reset"}'
