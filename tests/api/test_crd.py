@@ -165,8 +165,46 @@ def test_the_status_holds_everything_that_the_operator_writes(kubectl, namespace
     kubectl("-n", namespace, "patch", path, "--subresource=status", "--type=merge", "-p", yaml.safe_dump(patch))
     stored = yaml.safe_load(kubectl("-n", namespace, "get", path, "-o", "yaml"))["status"]
     assert stored == status_document(status)
-    row = kubectl("-n", namespace, "get", "benchmarkruns").splitlines()
-    assert row[0].split() == [
-        "NAME", "BENCHMARK", "DIVISION", "SYSTEM", "ATTEMPT", "QUALITY", "TARGET", "SCORE", "COMPLETE", "AGE",
-    ]  # fmt: skip
-    assert row[1].split()[:9] == ["digits", "resnet", "open", "laptop", "5/5", "0.95", "0.9", "0.7167", "True"]
+    kubectl("-n", namespace, "wait", "--for=condition=Complete", path, "--timeout=10s")
+    table = kubectl("-n", namespace, "get", "benchmarkruns").splitlines()
+    assert table[0].split() == ["NAME", "BENCHMARK", "ATTEMPT", "QUALITY", "SCORE", "COMPLETE", "AGE"]
+    assert table[1].split()[:6] == ["digits", "resnet", "5/5", "0.95", "0.7167", "True"]
+    wide = kubectl("-n", namespace, "get", "benchmarkruns", "-o", "wide").splitlines()
+    assert wide[0].split()[7:] == ["STATE", "TARGET", "SUITE", "DIVISION", "SYSTEM", "RESULT"]
+    assert wide[1].split()[7:] == ["Finished", "0.9", "v0.6", "open", "laptop", "s3://results/lab/digits"]
+
+
+def test_long_values_fit_terminals_of_80_and_200_columns(kubectl, namespace):
+    """Mask R-CNN has two qualities, the longest of them all."""
+    name = "maskrcnn-eval"
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run({**CLOSED, "benchmark": "maskrcnn"}, name))
+    status = {
+        "progress": {"attempt": "5/5", "quality": "0.3812/0.3422", "target": "0.377/0.339"},
+        "score": {"timeToTrainMinutes": "207.4834", "valid": True, "official": True},
+        "result": {"uri": f"s3://podium-results/training/{namespace}/{name}-1a2b3c4d", "sha256": "0" * 64},
+        "conditions": [
+            {
+                "type": kind,
+                "status": "True",
+                "reason": "Initializing",
+                "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+            for kind in ("Running", "Complete")
+        ],
+    }
+    path = f"benchmarkrun/{name}"
+    kubectl(
+        "-n", namespace, "patch", path, "--subresource=status", "--type=merge", "-p", yaml.safe_dump({"status": status})
+    )
+    lines = kubectl("-n", namespace, "get", "benchmarkruns").splitlines()
+    assert max(map(len, lines)) <= 80, "\n".join(lines)
+    wide = kubectl("-n", namespace, "get", "benchmarkruns", "-o", "wide").splitlines()
+    assert max(map(len, wide)) <= 200, "\n".join(wide)
+
+
+def test_kubectl_explains_every_field(kubectl):
+    said = " ".join(kubectl("explain", "benchmarkrun.spec.quality").split())
+    assert "Another target than the suite's; open division only." in said
+    assert 'target <string> -required- Target of the quality metric, such as "0.60"' in said
+    assert "One time-to-train benchmark by the rules of MLPerf Training." in kubectl("explain", "benchmarkrun")

@@ -83,9 +83,10 @@ def _check_score(kubectl, namespace, run):
 
 
 def _check_row(kubectl, namespace, run):
-    row = kubectl("-n", namespace, "get", "benchmarkrun", "resnet-digits", "--no-headers").split()
-    assert row[:5] == ["resnet-digits", "resnet", "open", "two-cpu-nodes", "5/5"]
-    assert row[6:9] == ["0.97", run["status"]["score"]["timeToTrainMinutes"], "True"]
+    score, uri = run["status"]["score"]["timeToTrainMinutes"], run["status"]["result"]["uri"]
+    row = kubectl("-n", namespace, "get", "benchmarkrun", "resnet-digits", "--no-headers", "-o", "wide").split()
+    assert [*row[:3], *row[4:6]] == ["resnet-digits", "resnet", "5/5", score, "True"]
+    assert row[7:] == ["Finished", "0.97", "v0.6", "open", "two-cpu-nodes", uri]
 
 
 def _long_run(name, **spec):

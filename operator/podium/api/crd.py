@@ -74,19 +74,19 @@ def _columns() -> list[dict[str, Any]]:
     def condition(kind: str, field: str = "status") -> str:
         return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
+    # the first ones fit a terminal of 80 columns, `-o wide` shows all
     return [
         column("Benchmark", ".spec.benchmark"),
-        column("Division", ".spec.division"),
-        column("System", ".spec.system.name"),
         column("Attempt", ".status.progress.attempt"),
         column("Quality", ".status.progress.quality"),
-        column("Target", ".status.progress.target"),
         column("Score", ".status.score.timeToTrainMinutes", description="Time to train in minutes."),
         column("Complete", condition("Complete")),
         column("Age", ".metadata.creationTimestamp", "date"),
-        column("Suite", ".spec.suite", priority=1),
-        column("Epoch", ".status.progress.epoch", priority=1),
         column("State", condition("Running", "reason"), priority=1),
+        column("Target", ".status.progress.target", priority=1),
+        column("Suite", ".spec.suite", priority=1),
+        column("Division", ".spec.division", priority=1),
+        column("System", ".spec.system.name", priority=1),
         column("Result", ".status.result.uri", priority=1),
     ]
 
