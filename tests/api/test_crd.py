@@ -181,7 +181,7 @@ def test_long_values_fit_terminals_of_80_and_200_columns(kubectl, namespace):
     status = {
         "progress": {"attempt": "5/5", "quality": "0.3812/0.3422", "target": "0.377/0.339"},
         "score": {"timeToTrainMinutes": "207.4834", "valid": True, "official": True},
-        "result": {"uri": f"s3://podium-results/training/{namespace}/{name}-1a2b3c4d", "sha256": "0" * 64},
+        "result": {"uri": f"s3://podium-results/training/mlperf/{name}-1a2b3c4d", "sha256": "0" * 64},
         "conditions": [
             {
                 "type": kind,

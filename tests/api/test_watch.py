@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import uuid
-from pathlib import Path
 
 import pytest
 import yaml
@@ -22,37 +17,8 @@ from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import apply_crds, kubectl_for, needed_parts
 from tests.cluster.parts import until
+from tests.cluster.watching import Watching
 from tests.unit.reconcile import examples as ex
-
-PODIUM = Path(sys.executable).parent / "podium"
-
-
-class Watching:
-    """A ``podium watch`` that runs."""
-
-    def __init__(self, kubeconfig: Path, folder: Path, *words: str, program: object = PODIUM) -> None:
-        self._out = folder / f"watch-{uuid.uuid4().hex[:8]}.out"
-        command = [str(program), *(["watch"] if program == PODIUM else ["podium", "watch"]), *words]
-        path = f"{PODIUM.parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "PATH": path}
-        with self._out.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
-
-    def output(self) -> str:
-        return self._out.read_text()
-
-    def sees(self, *sentences: str) -> None:
-        def all_there() -> bool:
-            return all(sentence in self.output() for sentence in sentences)
-
-        try:
-            until(all_there, 20, "the output holds what it should")
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {sentences}\n{self.output()}") from None
-
-    def ends(self, code: int) -> str:
-        assert self.process.wait(20) == code, self.output()
-        return self.output()
 
 
 @pytest.fixture

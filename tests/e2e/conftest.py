@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from tests.cluster import images
 from tests.cluster.fixtures import ROOT, Kubectl, apply_crds, given_kubeconfig, kubectl_for, namespace, needed_parts
 from tests.cluster.node import NODE_IP, Node
 from tests.cluster.parts import REGION, S3, Operator, Prometheus
+from tests.cluster.watching import Watching
 
 __all__ = ["namespace"]
 
@@ -87,3 +88,18 @@ def prometheus(operator: Operator, tmp_path: Path) -> Iterator[Prometheus]:
         server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def watch(kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[..., Watching]]:
+    """Starts ``podium watch``."""
+    started: list[Watching] = []
+
+    def start(*words: str) -> Watching:
+        started.append(Watching(kubeconfig, tmp_path, *words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()

@@ -16,10 +16,11 @@ SERIES = 'podium_run_quality{run="resnet-digits"}'
 
 
 @pytest.mark.timeout(900)
-def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, operator, prometheus, s3):
+def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, operator, prometheus, s3, watch):
     """The very file of the demo; SIGKILL during attempt 2."""
     operator.start()
     kubectl("-n", namespace, "apply", "-f", EXAMPLE)
+    watching = watch("resnet-digits", "-n", namespace, "--logs")
 
     def in_attempt_2(run):
         return (2, 0, "Training") in [try_[:3] for try_ in attempts(run)]
@@ -50,6 +51,7 @@ def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, ope
     for key in ("result.txt", "attempt.json", "logs/pod-0.log.gz", "logs/pod-1.log.gz"):
         assert f"attempts/002/{key}" in bucket.files()
     _check_row(kubectl, namespace, run)
+    _check_watch(watching.ends(0), kubectl, namespace, run)
     until(lambda: prometheus.query('podium_run_time_to_train_seconds{run="resnet-digits"}'), 10, "the score is scraped")
 
 
@@ -89,6 +91,20 @@ def _check_row(kubectl, namespace, run):
     assert row[7:] == ["Finished", "0.97", "v0.6", "open", "two-cpu-nodes", uri]
 
 
+def _check_watch(output, kubectl, namespace, run):
+    """Every line of rank 0 once and in order, the news of every attempt, the score."""
+    for attempt in run["status"]["attempts"]:
+        name = f"attempt {attempt['index']}"
+        selector = f"batch.kubernetes.io/job-name={attempt['job']},batch.kubernetes.io/job-completion-index=0"
+        printed = kubectl("-n", namespace, "logs", "-l", selector, "--tail=-1").splitlines()
+        shown = [line.removeprefix(f"{name} | ") for line in output.splitlines() if line.startswith(f"{name} | ")]
+        assert shown == printed, name
+        assert f"{name}: created with seed {attempt['seed']}" in output
+        assert f"{name}: Converged after {float(attempt['timeToTrainSeconds']):.2f} s" in output
+    assert f"Score: {float(run['status']['score']['timeToTrainMinutes']):.3f} min" in output
+    assert f"Result: {run['status']['result']['uri']}" in output
+
+
 def _long_run(name, **spec):
     """Trains on and on: the target is out of reach."""
     document = {
@@ -106,9 +122,12 @@ def _long_run(name, **spec):
 
 
 @pytest.mark.timeout(600)
-def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(kubectl, namespace, operator, s3, bucket):
+def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(
+    kubectl, namespace, operator, s3, bucket, watch
+):
     operator.start()
     kubectl("-n", namespace, "apply", "-f", "-", stdin=_long_run("long"))
+    watching = watch("long", "-n", namespace, "--logs")
 
     def evaluated(try_):
         def check(run):
@@ -131,8 +150,11 @@ def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(kubectl,
     assert "AttemptFailed" in events
     assert 'run="long"' in operator.metrics()
 
+    watching.sees("attempt 1: Failed: PodLost", "attempt 1 (retry 1): Training", "attempt 1 (retry 1) | :::MLLOG")
+
     uid = run["metadata"]["uid"]
     kubectl("-n", namespace, "delete", "benchmarkrun", "long")
+    assert "long was deleted before it had ended" in watching.ends(1)
     result = Bucket(s3, f"{bucket}/{namespace}/long-{uid[:8]}")
     until(lambda: "SHA256SUMS" in result.files(), 60, "the aborted result is stored")
     result.verify()

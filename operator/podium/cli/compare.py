@@ -18,12 +18,12 @@ from podium.results import Comparison, Entry
 from podium.results import compare as compare_entries
 
 _BAR = 24  # characters of the longest bar
-Side = Annotated[str, typer.Argument(help="Folder, file:// or s3:// URL of a result, a submitter or a whole round.")]
+_SIDE = "Folder, file:// or s3:// URL of a result, a submitter or a whole round."
 
 
 def compare(
-    a: Side,
-    b: Side,
+    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
+    b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
     same_chips: Annotated[bool, typer.Option("--same-chips", help="Only the speed-ups at equal chip count.")] = False,
     scale: Annotated[bool, typer.Option("--scale", help="Only the growth of the largest system.")] = False,
     chips: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -36,14 +37,30 @@ app.command()(watch.watch)
 app.add_typer(suite.app, name="suite")
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"podium {version('podium-operator')}")
+        raise typer.Exit
+
+
 @app.callback()
-def podium() -> None:
-    """Time-to-train benchmarks by the rules of MLPerf Training."""
+def podium(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Time-to-train benchmarks by the rules of MLPerf Training.
+
+    Exit code: 0 when all is well, 1 with findings or without a valid score, 2 for wrong use. As kubectl's plugin:
+    kubectl podium COMMAND.
+    """
 
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="A BenchmarkRun, such as examples/resnet-digits.yaml.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="RUN.yaml", help="A BenchmarkRun, such as examples/resnet-digits.yaml.")
+    ],
     local: Annotated[bool, typer.Option("--local", help="Run on this machine instead of a cluster.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the result; it must not hold one already.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that takes the place of the run's volume claim.")] = None,

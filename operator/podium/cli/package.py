@@ -42,6 +42,8 @@ def package(
         raise UsageError(f"--out {out} holds something already: choose another folder")
     described = _read_system(system)
     name = org or str(described.get("submitter") or "")
+    if not name:
+        raise UsageError(f"{system} names no submitter: add it there, or name the folder with --org")
     for option, text in (("--org", name), ("--system", system.stem)):
         if not _NAME.fullmatch(text):
             raise UsageError(f"{option}: {text!r} is no name of a folder; use letters, digits, -, _, + and .")

@@ -29,6 +29,8 @@ def store_at(place: str) -> Store:
         raise UsageError(str(error)) from error
     if "://" not in place and not Path(place).exists():
         raise UsageError(f"{place}: no such file or folder")
+    if "://" not in place and Path(place).is_file():
+        raise UsageError(f"{place} is a file: name the folder that holds results")
     return store
 
 

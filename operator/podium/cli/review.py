@@ -9,7 +9,7 @@ import typer
 
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Round, asked_round, store_at
+from podium.cli.places import Round, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
 from podium.results import Part, convergence_of_entry, gather, is_closed
 from podium.results import review as findings_of
@@ -36,7 +36,7 @@ def review(
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
     if not parts:
-        raise UsageError(f"{package}: no result_<number>.txt below it")
+        raise nothing_below(package)
     if as_json:
         scores = [{**part.entry.document(), "convergence": _convergence(part)} for part in parts]
         print_json({"scores": scores, "findings": [finding.document() for finding in findings]})

@@ -17,6 +17,8 @@ from podium.rules import Finding, plain_value
 from podium.scoring import Outcome
 from podium.suites import BATCH, Hyperparameter, Suite, vocabulary
 
+_RATE = "opt_base_learning_rate"
+
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
@@ -43,6 +45,9 @@ def borrow(entry: Entry, spec: BenchmarkRunSpec, suites: Mapping[str, Suite], *,
     if not taken:
         message = f"no log of {entry.path or entry.system} holds a hyperparameter that the run could set"
         findings.append(Finding("borrow.nothing", entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
+    elif _RATE in known and _RATE not in taken:
+        message = f"the logs name no {_RATE}: without it the others are no group"
+        findings.append(Finding("borrow.rate", entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
     own = spec.hyperparameters.get(BATCH)
     size = logged.get(BATCH) if with_batch_size else own
     if size is not None:

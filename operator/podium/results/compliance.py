@@ -47,9 +47,10 @@ def check_folder(
     entry = score_folder(folder, rounds, asked_round)
     suite = rounds.get(entry.round)
     if suite is None:
+        unknown = tuple(f for f in entry.findings if f.rule == "score.benchmark.unknown")
         for log in folder.logs:
-            findings = tuple(f for f in entry.findings if f.rule == "score.benchmark.unknown")
-            yield Checked(log.name, entry.round, entry.benchmark, False, findings)
+            nothing = () if log.summary.lines else (_empty(log.name),)
+            yield Checked(log.name, entry.round, entry.benchmark, False, nothing or unknown)
         return
     known = entry.benchmark in suite.benchmarks  # of another one only the clock is checked
     checker = official(suite.name) if known and suite.log_rules is None else None
@@ -69,6 +70,12 @@ def check_folder(
         results[finding.field] += (finding,)
     for name, found in results.items():
         yield Checked(name, suite.name, entry.benchmark, checker is not None, found)
+
+
+def _empty(where: str) -> Finding:
+    """No rule can be asked of a log that says nothing."""
+    remedy = "name a file with lines such as ':::MLLOG {\"key\": ...}', as rank 0 printed them"
+    return Finding("log.empty", where, "it holds no MLPerf line", remedy=remedy)
 
 
 def _check(store: Store, key: str, check: LogCheck, checker: Official | None, benchmark: str) -> tuple[Finding, ...]:

@@ -25,10 +25,10 @@ STATUSES = ("Available on-premise", "Available cloud", "Research, Development, o
 
 def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator[Finding]:
     """Missing fields, and values that the tools choke on."""
-    for field in ENTRY_FIELDS if round_ == "v0.5" else FIELDS:
-        if field not in system:
-            remedy = 'add it; "" will do where there is nothing to say'
-            yield Finding("package.system.missing", f"{where}: {field}", "is missing", remedy=remedy)
+    missing = [field for field in (ENTRY_FIELDS if round_ == "v0.5" else FIELDS) if field not in system]
+    if missing:
+        remedy = 'add them; "" will do where there is nothing to say'
+        yield Finding("package.system.missing", where, f"lacks {', '.join(missing)}", remedy=remedy)
     if round_ == "v0.5":
         return
     for field, value in system.items():

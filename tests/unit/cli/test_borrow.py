@@ -55,6 +55,11 @@ def test_the_batch_size_is_optional_and_the_new_run_is_admissible(podium_text, p
             "v0.6.resnet.optimizer",
             "'rmsprop' is not allowed; allowed: sgd or lars; the nearest allowed value is lars",
         ),
+        (
+            {"values": {"opt_name": "sgd", "opt_learning_rate": 3.2}},
+            "borrow.rate",
+            "the logs name no opt_base_learning_rate: without it the others are no group",
+        ),
         ({"values": {}}, "borrow.nothing", "no log of box holds a hyperparameter that the run could set"),
     ],
 )
