@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +61,29 @@ def test_one_log_of_a_bucket_is_checked(url: str) -> None:
     code, (log,) = run("check", f"{url}/acme/results/box/resnet/result_2.txt")
     assert (code, log["log"], log["round"]) == (1, "result_2.txt", "v0.6")
     assert "mlperf.init_start.required" in {finding["rule"] for finding in log["findings"]}
+
+
+def test_the_other_readers_of_a_bucket(url: str, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    code, (report,) = run("report", url, "--out", str(page))
+    assert (code, report["minutes"], "acme" in page.read_text()) == (0, 3.0, True)
+    code, review = run("review", url)
+    assert (code, review["scores"][0]["minutes"], bool(review["findings"])) == (1, 3.0, True)
+    code, compared = run("compare", url, f"{url}/acme/results/box/resnet", "--chips", "box=8")
+    assert (code, compared["speedUps"][0]["speedUp"]) == (0, 1.0)
+    target = tmp_path / "run.yaml"
+    spec = {
+        "suite": "v0.6",
+        "benchmark": "resnet",
+        "division": "open",
+        "preset": "tiny",
+        "system": {"name": "a", "nodes": 1},
+    }
+    target.write_text(json.dumps({"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "spec": spec}))
+    code, borrowed = run("borrow", url, "--to", str(target))
+    assert (code, borrowed["findings"][0]["rule"]) == (1, "borrow.nothing")
+    system = tmp_path / "box.json"
+    system.write_text(json.dumps({"submitter": "acme"}))
+    code, package = run("package", url, "--system", str(system), "--out", str(tmp_path / "package"))
+    assert (code, package["files"]) == (1, [])
+    assert "package.system.missing" in {finding["rule"] for finding in package["findings"]}
