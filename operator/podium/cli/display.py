@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from podium.api import AttemptState, AttemptStatus
+from podium.api import AttemptState, AttemptStatus, TryId
+from podium.cli.output import table
 from podium.reconcile import Observed, ObservedLog, Run, finish_time
 
 _STYLES = {
@@ -96,34 +97,29 @@ def print_result(console: Console, run: Run, place: str) -> None:
 
 def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:
     """Every try that was made, or the `last` ones; those left out of the score are marked."""
-    table = Table(
-        title=f"{run.name}: {run.spec.suite} {run.spec.benchmark}, {run.spec.division} division", title_justify="left"
-    )
-    for heading in ("Attempt", "Seed", "State", "Epochs", "Quality", "Time to train", ""):
-        table.add_column(heading, justify="right" if heading in ("Epochs", "Quality", "Time to train") else "left")
-    times = {a.index: float(a.time_to_train_seconds) for a in run.status.attempts if a.time_to_train_seconds}
-    fastest = min((times[i] for i in dropped if i in times), default=None)
+    title = f"{run.name}: {run.spec.suite} {run.spec.benchmark}, {run.spec.division} division"
+    numbers = ("Epochs", "Quality", "Time")
+    made = table("Attempt", "Seed", "State", *numbers, "", right=numbers, title=title)
+    left_out = _left_out(run.status.attempts, dropped)
     for a in run.status.attempts[-(last or 0) :]:
-        mark = ""
-        if a.index in dropped:
-            mark = (
-                "dropped: fastest"
-                if times.get(a.index) == fastest and a.state is AttemptState.CONVERGED
-                else "dropped: slowest"
-            )
-        elif a.state not in (AttemptState.CONVERGED, *_active()):
-            mark = a.reason or ""
+        failed = a.state.finished and a.state is not AttemptState.CONVERGED
+        mark = left_out.get(a.id) or (a.reason if failed else "") or ""
         seconds = f"{float(a.time_to_train_seconds):.2f} s" if a.time_to_train_seconds else ""
         name = f"{a.index}" + (f" retry {a.try_}" if a.try_ else "")
         state = Text(str(a.state), style=_STYLES.get(a.state, ""))
-        table.add_row(
+        made.add_row(
             name, str(a.seed), state, a.epochs or "", a.quality or "", seconds, mark, style="dim" if mark else ""
         )
-    return table
+    return made
 
 
-def _active() -> tuple[AttemptState, ...]:
-    return tuple(state for state in AttemptState if not state.finished)
+def _left_out(attempts: Sequence[AttemptStatus], dropped: set[int]) -> dict[TryId, str]:
+    """Why the `dropped` attempts are left out of the score: said at the try that counted, the last one."""
+    counted = {a.index: a for a in attempts if a.index in dropped}
+    times = {a.index: float(a.time_to_train_seconds) for a in counted.values() if a.time_to_train_seconds}
+    converged = [index for index in times if counted[index].state is AttemptState.CONVERGED]
+    fastest = min(converged, key=lambda index: times[index], default=None)
+    return {a.id: f"dropped: {'fastest' if a.index == fastest else 'slowest'}" for a in counted.values()}
 
 
 def _progress(run: Run, last: AttemptStatus, observed: Observed) -> RenderableType:

@@ -98,7 +98,7 @@ class ScreenView:
         lines = news(before, run.status)
         if self._outage:
             lines.insert(0, "the API server answers again")
-        if self._run is None and not run.status.conditions:
+        if self._run is None and not run.status.conditions and not self._out.is_terminal:
             lines.append("waits for the operator")
         self._outage, self._run = "", run
         self._tell(lines)

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, ConditionType
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, ConditionType, Progress
 from podium.cli.display import attempts_table
 from podium.reconcile import Run
 
@@ -77,7 +77,7 @@ def _condition(told: Condition) -> str:
 
 def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> RenderableType:
     """The whole picture: tries, bars, and the last `recent` lines. `now` is in unix seconds."""
-    parts: list[RenderableType] = [attempts_table(run, set(), last=_ROWS)]
+    parts: list[RenderableType] = [attempts_table(run, set(), last=_ROWS)] if run.status.attempts else [run.name]
     if run.status.progress and run.status.attempts:
         parts.append(_bars(run, run.status.attempts[-1], now))
     running = run.status.condition(ConditionType.RUNNING)
@@ -98,19 +98,25 @@ def _bars(run: Run, last: AttemptStatus, now: float) -> Table:
     made, _, asked = progress.attempt.partition("/")
     finished = int(made) - (not last.state.finished)
     left = run_seconds_left(run.status, now)
-    about = f"about {duration(left)} for the rest" if left is not None else ""
+    about = f"about {duration(left)} for the rest" if left else ""
     grid.add_row("attempts", _bar(finished / max(1, int(asked or 1))), f"{finished} of {asked}  {about}")
     share = attempt_share(last, progress.eta, now)
-    facts = [
-        str(last.state),
-        f"epoch {progress.epoch}" if progress.epoch else "",
-        f"{progress.throughput} samples/s" if progress.throughput else "",
-        f"at most {duration(seconds_until(progress.eta, now))} left" if progress.eta else "",
-    ]
-    grid.add_row(str(last.id), _bar(share), "  ".join(filter(None, facts)))
+    facts = [str(last.state), *_facts(progress, now)]
+    grid.add_row(str(last.id), _bar(share), "  ".join(facts))
     reached = quality_share(progress.quality, progress.target)
     grid.add_row("quality", _bar(reached), f"{progress.quality or '-'} of {progress.target or '?'}")
     return grid
+
+
+def _facts(progress: Progress, now: float) -> list[str]:
+    """Epoch, speed and time left, as far as they are known."""
+    left = seconds_until(progress.eta, now) if progress.eta else 0.0
+    facts = [
+        f"epoch {progress.epoch}" if progress.epoch else "",
+        f"{progress.throughput} samples/s" if progress.throughput else "",
+        f"at most {duration(left)} left" if left else "",
+    ]
+    return [fact for fact in facts if fact]
 
 
 def _bar(share: float) -> ProgressBar:
@@ -173,13 +179,8 @@ def heartbeat(status: BenchmarkRunStatus, now: float) -> str:
     if not status.attempts or not status.progress or status.attempts[-1].state.finished:
         return ""
     last, progress = status.attempts[-1], status.progress
-    facts = [
-        f"epoch {progress.epoch}" if progress.epoch else "",
-        f"quality {progress.quality} of {progress.target}" if progress.quality else "",
-        f"{progress.throughput} samples/s" if progress.throughput else "",
-        f"at most {duration(seconds_until(progress.eta, now))} left" if progress.eta else "",
-    ]
-    return f"{last.id}: {last.state}" + "".join(f", {fact}" for fact in facts if fact)
+    quality = [f"quality {progress.quality} of {progress.target}"] if progress.quality else []
+    return f"{last.id}: " + ", ".join([str(last.state), *quality, *_facts(progress, now)])
 
 
 def document(run: Run) -> dict[str, Any]:

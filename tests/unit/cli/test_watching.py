@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from podium.api import AttemptState, BenchmarkRunStatus, TryId
+from podium.cli.display import attempts_table
 from podium.cli.watch import JsonView, ScreenView
 from podium.cli.watching import attempt_share, duration, heartbeat, news, quality_share, run_seconds_left, screen
 from podium.reconcile import Refusal, decide
@@ -107,13 +108,26 @@ def test_the_screen_has_a_bar_for_attempts_time_and_quality():
         "the API server does not answer, trying again: Connection refused",
     ):
         assert words in seen, seen
-    assert all(len(line) <= 80 for line in text(screen(run, [], ex.T0 + 90), 80).splitlines())
+    assert "left" not in text(screen(run, [], ex.T0 + 10_000)), "overdue is not 0 s left"
 
 
 def test_of_a_hundred_attempts_the_screen_shows_the_last():
     run = ex.run(ex.status(*[ex.converged(i, 40) for i in range(1, 101)]), attempts=100)
     seen = text(screen(run, [], ex.T0))
-    assert ("│ 89 " in seen, "│ 88 " in seen, len(seen.splitlines()) < 24) == (True, False, True)
+    assert ("\n89 " in seen, "\n88 " in seen, len(seen.splitlines()) < 24) == (True, False, True)
+
+
+def test_the_table_fits_80_columns_and_marks_the_tries_that_counted():
+    tries = [ex.converged(i, 40).model_copy(update={"seed": 2**31 - i}) for i in range(1, 6)]
+    tries[0] = tries[0].model_copy(update={"try_": 1})
+    tries.insert(0, ex.attempt(1, AttemptState.FAILED, reason="PodLost"))
+    seen = text(attempts_table(ex.run(ex.status(*tries), attempts=5), {1, 5}), 80).splitlines()
+    assert [line.rstrip() for line in seen[2:5]] == [
+        "1          7           Failed                               PodLost",
+        "1 retry 1  2147483647  Converged       3     0.95  40.00 s  dropped: fastest",
+        "2          2147483646  Converged       3     0.95  40.00 s",
+    ]
+    assert seen[7].endswith("dropped: slowest")
 
 
 def test_a_run_without_a_status_waits_for_the_operator():
@@ -148,7 +162,7 @@ def test_time_of_an_attempt_and_of_the_run():
 def test_elsewhere_than_on_a_terminal_a_line_a_minute_says_that_it_goes_on():
     status = training()
     assert heartbeat(status, ex.T0 + 90).startswith(
-        "attempt 2: Training, epoch 3, quality 0.55 of 0.9, 2000 samples/s, at most 4 min 42 s left"
+        "attempt 2: Training, quality 0.55 of 0.9, epoch 3, 2000 samples/s, at most 4 min 42 s left"
     )
     assert heartbeat(NOTHING, ex.T0) == ""
 
