@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from podium.api.crd import render
+from podium.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +44,7 @@ def test_the_committed_crd_is_the_generated_one():
         CLOSED,
         OPEN,
         {**CLOSED, "hyperparameters": {"global_batch_size": 3264, "opt_base_learning_rate": 6.5, "opt_name": "lars"}},
-        {**OPEN, "hyperparameters": {"global_batch_size": 96, "width": 8}},
+        {**OPEN, "template": {"image": "me/mine:1"}, "hyperparameters": {"global_batch_size": 96, "width": 8}},
         {**OPEN, "benchmark": "my-model", "template": {"image": "me/mine:1"}, "quality": {"target": "0.5"}},
         {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"global_batch_size": 1024}},
         {
@@ -56,8 +59,11 @@ def test_the_committed_crd_is_the_generated_one():
         {**OPEN, "template": {"resources": {"limits": {"cpu": 2, "memory": "4Gi"}}, "affinity": {"podAffinity": {}}}},
     ],
 )
-def test_accepted(kubectl, namespace, spec):
+def test_accepted(kubectl, namespace, spec, tmp_path):
     kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=run(spec))
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(run(spec)))
+    assert CliRunner().invoke(app, ["validate", str(file)]).exit_code == 0
 
 
 def test_the_examples_are_accepted(kubectl, namespace):
@@ -114,6 +120,15 @@ REFUSED = [
     ({**OPEN, "template": {"hostNetwork": True}}, 'unknown field "spec.template.hostNetwork"'),
     ({**OPEN, "sytem": {}}, 'unknown field "spec.sytem"'),
 ]
+
+
+@pytest.mark.parametrize("spec", [spec for spec, _ in REFUSED], ids=[sentence[:40] for _, sentence in REFUSED])
+def test_what_the_api_server_refuses_podium_validate_refuses_too(tmp_path, spec):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(run(spec)))
+    done = CliRunner().invoke(app, ["validate", str(file), "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["findings"]
 
 
 @pytest.mark.parametrize(("spec", "sentence"), REFUSED, ids=[sentence[:40] for _, sentence in REFUSED])

@@ -9,11 +9,11 @@ from typing import Annotated, get_args
 import typer
 
 from podium.api import Division
-from podium.cli.files import UsageError, read_spec
+from podium.cli.files import SpecError, UsageError, read_spec
 from podium.cli.output import Json, console, print_findings, print_json
 from podium.cli.places import Place, Round, asked_round, store_and_log
 from podium.results import check_place
-from podium.rules import MissingCheckerError, check_spec
+from podium.rules import Finding, MissingCheckerError, check_admission, check_spec
 from podium.stores import StoreError
 from podium.suites import load_rounds, load_suites
 
@@ -67,15 +67,22 @@ def check(path: Place, round_: Round = None, division: DivisionOption = None, as
 def validate(
     file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A BenchmarkRun.")], as_json: Json = False
 ) -> None:
-    """Check a BenchmarkRun against its suite and division, as the operator does before it admits one."""
-    name, spec = read_spec(file)
-    findings = check_spec(spec, load_suites())
+    """Check a BenchmarkRun as API server and operator do before they admit one: its form, suite and division.
+
+    Exit code 1 when it would be refused.
+    """
+    findings: tuple[Finding, ...]
+    try:
+        name, spec = read_spec(file)
+        findings = (*check_admission(name, spec), *check_spec(spec, load_suites()))
+    except SpecError as error:
+        name, spec, findings = file.stem, None, error.findings
     if as_json:
         print_json({"name": name, "file": str(file), "findings": [finding.document() for finding in findings]})
     else:
         out = console()
         print_findings(out, findings)
-        if not findings:
+        if spec and not findings:
             division = f"{spec.suite} {spec.benchmark}, {spec.division} division"
             out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if findings else 0)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
-from podium.rules import check_spec
+from podium.rules import Finding, check_spec
 from podium.suites import load_suites
 
 
@@ -17,23 +19,41 @@ class UsageError(Exception):
     """The command line or a file it names is wrong; the text says what to do."""
 
 
+class SpecError(UsageError):
+    """A spec is not of the form that the CRD asks for."""
+
+    def __init__(self, path: Path, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in self.findings))
+
+
 def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
     """Name and spec of the BenchmarkRun in `path`, checked against its suite."""
     name, spec = read_spec(path)
     if findings := check_spec(spec, load_suites()):
-        raise UsageError(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in findings))
+        raise SpecError(path, findings)
     return name, spec
 
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite."""
+    """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite.
+
+    Raises SpecError for another form.
+    """
     document = read_document(path)
     try:
         spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
-        mistakes = (f"  spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{path} has mistakes:\n" + "\n".join(mistakes)) from error
-    return (document.get("metadata") or {}).get("name") or path.stem, spec
+        raise SpecError(path, map(_mistake, error.errors())) from error
+    metadata = document.get("metadata")
+    return str((metadata.get("name") if isinstance(metadata, dict) else None) or path.stem), spec
+
+
+def _mistake(error: ErrorDetails) -> Finding:
+    """One of pydantic's errors in the words of kubectl."""
+    words = {"extra_forbidden": "there is no such field", "missing": "is missing", "model_type": "expected fields"}
+    field = ".".join(map(str, ("spec", *error["loc"])))
+    return Finding("spec.form", field, words.get(error["type"], error["msg"]))
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pure checks of what a person asked for and of what was measured."""
 
+from podium.rules.admission import check_admission
 from podium.rules.convergence import Convergence, convergence, counted_in_samples
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
@@ -10,6 +11,6 @@ from podium.rules.system import check_system
 
 __all__ = [
     "MAX_CHARACTERS", "MAX_EVENTS", "Convergence", "Finding", "Goal", "LogCheck", "MissingCheckerError", "Official",
-    "Seed", "check_spec", "check_system", "closed_breach", "convergence", "counted_in_samples", "goal_for", "official",
-    "plain_value", "repeated_seeds", "untuned_breach",
+    "Seed", "check_admission", "check_spec", "check_system", "closed_breach", "convergence", "counted_in_samples",
+    "goal_for", "official", "plain_value", "repeated_seeds", "untuned_breach",
 ]  # fmt: skip

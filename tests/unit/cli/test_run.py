@@ -64,7 +64,7 @@ def podium(tmp_path):
     [
         ("{", (), "is no YAML"),
         ("kind: Pod\napiVersion: v1\n", (), "expected one object with apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
-        (document(nodes=3), (), "spec.nodes: Extra inputs are not permitted"),
+        (document(nodes=3), (), "spec.nodes: there is no such field"),
         (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),
         (document(benchmark="resnet", quality=None, division="closed"), (), "use division: open with it, or preset: full"),
         (document(), (), "'my-model'"),

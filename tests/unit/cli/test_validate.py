@@ -18,7 +18,13 @@ def run_file(tmp_path, **spec):
         "apiVersion": "podium.dev/v1alpha1",
         "kind": "BenchmarkRun",
         "metadata": {"name": "mine"},
-        "spec": {"suite": "v0.6", "benchmark": "resnet", "system": {"name": "box", "nodes": 1}, **spec},
+        "spec": {
+            "suite": "v0.6",
+            "benchmark": "resnet",
+            "system": {"name": "box", "nodes": 1, "acceleratorsPerNode": 8},
+            "data": {"persistentVolumeClaim": {"claimName": "imagenet"}},
+            **spec,
+        },
     }
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -154,9 +160,30 @@ def test_anything_goes_in_the_open_division(podium_json, tmp_path):
     assert podium_json("validate", path)[0] == 0
 
 
-def test_a_file_of_another_form_is_wrong_use(podium_text, tmp_path):
-    code, text = podium_text("validate", run_file(tmp_path, nodes=3))
-    assert (code, "spec.nodes: Extra inputs are not permitted" in text) == (2, True)
+@pytest.mark.parametrize(
+    ("spec", "where", "message"),
+    [
+        ({"nodes": 3}, "spec.nodes", "there is no such field"),
+        ({"system": {"name": "box"}}, "spec.system.nodes", "is missing"),
+        ({"system": {"name": "box", "nodes": 1}}, "spec.system.acceleratorsPerNode", "a closed run needs accelerators"),
+        ({"data": None}, "spec.data.persistentVolumeClaim.claimName", "preset full reads its data set from a claim"),
+        ({"template": {"env": [{"name": "PET_NNODES"}]}}, "spec.template.env", "PET_NNODES is the operator's"),
+    ],
+)
+def test_what_the_api_server_would_refuse(podium_json, tmp_path, spec, where, message):
+    code, document = podium_json("validate", run_file(tmp_path, **spec))
+    assert code == 1
+    assert [(f["where"], f["message"]) for f in document["findings"]] == [(where, message)]
+
+
+def test_a_name_that_no_pod_could_bear(podium_text, tmp_path):
+    path = run_file(tmp_path)
+    path.write_text(path.read_text().replace("mine", "My_Run"))
+    code, text = podium_text("validate", path)
+    assert (code, "use at most 50 lower-case letters, digits and dashes, a letter first" in text) == (1, True)
+
+
+def test_a_file_that_is_no_text_is_wrong_use(podium_text, tmp_path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe")
     code, text = podium_text("validate", tmp_path / "run.yaml")
     assert (code, "is no text in UTF-8" in text) == (2, True)
