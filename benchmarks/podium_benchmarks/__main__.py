@@ -52,7 +52,7 @@ def parameter_counts() -> dict[str, int]:
     from podium_benchmarks.maskrcnn import config as maskrcnn_config  # noqa: PLC0415
     from podium_benchmarks.maskrcnn import model as maskrcnn_model  # noqa: PLC0415
     from podium_benchmarks.minigo import config as minigo_config  # noqa: PLC0415
-    from podium_benchmarks.minigo import train as minigo_train  # noqa: PLC0415
+    from podium_benchmarks.minigo import networks as minigo_networks  # noqa: PLC0415
     from podium_benchmarks.ncf import config as ncf_config  # noqa: PLC0415
     from podium_benchmarks.ncf import model as ncf_model  # noqa: PLC0415
     from podium_benchmarks.resnet import config as resnet_config  # noqa: PLC0415
@@ -76,7 +76,7 @@ def parameter_counts() -> dict[str, int]:
                 mf_factors=ncf.mf_factors,
                 mlp_widths=ncf.mlp_widths,
             ),
-            "minigo": minigo_train.network(minigo_config.FULL),
+            "minigo": minigo_networks.network(minigo_config.FULL),
         }
     return {name: sum(parameter.numel() for parameter in model.parameters()) for name, model in models.items()}
 

@@ -16,7 +16,7 @@ from podium_benchmarks.minigo import sgf
 from podium_benchmarks.minigo.config import FULL, NETWORKS
 from podium_benchmarks.minigo.eval import predicted_share
 from podium_benchmarks.minigo.features import evaluator
-from podium_benchmarks.minigo.train import build_model
+from podium_benchmarks.minigo.networks import build_model
 
 
 def predict(argv: Sequence[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +14,15 @@ from mlperf_logging.mllog import constants as keys
 from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
-from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.telemetry import Progress
-from podium_benchmarks.minigo.config import NETWORKS, Config
+from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined
 from podium_benchmarks.minigo.eval import predicted_share, win_rate
 from podium_benchmarks.minigo.features import Evaluate, evaluator
-from podium_benchmarks.minigo.model import PolicyValue, initialise
+from podium_benchmarks.minigo.model import PolicyValue
+from podium_benchmarks.minigo.networks import build_model, frozen, load_weights, make_optimizer, save_weights
 from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
 from podium_benchmarks.minigo.sgf import Record, read_games
 
@@ -177,60 +176,6 @@ def evaluate_afterwards(checkpoints: Sequence[Checkpoint], opponent: PolicyValue
             return True
     run.log.event("eval_result", None, iteration=0, timestamp=0)
     return False
-
-
-def network(config: Config) -> PolicyValue:
-    """With the weights that torch gives it."""
-    bias, momentum = NETWORKS[config.network]
-    return PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
-                       bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
-
-
-def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
-    """The same initial weights on every rank, for any number of ranks."""
-    torch.manual_seed(seeds.derive(seed, "model"))
-    model = network(config)
-    initialise(model)
-    if config.start_checkpoint:
-        load_weights(model, Path(config.start_checkpoint))
-    return model.to(ranks.device)
-
-
-def load_weights(model: PolicyValue, file: Path) -> None:
-    """Weights that `save_weights` wrote."""
-    try:
-        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise UsageError(f"checkpoint {file} does not hold a network of this board size, width, number of blocks and "
-                         f"round: {str(error).splitlines()[0]}") from error  # fmt: skip
-
-
-def save_weights(model: PolicyValue, file: Path) -> None:
-    """A file that `load_weights` reads; whole, or not there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
-    torch.save(model.state_dict(), unfinished)
-    unfinished.replace(file)
-
-
-def frozen(model: PolicyValue) -> PolicyValue:
-    """A copy to play with, the same on all ranks: their statistics may differ, as they have seen different samples."""
-    copied = copy.deepcopy(model).eval().requires_grad_(False)
-    dist.average_over_ranks([buffer for buffer in copied.buffers() if buffer.is_floating_point()])
-    return copied
-
-
-def make_optimizer(model: PolicyValue, config: Config) -> torch.optim.Optimizer:
-    """SGD; biases don't decay, and neither do shifts of batch normalisation in v0.6's network."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in model.named_parameters():
-        is_shift = name.endswith("bias") and "bn" in name
-        groups[not name.endswith("bias") or (is_shift and config.network == "v0.5")].append(parameter)
-    settings = [
-        {"params": parameters, "weight_decay": config.opt_weight_decay if decays else 0.0}
-        for decays, parameters in groups.items()
-    ]
-    return torch.optim.SGD(settings, lr=0.0, momentum=config.opt_momentum)
 
 
 def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:

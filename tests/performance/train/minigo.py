@@ -25,8 +25,9 @@ import torch  # noqa: E402
 from podium_benchmarks.core.dist import Ranks, cpu_count  # noqa: E402
 from podium_benchmarks.core.mllog import Log  # noqa: E402
 from podium_benchmarks.minigo.config import TINY  # noqa: E402
+from podium_benchmarks.minigo.networks import build_model, frozen  # noqa: E402
 from podium_benchmarks.minigo.selfplay import Resignation, self_play  # noqa: E402
-from podium_benchmarks.minigo.train import Run, build_model, frozen  # noqa: E402
+from podium_benchmarks.minigo.train import Run  # noqa: E402
 
 AIM_SECONDS, AIM_TIMES = 180, 3
 

@@ -12,7 +12,7 @@ from tests.unit.benchmarks.test_minigo_board import board, point
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.minigo import data, sgf, train
+from podium_benchmarks.minigo import data, networks, sgf, train
 from podium_benchmarks.minigo import eval as evaluation
 from podium_benchmarks.minigo.board import BLACK, WHITE, Position, geometry
 from podium_benchmarks.minigo.config import FULL, NETWORKS, TINY
@@ -38,7 +38,7 @@ def even(positions):
 @pytest.mark.parametrize(("network", "count"), [("v0.5", 191_386), ("v0.6", 190_775)])
 def test_the_full_networks_have_the_reference_sizes(network, count):
     with torch.device("meta"):
-        model = train.network(dataclasses.replace(FULL, network=network))
+        model = networks.network(dataclasses.replace(FULL, network=network))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
@@ -80,8 +80,8 @@ def test_a_board_may_be_seen_from_any_side():
 def test_what_decays_differs_between_the_rounds():
     for network, decayed_shifts in (("v0.5", True), ("v0.6", False)):
         config = dataclasses.replace(TINY, network=network)
-        model = train.build_model(config, 1, ALONE)
-        decaying, free = train.make_optimizer(model, config).param_groups
+        model = networks.build_model(config, 1, ALONE)
+        decaying, free = networks.make_optimizer(model, config).param_groups
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         assert (decaying["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
         assert ("stem_bn.bias" in {names[id(p)] for p in decaying["params"]}) is decayed_shifts
@@ -192,7 +192,7 @@ def test_v0_5_explores_by_a_constant():
 
 
 def games_of(config=TINY, numbers=range(6), at_a_time=4, seed=3, resignation=None):
-    model = train.frozen(train.build_model(config, 1, ALONE))
+    model = networks.frozen(networks.build_model(config, 1, ALONE))
     player = train.Run(config, seed, ALONE, Log(enabled=False)).player(model)
     settings = config.search(8)
     resignation = resignation or Resignation(threshold=2.0, disabled_share=0.0)
@@ -382,13 +382,13 @@ def test_predict_tells_of_each_file_and_of_all(games, capsys):
 
 
 def test_weights_are_kept_whole_and_others_are_refused(tmp_path):
-    model = train.build_model(TINY, 1, ALONE)
-    train.save_weights(model, tmp_path / "run" / "000001.pt")
-    other = train.build_model(TINY, 2, ALONE)
-    train.load_weights(other, tmp_path / "run" / "000001.pt")
+    model = networks.build_model(TINY, 1, ALONE)
+    networks.save_weights(model, tmp_path / "run" / "000001.pt")
+    other = networks.build_model(TINY, 2, ALONE)
+    networks.load_weights(other, tmp_path / "run" / "000001.pt")
     assert torch.equal(other.moves.weight, model.moves.weight)
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["000001.pt"]
     with pytest.raises(UsageError, match=r"000001\.pt does not hold a network of this board size"):
-        train.load_weights(
-            train.build_model(dataclasses.replace(TINY, width=8), 1, ALONE), tmp_path / "run" / "000001.pt"
+        networks.load_weights(
+            networks.build_model(dataclasses.replace(TINY, width=8), 1, ALONE), tmp_path / "run" / "000001.pt"
         )
