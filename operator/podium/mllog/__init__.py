@@ -1,7 +1,8 @@
 """MLPerf logs: an incremental parser of the three formats, and what a log says."""
 
 from podium.mllog.logbook import LogBook
-from podium.mllog.parser import Event, Format, Parser, Problem, is_mlperf_line, parse, parse_line
+from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
+from podium.mllog.record import Event, Format, Problem
 from podium.mllog.summary import Evaluation, LogFolder, LogSummary, in_unit_of, reached, seconds, summarize
 
 __all__ = [

@@ -7,7 +7,8 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 
-from podium.mllog.parser import Event, Problem, is_mlperf_line, parse_line
+from podium.mllog.parser import is_mlperf_line, parse_line
+from podium.mllog.record import Event, Problem
 from podium.mllog.summary import LogFolder, LogSummary
 
 _TAIL_LINES = 15

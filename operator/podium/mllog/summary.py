@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from podium.mllog.parser import Event, Format
+from podium.mllog.record import Event, Format
 
 _HYPERPARAMETER_PREFIXES = ("opt_", "lars_", "sgd_", "adam_")
 _HYPERPARAMETERS = frozenset({

@@ -1,0 +1,243 @@
+"""One MLPerf line of any of the three formats: an Event, or a Problem.
+
+v0.5, in seconds:     ``:::MLPv0.5.0 resnet 1541720383.838 (file.py:49) eval_accuracy: {"epoch": 62, "value": 0.7522}``
+v0.6, in seconds:     ``:::MLL 1560888652.055 eval_accuracy: {"value": 0.762, "metadata": {...}}``
+v0.7, milliseconds:   ``:::MLLOG {"time_ms": 1594790000000, "key": "eval_accuracy", "value": 0.762, "metadata": {...}}``
+
+Lines as every known writer prints them take a short way: one regular expression finds the line and cuts out its time,
+and what follows is read once for all lines that repeat it, as processes and epochs do. Any other line takes the long
+way, which knows all that may be wrong; both ways lead to the same event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from podium.mllog.payload import UnreadableError, read_payload
+
+MAX_LINE = 1 << 20  # characters, counted from the token on
+START = ":::ML"  # of the three tokens
+_MAX_KEY = 200
+_LAST_SECOND = 253_402_300_799.0  # of the year 9999: later times have no date
+_MLP = re.compile(r"v[\d.]+ (\w+) ([\d.]+) (\(.*)$", re.DOTALL)
+_MLP_BODY = re.compile(r"\(([^:)]*):?(\d{0,9})\) (\w+)\s*(?::\s*(.+))?$", re.DOTALL)
+_MLL_BODY = re.compile(r"(\w+) ?:\s+(.+)$", re.DOTALL)
+_CACHED_BODIES = 2048  # an 8-GPU node's ResNet log has 1,500 of them, and the logs of its five runs have the same
+_CACHED_CHARACTERS = 400  # of a body, at most
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
+_EXPECTED_MLP = 'expected ":::MLPv0.5.0 <benchmark> <seconds> (<file>:<line>) <key>: ..."'
+
+_Body = tuple[str, Any, Mapping[str, Any]]  # key, value, metadata
+
+
+class Format(StrEnum):
+    """The formats, named by their tokens."""
+
+    MLP = "mlp-v0.5"
+    MLL = "mll"
+    MLLOG = "mllog"
+
+
+class Event(NamedTuple):
+    """One MLPerf line. `time` is in unix seconds whatever the format; epochs are as logged, from 0 in v0.5.
+
+    A tuple, because one is made in a third of the time of a frozen dataclass. Events of lines that differ in their
+    time only share `value` and `metadata`: never change these.
+    """
+
+    format: Format
+    time: float
+    key: str
+    value: Any
+    metadata: Mapping[str, Any]
+    line_number: int
+    benchmark: str = ""  # v0.5 names it in every line
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A line that starts as an MLPerf line and cannot be read."""
+
+    line_number: int
+    text: str
+    cause: str
+
+
+_new = tuple.__new__  # half the time of calling the class
+
+
+def records(text: str) -> Iterator[re.Match[str]]:
+    """Every MLPerf line of `text`, from its token to its end; for `read_record`. Other lines cost one search."""
+    return (_LINE_WITH_RETURNS if "\r" in text else _LINE).finditer(text)
+
+
+def read_record(record: re.Match[str], number: int) -> Event | Problem | None:
+    """The event of a line that `records` found; None when it only resembles an MLPerf line."""
+    usual = record.lastindex
+    if usual is not None:
+        format_, per_second, body_of = _USUAL[usual]
+        with_time, with_body = usual - 1, usual
+        try:
+            key, value, metadata = body_of(record[with_body])
+        except UnreadableError:
+            return _read_unusual(record[0], number)
+        return _new(
+            Event, (format_, float(record[with_time]) / per_second, key, value, metadata, number, record[5] or "")
+        )
+    return _read_unusual(record[0], number)
+
+
+def _read_unusual(text: str, number: int) -> Event | Problem | None:
+    """The long way, which also says what is wrong. `text` starts with the token.
+
+    Where processes wrote into one line, the last token counts if the first makes no sense (MLCommons' checker takes
+    the last).
+    """
+    if len(text) > MAX_LINE:
+        return Problem(number, text[:200], f"longer than {MAX_LINE} characters")
+    if "\x1b" in text:
+        text = _COLOUR.sub("", text)
+    text = text.rstrip()
+    try:
+        return _by_token(text, number)
+    except UnreadableError as problem:
+        last = text.rfind(START)
+        if last > 0:
+            with contextlib.suppress(UnreadableError):
+                return _by_token(text[last:], number)
+        return Problem(number, text[:200], str(problem))
+
+
+def _by_token(text: str, number: int) -> Event | None:
+    if text.startswith(":::MLLOG"):
+        return _mllog(text[8:], number)
+    if text.startswith(":::MLL "):
+        return _mll(text[7:], number)
+    if text.startswith(":::MLPv"):
+        return _mlp(text[6:], number)
+    return None
+
+
+def _mllog(text: str, number: int) -> Event:
+    body = read_payload(text)
+    key, value, metadata = _key_value_metadata(body)
+    time = body.get("time_ms")
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * 1000:
+        raise UnreadableError('"time_ms" is no number of milliseconds')
+    return Event(Format.MLLOG, time / 1000, key, value, metadata, number)
+
+
+def _mll(text: str, number: int) -> Event:
+    seconds, _, rest = text.partition(" ")
+    if not seconds.replace(".", "").isdecimal():
+        raise UnreadableError(_EXPECTED_MLL)
+    return Event(Format.MLL, _seconds(seconds), *_mll_body(rest), number)
+
+
+def _mlp(text: str, number: int) -> Event:
+    match = _MLP.match(text)
+    if match is None:
+        raise UnreadableError(_EXPECTED_MLP)
+    benchmark, seconds, rest = match.groups()
+    return Event(Format.MLP, _seconds(seconds), *_mlp_body(rest), number, benchmark[:_MAX_KEY])
+
+
+def _mllog_body(rest: str) -> _Body:
+    """Of what follows the time in the usual order of keys. A second time in it would be the one that counts."""
+    body = read_payload("{" + rest)
+    if isinstance(body, dict) and "time_ms" in body:
+        raise UnreadableError("two times")
+    return _key_value_metadata(body)
+
+
+def _key_value_metadata(body: Any) -> _Body:
+    if not isinstance(body, dict) or not isinstance(body.get("key"), str):
+        raise UnreadableError('not a JSON object with a "key"')
+    if len(body["key"]) > _MAX_KEY:
+        raise UnreadableError(f'"key" is longer than {_MAX_KEY} characters')
+    return body["key"], body.get("value"), _metadata(body)
+
+
+def _mll_body(rest: str) -> _Body:
+    match = _MLL_BODY.match(rest)
+    if match is None:
+        raise UnreadableError(_EXPECTED_MLL)
+    key, payload = match.groups()
+    body = read_payload(payload)
+    if not isinstance(body, dict):
+        raise UnreadableError("what follows the key is not a JSON object")
+    return key[:_MAX_KEY], body.get("value"), _metadata(body)
+
+
+def _mlp_body(rest: str) -> _Body:
+    match = _MLP_BODY.match(rest)
+    if match is None:
+        raise UnreadableError(_EXPECTED_MLP)
+    file, lineno, key, payload = match.groups()
+    value = read_payload(payload) if payload else None
+    metadata: dict[str, Any] = {"file": file, "lineno": int(lineno) if lineno else None}
+    if isinstance(value, dict):
+        if "epoch" in value:
+            metadata["epoch_num"] = value["epoch"]
+        if "success" in value:  # of run_stop
+            metadata["status"] = "success" if value["success"] else "aborted"
+        value = value.get("value", value)
+    return key[:_MAX_KEY], value, metadata
+
+
+def _metadata(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = body.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise UnreadableError(f"{text[:50]!r} is no time in seconds") from None
+    if seconds > _LAST_SECOND:
+        raise UnreadableError(f"{text[:50]!r} is no time in seconds")
+    return seconds
+
+
+# ---- the short way ----
+
+
+def _line(any_: str) -> re.Pattern[str]:
+    """An MLPerf line; `any_` matches what it may consist of. Times that match need no further check."""
+    body = rf"({any_}{{0,{_CACHED_CHARACTERS}}})(?!{any_})"
+    usual = (
+        rf"L (\d{{1,11}}\.\d*) {body}",  # groups 1 and 2
+        rf'LOG ?{{"namespace": "[^"\\\r\n]*", "time_ms": (\d{{1,14}}), (?="){body}',  # 3 and 4
+        rf"Pv[\d.]+ (\w{{1,50}}) (\d{{1,11}}\.\d*) {body}",  # 5, 6 and 7
+    )
+    return re.compile(rf"{START}(?:{'|'.join(usual)}|{any_}*)")
+
+
+_LINE = _line(".")
+_LINE_WITH_RETURNS = _line(r"[^\r\n]")  # a progress bar ends its line with a carriage return; three times slower
+
+
+def _cached(body_of: Callable[[str], _Body]) -> Callable[[str], _Body]:
+    @lru_cache(maxsize=_CACHED_BODIES)
+    def body(rest: str) -> _Body:
+        if "\x1b" in rest:
+            raise UnreadableError("coloured")
+        return body_of(rest.rstrip())
+
+    return body
+
+
+# By the last group of the expression: the format, its units in a second, and what reads the rest of the line.
+_USUAL = {
+    2: (Format.MLL, 1, _cached(_mll_body)),
+    4: (Format.MLLOG, 1000, _cached(_mllog_body)),
+    7: (Format.MLP, 1, _cached(_mlp_body)),
+}
