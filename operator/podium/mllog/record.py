@@ -30,6 +30,8 @@ _MLP_BODY = re.compile(r"\(([^:)]*):?(\d{0,9})\) (\w+)\s*(?::\s*(.+))?$", re.DOT
 _MLL_BODY = re.compile(r"(\w+) ?:\s+(.+)$", re.DOTALL)
 _CACHED_BODIES = 2048  # an 8-GPU node's ResNet log has 1,500 of them, and the logs of its five runs have the same
 _CACHED_CHARACTERS = 400  # of a body, at most
+_MILLISECONDS = ("milliseconds", "time_ms", 1000)
+_SECONDS = ("seconds", "time_s", 1)  # Alibaba's, in v0.7
 _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
 _EXPECTED_MLP = 'expected ":::MLPv0.5.0 <benchmark> <seconds> (<file>:<line>) <key>: ..."'
@@ -128,10 +130,11 @@ def _by_token(text: str, number: int) -> Event | None:
 def _mllog(text: str, number: int) -> Event:
     body = read_payload(text)
     key, value, metadata = _key_value_metadata(body)
-    time = body.get("time_ms")
-    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * 1000:
-        raise UnreadableError('"time_ms" is no number of milliseconds')
-    return Event(Format.MLLOG, time / 1000, key, value, metadata, number)
+    unit, name, per_second = _MILLISECONDS if "time_ms" in body or "time_s" not in body else _SECONDS
+    time = body.get(name)
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * per_second:
+        raise UnreadableError(f'"{name}" is no number of {unit}')
+    return Event(Format.MLLOG, time / per_second, key, value, metadata, number)
 
 
 def _mll(text: str, number: int) -> Event:

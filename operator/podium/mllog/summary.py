@@ -329,7 +329,7 @@ def in_unit_of(targets: Mapping[str, float], evaluation: Evaluation, summary: Lo
 
 
 def _by_metric(targets: Mapping[str, float], values: Mapping[str, float], *, percent: bool) -> dict[str, float]:
-    if len(targets) == 1 and len(values) == 1:
+    if len(targets) == len(values) and (len(targets) == 1 or "#1" in values):
         values = dict(zip(targets, values.values(), strict=True))
     return {
         metric: values[metric] * 100 if percent and target > 1 else values[metric]
@@ -351,6 +351,9 @@ def _remember(times: set[float], time: float) -> None:
 
 
 def _quality(value: object) -> dict[str, float]:
+    """By metric, or by place: {"#1": .., "#2": ..} of a list."""
+    if isinstance(value, list) and len(value) > 1:  # v0.6 Mask R-CNN of Google: [box, mask]
+        value = {f"#{place}": number for place, number in enumerate(value[:_MAX_METRICS], start=1)}
     if isinstance(value, dict):
         inner = value.get("accuracy", value)  # v0.6 Mask R-CNN: {"accuracy": {"BBOX": .., "SEGM": ..}}
         if isinstance(inner, dict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.mllog import Format, LogSummary
 from podium.results.systems import chips
-from podium.results.tree import Folder, Log
+from podium.results.tree import BETWEEN, Folder, Log
 from podium.rules import Finding
 from podium.scoring import Outcome, Rule, Score, TimedRun, Verdict, judge, rule_of, score
 from podium.suites import DEFAULT_RUNS, Benchmark, Quality, Suite, round_at, targets
@@ -117,7 +117,7 @@ def score_folder(folder: Folder, rounds: Mapping[str, Suite], asked_round: str |
     return Entry(
         round=round_,
         org=_org(folder, logs),
-        system=_system(folder),
+        system=_system(folder, name),
         benchmark=name,
         path=folder.path,
         rule=rule,
@@ -246,6 +246,12 @@ def _org(folder: Folder, logs: Sequence[LogSummary]) -> str:
     return folder.place.submitter if folder.place.submitter_is_sure or not named else named
 
 
-def _system(folder: Folder) -> str:
+def _system(folder: Folder, benchmark: str) -> str:
     own = folder.result.get("system")
-    return str(own.get("name", "")) if isinstance(own, dict) else folder.place.system
+    if isinstance(own, dict):
+        return str(own.get("name", ""))
+    place = folder.place
+    has_no_folder_of_its_own = place.system in BETWEEN and _canonical(place.benchmark) != benchmark
+    return (
+        place.benchmark if has_no_folder_of_its_own else place.system
+    )  # v0.7's Alibaba: results/<system>/result_1.txt

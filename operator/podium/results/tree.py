@@ -16,7 +16,7 @@ from podium.stores import Store, StoreError, document_bytes
 from podium.suites import round_of_folder
 
 _LOG = re.compile(r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d+)\.txt|attempts/(?P<attempt>\d+)/result\.txt)")
-_BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
+BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def _place(parts: list[str]) -> Place:
     above = [part for part in parts if part not in ("/", "")]
     benchmark = above.pop() if above else ""
     system = above.pop() if above else ""
-    sure = bool(above) and above[-1] in _BETWEEN
-    while above and above[-1] in _BETWEEN:
+    sure = bool(above) and above[-1] in BETWEEN
+    while above and above[-1] in BETWEEN:
         above.pop()
     submitter = above.pop() if above else ""
     rounds = [name for name in map(round_of_folder, parts) if name]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from podium.stores import FileStore
-from tests.unit.cli.logs import mllog, v05_run, v06_run, v07_run, write
+from tests.unit.cli.logs import START, mllog, v05_run, v06_run, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
 
 
@@ -49,6 +49,18 @@ def test_every_round_and_layout(podium_json, tmp_path, make, folder, round_):
         assert (entry["round"], entry["org"], entry["system"]) == (round_, "acme", "box")
         assert entry["minutes"] == pytest.approx(3)
         assert (code, entry["valid"], entry["findings"]) == (0, True, [])
+
+
+def test_a_system_without_folders_of_benchmarks(podium_json, tmp_path):
+    """Alibaba's in v0.7: results/<system>/result_1.txt, and times in seconds."""
+    runs = [
+        [line.replace("time_ms", "time_s") for line in v07_run("resnet", t, 0.76, start=START / 1000)] for t in TIMES
+    ]
+    write(tmp_path / "v0.7/acme/results/v100-256", runs)
+    for place in (tmp_path, tmp_path / "v0.7/acme/results/v100-256"):
+        code, (entry,) = podium_json("score", place)
+        assert (code, entry["system"], entry["benchmark"], entry["org"]) == (0, "v100-256", "resnet", "acme")
+        assert entry["minutes"] == pytest.approx(3000)
 
 
 def test_the_round_is_told_by_the_date_when_nothing_else_does(podium_json, tmp_path):

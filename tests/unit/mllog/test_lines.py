@@ -48,6 +48,13 @@ GOOD = {
     "no event_type, no metadata": (
         ':::MLLOG {"time_ms": 1500, "key": "run_start", "value": null}', Format.MLLOG, 1.5, "run_start", None, {},
     ),
+    "seconds in the format of v0.7": (
+        ':::MLLOG {"metadata": {"epoch_num": 71}, "value": 0.759, "key": "eval_accuracy", "time_s": 1593422775.121}',
+        Format.MLLOG, 1593422775.121, "eval_accuracy", 0.759, {"epoch_num": 71},
+    ),
+    "seconds and milliseconds": (
+        ':::MLLOG {"time_s": 3, "time_ms": 1500, "key": "run_start"}', Format.MLLOG, 1.5, "run_start", None, {},
+    ),
     "a rank before the token": (f"0: {MLL}", Format.MLL, 1560888652.055, "eval_accuracy", 0.762,
                                 {"lineno": 980, "epoch_num": 60}),
     "colours": (f"\x1b[32m{MLLOG}\x1b[0m", Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5, {"epoch_num": 4}),
@@ -84,6 +91,7 @@ BAD = {
     "no time": (':::MLLOG {"key": "run_start"}', '"time_ms" is no number of milliseconds'),
     "time is a word": (':::MLLOG {"key": "run_start", "time_ms": "now"}', '"time_ms" is no number of milliseconds'),
     "time is not a number": (':::MLLOG {"key": "run_start", "time_ms": NaN}', '"time_ms" is no number of milliseconds'),
+    "seconds are a word": (':::MLLOG {"key": "run_start", "time_s": "now"}', '"time_s" is no number of seconds'),
     "time is endless": (':::MLLOG {"key": "run_start", "time_ms": 1e999}', '"time_ms" is no number of milliseconds'),
     "time too large for a float": (
         f':::MLLOG {{"key": "run_start", "time_ms": 1{"0" * 400}}}', '"time_ms" is no number of milliseconds'),
