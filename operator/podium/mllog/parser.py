@@ -26,8 +26,11 @@ def parse_line(line: str, line_number: int = 0) -> Event | Problem | None:
 
     Anything before the token is passed over, so are colour codes and what follows a carriage return.
     """
-    record = next(records(line), None)
-    return None if record is None else read_record(record, line_number)
+    parts = records(line)
+    if len(parts) == 1:
+        return None
+    head, time, body, other = parts[1:5]
+    return read_record(head, time, body, other, line_number)
 
 
 def parse(text: str | Iterable[str]) -> tuple[list[Event], list[Problem]]:
@@ -76,21 +79,22 @@ class Parser:
         whole = "".join([*self._rest, text]) if self._rest else text
         self._rest, self._rest_length = [], 0
         events = []
-        number, counted = self.line_count + 1, 0
+        number, characters = self.line_count + 1, len(whole)
         is_broken = _REPLACED in whole
-        for record in records(whole):
-            at, end = record.span()
-            number += whole.count("\n", counted, at)
-            counted = at
-            self.mlperf_characters += end - at
-            parsed = read_record(record, number)
-            if isinstance(parsed, Event):
+        *parts, after = records(whole)
+        each = iter(parts)
+        for before, head, time, body, other in zip(each, each, each, each, each, strict=True):
+            number += before.count("\n")
+            characters -= len(before)
+            parsed = read_record(head, time, body, other, number)
+            if type(parsed) is Event:
                 events.append(parsed)
-                if is_broken and _REPLACED in record[0]:
-                    self._problem(Problem(number, record[0][:200], "it holds bytes that are no UTF-8"))
-            elif parsed is not None:
+                if is_broken and _REPLACED in (line := f"{START}{head}{time}{body}" if head else START + other):
+                    self._problem(Problem(number, line[:200], "it holds bytes that are no UTF-8"))
+            elif isinstance(parsed, Problem):
                 self._problem(parsed)
-        self.line_count = number - 1 + whole.count("\n", counted)
+        self.mlperf_characters += characters - len(after)
+        self.line_count = number - 1 + after.count("\n")
         return events
 
     def _problem(self, problem: Problem) -> None:

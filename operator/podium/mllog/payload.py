@@ -17,7 +17,8 @@ import orjson
 _MAX_LITERAL = 1 << 16  # characters of a Python dict in place of JSON: ast is slow, and such lines are short
 _MAX_DEPTH = 64  # of nested lists and objects; official lines need 4
 _NAMES = {"null": None, "true": True, "false": False, "NaN": math.nan, "nan": math.nan, "inf": math.inf}
-_BEYOND_64_BITS = re.compile(r"\d{19}")  # orjson makes a float of them; seeds must not pass through one
+# orjson makes a float of them, and seeds must not pass through one. Written so that the search skips other characters.
+_BEYOND_64_BITS = re.compile(r"[0-9][0-9]{18}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 

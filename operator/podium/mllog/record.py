@@ -5,15 +5,15 @@ v0.6, in seconds:     ``:::MLL 1560888652.055 eval_accuracy: {"value": 0.762, "m
 v0.7, milliseconds:   ``:::MLLOG {"time_ms": 1594790000000, "key": "eval_accuracy", "value": 0.762, "metadata": {...}}``
 
 Lines as every known writer prints them take a short way: one regular expression finds the line and cuts out its time,
-and what follows is read once for all lines that repeat it, as processes and epochs do. Any other line takes the long
-way, which knows all that may be wrong; both ways lead to the same event.
+and what stands around that is read once for all lines that repeat it, as processes and epochs do. Any other line takes
+the long way, which knows all that may be wrong; both ways lead to the same event.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -28,7 +28,7 @@ _LAST_SECOND = 253_402_300_799.0  # of the year 9999: later times have no date
 _MLP = re.compile(r"v[\d.]+ (\w+) ([\d.]+) (\(.*)$", re.DOTALL)
 _MLP_BODY = re.compile(r"\(([^:)]*):?(\d{0,9})\) (\w+)\s*(?::\s*(.+))?$", re.DOTALL)
 _MLL_BODY = re.compile(r"(\w+) ?:\s+(.+)$", re.DOTALL)
-_CACHED_BODIES = 2048  # an 8-GPU node's ResNet log has 1,500 of them, and the logs of its five runs have the same
+_CACHED_BODIES = 2048  # a ResNet log of 130 nodes has 1,500, and those of its other runs the same
 _CACHED_CHARACTERS = 400  # of a body, at most
 _MILLISECONDS = ("milliseconds", "time_ms", 1000)
 _SECONDS = ("seconds", "time_s", 1)  # Alibaba's, in v0.7
@@ -75,25 +75,27 @@ class Problem:
 _new = tuple.__new__  # half the time of calling the class
 
 
-def records(text: str) -> Iterator[re.Match[str]]:
-    """Every MLPerf line of `text`, from its token to its end; for `read_record`. Other lines cost one search."""
-    return (_LINE_WITH_RETURNS if "\r" in text else _LINE).finditer(text)
+def records(text: str) -> list[Any]:
+    """`text` cut at its MLPerf lines: what lies before the first, its four parts, what lies between it and the next...
+
+    The parts are head, time and body of a line of the usual form, or else None, None, None and all that follows its
+    token; for `read_record`. Lines of other output cost one search.
+    """
+    return (_LINE_WITH_RETURNS if "\r" in text else _LINE).split(text)
 
 
-def read_record(record: re.Match[str], number: int) -> Event | Problem | None:
-    """The event of a line that `records` found; None when it only resembles an MLPerf line."""
-    usual = record.lastindex
-    if usual is not None:
-        format_, per_second, body_of = _USUAL[usual]
-        with_time, with_body = usual - 1, usual
-        try:
-            key, value, metadata = body_of(record[with_body])
-        except UnreadableError:
-            return _read_unusual(record[0], number)
-        return _new(
-            Event, (format_, float(record[with_time]) / per_second, key, value, metadata, number, record[5] or "")
-        )
-    return _read_unusual(record[0], number)
+def read_record(head: str | None, time: str, body: str, other: str, number: int) -> Event | Problem | None:
+    """The event of a line that `records` cut into parts; None when it only resembles an MLPerf line."""
+    if head is None:
+        return _read_unusual(START + other, number)
+    try:
+        format_, per_second, key, value, metadata, benchmark = _read_usual(head, body)
+    except UnreadableError:
+        return _read_unusual(START + head + time + body, number)
+    at = float(time) / per_second
+    if at > _LAST_SECOND:
+        return _read_unusual(START + head + time + body, number)
+    return _new(Event, (format_, at, key, value, metadata, number, benchmark))
 
 
 def _read_unusual(text: str, number: int) -> Event | Problem | None:
@@ -152,14 +154,6 @@ def _mlp(text: str, number: int) -> Event:
     return Event(Format.MLP, _seconds(seconds), *_mlp_body(rest), number, benchmark[:_MAX_KEY])
 
 
-def _mllog_body(rest: str) -> _Body:
-    """Of what follows the time in the usual order of keys. A second time in it would be the one that counts."""
-    body = read_payload("{" + rest)
-    if isinstance(body, dict) and "time_ms" in body:
-        raise UnreadableError("two times")
-    return _key_value_metadata(body)
-
-
 def _key_value_metadata(body: Any) -> _Body:
     if not isinstance(body, dict) or not isinstance(body.get("key"), str):
         raise UnreadableError('not a JSON object with a "key"')
@@ -214,33 +208,28 @@ def _seconds(text: str) -> float:
 
 
 def _line(any_: str) -> re.Pattern[str]:
-    """An MLPerf line; `any_` matches what it may consist of. Times that match need no further check."""
-    body = rf"({any_}{{0,{_CACHED_CHARACTERS}}})(?!{any_})"
-    usual = (
-        rf"L (\d{{1,11}}\.\d*) {body}",  # groups 1 and 2
-        rf'LOG ?{{"namespace": "[^"\\\r\n]*", "time_ms": (\d{{1,14}}), (?="){body}',  # 3 and 4
-        rf"Pv[\d.]+ (\w{{1,50}}) (\d{{1,11}}\.\d*) {body}",  # 5, 6 and 7
-    )
-    return re.compile(rf"{START}(?:{'|'.join(usual)}|{any_}*)")
+    """An MLPerf line; `any_` matches what it may consist of."""
+    head = r'L |LOG ?{"namespace": "[^"\\\r\n]*", "time_ms": |Pv[0-9.]+ \w+ '
+    time = r"[1-9][0-9]{0,13}(?:\.[0-9]+)?"
+    body = rf"{any_}{{0,{_CACHED_CHARACTERS}}}"
+    return re.compile(rf"{START}(?:({head})({time})({body})(?!{any_})|({any_}*))")
 
 
 _LINE = _line(".")
 _LINE_WITH_RETURNS = _line(r"[^\r\n]")  # a progress bar ends its line with a carriage return; three times slower
 
 
-def _cached(body_of: Callable[[str], _Body]) -> Callable[[str], _Body]:
-    @lru_cache(maxsize=_CACHED_BODIES)
-    def body(rest: str) -> _Body:
-        if "\x1b" in rest:
-            raise UnreadableError("coloured")
-        return body_of(rest.rstrip())
-
-    return body
-
-
-# By the last group of the expression: the format, its units in a second, and what reads the rest of the line.
-_USUAL = {
-    2: (Format.MLL, 1, _cached(_mll_body)),
-    4: (Format.MLLOG, 1000, _cached(_mllog_body)),
-    7: (Format.MLP, 1, _cached(_mlp_body)),
-}
+@lru_cache(maxsize=_CACHED_BODIES)
+def _read_usual(head: str, body: str) -> tuple[Format, int, str, Any, Mapping[str, Any], str]:
+    """Format, its units in a second, key, value, metadata, benchmark of what stands around a line's time."""
+    if "\x1b" in body:
+        raise UnreadableError("coloured")
+    body = body.rstrip()
+    if head == "L ":
+        return Format.MLL, 1, *_mll_body(body[1:]), ""
+    if head.startswith("LOG"):
+        document = read_payload('{"time": null' + body)
+        if "time_ms" in document:
+            raise UnreadableError("two times, of which the second would count")
+        return Format.MLLOG, 1000, *_key_value_metadata(document), ""
+    return Format.MLP, 1, *_mlp_body(body[1:]), head.split(" ")[1][:_MAX_KEY]

@@ -56,7 +56,7 @@ class FileStore:
 
     def chunks(self, key: str) -> Iterator[bytes]:
         path = self._path(key)
-        with _translated(path), path.open("rb") as file:
+        with _translated(path), path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
