@@ -93,7 +93,11 @@ def read_log(store: Store, key: str, index: int = 0) -> Log:
 
 
 def _place(parts: list[str]) -> Place:
-    """Layouts: <round>/<org>/[submission/][results/]<system>/<benchmark>, and any end of it."""
+    """Layouts: <round>/<org>/[submission/][results/]<system>/<benchmark>, and any end of it.
+
+    In v0.5 an organisation may have a folder for each submission, or two, that tell more of the system than its own:
+    <round>/google/cloud_v2.8/resnet-tpuv2-8/results/tpu/<benchmark>.
+    """
     above = [part for part in parts if part not in ("/", "")]
     benchmark = above.pop() if above else ""
     system = above.pop() if above else ""
@@ -101,6 +105,9 @@ def _place(parts: list[str]) -> Place:
     while above and above[-1] in BETWEEN:
         above.pop()
     submitter = above.pop() if above else ""
+    depth = next((n for n in (1, 2) if sure and n < len(above) and round_of_folder(above[-1 - n])), 0)
+    for _ in range(depth):
+        submitter, system = above.pop(), f"{submitter}/{system}"
     rounds = [name for name in map(round_of_folder, parts) if name]
     sure = sure or bool(above and round_of_folder(above[-1]))
     return Place(rounds[-1] if rounds else "", submitter, sure, system, benchmark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +37,37 @@ def spoilt(draw):
         at = draw(st.integers(0, len(text)))
         text = text[:at] + draw(st.sampled_from(ODD) | st.just(text[:at][-50:])) + text[at + draw(st.integers(0, 30)) :]
     return text
+
+
+@st.composite
+def interleaved(draw):
+    """The lines of several ranks in any order, some of them at other times, some as Python prints them."""
+    lines = v06_log() * draw(st.integers(1, 6))
+    for _ in range(draw(st.integers(0, 10))):
+        at = draw(st.integers(0, len(lines) - 1))
+        words = lines[at].split(" ", 2)
+        words[1] = draw(
+            st.sampled_from(["-1.5", "0", "0.0", "99999999999.9", "1559990000.0", "1e3", "nan"]) | st.just(words[1])
+        )
+        if draw(st.booleans()):
+            words[2] = words[2].replace('"', "'").replace("null", "None").replace("true", "True")
+        lines.append(" ".join(words))
+    draw(st.randoms(use_true_random=False)).shuffle(lines)
+    return "\n".join(lines).encode()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(interleaved())
+def test_lines_of_many_ranks(log):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "v0.6/acme/results/box/ssd")
+        place.mkdir(parents=True)
+        (place / "result_0.txt").write_bytes(log)
+        for command in COMMANDS:
+            run(command, Path(folder))
+        done = CliRunner().invoke(app, ["check", str(place / "result_0.txt"), "--json"])
+        (found,) = json.loads(done.output)
+        assert found["findings"] or log == GOOD[2]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -66,6 +66,10 @@ def test_each_hostile_log_is_a_finding(podium_json, tmp_path, monkeypatch, name)
     code, (found,) = podium_json("check", "result_0.txt")
     assert time.monotonic() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500 << 10  # KiB
+    for command in ("score", "review"):
+        start = time.monotonic()
+        assert podium_json(command, ".")[0] in (0, 1)
+        assert time.monotonic() - start < 20
     assert code == 1
     assert rule in [finding["rule"] for finding in found["findings"]]
     assert all(len(finding["message"]) < 1000 for finding in found["findings"])

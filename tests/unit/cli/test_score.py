@@ -51,6 +51,26 @@ def test_every_round_and_layout(podium_json, tmp_path, make, folder, round_):
         assert (code, entry["valid"], entry["findings"]) == (0, True, [])
 
 
+@pytest.mark.parametrize("spelling", ["v0.6", "0.6", "0.6.0", "v0.6.0"])
+def test_a_round_has_several_spellings_and_an_entry_its_facts(podium_json, tmp_path, spelling):
+    folder = write(tmp_path / "runs", [v06_run("resnet", t, 0.76) for t in TIMES])
+    code, (entry,) = podium_json("score", folder, "--round", spelling)
+    assert (code, entry["round"], entry["minutes"]) == (0, "v0.6", 3)
+    facts = {"round", "org", "system", "benchmark", "runs", "failed", "scaling", "minutes", "valid", "findings"}
+    assert facts <= entry.keys()
+
+
+@pytest.mark.parametrize("system", ["resnet_submission/skx8180", "cloud_v2.8/resnet-tpuv2-8/tpu"])
+def test_an_organisation_with_a_folder_for_each_submission(podium_json, tmp_path, system):
+    """Intel's and Google's in v0.5."""
+    submission, _, own = system.rpartition("/")
+    folder = tmp_path / "training_results_v0.5/v0.5.0/acme" / submission / "results" / own / "resnet"
+    write(folder, [v05_run("resnet", t, 0.75) for t in TIMES])
+    for place in (tmp_path, folder.parents[2], folder):
+        code, (entry,) = podium_json("score", place)
+        assert (code, entry["org"], entry["system"], entry["minutes"]) == (0, "acme", system, 3)
+
+
 def test_a_system_without_folders_of_benchmarks(podium_json, tmp_path):
     """Alibaba's in v0.7: results/<system>/result_1.txt, and times in seconds."""
     runs = [
