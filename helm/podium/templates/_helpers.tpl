@@ -1,0 +1,119 @@
+{{- define "podium.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Name of the release's objects: that of the release, and of the chart where the release's does not hold it. */}}
+{{- define "podium.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "podium.selector" -}}
+app.kubernetes.io/name: {{ include "podium.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "podium.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
+{{ include "podium.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: podium
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "podium.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "podium.fullname" .) -}}
+{{- end -}}
+
+{{- define "podium.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the store's credentials; empty with a workload identity. */}}
+{{- define "podium.resultsSecret" -}}
+{{- if .Values.results.accessKeyId -}}
+{{ include "podium.fullname" . }}-results
+{{- else -}}
+{{ .Values.results.existingSecret }}
+{{- end -}}
+{{- end -}}
+
+{{/* The ConfigMap with the store's certificate authorities; empty: the public ones. */}}
+{{- define "podium.caConfigMap" -}}
+{{- if .Values.results.caCertificate -}}
+{{ include "podium.fullname" . }}-results-ca
+{{- else -}}
+{{ .Values.results.existingCaConfigMap }}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's --trainer-defaults: what is set of `trainer`. */}}
+{{- define "podium.trainerDefaults" -}}
+{{- $trainer := dict "image" (.Values.trainer.image | default (printf "podium-trainer:%s" .Chart.AppVersion)) -}}
+{{- range $key, $value := omit .Values.trainer "image" "pod" -}}
+{{- if $value }}{{ $_ := set $trainer $key $value }}{{ end -}}
+{{- end -}}
+{{- $pod := dict -}}
+{{- range $key, $value := .Values.trainer.pod -}}
+{{- if $value }}{{ $_ := set $pod $key $value }}{{ end -}}
+{{- end -}}
+{{- if $pod }}{{ $_ := set $trainer "pod" $pod }}{{ end -}}
+{{- toYaml $trainer -}}
+{{- end -}}
+
+{{/* What the operator does in a namespace with runs. */}}
+{{- define "podium.rules" -}}
+- apiGroups: [podium.dev]
+  resources: [benchmarkruns]
+  verbs: [list, watch, delete] # delete: spec.ttlSecondsAfterFinished
+- apiGroups: [podium.dev]
+  resources: [benchmarkruns/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{- define "podium.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "podium.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* Fails where the API server does not serve what `key` wants. Takes a list: root context, key. */}}
+{{- define "podium.needsMonitoring" -}}
+{{- $root := index . 0 -}}
+{{- if not ($root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}
+{{- fail (printf "\n\n%s.enabled: this cluster does not serve monitoring.coreos.com/v1. Install the Prometheus operator first (for example kube-prometheus-stack), or set %s.enabled=false. With `helm template` say --api-versions monitoring.coreos.com/v1\n" (index . 1) (index . 1)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Ports of DNS, to any address: clusters keep it in different places. */}}
+{{- define "podium.dnsEgress" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end -}}
