@@ -51,6 +51,7 @@ def registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> k
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        settings.scanning.disabled = True  # else it watches CRDs and namespaces, which takes more rights
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310

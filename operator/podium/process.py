@@ -7,17 +7,19 @@ import contextlib
 import ctypes
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import kopf
 from aiohttp import web
 
 from podium import handlers
-from podium.cluster import Actions, Api, Controller, Lease, Logs, Recorder, connect
+from podium.cluster import Actions, Api, ApiError, Controller, Lease, Logs, Recorder, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics, RunSample, run_sample
 from podium.rules import check_spec, goal_for
@@ -26,6 +28,7 @@ from podium.suites import load_suites
 
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
+_SERVED_SECONDS = 2.0
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
@@ -61,7 +64,15 @@ class OperatorProcess:
         self._leads = False
 
     async def run(self) -> None:
-        """Until the process is told to stop, or its Lease is lost."""
+        """Until the process is told to stop. Raises LeaseLostError, and whatever ends the work."""
+        work = asyncio.create_task(self._run())
+        for number in (signal.SIGTERM, signal.SIGINT):  # while kopf runs, it listens in our place
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
+
+    async def _run(self) -> None:
         options = self._options
         _spare_memory()
         api = await connect(
@@ -96,6 +107,7 @@ class OperatorProcess:
             namespaces=self._options.namespaces,
             progress_seconds=self._options.progress_seconds,
         )
+        await self._served(api)
         self._leads = True
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
@@ -113,13 +125,29 @@ class OperatorProcess:
             for task in (watches, worker, resync):
                 task.cancel()
 
+    async def _served(self, api: Api) -> None:
+        """Wait until BenchmarkRuns can be listed: kopf looks only once what there is."""
+        while True:
+            try:
+                await self._existing(api)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                missing = isinstance(error, ApiError) and error.not_found
+                why = "the CustomResourceDefinition is not installed" if missing else error
+                _LOG.warning("waiting until BenchmarkRuns can be listed: %s", why)
+                await asyncio.sleep(_SERVED_SECONDS)
+            else:
+                return
+
     async def _resync(self, api: Api, controller: Controller) -> None:
         while True:
             await asyncio.sleep(_RESYNC_SECONDS)
             known = set(controller.states)  # a run that is created while the list is made is not missing from it
-            namespaces = self._options.namespaces or (None,)
-            existing = set[str]().union(*[await api.list_run_uids(namespace) for namespace in namespaces])
-            controller.forget(known - existing)
+            controller.forget(known - await self._existing(api))
+
+    async def _existing(self, api: Api) -> set[str]:
+        """The uids of all runs that there are."""
+        namespaces = self._options.namespaces or (None,)
+        return set[str]().union(*[await api.list_run_uids(namespace) for namespace in namespaces])
 
     def _wake(self, run_uid: str, seconds: float) -> None:
         if self._controller:

@@ -156,7 +156,11 @@ def operator(
         api_rate=api_rate,
         api_burst=api_burst,
     )
-    uvloop.run(OperatorProcess(options).run())
+    try:
+        process = OperatorProcess(options)
+    except ValueError as error:  # of a suite file
+        raise UsageError(f"--suites: {error}") from error
+    uvloop.run(process.run())
 
 
 def main() -> None:

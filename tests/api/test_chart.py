@@ -1,0 +1,201 @@
+"""The chart as Helm reads it: lint, snapshots, and what a person is told about a wrong value. Needs no cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from helm.generate import generated
+
+from podium.launch import PodDefaults, TrainerDefaults
+from tests.cluster.charts import CHART, helm, template
+from tests.cluster.fixtures import ROOT, needed_parts
+
+DATA = ROOT / "tests/data/chart"
+CASES = sorted(file.stem for file in DATA.glob("*.yaml"))
+URL = "results.url=s3://results/podium"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def helm_is_there():
+    with needed_parts():
+        helm("version")
+
+
+def objects(text: str) -> list[dict]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def the(kind: str, text: str) -> dict:
+    [found] = [document for document in objects(text) if document["kind"] == kind]
+    return found
+
+
+def test_what_is_generated_is_committed():
+    for file, text in generated().items():
+        assert file.read_text() == text, f"{file.relative_to(ROOT)} is out of date: run `make generate`"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lint_has_nothing_to_say(case):
+    said = helm("lint", "--strict", CHART, "-f", DATA / f"{case}.yaml", "--set", "serviceMonitor.enabled=false")
+    assert "0 chart(s) failed" in said
+    assert "WARNING" not in said
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_manifests_are_as_recorded(case, pytestconfig):
+    """`pytest tests/api/test_chart.py --renew` records them anew."""
+    made = template("-f", DATA / f"{case}.yaml", "--set", "crds.enabled=false")
+    expected = DATA / "expected" / f"{case}.yaml"
+    if pytestconfig.getoption("renew"):
+        expected.write_text(made)
+    assert objects(made) == objects(expected.read_text())
+
+
+def test_the_crd_is_the_committed_one_and_is_kept():
+    committed = yaml.safe_load((ROOT / "crds/podium.dev_benchmarkruns.yaml").read_text())
+    made = the("CustomResourceDefinition", template("--set", URL))
+    assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert made == committed
+    assert the("CustomResourceDefinition", template("--set", f"{URL},crds.keep=false")) == committed
+    without = objects(template("--set", f"{URL},crds.enabled=false"))
+    assert "CustomResourceDefinition" not in [document["kind"] for document in without]
+
+
+def test_namespaces_of_ones_own_need_nothing_of_the_cluster():
+    made = objects(template("-f", DATA / "namespaced.yaml"))
+    assert not [document["kind"] for document in made if "namespace" not in document["metadata"]]
+    roles = {document["metadata"]["namespace"] for document in made if document["kind"] == "Role"}
+    assert roles == {"podium", "lab", "night"}
+
+
+# ---- what the operator is given ----
+
+
+def test_trainer_values_are_the_operators_model():
+    trainer = yaml.safe_load((CHART / "values.yaml").read_text())["trainer"]
+    fields = {field.alias or name for name, field in TrainerDefaults.model_fields.items()}
+    assert set(trainer) - {"stage"} == fields - {"stage"}
+    assert set(trainer["pod"]) == {field.alias or name for name, field in PodDefaults.model_fields.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_operator_reads_its_trainer_defaults(case):
+    made = objects(template("-f", DATA / f"{case}.yaml"))
+    [text] = [o["data"]["trainer.yaml"] for o in made if o["kind"] == "ConfigMap" and "trainer.yaml" in o["data"]]
+    given = yaml.safe_load((DATA / f"{case}.yaml").read_text()).get("trainer", {"image": "podium-trainer:0.1.0"})
+    assert TrainerDefaults.model_validate(yaml.safe_load(text)) == TrainerDefaults.model_validate(given)
+
+
+def test_a_changed_setting_rolls_the_operator():
+    def checksums(*words: str) -> dict[str, str]:
+        made = the("Deployment", template("-f", DATA / "namespaced.yaml", *words))
+        return made["spec"]["template"]["metadata"]["annotations"]
+
+    before = checksums()
+    after = checksums("--set", "trainer.pod.schedulerName=gangs")
+    assert before["checksum/config"] != after["checksum/config"]
+    assert before["checksum/secret"] == after["checksum/secret"]
+    assert before["checksum/secret"] != checksums("--set", "results.secretAccessKey=new")["checksum/secret"]
+
+
+def test_rules_and_dashboards_are_taken_as_they_are(tmp_path):
+    """Braces in them belong to Prometheus and Grafana."""
+    import shutil
+
+    chart = shutil.copytree(CHART, tmp_path / "podium")
+    rules = {
+        "groups": [{"name": "podium", "rules": [{"alert": "A", "expr": "up", "annotations": {"s": "{{ $value }}"}}]}]
+    }
+    board = {"title": "Runs", "legend": "{{run}}"}
+    (chart / "alerts").mkdir(exist_ok=True)
+    (chart / "dashboards").mkdir(exist_ok=True)
+    (chart / "alerts/podium.yaml").write_text("# made\n" + yaml.safe_dump(rules))
+    (chart / "dashboards/runs.json").write_text(json.dumps(board, indent=1))
+    switched_on = "prometheusRule.enabled=true,dashboards.enabled=true,dashboards.annotations.grafana_folder=Podium"
+    made = helm(
+        "template", "podium", chart, "--set", f"{URL},{switched_on}", "--api-versions", "monitoring.coreos.com/v1"
+    )
+    assert the("PrometheusRule", made)["spec"] == rules
+    [config] = [o for o in objects(made) if o["metadata"]["name"] == "podium-runs"]
+    assert json.loads(config["data"]["runs.json"]) == board
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config["metadata"]["annotations"] == {"grafana_folder": "Podium"}
+
+
+def test_the_store_is_reached_through_the_network_policy():
+    def ports(*words: str) -> list[int]:
+        made = the("NetworkPolicy", template("--set", f"{URL},networkPolicy.enabled=true", *words))
+        return [port["port"] for port in made["spec"]["egress"][1]["ports"]]
+
+    assert ports() == [443, 6443]
+    assert ports("--set", "results.endpoint=http://minio:9000") == [443, 6443, 9000]
+    assert ports("--set", "results.endpoint=http://minio") == [443, 6443, 80]
+
+
+# ---- what a person is told ----
+
+REFUSED = {
+    "no place for results": ([], "results.url is missing: where are results to be stored? For example --set results.url=s3://my-bucket/podium"),
+    "a bucket of Google": (["results.url=gs://bucket/x"], "write s3://bucket/x, results.endpoint=https://storage.googleapis.com, and HMAC keys"),
+    "a wrong scheme": (["results.url=https://bucket"], 'results.url "https://bucket" is no place for results: write s3://bucket/prefix, or file:///folder'),
+    "a relative folder": (["results.url=file://results"], "write s3://bucket/prefix, or file:///folder with a claim"),
+    "a folder in the pod": (["results.url=file:///results"], "would be lost with the operator's pod: name a claim in results.existingClaim"),
+    "a region for a folder": (["results.url=file:///r,results.existingClaim=c,results.region=x"], "results.region goes with an s3:// URL"),
+    "a claim for a bucket": ([URL, "results.existingClaim=c"], "results.existingClaim goes with a file:// URL"),
+    "an endpoint without scheme": ([URL, "results.endpoint=minio:9000"], 'results.endpoint "minio:9000": write the store\'s address, such as https://minio.example.org:9000'),
+    "half of the credentials": ([URL, "results.accessKeyId=a"], "results.accessKeyId and results.secretAccessKey go together: set both, or neither"),
+    "credentials twice": ([URL, "results.existingSecret=s,results.accessKeyId=a,results.secretAccessKey=b"], "results.existingSecret and results.accessKeyId: each is a way to the store's credentials. Keep one of them"),
+    "no role": ([URL, "results.webIdentity.roleArn=podium"], "write a role such as arn:aws:iam::123456789012:role/podium-results"),
+    "no certificate": ([URL, "results.caCertificate=ca.crt"], "Give the file with --set-file results.caCertificate=ca.crt"),
+    "nobody's account": ([URL, "serviceAccount.create=false"], "name the account that exists in serviceAccount.name"),
+    "two monitors": ([URL, "serviceMonitor.enabled=true,podMonitor.enabled=true"], "everything would be scraped twice. Keep one of them"),
+    "a suite's name": ([URL, r"suites.own\.yaml=x"], "the operator reads files that are named like v1.0.yaml; write such a name"),
+    "a suite that is none": ([URL, r"suites.v1\.yaml=x"], 'suites["v1.yaml"] is no YAML mapping'),
+    "no namespaces for trainers": ([URL, "networkPolicy.trainers.enabled=true"], "name the namespaces in networkPolicy.trainers.namespaces"),
+    "an unknown key": ([URL, "replicaCount=2"], "additional properties 'replicaCount' not allowed"),
+    "an unknown key below": ([URL, "results.bucket=x"], "at '/results': additional properties 'bucket' not allowed"),
+    "no replicas": ([URL, "replicas=0"], "at '/replicas': minimum: got 0, want 1"),
+    "a word for a number": ([URL, "replicas=two"], "at '/replicas': got string, want integer"),
+    "a number for a text": ([URL, "trainer.pod.env[0].name=A,trainer.pod.env[0].value=1"], "at '/trainer/pod/env/0/value': got number, want string"),
+    "a level of logs": ([URL, "log.level=loud"], "at '/log/level': value must be one of 'debug', 'info', 'warning', 'error'"),
+    "a digest": ([URL, "image.digest=latest"], "at '/image/digest': 'latest' does not match pattern"),
+    "a namespace's name": ([URL, "watchNamespaces={Lab}"], "at '/watchNamespaces/0': 'Lab' does not match pattern"),
+    "no list of namespaces": ([URL, "watchNamespaces=lab"], "at '/watchNamespaces': got string, want array"),
+    "an unknown trainer setting": ([URL, "trainer.pod.privileged=true"], "at '/trainer/pod': additional properties 'privileged' not allowed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_value_is_refused_with_a_sentence(case):
+    settings, sentence = REFUSED[case]
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = helm("template", "podium", CHART, "--api-versions", "monitoring.coreos.com/v1", *words, refused=True)
+    assert sentence in said
+
+
+def test_monitors_without_their_operator_are_refused():
+    said = helm("template", "podium", CHART, "--set", f"{URL},serviceMonitor.enabled=true", refused=True)
+    assert (
+        "serviceMonitor.enabled: this cluster does not serve monitoring.coreos.com/v1. Install the Prometheus" in said
+    )
+    assert "or set serviceMonitor.enabled=false" in said
+
+
+def test_the_schema_is_a_schema_and_the_defaults_fit_it():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load((CHART / "values.yaml").read_text()), schema)
+
+
+def test_the_notes_end_with_three_commands(tmp_path: Path):
+    said = helm("install", "podium", CHART, "--namespace", "bench", "--set", URL, "--dry-run=client")
+    notes = said[said.index("NOTES:") :]
+    assert "Podium 0.1.0 is installed; results go to s3://results/podium" in notes
+    assert "kubectl -n bench rollout status deployment/podium" in notes
+    assert "kubectl -n default apply -f - <<END" in notes
+    assert "kubectl -n default get benchmarkruns -w" in notes
