@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,15 +62,21 @@ class OperatorProcess:
         self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
         self._controller: Controller | None = None
         self._leads = False
+        self._stop: Callable[[], object] = lambda: None
 
     async def run(self) -> None:
         """Until the process is told to stop. Raises LeaseLostError, and whatever ends the work."""
         work = asyncio.create_task(self._run())
-        for number in (signal.SIGTERM, signal.SIGINT):  # while kopf runs, it listens in our place
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        self._stop = work.cancel
+        self._listen()
         await asyncio.wait({work})
         if not work.cancelled():
             work.result()
+
+    def _listen(self) -> None:
+        """Stop when told to; as process 1 of a container nobody else would."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
 
     async def _run(self) -> None:
         options = self._options
@@ -116,14 +122,33 @@ class OperatorProcess:
             await controller.watches.listed()
             worker = group.create_task(controller.queue.run())
             resync = group.create_task(self._resync(api, controller))
-            await kopf.operator(
-                registry=handlers.registry(controller, api, self.metrics.watch_event),
-                clusterwide=not self._options.namespaces,
-                namespaces=self._options.namespaces,
-                standalone=True,
-            )
+            await self._watch_runs(handlers.registry(controller, api, self.metrics.watch_event))
             for task in (watches, worker, resync):
                 task.cancel()
+
+    async def _watch_runs(self, registry: kopf.OperatorRegistry) -> None:
+        """Run kopf until it is told to stop. When this is cancelled kopf ends later by itself: it takes 5 s, and writes
+        nothing that another replica would have to wait for."""
+        ready = asyncio.Event()
+        namespaces = self._options.namespaces
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=registry,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                ready_flag=ready,
+            )
+        )
+        started = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait({watching, started}, return_when=asyncio.FIRST_COMPLETED)
+            self._listen()  # kopf has put its own ear in the place of ours
+            await asyncio.wait({watching})
+        finally:
+            watching.cancel()
+            started.cancel()
+        watching.result()
 
     async def _served(self, api: Api) -> None:
         """Wait until BenchmarkRuns can be listed: kopf looks only once what there is."""

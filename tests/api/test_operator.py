@@ -50,7 +50,7 @@ def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas
     first.kill()
     started = time.monotonic()
     until(lambda: readiness(second) == "leading", 30, "the second replica leads")
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 20
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
     until(
         lambda: "after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"),
@@ -59,6 +59,35 @@ def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas
     )
     jobs = kubectl("-n", namespace, "get", "jobs", "-o", "name").split()
     assert sorted(jobs) == ["job.batch/after-1-0", "job.batch/before-1-0"]
+
+
+def test_a_replica_that_is_told_to_stop_hands_over_at_once(kubectl, namespace, replicas):
+    first, second = replicas
+    first.start()
+    until(lambda: readiness(first) == "leading", 20, "the first replica leads")
+    second.start()
+    lease = ["-n", namespace, "get", "lease", "podium", "-o", "jsonpath={.spec.holderIdentity}"]
+    holder = kubectl(*lease)
+    time.sleep(3)  # the second has seen that the Lease is held
+    assert readiness(second) == "standing by"
+    started = time.monotonic()
+    assert first.stop() == 0
+    until(lambda: readiness(second) == "leading", 10, "the second replica leads")
+    assert time.monotonic() - started < 8  # else it would be the 12 s of the Lease
+    assert kubectl(*lease) not in ("", holder)
+    assert second.stop() == 0
+    assert kubectl(*lease) == ""
+
+
+def test_a_replica_that_stands_by_stops_at_once(kubectl, namespace, replicas):
+    first, second = replicas
+    first.start()
+    until(lambda: readiness(first) == "leading", 20, "the first replica leads")
+    second.start()
+    started = time.monotonic()
+    assert second.stop() == 0
+    assert time.monotonic() - started < 5
+    assert readiness(first) == "leading"
 
 
 def test_a_foreign_service_of_the_same_name_is_not_touched(kubectl, namespace, replicas):

@@ -161,13 +161,17 @@ class Operator:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+    def stop(self) -> int | None:
+        """SIGTERM, as a kubelet sends it. Returns the exit status."""
+        if self._process is None:
+            return None
+        if self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
+        return self._process.returncode
 
     @property
     def pid(self) -> int:
