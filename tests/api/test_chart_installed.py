@@ -285,7 +285,7 @@ def test_install_upgrade_roll_back_uninstall(cluster, released):
     assert (image(), *state()) == ("podium-operator:0.1.0", "deployed", 3)
 
     cluster.helm("uninstall", "podium", "-n", "podium")
-    left = cluster.kubectl("get", "all,sa,cm,pdb,leases,roles,rolebindings", "-n", "podium", "-o", "name").split()
+    left = cluster.kubectl("get", "all,sa,cm,secrets,pdb,leases,roles,rolebindings", "-n", "podium", "-o", "name").split()
     assert [name for name in left if "podium" in name and not name.startswith(("pod/", "replicaset"))] == []
     assert "survivor" in cluster.kubectl("-n", "default", "get", "benchmarkruns", "-o", "name")
     released(*STORE)  # takes the kept CRD up again
@@ -311,8 +311,7 @@ def test_the_run_of_the_notes_is_accepted(cluster, released):
 
 
 def test_an_operator_that_is_sooner_than_the_crd_waits_for_it(cluster, released, start_operator):
-    released(*STORE)
-    cluster.kubectl("delete", "crd", "benchmarkruns.podium.dev")
+    released(*STORE, "--set", "crds.enabled=false")
     operator = start_operator()
     waits = "waiting until BenchmarkRuns can be listed: the CustomResourceDefinition is not installed"
     until(lambda: waits in operator.log.read_text(), 20, "the operator says what it waits for")
