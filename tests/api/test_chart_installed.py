@@ -285,7 +285,9 @@ def test_install_upgrade_roll_back_uninstall(cluster, released):
     assert (image(), *state()) == ("podium-operator:0.1.0", "deployed", 3)
 
     cluster.helm("uninstall", "podium", "-n", "podium")
-    left = cluster.kubectl("get", "all,sa,cm,secrets,pdb,leases,roles,rolebindings", "-n", "podium", "-o", "name").split()
+    left = cluster.kubectl(
+        "get", "all,sa,cm,secrets,pdb,leases,roles,rolebindings", "-n", "podium", "-o", "name"
+    ).split()
     assert [name for name in left if "podium" in name and not name.startswith(("pod/", "replicaset"))] == []
     assert "survivor" in cluster.kubectl("-n", "default", "get", "benchmarkruns", "-o", "name")
     released(*STORE)  # takes the kept CRD up again
