@@ -163,8 +163,8 @@ REFUSED = {
     "a word for a number": ([URL, "replicas=two"], "at '/replicas': got string, want integer"),
     "a number for a text": ([URL, "trainer.pod.env[0].name=A,trainer.pod.env[0].value=1"], "at '/trainer/pod/env/0/value': got number, want string"),
     "a level of logs": ([URL, "log.level=loud"], "at '/log/level': value must be one of 'debug', 'info', 'warning', 'error'"),
-    "a digest": ([URL, "image.digest=latest"], "at '/image/digest': 'latest' does not match pattern"),
-    "a namespace's name": ([URL, "watchNamespaces={Lab}"], "at '/watchNamespaces/0': 'Lab' does not match pattern"),
+    "a digest": ([URL, "image.digest=latest"], "write sha256: and 64 hexadecimal digits; a tag goes into image.tag"),
+    "a namespace's name": ([URL, "watchNamespaces={Lab}"], "\"Lab\" is no name of a namespace: write lower-case letters, digits and dashes"),
     "no list of namespaces": ([URL, "watchNamespaces=lab"], "at '/watchNamespaces': got string, want array"),
     "an unknown trainer setting": ([URL, "trainer.pod.privileged=true"], "at '/trainer/pod': additional properties 'privileged' not allowed"),
 }  # fmt: skip

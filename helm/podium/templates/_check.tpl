@@ -21,6 +21,14 @@
 {{- if and $r.caCertificate (not (contains "-----BEGIN CERTIFICATE-----" $r.caCertificate)) -}}
 {{- include "podium.refuse" "results.caCertificate is no PEM text: it starts with -----BEGIN CERTIFICATE-----. Give the file with --set-file results.caCertificate=ca.crt" -}}
 {{- end -}}
+{{- range concat .Values.watchNamespaces .Values.networkPolicy.trainers.namespaces -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) -}}
+{{- include "podium.refuse" (printf "%q is no name of a namespace: write lower-case letters, digits and dashes, such as --set 'watchNamespaces={lab,night}'" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .Values.image.digest)) -}}
+{{- include "podium.refuse" (printf "image.digest %q: write sha256: and 64 hexadecimal digits; a tag goes into image.tag" .Values.image.digest) -}}
+{{- end -}}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
 {{- include "podium.refuse" "serviceAccount.create is false: name the account that exists in serviceAccount.name" -}}
 {{- end -}}
