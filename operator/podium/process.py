@@ -28,6 +28,7 @@ from podium.suites import load_suites
 
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
+_UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
 _SERVED_SECONDS = 2.0
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
@@ -155,7 +156,7 @@ class OperatorProcess:
         while True:
             try:
                 await self._existing(api)
-            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            except _UNREACHABLE as error:
                 missing = isinstance(error, ApiError) and error.not_found
                 why = "the CustomResourceDefinition is not installed" if missing else error
                 _LOG.warning("waiting until BenchmarkRuns can be listed: %s", why)
@@ -167,7 +168,10 @@ class OperatorProcess:
         while True:
             await asyncio.sleep(_RESYNC_SECONDS)
             known = set(controller.states)  # a run that is created while the list is made is not missing from it
-            controller.forget(known - await self._existing(api))
+            try:
+                controller.forget(known - await self._existing(api))
+            except _UNREACHABLE as error:
+                _LOG.warning("BenchmarkRuns cannot be listed, trying again in %.0f s: %s", _RESYNC_SECONDS, error)
 
     async def _existing(self, api: Api) -> set[str]:
         """The uids of all runs that there are."""
