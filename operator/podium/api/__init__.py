@@ -14,6 +14,7 @@ from podium.api.spec import (
     Pricing,
     Quality,
     Resources,
+    Stage,
     System,
     Template,
     Toleration,
@@ -35,5 +36,5 @@ __all__ = [
     "GROUP", "KIND", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
     "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score",
-    "System", "Template", "Toleration", "TryId", "duration_seconds",
+    "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from podium.api.schema import structural
-from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, PLURAL, VERSION, BenchmarkRunSpec
+from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, ONE_SOURCE, PLURAL, VERSION, BenchmarkRunSpec
 from podium.api.status import BenchmarkRunStatus
 from podium.suites import BATCH, Hyperparameter, Suite, load_suites, vocabulary
 
@@ -102,6 +102,9 @@ def _schema(suites: Mapping[str, Suite]) -> dict[str, Any]:
             "template.env: names that start with PET_ or PODIUM_ are the operator's; use hyperparameters, quality or system instead",
         )
     ]
+    spec["properties"]["data"]["x-kubernetes-validations"] = [
+        _rule("has(self.persistentVolumeClaim) != (has(self.stage) && has(self.stage.from))", ONE_SOURCE)
+    ]
     spec["x-kubernetes-validations"] = [*_cross_field_rules(suites), *_immutability(spec)]
     status = structural(BenchmarkRunStatus)
     status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
@@ -172,7 +175,7 @@ def _cross_field_rules(suites: Mapping[str, Suite]) -> list[dict[str, str]]:
         ),
         _rule(
             "self.preset == 'tiny' || has(self.data) || has(self.template.image)",
-            "data.persistentVolumeClaim.claimName: preset full reads its data set from a claim; name it, or use preset: tiny",
+            "data.persistentVolumeClaim.claimName: preset full reads its data set from a claim, or from a bucket in data.stage.from; name it, or use preset: tiny",
             fieldPath=".data",
         ),
         _rule(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 GROUP = "podium.dev"
@@ -25,6 +25,8 @@ MAX_NODES = 4096
 DURATION = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
 DECIMAL = r"^[0-9]{1,12}(\.[0-9]{1,12})?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
+# parts that start with a dot are left out: no key leaves its prefix by ".."
+BUCKET_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!*'()=+@:,-][A-Za-z0-9_.!*'()=+@:,-]*)*/?$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
@@ -33,6 +35,9 @@ Label = Annotated[str, Field(max_length=63)]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)] | int
 Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
 Decimal = Annotated[str, Field(max_length=25, pattern=DECIMAL)]
+
+
+ONE_SOURCE = "data: name one source, either a claim in persistentVolumeClaim or a bucket in stage.from"
 
 
 class Model(BaseModel):
@@ -71,16 +76,52 @@ class PersistentVolumeClaim(Model):
     read_only: bool = Field(default=True, description="Mount it read-only.")
 
 
-class Data(Model):
-    """Where the training data come from."""
+class Stage(Model):
+    """Copying the data set to the node's disk before the trainer starts: in parallel, verified by checksum.
 
-    persistent_volume_claim: PersistentVolumeClaim = Field(description="Mounted at /data in every pod.")
+    Only the place is the run's. Credentials, endpoint and the disk are the administrator's.
+    """
+
+    from_: Annotated[str, Field(max_length=1024, pattern=BUCKET_URL)] | None = Field(
+        default=None, alias="from", description='Bucket and prefix, such as "s3://datasets/imagenet"; else the claim.'
+    )
+
+
+class Data(Model):
+    """Where the training data come from: a claim that is mounted, or a claim or bucket that is copied."""
+
+    persistent_volume_claim: PersistentVolumeClaim | None = Field(
+        default=None, description="Mounted at /data in every pod; with stage it is copied from, and the copy mounted."
+    )
+    stage: Stage | None = Field(
+        default=None,
+        description="Copy the data set to the node's disk before the trainer starts; the copy is mounted at /data, "
+        "read-only.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if (self.persistent_volume_claim is None) == (self.bucket_url is None):
+            raise ValueError(ONE_SOURCE)
+        return self
+
+    @property
+    def bucket_url(self) -> str | None:
+        """The bucket to copy from; None for a claim."""
+        return self.stage.from_ if self.stage else None
 
 
 class Deadlines(Model):
     """How long each stage of an attempt may last, such as "90s", "30m" or "1h30m"."""
 
-    pending: Duration = Field(default="30m", description="From the creation of the Job until every container runs.")
+    pending: Duration = Field(
+        default="30m",
+        description="From the creation of the Job until every container runs; with data.stage until every pod copies, "
+        "and once more from the end of the copying until every container runs.",
+    )
+    stage: Duration = Field(
+        default="2h", description="With data.stage, from the start of the last pod's copying until all have the data."
+    )
     init: Duration = Field(default="20m", description="From the start of the containers until run_start is logged.")
     run: Duration = Field(
         default="48h", description="From run_start until run_stop; an attempt cut here did not converge."

@@ -13,7 +13,8 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from podium.cli import borrow, check, compare, history, package, report, review, score, suite, variance, watch
+from podium.api import BenchmarkRunSpec
+from podium.cli import borrow, check, compare, history, package, report, review, score, stage, suite, variance, watch
 from podium.cli.display import Display, local_lines, local_screen, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
@@ -33,6 +34,7 @@ app.command()(report.report)
 app.command()(borrow.borrow)
 app.command()(package.package)
 app.command()(review.review)
+app.command()(stage.stage)
 app.command()(watch.watch)
 app.add_typer(suite.app, name="suite")
 
@@ -63,14 +65,14 @@ def run(
     ],
     local: Annotated[bool, typer.Option("--local", help="Run on this machine instead of a cluster.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the result; it must not hold one already.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder that takes the place of the run's volume claim.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that takes the place of the run's data.")] = None,
 ) -> None:
     """Run a benchmark to its scored result."""
     if not local:
         raise UsageError(f"in a cluster: kubectl apply -f {file}\non this machine: podium run --local {file}")
     name, spec = read_run_file(file)
     if spec.data and data is None:
-        raise UsageError(f"{file} reads its data from a volume claim: name a folder in its place with --data DIR")
+        raise UsageError(f"{file} reads its data from {_data_place(spec)}: name a folder in its place with --data DIR")
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data}: no such folder")
     if spec.template.image and not spec.template.command:
@@ -112,6 +114,10 @@ def operator(
         Path | None,
         typer.Option(envvar="PODIUM_TRAINER_DEFAULTS", help="YAML: what the administrator adds to every training pod."),
     ] = None,
+    operator_image: Annotated[
+        str | None,
+        typer.Option(envvar="PODIUM_OPERATOR_IMAGE", help="Image of this operator: it stages data sets, too."),
+    ] = None,
     namespace: Annotated[list[str] | None, typer.Option(help="Watch only this namespace; may be repeated.")] = None,
     listen: Annotated[
         str, typer.Option(envvar="PODIUM_LISTEN", help="Address of metrics and probes.")
@@ -143,6 +149,9 @@ def operator(
         raise UsageError(f"--trainer-defaults {trainer_defaults}: {error}") from error
     if trainer_image:
         trainer = trainer.model_copy(update={"image": trainer_image})
+    if operator_image and trainer.stage.image is None:
+        stage = trainer.stage.model_copy(update={"image": operator_image})
+        trainer = trainer.model_copy(update={"stage": stage})
     options = OperatorOptions(
         results_url=results_url,
         results_endpoint=results_endpoint,
@@ -173,6 +182,10 @@ def main() -> None:
     except StoreError as error:
         _ERRORS.print(f"podium: {error}", markup=False)
         sys.exit(1)
+
+
+def _data_place(spec: BenchmarkRunSpec) -> str:
+    return (spec.data and spec.data.bucket_url) or "a volume claim"
 
 
 def _stamp() -> str:

@@ -103,6 +103,10 @@ class Actions:
     async def _create_job(self, state: RunState, action: CreateJob) -> bool:
         run = state.run
         launch = launch_for(run, action, self._suites)
+        if refused := self._trainer.stage.refusal(run.spec):
+            state.refusal = Refusal(refused, time.time(), final=True)
+            self._wake(run.uid, 0.0)
+            return False
         try:
             await self._create(run, "services", build_service(launch))
             job = await self._create(run, "jobs", build_job(launch, self._trainer))

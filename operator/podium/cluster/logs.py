@@ -12,7 +12,7 @@ from podium.cluster.api import Api, ApiError
 from podium.cluster.follow import Follower
 from podium.cluster.recorder import Recorder
 from podium.cluster.state import Following, RunState
-from podium.launch import CONTAINER
+from podium.launch import CONTAINER, STAGE_CONTAINER
 from podium.mllog import LogBook
 from podium.stores import StoreError
 
@@ -94,16 +94,17 @@ class Logs:
         gate = asyncio.Semaphore(_AT_ONCE)
         query = {"tailLines": str(_POD_LOG_LINES), "limitBytes": str(_POD_LOG_BYTES)}
 
-        async def one(pod: str) -> bytes | None:
+        async def one(pod: str, container: str) -> bytes | None:
             try:
-                async with gate, self._api.log(state.run.namespace, pod, CONTAINER, **query) as chunks:
+                async with gate, self._api.log(state.run.namespace, pod, container, **query) as chunks:
                     return b"".join([chunk async for chunk in chunks])
             except (ApiError, OSError, TimeoutError) as error:
                 _LOG.debug("log of %s/%s: %s", state.run.namespace, pod, error)
                 return None
 
-        containers = [
-            c for c in state.containers.get(id_, {}).values() if c.started is not None and c.stopped != "Deleted"
-        ]
-        texts = await asyncio.gather(*(one(container.name) for container in containers))
-        return {f"pod-{c.node_index}.log": text for c, text in zip(containers, texts, strict=True) if text is not None}
+        pods = [c for c in state.containers.get(id_, {}).values() if c.stopped != "Deleted"]
+        wanted = {f"pod-{c.node_index}.log": (c.name, CONTAINER) for c in pods if c.started is not None}
+        copied = [c for c in pods if c.staging and c.staging.started is not None]
+        wanted |= {f"pod-{c.node_index}.stage.log": (c.name, STAGE_CONTAINER) for c in copied}
+        texts = await asyncio.gather(*(one(*place) for place in wanted.values()))
+        return {name: text for name, text in zip(wanted, texts, strict=True) if text is not None}

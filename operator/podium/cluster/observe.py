@@ -5,14 +5,15 @@ Only what `decide` needs is kept: with thousands of pods the objects themselves 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from podium.api import TryId
-from podium.launch import CONTAINER
-from podium.reconcile import Container
+from podium.launch import CONTAINER, STAGE_CONTAINER
+from podium.reconcile import Container, Staging
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -87,8 +88,13 @@ def pod_facts(body: Mapping[str, Any]) -> PodFacts:
 
 def _container(body: Mapping[str, Any]) -> Container:
     metadata, status = body["metadata"], body.get("status", {})
-    statuses = status.get("containerStatuses") or ()
-    state: Mapping[str, Any] = next((s["state"] for s in statuses if s["name"] == CONTAINER), {})
+    state, before = (
+        _state(status.get("containerStatuses"), CONTAINER),
+        _state(status.get("initContainerStatuses"), STAGE_CONTAINER),
+    )
+    staging = _staging(before)
+    if "waiting" in before or (staging and staging.exit_code):
+        state = before  # the trainer's own says no more than that it waits
     name = metadata["name"]
     index = int((metadata.get("annotations") or {}).get(_INDEX, 0))
     deleted = None
@@ -107,18 +113,53 @@ def _container(body: Mapping[str, Any]) -> Container:
         return Container(
             name=name,
             node_index=index,
-            started=unix(ended["startedAt"]) if ended.get("startedAt") else None,
+            started=unix(ended["startedAt"]) if ended.get("startedAt") and state is not before else None,
             finished=finished_at,
             exit_code=exit_code,
             stopped=reason,
             message=status.get("message", ""),
+            staging=staging,
         )
     if status.get("phase") in ("Failed", "Succeeded"):  # evicted before its container ran, or its node is gone
         return _without_status(body, index)
     if "running" in state:
-        return Container(name=name, node_index=index, started=unix(state["running"]["startedAt"]), deleted=deleted)
+        started = unix(state["running"]["startedAt"])
+        return Container(name=name, node_index=index, started=started, deleted=deleted, staging=staging)
     waiting = state.get("waiting") or _unscheduled(status)
-    return Container(name=name, node_index=index, waiting=waiting.get("reason", ""), message=waiting.get("message", ""))
+    why, message = waiting.get("reason", ""), waiting.get("message", "")
+    return Container(name=name, node_index=index, waiting=why, message=message, deleted=deleted, staging=staging)
+
+
+def _state(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any]:
+    return next((status["state"] for status in statuses or () if status["name"] == name), {})
+
+
+def _staging(state: Mapping[str, Any]) -> Staging | None:
+    """The init container that copies the data set, as far as it has come; None where there is none."""
+    if "running" in state:
+        return Staging(started=unix(state["running"]["startedAt"]))
+    if "terminated" in state:
+        ended = state["terminated"]
+        message = ended.get("message", "")
+        return Staging(
+            started=unix(ended["startedAt"]) if ended.get("startedAt") else None,
+            finished=unix(ended["finishedAt"]) if ended.get("finishedAt") else None,
+            exit_code=ended.get("exitCode"),
+            last_lines=message if ended.get("exitCode") else "",
+            report={} if ended.get("exitCode") else _report(message),
+        )
+    return Staging() if state else None
+
+
+def _report(message: str) -> Mapping[str, int | float]:
+    """What a successful copying says of itself; an image of the administrator's own may say anything."""
+    try:
+        report = json.loads(message or "{}")
+    except ValueError:
+        return {}
+    if not isinstance(report, dict):
+        return {}
+    return {key: value for key, value in report.items() if isinstance(value, int | float)}
 
 
 def _without_status(body: Mapping[str, Any], index: int) -> Container:

@@ -2,11 +2,15 @@
 
 from podium.launch.contract import Launch, command, environment, launch_for
 from podium.launch.manifests import CONTAINER, PodDefaults, TrainerDefaults, build_job, build_service
+from podium.launch.stage import STAGE_CONTAINER, StageCredentials, StageDefaults
 
 __all__ = [
     "CONTAINER",
+    "STAGE_CONTAINER",
     "Launch",
     "PodDefaults",
+    "StageCredentials",
+    "StageDefaults",
     "TrainerDefaults",
     "build_job",
     "build_service",

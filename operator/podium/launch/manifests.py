@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from podium.api import GROUP, KIND, VERSION, Model
+from podium.api import GROUP, KIND, VERSION, Model, duration_seconds
 from podium.launch.contract import DATA_DIR, RENDEZVOUS_PORT, Launch, command, environment
+from podium.launch.stage import StageDefaults, stage_container, stage_folder, stage_identity, stage_volumes
 
 CONTAINER = "trainer"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -43,6 +44,7 @@ class TrainerDefaults(Model):
     image: str = Field(default="podium-trainer:latest", description="Image of the reference trainers.")
     image_pull_policy: str | None = None
     pod: PodDefaults = PodDefaults()
+    stage: StageDefaults = StageDefaults()
 
 
 def build_service(launch: Launch) -> dict[str, Any]:
@@ -129,8 +131,10 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
             **pod.pod_security_context,
         },
+        **stage_identity(launch.spec, defaults.stage),
+        **_given(initContainers=_init_containers(launch, defaults)),
         "containers": [_container(launch, defaults)],
-        "volumes": _volumes(launch, pod),
+        "volumes": _volumes(launch, defaults),
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if pod.host_network else {}),
         **_given(
             nodeSelector={**pod.node_selector, **template.node_selector},
@@ -144,6 +148,14 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     }
 
 
+def _init_containers(launch: Launch, defaults: TrainerDefaults) -> list[dict[str, Any]]:
+    return [stage_container(launch.spec, launch.namespace, defaults.stage)] if _staged(launch) else []
+
+
+def _staged(launch: Launch) -> bool:
+    return launch.spec.data is not None and launch.spec.data.stage is not None
+
+
 def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
     contract = environment(launch, master=f"{launch.job}-0.{launch.run}")
@@ -154,11 +166,9 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     env["PET_NODE_RANK"] = {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}}
     # an image of one's own that names neither command nor args runs its entrypoint
     default = command(launch) if template.image is None and not template.args else []
-    mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}, *pod.volume_mounts]  # noqa: S108 - what NCCL and data loaders use
-    if launch.spec.data:
-        mounts.append(
-            {"name": "data", "mountPath": DATA_DIR, "readOnly": launch.spec.data.persistent_volume_claim.read_only}
-        )
+    if _staged(launch) and launch.spec.system.nodes > 1:  # a node whose copy is warm waits for one that copies
+        env["PET_RDZV_CONF"] = {"name": "PET_RDZV_CONF", "value": f"timeout={_longest_wait(launch)}"}
+    mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}, *pod.volume_mounts, *_data_mounts(launch)]  # noqa: S108 - what NCCL and data loaders use
     return {
         "name": CONTAINER,
         "image": template.image or defaults.image,
@@ -192,11 +202,30 @@ def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:
     return resources
 
 
-def _volumes(launch: Launch, pod: PodDefaults) -> list[dict[str, Any]]:
-    size = launch.spec.template.shared_memory
-    volumes = [{"name": "shared-memory", "emptyDir": {"medium": "Memory", **_given(sizeLimit=size)}}, *pod.volumes]
-    if launch.spec.data:
-        claim = launch.spec.data.persistent_volume_claim
+def _longest_wait(launch: Launch) -> int:
+    """Seconds between the first and the last container of a try whose data are staged, at most."""
+    deadlines = launch.spec.deadlines
+    return 2 * duration_seconds(deadlines.pending) + duration_seconds(deadlines.stage)
+
+
+def _data_mounts(launch: Launch) -> list[dict[str, Any]]:
+    data = launch.spec.data
+    if data is None:
+        return []
+    if data.stage:
+        folder = stage_folder(launch.spec, launch.namespace)
+        return [{"name": "stage", "mountPath": DATA_DIR, "subPath": folder, "readOnly": True}]
+    claim = data.persistent_volume_claim
+    return [{"name": "data", "mountPath": DATA_DIR, "readOnly": claim.read_only}] if claim else []
+
+
+def _volumes(launch: Launch, defaults: TrainerDefaults) -> list[dict[str, Any]]:
+    size, data = launch.spec.template.shared_memory, launch.spec.data
+    memory = {"name": "shared-memory", "emptyDir": {"medium": "Memory", **_given(sizeLimit=size)}}
+    volumes = [memory, *defaults.pod.volumes]
+    if data and data.stage:
+        volumes += stage_volumes(launch.spec, defaults.stage)
+    elif data and (claim := data.persistent_volume_claim):
         source = {"claimName": claim.claim_name, "readOnly": claim.read_only}
         volumes.append({"name": "data", "persistentVolumeClaim": source})
     return volumes

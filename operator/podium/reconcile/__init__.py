@@ -14,6 +14,7 @@ from podium.reconcile.model import (
     ObservedLog,
     Refusal,
     Run,
+    Staging,
     StoreAttempt,
     StoreResult,
 )
@@ -22,5 +23,5 @@ from podium.reconcile.tries import job_name
 
 __all__ = [
     "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "Emit", "Observed", "ObservedJob",
-    "ObservedLog", "Refusal", "Run", "StoreAttempt", "StoreResult", "decide", "finish_time", "job_name",
+    "ObservedLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult", "decide", "finish_time", "job_name",
 ]  # fmt: skip

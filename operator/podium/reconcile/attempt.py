@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, duration_seconds
 from podium.mllog import LogSummary, reached, seconds
-from podium.reconcile.model import Container, ObservedJob, ObservedLog
+from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.rules import Goal
 
 # Waiting reasons that no amount of waiting mends.
 HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
 # After run_stop the containers have so long to leave.
 LEAVE_SECONDS = 300
+# Exit codes of `podium stage` that say: a person has to do something. All others are outages and lost nodes.
+STAGE_FINAL = frozenset({1, 2})
 # A log may be this much ahead of its container's start before its clock is called wrong.
 CLOCK_TOLERANCE_SECONDS = 2.0
 
@@ -71,13 +73,7 @@ def _starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: 
         return Step(_finish(attempt, AttemptState.FAILED, "PodCannotStart", message))
     started = [c.started for c in job.containers if c.started is not None]
     if len(started) < spec.system.nodes:
-        limit = spec.deadlines.pending
-        deadline = job.created + duration_seconds(limit)
-        why = _why_pending(job, spec.system.nodes)
-        if now >= deadline:
-            message = f"{why}; not every pod ran within {limit} (spec.deadlines.pending)"
-            return Step(_finish(attempt, AttemptState.FAILED, "PendingDeadlineExceeded", message))
-        return Step(_moved(attempt, AttemptState.PENDING, "Pending", why), deadline)
+        return _pending(attempt, job, spec, now)
     limit = spec.deadlines.init
     deadline = max(started) + duration_seconds(limit)
     if now >= deadline:
@@ -88,6 +84,28 @@ def _starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: 
         message = f"no run_start within {limit} of the containers' start (spec.deadlines.init){_tail(log)}"
         return Step(_finish(attempt, AttemptState.FAILED, "InitDeadlineExceeded", message))
     return Step(_moved(attempt, AttemptState.INITIALIZING), deadline)
+
+
+def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, now: float) -> Step:
+    """Not every trainer runs: pods wait for a node or an image, or for their data."""
+    nodes = spec.system.nodes
+    copying = [c.staging.started for c in job.containers if c.staging and c.staging.started is not None]
+    copied = [c.staging.finished for c in job.containers if c.staging and c.staging.finished is not None]
+    if len(copying) < nodes or len(copied) == nodes:
+        limit = spec.deadlines.pending
+        deadline = (max(copied) if len(copied) == nodes else job.created) + duration_seconds(limit)
+        why = _why_pending(job, nodes)
+        if now >= deadline:
+            message = f"{why}; not every pod ran within {limit} (spec.deadlines.pending)"
+            return Step(_finish(attempt, AttemptState.FAILED, "PendingDeadlineExceeded", message))
+        return Step(_moved(attempt, AttemptState.PENDING, "Pending", why), deadline)
+    limit = spec.deadlines.stage
+    deadline = max(copying) + duration_seconds(limit)
+    why = f"{len(copied)} of {nodes} pods have copied their data"
+    if now >= deadline:
+        message = f"{why} within {limit} (spec.deadlines.stage); raise it, or see whether the source is slow"
+        return Step(_finish(attempt, AttemptState.FAILED, "StageDeadlineExceeded", message))
+    return Step(_moved(attempt, AttemptState.PENDING, "Staging", why), deadline)
 
 
 def _verdict(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, goal: Goal) -> AttemptStatus:
@@ -150,10 +168,20 @@ def _failure(attempt: AttemptStatus, job: ObservedJob, lost: Container | None, l
     if lost is None:
         return _finish(attempt, AttemptState.FAILED, "PodLost", job.message or "a pod was lost")
     place = f"pod {lost.name}" if lost.name else "a pod"
+    if lost.exit_code is not None and lost.staging and lost.staging.exit_code:
+        return _finish(attempt, AttemptState.FAILED, *_stage_failure(place, lost, lost.staging))
     if lost.exit_code is None:
         return _finish(attempt, AttemptState.FAILED, "PodLost", f"{place}: {lost.stopped}{_colon(lost.message)}")
     code = f"exit code {lost.exit_code}" + (f" ({lost.stopped})" if lost.stopped not in ("", "Error") else "")
     return _finish(attempt, AttemptState.FAILED, "PodFailed", f"{place}: {code}{_tail(log)}")
+
+
+def _stage_failure(place: str, lost: Container, staging: Staging) -> tuple[str, str]:
+    """Reason and message: only what a person has to mend is not tried again."""
+    reason = "StageFailed" if staging.exit_code in STAGE_FINAL else "StageInterrupted"
+    why = f" ({lost.stopped})" if lost.stopped not in ("", "Error") else ""
+    last = " | ".join(line.strip() for line in staging.last_lines.strip().splitlines()[-3:])
+    return reason, f"{place}: copying its data: exit code {staging.exit_code}{why}{_colon(last or lost.message)}"
 
 
 def _failed_container(job: ObservedJob) -> Container | None:

@@ -25,6 +25,17 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Staging:
+    """The copying of the data set to one pod's node. Times are unix seconds."""
+
+    started: float | None = None
+    finished: float | None = None
+    exit_code: int | None = None
+    last_lines: str = ""  # of what it printed, when it failed
+    report: Mapping[str, int | float] = field(default_factory=dict)  # files, bytes, copiedBytes, ... of a success
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """The trainer's container of one pod (locally: one torchrun process). Times are unix seconds."""
 
@@ -37,6 +48,7 @@ class Container:
     stopped: str = ""  # reason why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
     message: str = ""
     deleted: float | None = None  # when its deletion was asked for, while it still runs
+    staging: Staging | None = None  # before it, where the data are staged
 
 
 @dataclass(frozen=True, slots=True)

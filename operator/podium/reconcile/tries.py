@@ -9,7 +9,7 @@ from podium.api import AttemptState, AttemptStatus, TryId
 from podium.reconcile.attempt import timestamp
 
 # Failures that another try may not meet again. A wrong image or a log without MLPerf lines is not among them.
-RETRIABLE = frozenset({"PodLost", "PodFailed", "JobLost", "InitDeadlineExceeded"})
+RETRIABLE = frozenset({"PodLost", "PodFailed", "JobLost", "InitDeadlineExceeded", "StageInterrupted"})
 
 
 def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus, Score
 from podium.mllog import LogSummary
-from podium.reconcile import Container, Run
+from podium.reconcile import Container, Run, Staging
 
 ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
 RESULT_SCHEMA = f"{GROUP}/result/v1"
@@ -73,9 +73,20 @@ def attempt_document(
                 "finished": c.finished,
                 "exitCode": c.exit_code,
                 "stopped": c.stopped,
+                **({"stage": _staging(c.staging)} if c.staging else {}),
             }
             for c in containers
         ],
+    }
+
+
+def _staging(staging: Staging) -> dict[str, Any]:
+    """How the pod came by its data, before the clock."""
+    return {
+        "started": staging.started,
+        "finished": staging.finished,
+        "exitCode": staging.exit_code,
+        **staging.report,
     }
 
 

@@ -27,6 +27,10 @@ class NotFound(StoreError):  # noqa: N818
     """There is no such object."""
 
 
+class StoreCorrupt(StoreError):  # noqa: N818
+    """What came is not what was stored: its checksum tells."""
+
+
 class Store(Protocol):
     """Objects under relative keys with ``/`` between the parts. Safe to use from several threads."""
 

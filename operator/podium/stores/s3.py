@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConfigNotFound,
     ConfigParseError,
+    FlexibleChecksumError,
     InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
@@ -23,7 +29,16 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from podium.stores.base import CHUNK_BYTES, PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.base import (
+    CHUNK_BYTES,
+    PROBE,
+    AlreadyExists,
+    NotFound,
+    StoreCorrupt,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,10 +64,31 @@ _EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
+_LARGE_DOWNLOADS = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What S3 keeps beside an object."""
+
+    sha256: str | None  # of the whole content, when it was uploaded with one
+    etag_is_md5: bool  # and not a name that a key of one's own, or of KMS, made of it
+
+
 class _Client:
     """Makes the client once. Making one is not safe between threads, using it is."""
 
-    def __init__(self, endpoint_url: str | None, region: str | None) -> None:
+    def __init__(self, endpoint_url: str | None, region: str | None, connections: int) -> None:
+        self._connections = connections
         self._endpoint_url = endpoint_url
         self._region = region
         self._lock = threading.Lock()
@@ -69,7 +105,7 @@ class _Client:
             retries={"mode": "standard", "max_attempts": 3},
             connect_timeout=5,
             read_timeout=60,
-            max_pool_connections=16,
+            max_pool_connections=self._connections,
             s3={"addressing_style": "path"} if self._endpoint_url else {},
         )
         try:
@@ -87,9 +123,15 @@ class S3Store:
     """A bucket and a prefix. The client is made at the first use and is safe to share between threads."""
 
     def __init__(
-        self, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        connections: int = 16,
     ) -> None:
-        self._at(bucket, prefix, _Client(endpoint_url, region))
+        self._at(bucket, prefix, _Client(endpoint_url, region, connections))
 
     def _at(self, bucket: str, prefix: str, client: _Client) -> None:
         self.bucket = bucket
@@ -121,13 +163,37 @@ class S3Store:
             yield from body.iter_chunks(CHUNK_BYTES)
 
     def list(self, prefix: str = "") -> list[str]:
+        return sorted(entry.key for entry in self.entries(prefix))
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Key, size and ETag of every object whose key starts with `prefix`."""
         base = f"{self.prefix}/" if self.prefix else ""
-        keys = []
         with self._translated(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
             for page in pages:
-                keys += [entry["Key"][len(base) :] for entry in page.get("Contents", ())]
-        return sorted(keys)
+                for entry in page.get("Contents", ()):
+                    yield Entry(entry["Key"][len(base) :], entry["Size"], entry.get("ETag", "").strip('"'))
+
+    def facts(self, key: str) -> Facts:
+        """What S3 knows of the content of an object. Raises NotFound."""
+        with self._translated(key):
+            head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), ChecksumMode="ENABLED")
+        sha256 = head.get("ChecksumSHA256") if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
+        own_key = head.get("SSECustomerAlgorithm") or head.get("ServerSideEncryption", "AES256") != "AES256"
+        return Facts(base64.b64decode(sha256).hex() if sha256 and "-" not in sha256 else None, not own_key)
+
+    def part_size(self, key: str) -> int | None:
+        """Bytes of the first part of an object that was uploaded in parts, where the server tells."""
+        with self._translated(key):
+            head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), PartNumber=1)
+        return head["ContentLength"] if head.get("PartsCount", 0) > 1 else None
+
+    def download(self, key: str, path: Path, progress: Callable[[int], object]) -> None:
+        """Write a large object to `path`, several parts at a time. Raises NotFound."""
+        with self._translated(key):
+            self._client.download_file(
+                self.bucket, self._key(key), str(path), Callback=progress, Config=_LARGE_DOWNLOADS
+            )
 
     def delete(self, key: str) -> None:
         with self._translated(key):
@@ -162,6 +228,10 @@ class S3Store:
             raise self._error(key, error) from error
         except _MISCONFIGURED as error:
             raise StoreRefused(f"{self.url}: {error}; check bucket, region, endpoint and profile") from error
+        except FlexibleChecksumError as error:
+            raise StoreCorrupt(f"{self.url}/{key} is corrupt: {error}") from error
+        except Boto3Error as error:  # of a download whose retries are used up
+            raise StoreUnavailable(f"{self.url}/{key}: {error}; it is tried again") from error
         except BotoCoreError as error:
             if isinstance(error, SSLError) and "CERTIFICATE" in str(error):
                 hint = "give the authority's certificate in AWS_CA_BUNDLE"

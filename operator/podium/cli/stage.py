@@ -1,0 +1,86 @@
+"""``podium stage``: what the init container of a run with ``data.stage`` executes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from podium.cli.files import UsageError
+from podium.staging import Outcome, StageError, StageInterrupted, open_source
+from podium.staging import stage as copy
+from podium.stores import StoreRefused
+
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: another try may go on from here
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+          "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}  # fmt: skip
+
+
+def stage(
+    source: Annotated[str, typer.Argument(help="s3://bucket/prefix, or a folder.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the copy; a copy that is there already is completed.")],
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Files copied at a time.")] = 16,
+    endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, when it is not Amazon's.")] = None,
+    region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
+    limit: Annotated[
+        str | None, typer.Option(help="What the target may hold, such as 500Gi, when its disk has more.")
+    ] = None,
+    patience: Annotated[float, typer.Option(help="Seconds that an unreachable source is waited for.")] = 300.0,
+    report: Annotated[Path | None, typer.Option(help="File for what was done, as JSON.")] = None,
+) -> None:
+    """Copy a data set to this machine's disk: in parallel, resumable, verified by checksum.
+
+    Exit codes: 0 all files are here and right; 1 and 2 a person has to do something; 75 try again.
+    """
+    signal.signal(signal.SIGTERM, _leave)  # the first process of a container ignores it otherwise
+    room = _bytes(limit) if limit else None
+    try:
+        opened = open_source(source, endpoint_url=endpoint, region=region, workers=workers)
+        outcome = copy(opened, target, workers=workers, patience=patience, limit=room)
+    except StageInterrupted as error:
+        typer.echo(f"stage: {error}")
+        raise typer.Exit(INTERRUPTED) from error
+    except (StageError, StoreRefused) as error:
+        typer.echo(f"stage: {error}")
+        raise typer.Exit(1) from error
+    typer.echo(f"stage: {_sentence(outcome)}")
+    if report:
+        report.write_text(json.dumps(_document(outcome)))
+
+
+def _sentence(outcome: Outcome) -> str:
+    checked = ", ".join(f"{count:,} by {origin}" for origin, count in sorted(outcome.checked.items()))
+    rate = outcome.copied_bytes / outcome.seconds / 1e6
+    return (
+        f"{outcome.files:,} files, {outcome.bytes:,} bytes are here; copied {outcome.copied_files:,} files, "
+        f"{outcome.copied_bytes:,} bytes in {outcome.seconds:.1f} s: {rate:.1f} MB/s; checked {checked}"
+    )
+
+
+def _document(outcome: Outcome) -> dict[str, float]:
+    return {
+        "files": outcome.files,
+        "bytes": outcome.bytes,
+        "copiedFiles": outcome.copied_files,
+        "copiedBytes": outcome.copied_bytes,
+        "seconds": round(outcome.seconds, 3),
+        "checkedBySizeOnly": outcome.checked.get("size", 0),
+    }
+
+
+def _bytes(text: str) -> int:
+    """A quantity as Kubernetes writes it. Raises UsageError."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kMGTPE]i?|Ki)?", text)
+    if match is None or match[2] == "ki":
+        raise UsageError(f"--limit {text!r} is no quantity, such as 500Gi")
+    return int(float(match[1]) * _UNITS[match[2] or ""])
+
+
+def _leave(_: int, __: FrameType | None) -> None:
+    os._exit(128 + signal.SIGTERM)  # what is half-copied has no name yet; the next try throws it away

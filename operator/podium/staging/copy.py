@@ -1,0 +1,255 @@
+"""The copying itself: what is missing is fetched by several threads, compared, and only then given its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from podium.staging.checks import SUMS, Check, parse_sums
+from podium.staging.errors import StageError, StageInterrupted
+from podium.staging.journal import FOLDER, Journal
+from podium.staging.progress import Progress, size_text
+from podium.staging.source import Item, Source
+from podium.stores import StoreCorrupt, StoreError, StoreUnavailable
+
+_T = TypeVar("_T")
+PATIENCE_SECONDS = 300.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_CORRUPT_TRIES = 3  # a connection may spoil what the source has right
+_SPARE_BYTES = 64 << 20  # for the journal and for whatever else grows
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done. `checked` counts the files by what they were compared with."""
+
+    files: int
+    bytes: int
+    copied_files: int
+    copied_bytes: int
+    seconds: float
+    checked: Mapping[str, int]
+
+
+def stage(
+    source: Source, target: Path, *, workers: int, patience: float = PATIENCE_SECONDS, limit: int | None = None
+) -> Outcome:
+    """Make `target` hold the files of `source`, no more and no fewer, each verified.
+
+    `limit` is what the target may hold in bytes, where its disk has more. Raises StageError, StageInterrupted.
+    """
+    start = time.monotonic()
+    try:
+        journal = Journal(target)
+        with journal.opened():
+            job = _Copying(source, journal, workers, patience)
+            job.list(limit)
+            job.copy()
+            journal.seal()
+            job.forget()
+            return job.outcome(time.monotonic() - start)
+    except StoreUnavailable as error:
+        raise StageInterrupted(str(error)) from error
+    except StoreError as error:
+        raise StageError(str(error)) from error
+    except OSError as error:
+        raise StageError(_disk_problem(error, target)) from error
+
+
+class _Copying:
+    """One call of `stage`."""
+
+    def __init__(self, source: Source, journal: Journal, workers: int, patience: float) -> None:
+        self._source, self._journal, self._workers = source, journal, workers
+        self._stop = threading.Event()
+        self._patience = _Patience(patience, self._stop)
+        self._items: dict[str, Item] = {}
+        self._sums: dict[str, str] = {}
+        self._missing: list[Item] = []
+        self._progress = Progress()
+
+    def list(self, limit: int | None) -> None:
+        """Compare source and target by names, sizes and tags; see that there is room."""
+        self._items = self._patience.insist(lambda: {item.key: item for item in self._source.items()})
+        if not self._items:
+            raise StageError(f"{self._source.url} has no file; check bucket, prefix and permissions")
+        if SUMS in self._items:
+            text = self._patience.insist(lambda: self._source.read(SUMS)).decode(errors="replace")
+            self._sums = parse_sums(text, f"{self._source.url}/{SUMS}")
+        if lost := next((key for key in self._sums if key not in self._items), None):
+            raise StageError(f"{self._source.url} lacks {lost}, which its {SUMS} lists; upload it again")
+        _check_names(self._items, self._source.url)
+        self._journal.drop_others(self._items)
+        # large files first: one that is left for the end keeps a single worker busy
+        missing = [item for item in self._items.values() if not self._journal.is_here(item)]
+        self._missing = sorted(missing, key=lambda item: -item.size)
+        self._check_room(limit)
+        total = sum(item.size for item in self._items.values())
+        needed = sum(item.size for item in self._missing)
+        self._progress.begin(total - needed, total, len(self._items) - len(self._missing), len(self._items))
+
+    def _check_room(self, limit: int | None) -> None:
+        target = self._journal.target
+        total = sum(item.size for item in self._items.values())
+        if limit is not None and total > limit:
+            raise StageError(
+                f"{self._source.url} has {size_text(total)}, {target} may hold {size_text(limit)}; "
+                "the administrator raises the size of trainer.stage.volume"
+            )
+        replaced = sum(_size(target / item.key) for item in self._missing)
+        needed = sum(item.size for item in self._missing) - replaced + _SPARE_BYTES
+        free = shutil.disk_usage(target).free
+        if needed > free:
+            raise StageError(
+                f"{target} has {size_text(free)} free, and {size_text(needed)} of {self._source.url} are still to be "
+                "copied; free some, or give trainer.stage.volume a larger disk"
+            )
+
+    def copy(self) -> None:
+        """Fetch what is missing; the first error ends it all."""
+        for folder in sorted({(self._journal.target / item.key).parent for item in self._missing}):
+            folder.mkdir(parents=True, exist_ok=True)
+        with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
+            futures = [threads.submit(self._one, number, item) for number, item in enumerate(self._missing)]
+            done, unfinished = wait(futures, return_when=FIRST_EXCEPTION)
+            if unfinished:
+                self._stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+        for future in done:
+            future.result()
+
+    def _one(self, number: int, item: Item) -> None:
+        path, part = self._journal.target / item.key, self._journal.parts / str(number)
+        check = self._check_of(item)
+        if check and path.is_file() and _size(path) == item.size and check.of_file(path) == check.digest:
+            self._progress.add(item.size)  # left by a process that was killed before it could say so
+        else:
+            check = self._fetched(item, part, check)
+            part.replace(path)
+        self._journal.add(item, check.origin if check else "size")
+        self._progress.file_done()
+
+    def _check_of(self, item: Item) -> Check | None:
+        if digest := self._sums.get(item.key):
+            return Check("sha256", digest, SUMS)
+        return self._patience.insist(lambda: self._source.check(item))
+
+    def _fetched(self, item: Item, part: Path, check: Check | None) -> Check | None:
+        """Fetch into `part` and compare; gives what it was compared with."""
+        found = ""
+        for _ in range(_CORRUPT_TRIES):
+            try:
+                self._patience.insist(lambda: self._fetch(item, part))
+            except StoreCorrupt:  # S3's own checksum does not fit
+                found = "another content"
+                continue
+            if part.stat().st_size != item.size:
+                found = f"{part.stat().st_size} bytes"
+                continue
+            found = check.of_file(part) if check else ""
+            if check is None or found == check.digest:
+                return check
+            if check.origin == "ETag" and self._patience.insist(lambda: self._source.doubts(item)):
+                return None
+        wanted = f"{check.digest} ({check.origin})" if check else f"{item.size} bytes"
+        raise StageError(f"{self._source.url}/{item.key} is corrupt: {wanted} expected, {found} found; upload it again")
+
+    def _fetch(self, item: Item, part: Path) -> None:
+        got = 0
+
+        def progress(count: int) -> None:
+            nonlocal got
+            got += count
+            self._progress.add(count)
+            self._patience.answered()
+
+        try:
+            self._source.fetch(item, part, progress)
+        except BaseException:
+            self._progress.add(-got)
+            raise
+
+    def forget(self) -> None:
+        """Drop the copies from the host's cache: by the rules a data set does not start in memory."""
+        for item in self._missing:
+            descriptor = os.open(self._journal.target / item.key, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+    def outcome(self, seconds: float) -> Outcome:
+        return Outcome(
+            files=len(self._items),
+            bytes=sum(item.size for item in self._items.values()),
+            copied_files=len(self._missing),
+            copied_bytes=sum(item.size for item in self._missing),
+            seconds=seconds,
+            checked=Counter(record.checked for record in self._journal.records.values()),
+        )
+
+
+class _Patience:
+    """Tries again while the source is out of reach, for so many seconds since it last answered any thread."""
+
+    def __init__(self, seconds: float, stop: threading.Event) -> None:
+        self._seconds, self._stop = seconds, stop
+        self._last = time.monotonic()
+
+    def answered(self) -> None:
+        """Some thread got something. Raises StageInterrupted when the others need not go on."""
+        self._last = time.monotonic()
+        if self._stop.is_set():
+            raise StageInterrupted("another file could not be copied")
+
+    def insist(self, call: Callable[[], _T]) -> _T:
+        """What `call` gives. Raises StageInterrupted when patience is over, StoreError when it is no use."""
+        pause = 0.5
+        while True:
+            if self._stop.is_set():
+                raise StageInterrupted("another file could not be copied")
+            try:
+                result = call()
+            except StoreUnavailable as error:
+                waited = time.monotonic() - self._last
+                if waited >= self._seconds:
+                    raise StageInterrupted(f"{error}; gave up after {waited:.0f} s") from error
+                self._stop.wait(pause)
+                pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+            else:
+                self._last = time.monotonic()
+                return result
+
+
+def _check_names(items: Mapping[str, Item], url: str) -> None:
+    """Objects may be called `a` and `a/b`; files may not."""
+    folders = {key[:place] for key in items for place, letter in enumerate(key) if letter == "/"}
+    if clash := next((key for key in items if key in folders), None):
+        raise StageError(f"{url}/{clash} is an object and a folder of objects; a file cannot be both: rename one")
+    if own := next((key for key in items if key.split("/")[0] == FOLDER), None):
+        raise StageError(f"{url}/{own}: {FOLDER}/ is where a copy keeps its records; stage from the first source")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _disk_problem(error: OSError, target: Path) -> str:
+    place = error.filename or target
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{target}: the disk is full; give trainer.stage.volume a larger one, or free some of it"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place}: {error.strerror}; the volume of trainer.stage has to be writable for user 65532"
+    return f"{place}: {error.strerror or error}"
