@@ -56,6 +56,8 @@ def test_the_committed_crd_is_the_generated_one():
             },
         },
         {**CLOSED, "benchmark": "maskrcnn", "division": "open", "quality": {"target": "0.30/0.25"}},
+        {**CLOSED, "data": {"stage": {"from": "s3://datasets/imagenet/v1.2/"}}},
+        {**CLOSED, "data": {**CLOSED["data"], "stage": {}}, "deadlines": {"stage": "4h"}},
         {**OPEN, "template": {"resources": {"limits": {"cpu": 2, "memory": "4Gi"}}, "affinity": {"podAffinity": {}}}},
     ],
 )
@@ -110,6 +112,18 @@ REFUSED = [
     (
         {key: value for key, value in CLOSED.items() if key != "data"},
         "data.persistentVolumeClaim.claimName: preset full reads its data set from a claim",
+    ),
+    (
+        {**CLOSED, "data": {}},
+        "data: name one source, either a claim in persistentVolumeClaim or a bucket in stage.from",
+    ),
+    ({**CLOSED, "data": {"stage": {}}}, "data: name one source"),
+    ({**CLOSED, "data": {**CLOSED["data"], "stage": {"from": "s3://datasets/x"}}}, "data: name one source, either"),
+    ({**CLOSED, "data": {"stage": {"from": "s3://datasets/../secret"}}}, "spec.data.stage.from"),
+    ({**CLOSED, "data": {"stage": {"from": "file:///etc"}}}, "spec.data.stage.from"),
+    (
+        {**CLOSED, "data": {"stage": {"from": "s3://x/y", "endpoint": "http://me"}}},
+        'unknown field "spec.data.stage.endpoint"',
     ),
     ({**OPEN, "attempts": 101}, "spec.attempts"),
     ({**OPEN, "deadlines": {"init": "20 minutes"}}, "spec.deadlines.init"),

@@ -191,7 +191,9 @@ def _failed_container(job: ObservedJob) -> Container | None:
 
 
 def _why_pending(job: ObservedJob, nodes: int) -> str:
-    waiting = next((c for c in job.containers if c.waiting and c.started is None), None)
+    idle = [c for c in job.containers if c.waiting and c.started is None]
+    # one that copies its data, or has, waits for no node
+    waiting = min(idle, key=lambda c: c.staging is not None and c.staging.started is not None, default=None)
     if waiting:
         return f"pod {waiting.name}: {waiting.waiting}{_colon(waiting.message)}"
     running = sum(c.started is not None for c in job.containers)

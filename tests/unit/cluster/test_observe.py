@@ -78,6 +78,63 @@ def test_a_pod(status, metadata, expected):
     assert {name: getattr(facts.container, name) for name in expected} == expected
 
 
+INIT = {"waiting": {"reason": "PodInitializing"}}
+COPIED = {**TERMINATED, "message": '{"files": 3, "bytes": 12, "seconds": 1.5, "note": "x"}'}
+REFUSED = {
+    **TERMINATED,
+    "exitCode": 1,
+    "reason": "Error",
+    "message": "stage: no\nstage: s3://b: there is no such bucket",
+}
+
+
+def staging(state, trainer=INIT, **status):
+    statuses = {"initContainerStatuses": [{"name": "stage", "state": state}]}
+    return with_state(trainer, **{"phase": "Pending", **statuses, **status})
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "copying"),
+    [
+        (
+            staging({"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+            {"waiting": "ErrImagePull", "started": None},
+            {"started": None},
+        ),
+        (
+            staging({"running": {"startedAt": "2026-01-01T00:00:10Z"}}),
+            {"waiting": "PodInitializing", "started": None},
+            {"started": unix("2026-01-01T00:00:10Z"), "finished": None},
+        ),
+        (
+            staging({"terminated": COPIED}),
+            {"waiting": "PodInitializing"},
+            {"exit_code": 0, "report": {"files": 3, "bytes": 12, "seconds": 1.5}, "last_lines": ""},
+        ),
+        (
+            staging({"terminated": COPIED}, {"running": {"startedAt": "2026-01-01T00:01:02Z"}}, phase="Running"),
+            {"started": unix("2026-01-01T00:01:02Z")},
+            {"finished": unix("2026-01-01T00:01:00Z")},
+        ),
+        (
+            staging({"terminated": REFUSED}, phase="Failed"),
+            {"started": None, "finished": unix("2026-01-01T00:01:00Z"), "exit_code": 1},
+            {"exit_code": 1, "last_lines": REFUSED["message"], "report": {}},
+        ),
+        (
+            staging({"terminated": {**TERMINATED, "exitCode": 137}}, phase="Failed", reason="Evicted", message="disk"),
+            {"exit_code": 137, "stopped": "Evicted", "message": "disk"},
+            {"exit_code": 137},
+        ),
+        (staging({"terminated": {**COPIED, "message": "not JSON"}}), {}, {"report": {}}),
+    ],
+)
+def test_a_pod_that_copies_its_data_first(status, expected, copying):
+    container = pod_facts(pod(status)).container
+    assert {name: getattr(container, name) for name in expected} == expected
+    assert {name: getattr(container.staging, name) for name in copying} == copying
+
+
 @pytest.mark.parametrize(
     ("conditions", "suspend", "finished", "message"),
     [

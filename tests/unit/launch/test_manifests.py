@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from podium.api import TryId
-from podium.launch import TrainerDefaults, build_job, build_service, launch_for
+from podium.launch import StageCredentials, StageDefaults, TrainerDefaults, build_job, build_service, launch_for
+from podium.launch.stage import stage_folder
 from podium.reconcile import CreateJob
 from podium.suites import load_suites
 from tests.unit.reconcile import examples as ex
@@ -30,6 +31,21 @@ GPU = {
         "sharedMemory": "64Gi",
     },
 }
+BUCKET = {**GPU, "data": {"stage": {"from": "s3://datasets/imagenet/v1"}}}
+CLAIM = {"data": {"persistentVolumeClaim": {"claimName": "digits"}, "stage": {}}}
+STAGE = TrainerDefaults.model_validate(
+    {
+        "stage": {
+            "image": "registry.example/podium-operator:1",
+            "volume": {"hostPath": {"path": "/mnt/nvme/podium", "type": "Directory"}},
+            "credentials": {"secretName": "datasets-reader"},
+            "endpoint": "http://minio.storage:9000",
+            "region": "eu-central-1",
+            "allowedPrefixes": ["s3://datasets/"],
+            "resources": {"requests": {"cpu": "4"}},
+        }
+    }
+)
 ADMIN = TrainerDefaults.model_validate(
     {
         "image": "registry.example/podium-trainer:1",
@@ -59,7 +75,13 @@ def env(job):
 
 @pytest.mark.parametrize(
     ("name", "spec", "defaults"),
-    [("digits", {}, TrainerDefaults()), ("gpu", GPU, TrainerDefaults()), ("admin", {}, ADMIN)],
+    [
+        ("digits", {}, TrainerDefaults()),
+        ("gpu", GPU, TrainerDefaults()),
+        ("admin", {}, ADMIN),
+        ("stage-bucket", BUCKET, STAGE),
+        ("stage-claim", CLAIM, TrainerDefaults.model_validate({"stage": {"image": "podium-operator:1"}})),
+    ],
 )
 def test_golden(name, spec, defaults):
     """The files show all there is to a run in a cluster."""
@@ -125,6 +147,98 @@ def test_a_queue_admits_a_suspended_job():
     job = build_job(launch(queueName="gpus"), TrainerDefaults())
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def staged(spec=BUCKET, **defaults):
+    """Pod spec and its init container."""
+    stage = {**STAGE.stage.model_dump(), **defaults}
+    pod = build_job(launch(**spec), STAGE.model_copy(update={"stage": StageDefaults(**stage)}))["spec"]["template"][
+        "spec"
+    ]
+    (init,) = pod["initContainers"]
+    return pod, init
+
+
+def test_the_trainer_sees_neither_credentials_nor_other_data():
+    pod, init = staged()
+    assert [e["name"] for e in init["env"]] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+    (trainer,) = pod["containers"]
+    assert not [e for e in trainer["env"] if "AWS" in e["name"]]
+    folder = init["command"][3].removeprefix("/stage/")
+    assert {"name": "stage", "mountPath": "/data", "subPath": folder, "readOnly": True} in trainer["volumeMounts"]
+    assert init["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_claim_is_copied_without_credentials():
+    """What lies in a claim is its owner's: a container that reads it has nothing worth reading."""
+    pod, init = staged(CLAIM, credentials=StageCredentials(secret_name="s", service_account_name="reader"))
+    assert "env" not in init
+    assert "serviceAccountName" not in pod
+    assert [v["name"] for v in pod["volumes"]] == ["shared-memory", "stage", "source"]
+
+
+def test_a_service_account_reads_a_bucket():
+    pod, init = staged(credentials=StageCredentials(service_account_name="reader"))
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"], "env" in init) == ("reader", False, False)
+
+
+def test_an_empty_folder_has_a_limit():
+    _, init = staged(volume={"emptyDir": {"sizeLimit": "200Gi"}})
+    assert init["command"][-2:] == ["--limit", "200Gi"]
+
+
+def test_nodes_wait_for_the_one_that_copies_longest():
+    pod, _ = staged({**BUCKET, "deadlines": {"pending": "10m", "stage": "1h"}})
+    assert {"name": "PET_RDZV_CONF", "value": "timeout=4800"} in pod["containers"][0]["env"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"from": "s3://bbb/x"}, {"from": "s3://bbb/x/"}, True),
+        ({"from": "s3://bbb/x"}, {"from": "s3://bbb/y"}, False),
+        ({"from": "s3://bbb/x"}, {"from": "s3://ccc/x"}, False),
+    ],
+)
+def test_the_same_place_has_the_same_folder(one, other, same):
+    folders = [stage_folder(launch(**{**GPU, "data": {"stage": place}}).spec, "lab") for place in (one, other)]
+    assert (folders[0] == folders[1]) is same
+
+
+def test_claims_of_two_namespaces_are_two_places():
+    spec = launch(**CLAIM).spec
+    assert stage_folder(spec, "lab") != stage_folder(spec, "office")
+    assert stage_folder(spec, "lab").startswith("digits-")
+
+
+@pytest.mark.parametrize(
+    ("data", "defaults", "sentence"),
+    [
+        (None, {}, ""),
+        ({"persistentVolumeClaim": {"claimName": "x"}}, {}, ""),
+        (BUCKET["data"], {"image": "i", "allowed_prefixes": ["s3://datasets"]}, ""),
+        (CLAIM["data"], {"image": "i"}, ""),
+        (CLAIM["data"], {}, "no image copies data in this cluster; the administrator sets trainer.stage.image"),
+        (
+            BUCKET["data"],
+            {"image": "i"},
+            "data.stage.from: s3://datasets/imagenet/v1 is not below a place that may be copied from (none); choose one",
+        ),
+        (
+            BUCKET["data"],
+            {"image": "i", "allowed_prefixes": ["s3://data", "s3://datasets/ima"]},
+            "(s3://data, s3://datasets/ima)",
+        ),
+    ],
+)
+def test_what_may_be_staged(data, defaults, sentence):
+    refusal = StageDefaults(**defaults).refusal(ex.spec(data=data))
+    assert (sentence in refusal) if sentence else not refusal
+
+
+def test_data_may_not_start_in_memory():
+    with pytest.raises(ValueError, match="data may not start in memory by the rules"):
+        StageDefaults(volume={"emptyDir": {"medium": "Memory"}})
 
 
 SSD = {**GPU, "benchmark": "ssd", "hyperparameters": {"global_batch_size": 1216}}

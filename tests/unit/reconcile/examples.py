@@ -7,7 +7,7 @@ from typing import Any
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, TryId
 from podium.mllog import Event, Format, LogFolder
-from podium.reconcile import Container, Observed, ObservedJob, ObservedLog, Run, job_name
+from podium.reconcile import Container, Observed, ObservedJob, ObservedLog, Run, Staging, job_name
 
 T0 = 1_700_000_000.0  # every example starts here; times below are seconds after it
 FIRST = TryId(attempt=1, number=0)
@@ -22,7 +22,7 @@ def spec(**changes: Any) -> BenchmarkRunSpec:
         "attempts": 1,
         "quality": {"target": "0.9"},
         "system": {"name": "test", "nodes": 2},
-        "deadlines": {"pending": "10m", "init": "5m", "run": "1h"},
+        "deadlines": {"pending": "10m", "stage": "30m", "init": "5m", "run": "1h"},
     }
     return BenchmarkRunSpec.model_validate({**document, **changes})
 
@@ -62,6 +62,16 @@ def ended(node: int, code: int | None = 0, finished: float = 100, stopped: str =
 
 def waiting(node: int, reason: str, message: str = "") -> Container:
     return Container(f"digits-1-0-{node}", node, waiting=reason, message=message)
+
+
+def copying(node: int, started: float = 10, finished: float | None = None, code: int = 0, said: str = "") -> Container:
+    """A pod whose data are being copied, or have been."""
+    ended = None if finished is None else T0 + finished
+    staging = Staging(T0 + started, ended, None if finished is None else code, last_lines=said)
+    name = f"digits-1-0-{node}"
+    if code:
+        return Container(name, node, finished=ended, exit_code=code, stopped="Error", staging=staging)
+    return Container(name, node, waiting="PodInitializing", staging=staging)
 
 
 def log(*lines: tuple[float, str, Any], whole: bool = False, tail: str = "", problem: str = "") -> ObservedLog:

@@ -56,6 +56,51 @@ TRIES = [
         "PendingDeadlineExceeded",
         'persistentvolumeclaim "imagenet" not found; not every pod ran within 10m (spec.deadlines.pending)',
     ),
+    (
+        "data are copied for longer than pods may be pending",
+        [ex.copying(0, finished=700), ex.copying(1)],
+        log(),
+        1000,
+        "Pending",
+        "Staging",
+        "1 of 2 pods have copied their data",
+    ),
+    (
+        "data are copied for too long",
+        [ex.copying(0, finished=700), ex.copying(1, started=20)],
+        log(),
+        1821,
+        "Failed",
+        "StageDeadlineExceeded",
+        "1 of 2 pods have copied their data within 30m (spec.deadlines.stage); raise it",
+    ),
+    (
+        "one pod copies, the other has no node",
+        [ex.copying(0), ex.waiting(1, "Unschedulable", "0/3 nodes are available")],
+        log(),
+        601,
+        "Failed",
+        "PendingDeadlineExceeded",
+        "pod digits-1-0-1: Unschedulable: 0/3 nodes are available; not every pod ran within 10m",
+    ),
+    (
+        "data are copied, containers are made",
+        [ex.copying(0, finished=900), ex.copying(1, finished=900)],
+        log(),
+        1499,
+        "Pending",
+        "Pending",
+        "PodInitializing",
+    ),
+    (
+        "data are copied, containers are not made",
+        [ex.copying(0, finished=900), ex.copying(1, finished=900)],
+        log(),
+        1501,
+        "Failed",
+        "PendingDeadlineExceeded",
+        "not every pod ran within 10m (spec.deadlines.pending)",
+    ),
     ("containers run", [ex.running(0), ex.running(1)], log(), 30, "Initializing", None, ""),
     (
         "nothing is ever logged",
@@ -150,6 +195,32 @@ TRIES = [
         "Failed",
         "PodFailed",
         "pod digits-1-0-0: exit code 137 (OOMKilled); last output: Killed",
+    ),
+    (
+        "the data are not there",
+        [
+            ex.copying(
+                0, finished=90, code=1, said="stage: 1 file\nstage: s3://b: there is no such bucket; create it\n"
+            ),
+            ended(1, None, finished=95, stopped="Deleted"),
+        ],
+        log(whole=True),
+        110,
+        "Failed",
+        "StageFailed",
+        "pod digits-1-0-0: copying its data: exit code 1: stage: 1 file | stage: s3://b: there is no such bucket; create it",
+    ),
+    (
+        "the store of the data is out of reach",
+        [
+            ex.copying(0, finished=90, code=75, said="stage: gave up after 300 s"),
+            ended(1, None, finished=95, stopped="Deleted"),
+        ],
+        log(whole=True),
+        110,
+        "Failed",
+        "StageInterrupted",
+        "exit code 75: stage: gave up after 300 s",
     ),
     (
         "the first to fail is named",
@@ -442,6 +513,14 @@ def test_a_job_deleted_by_hand_is_a_recorded_failure_and_is_tried_again():
         (FIRST, "Failed", "JobLost"),
         (RETRY, "Pending", None),
     ]
+
+
+@pytest.mark.parametrize(("code", "retried"), [(1, False), (2, False), (75, True), (137, True)])
+def test_only_outages_of_the_data_are_tried_again(code, retried):
+    run = ex.run(ex.status(ex.attempt()), system={"name": "test", "nodes": 1})
+    job = ex.job(ex.copying(0, finished=90, code=code), finished="Failed")
+    result = decision(run, observed(job, log(whole=True)))
+    assert ("CreateJob" in kinds(result.actions)) is retried
 
 
 def test_a_queued_job_waits_for_its_queue_without_a_deadline():
