@@ -1,10 +1,12 @@
-"""`python -m podium_benchmarks`: the list of benchmarks, and the sizes of their full models."""
+"""`podium-benchmarks`: the list of benchmarks, their data sets, and the sizes of their full models."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+
+from podium_benchmarks.prepare import command
 
 BENCHMARKS = {
     "resnet": "ResNet-50 v1.5, image classification, top-1",
@@ -21,7 +23,7 @@ def main() -> int:
     """Run the sub-command asked for."""
     listing = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m podium_benchmarks",
+        prog="podium-benchmarks",
         description="MLPerf Training reference models in PyTorch.",
         epilog=f"benchmarks:\n{listing}\n\nrun one: torchrun -m podium_benchmarks.<benchmark> --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -29,7 +31,10 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command")
     params = commands.add_parser("params", help="print the parameter count of every full model")
     params.add_argument("--json", action="store_true", help="as one JSON object")
+    command.add_parser(commands)
     arguments = parser.parse_args()
+    if arguments.command == "prepare":
+        return command.run(arguments)
     if arguments.command != "params":
         parser.print_help()
         return 0

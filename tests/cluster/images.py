@@ -74,23 +74,33 @@ def trainer_base() -> Path:
 
 def trainer_defaults(root: Path) -> dict[str, object]:
     """The operator's ``--trainer-defaults`` for that image: packages and sources of this checkout, read-only."""
-    torchrun = tools.cache() / "bin/torchrun"
-    torchrun.parent.mkdir(exist_ok=True)
-    torchrun.write_text("#!/usr/bin/python3\nimport sys\nfrom torch.distributed.run import main\n\nsys.exit(main())\n")
-    torchrun.chmod(0o755)
+    programs = tools.cache() / "bin"
+    programs.mkdir(exist_ok=True)
+    for name, module in {"torchrun": "torch.distributed.run", "podium": "podium.cli"}.items():
+        program = programs / name
+        program.write_text(f"#!/usr/bin/python3\nimport sys\nfrom {module} import main\n\nsys.exit(main())\n")
+        program.chmod(0o755)
     packages = next(path for path in map(Path, sys.path) if (path / "torch").is_dir())
-    mounts = {"packages": packages, "benchmarks": root / "benchmarks", "bin": torchrun.parent}
+    mounts = {"packages": packages, "benchmarks": root / "benchmarks", "operator": root / "operator", "bin": programs}
+    volume_mounts = [{"name": name, "mountPath": f"/podium/{name}", "readOnly": True} for name in mounts]
+    path = {"name": "PATH", "value": "/podium/bin:/usr/local/bin:/usr/bin:/bin"}
     return {
         "image": TRAINER,
         "imagePullPolicy": "Never",
         "pod": {
             "env": [
                 {"name": "PYTHONPATH", "value": "/podium/packages:/podium/benchmarks"},
-                {"name": "PATH", "value": "/podium/bin:/usr/local/bin:/usr/bin:/bin"},
+                path,
                 {"name": "HOME", "value": "/tmp"},
                 {"name": "OMP_NUM_THREADS", "value": "1"},
             ],
             "volumes": [{"name": name, "hostPath": {"path": str(path)}} for name, path in mounts.items()],
-            "volumeMounts": [{"name": name, "mountPath": f"/podium/{name}", "readOnly": True} for name in mounts],
+            "volumeMounts": volume_mounts,
+        },
+        "stage": {
+            "image": TRAINER,
+            "imagePullPolicy": "Never",
+            "env": [path, {"name": "PYTHONPATH", "value": "/podium/packages:/podium/operator"}],
+            "volumeMounts": volume_mounts,
         },
     }

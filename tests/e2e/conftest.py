@@ -72,6 +72,8 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
     defaults = images.trainer_defaults(ROOT)
     if image := os.environ.get("PODIUM_TEST_TRAINER_IMAGE"):
         defaults = {"image": image}
+    stage = {"endpoint": s3.endpoint, "region": REGION, "allowedPrefixes": [f"{bucket}/datasets"]}
+    defaults["stage"] = {**defaults.get("stage", {}), **stage, "credentials": {"secretName": "datasets-reader"}}
     file = tmp_path / "trainer-defaults.yaml"
     file.write_text(yaml.safe_dump(defaults))
     options = ["--results-url", bucket, "--results-endpoint", s3.endpoint, "--results-region", REGION]
