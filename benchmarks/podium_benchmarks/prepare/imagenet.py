@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from torchvision.datasets.imagenet import ARCHIVE_META
 
 from podium_benchmarks.prepare.archives import Archive, PrepareError
 from podium_benchmarks.prepare.files import in_processes, written
 
 VAL_SHARDS = 64
 _ORIGIN = "torchvision.datasets.ImageNet"
-ARCHIVES = TRAIN, VAL, DEVKIT = tuple(
-    Archive(ARCHIVE_META[part][0], "", digest=f"md5:{ARCHIVE_META[part][1]}", origin=_ORIGIN)
-    for part in ("train", "val", "devkit")
-)
+TRAIN = Archive("ILSVRC2012_img_train.tar", "", digest="md5:1d675b47d978889d74fa0da5fadfb00e", origin=_ORIGIN)
+VAL = Archive("ILSVRC2012_img_val.tar", "", digest="md5:29b22e2961454d5413ddabcf34fc5622", origin=_ORIGIN)
+DEVKIT = Archive("ILSVRC2012_devkit_t12.tar.gz", "", digest="md5:fa75699e90414af021442c21a62c3abf", origin=_ORIGIN)
+ARCHIVES = (TRAIN, VAL, DEVKIT)
 LABELS = "data/ILSVRC2012_validation_ground_truth.txt"
 SYNSETS = "data/meta.mat"
 

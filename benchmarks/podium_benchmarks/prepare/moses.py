@@ -29,6 +29,7 @@ APOSTROPHES_EN = (
     (re.compile(r"(?<=[^\W\d_])'(?=[^\W\d_])"), " '"),
     (re.compile(r"(?<=\d)'(?=s)"), " '"),
 )
+MOST_WORDS, MOST_TIMES = 80, 9  # clean-corpus-n.perl: words of a sentence, and of one side per word of the other
 MARK = "\ue000"  # of private use: stands for several points while single ones are looked at
 
 
@@ -64,3 +65,16 @@ def _parted(word: str, following: str, language: str) -> str:
     if ("." in stem and letters) or abbreviated or ordinal or goes_on or numbered:
         return word
     return f"{stem} ."
+
+
+def tokenise_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """English and German pairs in words, without those that the reference cleans away or filters out."""
+    words = ((tokenise(english, "en"), tokenise(german, "de")) for english, german in pairs)
+    return [pair for pair in words if _fits(*pair)]
+
+
+def _fits(english: str, german: str) -> bool:
+    lengths = len(english.split()), len(german.split())
+    if not 1 <= min(lengths) <= max(lengths) <= MOST_WORDS or max(lengths) > MOST_TIMES * min(lengths):
+        return False
+    return max(english + german) <= "\xff"  # Latin 1, as pytorch/scripts/filter_dataset.py has it

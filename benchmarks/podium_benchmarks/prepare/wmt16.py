@@ -18,7 +18,7 @@ from podium_benchmarks.gnmt.config import FULL
 from podium_benchmarks.gnmt.data import WMT as FILES
 from podium_benchmarks.gnmt.model import RESERVED
 from podium_benchmarks.prepare import wmt
-from podium_benchmarks.prepare.moses import tokenise
+from podium_benchmarks.prepare.moses import tokenise, tokenise_pairs
 
 CORPORA = (
     (wmt.EUROPARL, "europarl-v7.de-en"),
@@ -33,7 +33,6 @@ REFERENCE_MD5 = {
     "newstest2014.tok.bpe.32000.en": "cb014e2509f86cd81d5a87c240c07464",
     "newstest2014.de": "f6c3818b477e4a25cad68b61cc883c17",
 }
-MOST_WORDS, MOST_TIMES = 80, 9  # clean-corpus-n.perl: words of a sentence, and of one side per word of the other
 UNKNOWN, END_OF_WORD, GOES_ON = "<unk>", "</w>", "@@"
 PAIRS_AT_ONCE = 10_000
 WORDS_AT_ONCE = 100_000
@@ -80,21 +79,9 @@ def tokenised(pairs: Iterable[tuple[str, str]], workers: int) -> Iterator[tuple[
     chunks = iter(lambda: list(itertools.islice(stream, PAIRS_AT_ONCE)), [])
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         for kept in tqdm(
-            pool.map(_tokenise_pairs, chunks), desc=f"tokenise, {PAIRS_AT_ONCE:,} at a time", mininterval=1
+            pool.map(tokenise_pairs, chunks), desc=f"tokenise, {PAIRS_AT_ONCE:,} at a time", mininterval=1
         ):
             yield from kept
-
-
-def _tokenise_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    words = ((tokenise(english, "en"), tokenise(german, "de")) for english, german in pairs)
-    return [pair for pair in words if _fits(*pair)]
-
-
-def _fits(english: str, german: str) -> bool:
-    lengths = len(english.split()), len(german.split())
-    if not 1 <= min(lengths) <= max(lengths) <= MOST_WORDS or max(lengths) > MOST_TIMES * min(lengths):
-        return False
-    return max(english + german) <= "\xff"  # Latin 1, as pytorch/scripts/filter_dataset.py has it
 
 
 def learn(lines: Iterable[str], size: int) -> tokenizers.Tokenizer:
