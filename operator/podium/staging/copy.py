@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,8 @@ class _Copying:
         self._items: dict[str, Item] = {}
         self._sums: dict[str, str] = {}
         self._missing: list[Item] = []
+        self._adopted: list[Item] = []
+        self._lock = threading.Lock()
         self._progress = Progress()
 
     def list(self, limit: int | None) -> None:
@@ -119,19 +121,29 @@ class _Copying:
         for folder in sorted({(self._journal.target / item.key).parent for item in self._missing}):
             folder.mkdir(parents=True, exist_ok=True)
         with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
-            futures = [threads.submit(self._one, number, item) for number, item in enumerate(self._missing)]
+            tasks = iter(enumerate(self._missing))
+            futures = [threads.submit(self._work, tasks) for _ in range(self._workers)]
             done, unfinished = wait(futures, return_when=FIRST_EXCEPTION)
             if unfinished:
                 self._stop.set()
-            threads.shutdown(wait=False, cancel_futures=True)
         for future in done:
             future.result()
+
+    def _work(self, tasks: Iterator[tuple[int, Item]]) -> None:
+        """One thread's share: a future for each of a million files would take more memory than their names."""
+        while not self._stop.is_set():
+            with self._lock:
+                task = next(tasks, None)
+            if task is None:
+                return
+            self._one(*task)
 
     def _one(self, number: int, item: Item) -> None:
         path, part = self._journal.target / item.key, self._journal.parts / str(number)
         check = self._check_of(item)
         if check and path.is_file() and _size(path) == item.size and check.of_file(path) == check.digest:
-            self._progress.add(item.size)  # left by a process that was killed before it could say so
+            self._adopted.append(item)  # left by a process that was killed before it could say so
+            self._progress.add(item.size)
         else:
             check = self._fetched(item, part, check)
             part.replace(path)
@@ -191,8 +203,8 @@ class _Copying:
         return Outcome(
             files=len(self._items),
             bytes=sum(item.size for item in self._items.values()),
-            copied_files=len(self._missing),
-            copied_bytes=sum(item.size for item in self._missing),
+            copied_files=len(self._missing) - len(self._adopted),
+            copied_bytes=sum(item.size for item in self._missing) - sum(item.size for item in self._adopted),
             seconds=seconds,
             checked=Counter(record.checked for record in self._journal.records.values()),
         )
