@@ -66,7 +66,10 @@ perf-train: install ## the trainers' seconds to quality
 perf-gpu: install ## training throughput of the full models on a GPU; the result goes to docs/performance
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json
 
+perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
+	$(BIN)/python -m tests.performance.stage_speed
+
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-gpu perf-parser
+.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -19,6 +20,7 @@ from tests.unit.benchmarks.coco_folder import write_folder
 
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.toy_language import toy_language
+from podium_benchmarks.gnmt.detokenise import detokenise
 from podium_benchmarks.minigo.sgf import read_games
 from podium_benchmarks.prepare import coco, command, go, imagenet, movielens, wmt16, wmt17
 from podium_benchmarks.prepare.archives import Archive
@@ -291,6 +293,17 @@ def test_subwords_are_spelled_as_subword_nmt_does():
 ])  # fmt: skip
 def test_mosess_words(language, text, words):
     assert tokenise(text, language) == words
+
+
+def test_words_can_be_put_together_again():
+    """On real sentences, read in place where they are at hand; what cannot is odd text, such as an &amp; in it."""
+    folder = REPOSITORY.parent / "shared/data/multi30k"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    for language in ("en", "de"):
+        lines = gzip.decompress((folder / f"train.{language}.gz").read_bytes()).decode().split("\n")[:5000]
+        whole = sum(detokenise(tokenise(line, language)) == " ".join(line.split()) for line in lines)
+        assert whole >= 0.99 * len(lines)
 
 
 def test_the_example_fills_a_claim():
