@@ -15,7 +15,6 @@ import typer
 from podium.cli.files import UsageError
 from podium.staging import Outcome, StageError, StageInterrupted, open_source
 from podium.staging import stage as copy
-from podium.stores import StoreRefused
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: another try may go on from here
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
@@ -46,7 +45,7 @@ def stage(
     except StageInterrupted as error:
         typer.echo(f"stage: {error}")
         raise typer.Exit(INTERRUPTED) from error
-    except (StageError, StoreRefused) as error:
+    except StageError as error:
         typer.echo(f"stage: {error}")
         raise typer.Exit(1) from error
     typer.echo(f"stage: {_sentence(outcome)}")

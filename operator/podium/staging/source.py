@@ -7,13 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from podium.staging.checks import Check
 from podium.staging.errors import StageError
 from podium.stores import open_store
 from podium.stores.base import CHUNK_BYTES
-from podium.stores.s3 import S3Store
+
+if TYPE_CHECKING:
+    from podium.stores.s3 import S3Store
 
 PARALLEL_BYTES = 64 << 20  # objects from here on are fetched in several parts at once
 
@@ -51,11 +54,13 @@ class Source(Protocol):
 
 
 def open_source(url: str, *, endpoint_url: str | None, region: str | None, workers: int) -> Source:
-    """The source at ``s3://bucket/prefix`` or in a folder. Raises StoreRefused, StageError."""
+    """The source at ``s3://bucket/prefix`` or in a folder. Raises StageError."""
     if url.startswith("s3://"):
-        store = open_store(url, endpoint_url=endpoint_url, region=region, connections=4 * workers)
-        assert isinstance(store, S3Store), "s3:// is a bucket"
-        return BucketSource(store)
+        from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
+
+        parts, needs = urlsplit(url), "s3:GetObject and ListBucket"
+        where = {"endpoint_url": endpoint_url, "region": region}
+        return BucketSource(S3Store(parts.netloc, parts.path, **where, connections=4 * workers, needs=needs))
     return FolderSource(Path(url))
 
 

@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None, connections: int = 16) -> Store:
+def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
     """The store at ``s3://bucket/prefix``, ``file:///folder`` or a plain path.
 
     Raises StoreRefused for anything else. Nothing is read or written yet.
@@ -33,7 +33,7 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
     if parts.scheme == "s3" and parts.netloc:
         from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
 
-        return S3Store(parts.netloc, parts.path, endpoint_url=endpoint_url, region=region, connections=connections)
+        return S3Store(parts.netloc, parts.path, endpoint_url=endpoint_url, region=region)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return FileStore(Path(unquote(parts.path)))
     if not parts.scheme and url:

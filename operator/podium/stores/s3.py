@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 _REFUSED = {
     "NoSuchBucket": "there is no such bucket; create it",
-    "AccessDenied": "access denied; the credentials need s3:GetObject, PutObject, DeleteObject and ListBucket",
     "InvalidAccessKeyId": "the access key is not known; check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
     "ExpiredToken": "the credentials have expired",
@@ -130,14 +129,16 @@ class S3Store:
         endpoint_url: str | None = None,
         region: str | None = None,
         connections: int = 16,
+        needs: str = "s3:GetObject, PutObject, DeleteObject and ListBucket",
     ) -> None:
-        self._at(bucket, prefix, _Client(endpoint_url, region, connections))
+        self._at(bucket, prefix, _Client(endpoint_url, region, connections), needs)
 
-    def _at(self, bucket: str, prefix: str, client: _Client) -> None:
+    def _at(self, bucket: str, prefix: str, client: _Client, needs: str) -> None:
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}" + (f"/{self.prefix}" if self.prefix else "")
         self._connection = client
+        self._needs = needs  # said when access is denied
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
@@ -201,7 +202,7 @@ class S3Store:
 
     def child(self, prefix: str) -> S3Store:
         below = object.__new__(S3Store)
-        below._at(self.bucket, self._key(prefix), self._connection)  # one connection pool for all
+        below._at(self.bucket, self._key(prefix), self._connection, self._needs)  # one connection pool for all
         return below
 
     def check(self) -> None:
@@ -245,6 +246,8 @@ class S3Store:
             return AlreadyExists(f"{self.url}/{key} exists already")
         if code in _MISSING:
             return NotFound(f"{self.url}/{key} does not exist")
+        if code == "AccessDenied":
+            return StoreRefused(f"{self.url}: access denied; the credentials need {self._needs}")
         if code in _REFUSED:
             return StoreRefused(f"{self.url}: {_REFUSED[code]}")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

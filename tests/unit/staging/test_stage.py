@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.stub import Stubber
 
-from podium.staging import BucketSource, FolderSource, StageError, StageInterrupted, stage
+from podium.staging import BucketSource, FolderSource, StageError, StageInterrupted, open_source, stage
 from podium.staging.checks import Check, parse_sums
 from podium.stores import StoreUnavailable
 from podium.stores.s3 import S3Store
@@ -207,6 +207,16 @@ def test_keys_that_cannot_be_files(keys, sentence, target, monkeypatch):
         )
         with pytest.raises(StageError, match=sentence):
             stage(BucketSource(store), target, workers=1)
+
+
+def test_reading_needs_no_right_to_write(target, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    source = open_source("s3://bucket/x", endpoint_url=None, region="us-east-1", workers=2)
+    with Stubber(source._store._client) as stubber:
+        stubber.add_client_error("list_objects_v2", "AccessDenied", "no", 403)
+        with pytest.raises(StageError, match=r"access denied; the credentials need s3:GetObject and ListBucket$"):
+            stage(source, target, workers=1)
 
 
 def test_an_upload_in_parts_is_compared_part_by_part(tmp_path):
