@@ -123,8 +123,9 @@ class _Copying:
         with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
             tasks = iter(enumerate(self._missing))
             futures = [threads.submit(self._work, tasks) for _ in range(self._workers)]
-            done, unfinished = wait(futures, return_when=FIRST_EXCEPTION)
-            if unfinished:
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # an error or Ctrl-C ends the other threads, too
                 self._stop.set()
         for future in done:
             future.result()
