@@ -10,7 +10,7 @@ import pytest
 import yaml
 from helm.generate import generated
 
-from podium.launch import PodDefaults, TrainerDefaults
+from podium.launch import PodDefaults, StageCredentials, StageDefaults, TrainerDefaults
 from tests.cluster.charts import CHART, helm, template
 from tests.cluster.fixtures import ROOT, needed_parts
 
@@ -78,9 +78,13 @@ def test_namespaces_of_ones_own_need_nothing_of_the_cluster():
 
 def test_trainer_values_are_the_operators_model():
     trainer = yaml.safe_load((CHART / "values.yaml").read_text())["trainer"]
-    fields = {field.alias or name for name, field in TrainerDefaults.model_fields.items()}
-    assert set(trainer) - {"stage"} == fields - {"stage"}
-    assert set(trainer["pod"]) == {field.alias or name for name, field in PodDefaults.model_fields.items()}
+    for values, model in (
+        (trainer, TrainerDefaults),
+        (trainer["pod"], PodDefaults),
+        (trainer["stage"], StageDefaults),
+        (trainer["stage"]["credentials"], StageCredentials),
+    ):
+        assert set(values) == {field.alias or name for name, field in model.model_fields.items()}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -58,18 +58,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* What is set of a map, its values as they are: the operator has its own defaults for the rest. */}}
+{{- define "podium.given" -}}
+{{- $given := dict -}}
+{{- range $key, $value := . -}}
+{{- if $value }}{{ $_ := set $given $key $value }}{{ end -}}
+{{- end -}}
+{{- toYaml $given -}}
+{{- end -}}
+
 {{/* The operator's --trainer-defaults: what is set of `trainer`. */}}
 {{- define "podium.trainerDefaults" -}}
-{{- $trainer := dict "image" (.Values.trainer.image | default (printf "podium-trainer:%s" .Chart.AppVersion)) -}}
-{{- range $key, $value := omit .Values.trainer "image" "pod" -}}
-{{- if $value }}{{ $_ := set $trainer $key $value }}{{ end -}}
-{{- end -}}
-{{- $pod := dict -}}
-{{- range $key, $value := .Values.trainer.pod -}}
-{{- if $value }}{{ $_ := set $pod $key $value }}{{ end -}}
-{{- end -}}
-{{- if $pod }}{{ $_ := set $trainer "pod" $pod }}{{ end -}}
-{{- toYaml $trainer -}}
+{{- $trainer := .Values.trainer -}}
+{{- $credentials := include "podium.given" $trainer.stage.credentials | fromYaml -}}
+{{- $stage := include "podium.given" (merge (dict "credentials" $credentials) (omit $trainer.stage "credentials")) | fromYaml -}}
+{{- $image := $trainer.image | default (printf "podium-trainer:%s" .Chart.AppVersion) -}}
+{{- $own := dict "image" $image "pod" (include "podium.given" $trainer.pod | fromYaml) "stage" $stage -}}
+{{- include "podium.given" (merge $own (omit $trainer "image" "pod" "stage")) -}}
 {{- end -}}
 
 {{/* What the operator does in a namespace with runs. */}}
