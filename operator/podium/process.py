@@ -19,10 +19,11 @@ import kopf
 from aiohttp import web
 
 from podium import handlers
+from podium.api import PLURAL, BenchmarkRunSpec
 from podium.cluster import Actions, Api, ApiError, Controller, Lease, Logs, Recorder, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics, RunSample, run_sample
-from podium.rules import check_spec, goal_for
+from podium.rules import Goal, check_spec, goal_for
 from podium.stores import Store, StoreError, open_store
 from podium.suites import load_suites
 
@@ -64,6 +65,7 @@ class OperatorProcess:
         self._controller: Controller | None = None
         self._leads = False
         self._stop: Callable[[], object] = lambda: None
+        self._goals: dict[str, tuple[BenchmarkRunSpec, Goal | None]] = {}  # by uid, with the spec that it is of
 
     async def run(self) -> None:
         """Until the process is told to stop. Raises LeaseLostError, and whatever ends the work."""
@@ -169,9 +171,13 @@ class OperatorProcess:
             await asyncio.sleep(_RESYNC_SECONDS)
             known = set(controller.states)  # a run that is created while the list is made is not missing from it
             try:
-                controller.forget(known - await self._existing(api))
+                existing = await self._existing(api)
             except _UNREACHABLE as error:
                 _LOG.warning("BenchmarkRuns cannot be listed, trying again in %.0f s: %s", _RESYNC_SECONDS, error)
+                continue
+            controller.forget(known - existing)
+            if existing <= controller.states.keys():  # kopf keeps its bookmarks to itself; this shows that it watches
+                self.metrics.watch_event(PLURAL)
 
     async def _existing(self, api: Api) -> set[str]:
         """The uids of all runs that there are."""
@@ -192,11 +198,17 @@ class OperatorProcess:
     def _samples(self) -> Iterator[RunSample]:
         if self._controller is None:
             return
-        now = time.time()
-        for state in list(self._controller.states.values()):
-            admitted = not state.run.refusal and not check_spec(state.run.spec, self._suites)
-            goal = goal_for(state.run.spec, self._suites) if admitted else None
-            yield run_sample(state.run, state.observed(), goal, now)
+        now, goals = time.time(), self._goals
+        self._goals = {}  # those of runs that are gone go
+        for uid, state in self._controller.states.items():
+            run, (spec, goal) = state.run, goals.get(uid, (None, None))
+            if run.spec is not spec:
+                admitted = not run.refusal and not check_spec(run.spec, self._suites)
+                goal = goal_for(run.spec, self._suites) if admitted else None
+            self._goals[uid] = run.spec, goal
+            if not run.status.terminal:
+                self.metrics.occupied(run, state.all_containers(), now)
+            yield run_sample(run, state.observed(), goal, now, state.all_containers())
 
     # ---- HTTP ----
 

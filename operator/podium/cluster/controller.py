@@ -21,7 +21,7 @@ from podium.cluster.patch import merge_patch, significant, status_document
 from podium.cluster.queue import WorkQueue
 from podium.cluster.state import RunState
 from podium.cluster.watch import Watches
-from podium.reconcile import Run, decide
+from podium.reconcile import Container, Observed, Run, decide
 from podium.suites import Suite
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +41,11 @@ class Telemetry(Protocol):
 
     def reconciled(self, outcome: str, seconds: float) -> None: ...
 
-    def finished(self, run: Run) -> None: ...
+    def occupied(self, run: Run, containers: Iterable[Container], now: float) -> None: ...
+
+    def moved(self, before: BenchmarkRunStatus, run: Run, observed: Observed, now: float) -> None: ...
+
+    def gone(self, run: Run) -> None: ...
 
 
 class Controller:
@@ -115,12 +119,15 @@ class Controller:
         ended_before = state.run.status.terminal
         while True:
             state.see(self.watches.jobs(uid), self.watches.pods(uid), self._clock())
+            self._telemetry.occupied(state.run, state.all_containers(), self._clock())
             if not ended_before:
                 self._logs.follow(state)
-            decision = decide(state.run, state.observed(), self._suites, self._clock())
+            observed = state.observed()
+            decision = decide(state.run, observed, self._suites, self._clock())
             outcome = await self._actions.carry_out(state, decision.actions)
             if outcome.status_holds:
-                state.run = replace(state.run, status=decision.status)
+                before, state.run = state.run.status, replace(state.run, status=decision.status)
+                self._telemetry.moved(before, state.run, observed, self._clock())
             if not outcome.look_again:
                 break
         if state.run.deleted:
@@ -131,11 +138,9 @@ class Controller:
         await self._report(state)
         if state.run.status.terminal:
             self._active.discard(uid)
+            state.close()
         else:
             self._active.add(uid)
-        if state.run.status.terminal and not ended_before:
-            self._telemetry.finished(state.run)
-            state.close()
         if decision.wake_at is not None:
             self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
 
@@ -181,7 +186,9 @@ class Controller:
         self.queue.add(state.run.uid)
 
     def _forget(self, uid: str) -> None:
-        self.states.pop(uid).close()
+        state = self.states.pop(uid)
+        state.close()
+        self._telemetry.gone(state.run)
         self._active.discard(uid)
         self.queue.forget(uid)
 

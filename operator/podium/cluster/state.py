@@ -6,6 +6,7 @@ All of it can be had again from the API server, the pods' logs and the store: a 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -91,6 +92,10 @@ class RunState:
                 if container.finished is not None and (name not in known or known[name].finished is None):
                     known.pop(name, None)  # those that end in the same second stand in the order of their ends
                 known[name] = container
+
+    def all_containers(self) -> Iterable[Container]:
+        """Of every try, also of those whose Job is gone."""
+        return itertools.chain.from_iterable(of_try.values() for of_try in self.containers.values())
 
     def rank0_pod(self, id_: TryId) -> Container | None:
         """Rank 0's container, None when its pod was never seen."""

@@ -1,6 +1,7 @@
-"""Prometheus metrics: progress of the runs and health of the operator."""
+"""Prometheus metrics: progress of the runs, totals of the fleet, health of the operator."""
 
-from podium.metrics.collectors import Metrics, RunCollector
+from podium.metrics.families import Family
+from podium.metrics.operator import Metrics, reference
 from podium.metrics.sample import RunSample, run_sample
 
-__all__ = ["Metrics", "RunCollector", "RunSample", "run_sample"]
+__all__ = ["Family", "Metrics", "RunSample", "reference", "run_sample"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from podium.api import AttemptState, ConditionType
-from podium.mllog import seconds
-from podium.reconcile import Observed, ObservedLog, Run, finish_time
+from podium.api import AttemptState, AttemptStatus, ConditionType
+from podium.metrics.phases import ended, phases
+from podium.mllog import LogSummary, seconds
+from podium.reconcile import Container, Observed, ObservedLog, Run, finish_time
 from podium.rules import Goal
 
 STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
@@ -15,11 +17,12 @@ STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class RunSample:
-    """What the run's series show. Times in seconds; None where nothing is known yet."""
+    """What the run's series show, in seconds; `updated` and `unstored_since` are unix times. None: not known."""
 
     run: Run
     state: str
     attempts: Mapping[str, int]
+    planned: int | None = None
     attempt: int | None = None
     epoch: float | None = None
     samples: int | None = None
@@ -28,23 +31,49 @@ class RunSample:
     elapsed: float | None = None
     remaining: float | None = None
     updated: float | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     target: Mapping[str, float] = field(default_factory=dict)
+    converged: Mapping[int, float] = field(default_factory=dict)  # attempt -> time to train
     time_to_train: float | None = None
+    energy_joules: float | None = None
+    node_seconds: float = 0.0
+    unstored_since: float | None = None
+
+    @property
+    def accelerator_seconds(self) -> float | None:
+        """None for a run on CPUs."""
+        per_node = self.run.spec.system.accelerators_per_node
+        return self.node_seconds * per_node if per_node else None
+
+    @property
+    def cost(self) -> float | None:
+        """In the run's currency."""
+        pricing = self.run.spec.pricing
+        return self.node_seconds / 3600 * float(pricing.per_node_hour) if pricing else None
 
 
-def run_sample(run: Run, observed: Observed, goal: Goal | None, now: float) -> RunSample:
-    """The sample of `run`; `goal` is None when the run was not admitted."""
+def run_sample(
+    run: Run, observed: Observed, goal: Goal | None, now: float, containers: Iterable[Container] = ()
+) -> RunSample:
+    """The sample of `run`; `goal` is None when the run was not admitted, `containers` are all that it ever had."""
     attempts = dict.fromkeys(AttemptState, 0)
     for attempt in run.status.attempts:
         attempts[attempt.state] += 1
-    counts = {str(state): count for state, count in attempts.items()}
     score = run.status.score
     minutes = score.time_to_train_minutes if score else None
-    scored = float(minutes) * 60 if minutes else None
+    known = RunSample(
+        run=run,
+        state=_state(run),
+        attempts={str(state): count for state, count in attempts.items()},
+        planned=goal.attempts if goal else None,
+        target=goal.targets if goal else {},
+        time_to_train=float(minutes) * 60 if minutes else None,
+    )
     if goal is None or not run.status.attempts:
-        return RunSample(run, _state(run), counts, time_to_train=scored, target=goal.targets if goal else {})
+        return known
     last = run.status.attempts[-1]
+    job = observed.jobs.get(last.id)
     summary = observed.logs.get(last.id, ObservedLog()).summary
     training = last.state is AttemptState.TRAINING and summary.run_start is not None
     finish = finish_time(summary) if training else None
@@ -52,8 +81,9 @@ def run_sample(run: Run, observed: Observed, goal: Goal | None, now: float) -> R
     elapsed = now - summary.run_start if training and summary.run_start else seconds(summary, goal.timed_by)
     return RunSample(
         run=run,
-        state=_state(run),
-        attempts=counts,
+        state=known.state,
+        attempts=known.attempts,
+        planned=known.planned,
         attempt=last.index,
         epoch=summary.epoch,
         samples=summary.samples,
@@ -62,10 +92,53 @@ def run_sample(run: Run, observed: Observed, goal: Goal | None, now: float) -> R
         elapsed=elapsed,
         remaining=max(0.0, finish - now) if finish is not None else None,
         updated=summary.last_event_time,
+        phases=phases(last, job.containers if job else (), summary, nodes=run.spec.system.nodes, now=now),
         quality=summary.evaluations[-1].quality if summary.evaluations else {},
-        target=goal.targets,
-        time_to_train=scored,
+        target=known.target,
+        converged=_converged(run.status.attempts),
+        time_to_train=known.time_to_train,
+        energy_joules=_energy(run.status.attempts),
+        node_seconds=node_seconds(containers, now),
+        unstored_since=unstored_since(run, observed),
     )
+
+
+def node_seconds(containers: Iterable[Container], now: float, since: float = 0.0) -> float:
+    """How long `containers` held their nodes between `since` and `now` (unix seconds), added up."""
+    return sum(
+        max(0.0, (now if c.finished is None else min(c.finished, now)) - max(c.started, since))
+        for c in containers
+        if c.started is not None
+    )
+
+
+def unstored_since(run: Run, observed: Observed) -> float | None:
+    """Unix time of the oldest end of a try that the store does not have yet, the result of all of them included."""
+    finished = [a for a in run.status.attempts if a.state.finished]
+    if not finished or run.status.terminal or observed.result is not None:
+        return None
+    unstored = [a for a in finished if not a.stored and a.id not in observed.stored]
+    running = run.status.condition(ConditionType.RUNNING)
+    if not unstored and (run.deleted or (running is not None and running.reason == "Storing")):
+        unstored = finished[-1:]  # its files are stored, the result is not
+    return min((_end(a, observed) for a in unstored), default=None)
+
+
+def _end(attempt: AttemptStatus, observed: Observed) -> float:
+    job, log = observed.jobs.get(attempt.id), observed.logs.get(attempt.id)
+    summary = log.summary if log else LogSummary()
+    end = ended(job.containers if job else (), summary)
+    return datetime.fromisoformat(attempt.created_time).timestamp() if end is None else end
+
+
+def _converged(attempts: Collection[AttemptStatus]) -> dict[int, float]:
+    done = (a for a in attempts if a.state is AttemptState.CONVERGED and a.time_to_train_seconds)
+    return {a.index: float(a.time_to_train_seconds or 0) for a in done}
+
+
+def _energy(attempts: Collection[AttemptStatus]) -> float | None:
+    measured = [float(a.energy_joules) for a in attempts if a.energy_joules is not None]
+    return sum(measured) if measured else None
 
 
 def _state(run: Run) -> str:

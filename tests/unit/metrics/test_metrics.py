@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from podium.metrics import Metrics, run_sample
+from podium.api import BenchmarkRunStatus, Score, TryId
+from podium.metrics import Metrics, reference, run_sample
 from podium.rules import goal_for
 from podium.suites import load_suites
 from tests.unit.reconcile import examples as ex
@@ -15,47 +17,73 @@ SUITES = load_suites()
 LOG = ex.log(
     (5, "train_samples", 1000),
     (20, "run_start", (None, {"max_epochs": 10})),
-    (50, "tracked_stats", ({"throughput": 100.0}, {"epoch_num": 2, "samples_count": 2000})),
+    (50, "tracked_stats", ({"throughput": 100.0, "energy_joules": 900.0}, {"epoch_num": 2, "samples_count": 2000})),
+    (55, "eval_start", None),
+    (58, "eval_stop", None),
     (60, "eval_accuracy", (0.55, {"epoch_num": 2})),
 )
+PODS = (ex.running(0), ex.running(1, started=12))
+PRICED = {
+    "pricing": {"perNodeHour": "36.00", "currency": "EUR"},
+    "system": {"name": "dgx", "nodes": 2, "acceleratorsPerNode": 8},
+}
+
+
+def sample(run, now=70, containers=PODS, **observed):
+    seen = ex.observed(ex.job(*containers), LOG, **observed)
+    return run_sample(run, seen, goal_for(run.spec, SUITES), ex.T0 + now, containers)
 
 
 def page(*runs, now=70):
-    samples = [
-        run_sample(run, ex.observed(ex.job(ex.running(0), ex.running(1)), LOG), goal_for(run.spec, SUITES), ex.T0 + now)
-        for run in runs
-    ]
-    return Metrics(lambda: samples, lambda: 0).page().decode()
+    return Metrics(lambda: [sample(run, now) for run in runs], lambda: 0).page().decode()
 
 
 def series(text):
+    """(name, further label) -> value, of the run."""
     return {
-        (sample.name, sample.labels.get("state") or sample.labels.get("metric")): sample.value
+        (s.name, *(v for k, v in s.labels.items() if k not in ("namespace", "run", "benchmark"))): s.value
         for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.labels.get("run") == "digits"
+        for s in family.samples
+        if s.labels.get("run") == "digits" and s.name != "podium_run_info"
     }
 
 
-TRAINING = ex.run(ex.status(ex.attempt(1, "Training")))
+TRAINING = ex.run(
+    ex.status(ex.attempt(1, "Training", created_time="2023-11-14T22:13:22Z", energy_joules="900")), **PRICED
+)  # ex.T0 is 22:13:20
 
 
 def test_a_run_in_training():
     values = series(page(TRAINING))
     expected = {
-        ("podium_run_attempt", None): 1,
-        ("podium_run_epoch", None): 2,
-        ("podium_run_samples_processed", None): 2000,
-        ("podium_run_samples_per_second", None): 100,
-        ("podium_run_progress_ratio", None): 0.2,
-        ("podium_run_elapsed_seconds", None): 50,
-        ("podium_run_eta_seconds", None): 70,  # 8,000 samples at 100/s from second 60 on
+        ("podium_run_attempt",): 1,
+        ("podium_run_attempts_planned",): 1,
+        ("podium_run_epoch",): 2,
+        ("podium_run_samples_processed",): 2000,
+        ("podium_run_samples_per_second",): 100,
+        ("podium_run_progress_ratio",): 0.2,
+        ("podium_run_elapsed_seconds",): 50,
+        ("podium_run_eta_seconds",): 70,  # 8,000 samples at 100/s from second 60 on
         ("podium_run_quality", "top1"): 0.55,
         ("podium_run_quality_target", "top1"): 0.9,
         ("podium_run_attempts", "Training"): 1,
         ("podium_run_attempts", "Failed"): 0,
+        ("podium_run_phase_seconds", "pending"): 10,  # created at 2, both pods run at 12
+        ("podium_run_phase_seconds", "init"): 8,
+        ("podium_run_phase_seconds", "train"): 47,
+        ("podium_run_phase_seconds", "eval"): 3,
+        ("podium_run_node_seconds",): 60 + 58,
+        ("podium_run_accelerator_seconds",): 8 * 118,
+        ("podium_run_cost", "EUR"): 1.18,  # a cent per node second
+        ("podium_run_energy_joules",): 900,
     }
-    assert {name: values[name] for name in expected} == expected
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_finished_run_keeps_the_time_of_each_attempt():
+    values = series(page(ex.run(ex.status(ex.converged(1, 42.5), ex.converged(2, 40)), attempts=2)))
+    assert values["podium_run_attempt_time_to_train_seconds", "1"] == 42.5
+    assert values["podium_run_attempt_time_to_train_seconds", "2"] == 40
 
 
 def test_the_series_go_with_the_run():
@@ -63,10 +91,150 @@ def test_the_series_go_with_the_run():
     assert 'run="digits"' not in page()
 
 
+def test_a_metric_may_be_called_anything():
+    odd = 'say "bleu"\\\n'
+    found = ex.observed(
+        ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", ({odd: 0.5, "b": 1}, {"epoch_num": 1})))
+    )
+    one = run_sample(TRAINING, found, goal_for(TRAINING.spec, SUITES), ex.T0 + 70, PODS)
+    values = series(Metrics(lambda: [one], lambda: 0).page().decode())
+    assert values["podium_run_quality", odd] == 0.5
+
+
+# ---- what waits to be stored ----
+
+STORING = {"conditions": ({"type": "Running", "status": "False", "reason": "Storing", "last_transition_time": ""},)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "conditions", "since"),
+    [
+        ((True, False), {}, 100),
+        ((False, False), {}, 61),  # the end of the older one
+        ((True, True), {}, None),
+        ((True, True), STORING, 100),  # the files of the attempts are there, the result is not
+    ],
+)
+def test_since_when_something_is_not_stored(stored, conditions, since):
+    second = TryId(attempt=2, number=0)
+    attempts = [ex.converged(i, 40, stored=done) for i, done in enumerate(stored, 1)]
+    status = BenchmarkRunStatus.model_validate({"attempts": attempts, **conditions})
+    observed = ex.observed(
+        {second: ex.job(ex.ended(0, finished=90), ex.ended(1, finished=100))},
+        {ex.FIRST: ex.log(ex.START, ex.GOOD, ex.SUCCESS)},  # the pods of the first are gone: its log tells its end
+    )
+    run = ex.run(status, attempts=2)
+    found = run_sample(run, observed, goal_for(run.spec, SUITES), ex.T0 + 200).unstored_since
+    assert found == (None if since is None else ex.T0 + since)
+
+
+# ---- totals ----
+
+
+@pytest.fixture
+def metrics(monkeypatch):
+    """Of an operator that leads since second 30."""
+    monkeypatch.setattr("time.time", lambda: ex.T0 + 30)
+    made = Metrics(list, lambda: 0)
+    made.leads(leads=True)
+    return made
+
+
+def total(metrics, name, **labels):
+    return metrics.registry.get_sample_value(name, labels)
+
+
+PLACE = {"namespace": "lab", "benchmark": "resnet"}
+
+
+def test_accelerator_hours_and_cost_are_counted_while_pods_hold_them(metrics):
+    run = ex.run(**PRICED)
+    metrics.occupied(run, [], ex.T0 + 30)
+    assert total(metrics, "podium_accelerator_seconds_total", accelerator="nvidia.com/gpu", **PLACE) == 0
+    metrics.occupied(run, PODS, ex.T0 + 40)  # what was before second 30 is the earlier leader's
+    assert total(metrics, "podium_node_seconds_total", **PLACE) == 20
+    finished = (ex.ended(0, finished=50), ex.ended(1, finished=50))
+    metrics.occupied(run, finished, ex.T0 + 60)
+    metrics.occupied(run, finished, ex.T0 + 90)
+    assert total(metrics, "podium_node_seconds_total", **PLACE) == 40
+    assert total(metrics, "podium_accelerator_seconds_total", accelerator="nvidia.com/gpu", **PLACE) == 320
+    assert total(metrics, "podium_cost_total", currency="EUR", **PLACE) == pytest.approx(0.4)
+    metrics.gone(run)
+    assert total(metrics, "podium_node_seconds_total", **PLACE) == 40
+
+
+def test_an_end_that_is_told_late_takes_nothing_back(metrics):
+    run = ex.run(**PRICED)
+    metrics.occupied(run, PODS, ex.T0 + 60)
+    metrics.occupied(run, (ex.ended(0, finished=50), ex.ended(1, finished=50)), ex.T0 + 61)
+    assert total(metrics, "podium_node_seconds_total", **PLACE) == 60
+
+
+def test_ends_are_counted_once(metrics):
+    before = ex.status(ex.attempt(1, "Training"))
+    run = ex.run(ex.status(ex.converged(1, 41).model_copy(update={"energy_joules": "1200"})))
+    seen = ex.observed(ex.job(ex.ended(0), ex.ended(1)), LOG)
+    metrics.occupied(run, (), ex.T0 + 40)
+    for state in ("Converged", "Failed"):
+        assert total(metrics, "podium_attempts_finished_total", state=state, **PLACE) == 0
+    for was in (before, run.status):
+        metrics.moved(was, run, seen, ex.T0 + 100)
+    assert total(metrics, "podium_attempts_finished_total", state="Converged", **PLACE) == 1
+    assert total(metrics, "podium_energy_joules_total", **PLACE) == 1200
+    name = "podium_attempt_phase_duration_seconds"
+    assert total(metrics, f"{name}_count", benchmark="resnet", phase="init") == 1
+    assert total(metrics, f"{name}_sum", benchmark="resnet", phase="train") == 77  # until the pods ended: no run_stop
+    assert total(metrics, "podium_runs_finished_total", result="Complete", **PLACE) == 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "result"), [(("Complete", "Scored"), "Complete"), (("Failed", "AttemptFailed"), "AttemptFailed")]
+)
+def test_a_run_that_ends(metrics, condition, result):
+    kind, reason = condition
+    told = {"type": kind, "status": "True", "reason": reason, "last_transition_time": ""}
+    run = ex.run(BenchmarkRunStatus.model_validate({"conditions": (told,)}))
+    metrics.moved(ex.status(), run, ex.observed(), ex.T0)
+    metrics.gone(run)
+    assert total(metrics, "podium_runs_finished_total", result=result, **PLACE) == 1
+    assert total(metrics, "podium_runs_finished_total", result="Aborted", **PLACE) is None
+
+
+def test_a_run_that_is_deleted_before_its_end_is_aborted(metrics):
+    metrics.gone(ex.run(deleted=True))
+    assert total(metrics, "podium_runs_finished_total", result="Aborted", **PLACE) == 1
+
+
+def test_a_watch_that_never_came_to_life_has_an_age(metrics):
+    assert total(metrics, "podium_watch_last_event_timestamp_seconds", resource="jobs") == ex.T0 + 30
+
+
+# ---- all of them ----
+
+
+def test_the_reference_lists_what_the_page_holds():
+    """Names, types, labels and help, of a page on which every metric has a series."""
+    scored = BenchmarkRunStatus(
+        attempts=(ex.converged(1, 60, stored=False),),
+        score=Score(time_to_train_minutes="1.0", valid=True, official=True),
+    )
+    metrics = Metrics(lambda: [sample(TRAINING), sample(ex.run(scored))], lambda: 0)
+    metrics.leads(leads=True)
+    metrics.occupied(TRAINING, PODS, ex.T0 + 70)
+    metrics.request("GET", "jobs", 200, 0.1)
+    found = {}
+    for family in text_string_to_metric_families(metrics.page().decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for s in family.samples for label in s.labels} - {"le"}
+        if name.startswith("podium_"):
+            assert family.samples, name
+            found[name] = (family.type, labels, family.documentation)
+    assert found == {f.name: (f.type, set(f.labels), f.help) for f in reference()}
+
+
 def test_names_and_labels_are_as_prometheus_wants_them():
-    for family in text_string_to_metric_families(page(TRAINING)):
+    for family in reference():
         assert re.fullmatch(r"podium_[a-z0-9_]+", family.name)
-        assert family.documentation
-        for sample in family.samples:
-            assert not {"uid", "pod", "image"} & set(sample.labels)
-            assert family.type != "counter" or sample.name.endswith(("_total", "_created"))
+        assert family.help.endswith(".")
+        assert not {"uid", "pod", "image"} & set(family.labels)
+        assert family.name.endswith("_total") == (family.type == "counter")

@@ -1,0 +1,169 @@
+"""The series of the runs, written at each scrape from what is in memory: they cannot go stale, and go with the run.
+
+A thousand runs are thirty thousand lines. The library makes an object of every one of them, which takes ten times as
+long as writing it, and the operator does nothing else meanwhile; so these lines, all of them gauges, are written here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from podium.metrics.families import Family
+from podium.metrics.sample import STATES, RunSample
+
+_RUN = ("namespace", "run", "benchmark")
+# of one sample: the values of the labels beyond those of _RUN, and the number
+_Values = Iterable[tuple[tuple[str, ...], float | None]]
+
+
+def _gauge(
+    name: str, text: str, value: Callable[[RunSample], float | None]
+) -> tuple[Family, Callable[[RunSample], _Values]]:
+    return Family(name, text, _RUN), lambda sample: (((), value(sample)),)
+
+
+def _gauges(
+    name: str, text: str, labels: tuple[str, ...], values: Callable[[RunSample], _Values]
+) -> tuple[Family, Callable[[RunSample], _Values]]:
+    return Family(name, text, (*_RUN, *labels)), values
+
+
+def _quality(sample: RunSample) -> _Values:
+    """By the names of the targets: a log may call its only metric as it likes."""
+    single = next(iter(sample.target)) if len(sample.target) == 1 and len(sample.quality) == 1 else None
+    return (((single or metric,), value) for metric, value in sample.quality.items())
+
+
+def _info(sample: RunSample) -> _Values:
+    spec = sample.run.spec
+    system = spec.system
+    accelerator = system.accelerator_resource if system.accelerators_per_node else "none"
+    return (((spec.suite, spec.division, system.name, accelerator, str(system.nodes)), 1),)
+
+
+def _cost(sample: RunSample) -> _Values:
+    pricing = sample.run.spec.pricing
+    return (((pricing.currency,), sample.cost),) if pricing else ()
+
+
+_SERIES = (
+    _gauges(
+        "podium_run_info",
+        "Identity of a run; always 1.",
+        ("suite", "division", "system", "accelerator", "nodes"),
+        _info,
+    ),
+    _gauges(
+        "podium_run_attempts",
+        "Tries of the run's attempts by state.",
+        ("state",),
+        lambda s: (((state,), count) for state, count in s.attempts.items()),
+    ),
+    _gauge("podium_run_attempts_planned", "Attempts that the run is to make.", lambda s: s.planned),
+    _gauge("podium_run_attempt", "Number of the attempt in progress, from 1.", lambda s: s.attempt),
+    _gauge("podium_run_epoch", "Epoch of the attempt in progress.", lambda s: s.epoch),
+    _gauge(
+        "podium_run_samples_processed", "Training samples processed by the attempt in progress.", lambda s: s.samples
+    ),
+    _gauge(
+        "podium_run_samples_per_second",
+        "Training throughput as the trainer reports it.",
+        lambda s: s.samples_per_second,
+    ),
+    _gauge("podium_run_progress_ratio", "Share of the attempt's epochs that are done, 0 to 1.", lambda s: s.progress),
+    _gauge("podium_run_elapsed_seconds", "Time since run_start of the attempt in progress.", lambda s: s.elapsed),
+    _gauge(
+        "podium_run_eta_seconds",
+        "Time until the attempt has used its epochs; it may converge earlier.",
+        lambda s: s.remaining,
+    ),
+    _gauge(
+        "podium_run_progress_last_update_timestamp_seconds", "Unix time of the last MLPerf line.", lambda s: s.updated
+    ),
+    _gauges(
+        "podium_run_phase_seconds",
+        "Time of the attempt in progress by phase: pending (until all its pods run), init (until run_start), train, "
+        "eval.",
+        ("phase",),
+        lambda s: (((phase,), seconds) for phase, seconds in s.phases.items()),
+    ),
+    _gauges("podium_run_quality", "Last evaluation of the attempt in progress.", ("metric",), _quality),
+    _gauges(
+        "podium_run_quality_target",
+        "Quality at which the clock stops.",
+        ("metric",),
+        lambda s: (((metric,), value) for metric, value in s.target.items()),
+    ),
+    _gauges(
+        "podium_run_attempt_time_to_train_seconds",
+        "Time to train of each attempt that has converged.",
+        ("attempt",),
+        lambda s: (((str(attempt),), seconds) for attempt, seconds in s.converged.items()),
+    ),
+    _gauge("podium_run_time_to_train_seconds", "Score of the finished run: olympic mean.", lambda s: s.time_to_train),
+    _gauge("podium_run_node_seconds", "Time for which the run's pods have held their nodes.", lambda s: s.node_seconds),
+    _gauge(
+        "podium_run_accelerator_seconds",
+        "Time for which the run's pods have held their accelerators; not for runs on CPUs.",
+        lambda s: s.accelerator_seconds,
+    ),
+    _gauges(
+        "podium_run_cost",
+        "Node time of the run so far, at the price of spec.pricing.",
+        ("currency",),
+        _cost,
+    ),
+    _gauge(
+        "podium_run_energy_joules",
+        "Energy of the run's tries so far, where its log tells it.",
+        lambda s: s.energy_joules,
+    ),
+    _gauge(
+        "podium_run_unstored_since_timestamp_seconds",
+        "Unix time of the oldest end of an attempt of which the result store does not have everything yet.",
+        lambda s: s.unstored_since,
+    ),
+)
+_RUNS = Family("podium_runs", "Runs by state.", ("namespace", "benchmark", "state"))
+FAMILIES = (*(family for family, _ in _SERIES), _RUNS)
+
+
+def exposition(samples: Sequence[RunSample]) -> str:
+    """All series of `samples` in Prometheus' text format."""
+    keys = [_pairs(_RUN, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
+    lines: list[str] = []
+    for family, values in _SERIES:
+        lines += _head(family)
+        name, more = family.name, family.labels[len(_RUN) :]
+        for key, sample in zip(keys, samples, strict=True):
+            for labels, value in values(sample):
+                if value is not None:
+                    further = f",{_pairs(more, labels)}" if more else ""
+                    lines.append(f"{name}{{{key}{further}}} {value}")
+    lines += _head(_RUNS)
+    lines += _by_state(samples)
+    return "\n".join(lines) + "\n"
+
+
+def _by_state(samples: Sequence[RunSample]) -> Iterator[str]:
+    tally = Counter((s.run.namespace, s.run.spec.benchmark, s.state) for s in samples)
+    for namespace, benchmark in sorted({(s.run.namespace, s.run.spec.benchmark) for s in samples}):
+        for state in STATES:
+            labels = _pairs(_RUNS.labels, (namespace, benchmark, state))
+            yield f"{_RUNS.name}{{{labels}}} {tally[namespace, benchmark, state]}"
+
+
+def _head(family: Family) -> tuple[str, str]:
+    return f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.type}"
+
+
+def _pairs(names: Iterable[str], values: Iterable[str]) -> str:
+    return ",".join([f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)])
+
+
+def _escaped(value: str) -> str:
+    """Most are DNS labels; a metric's name is what somebody's log says."""
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return value
