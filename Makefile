@@ -48,9 +48,10 @@ e2e: install ## a real node with kubelet, S3, Prometheus (Linux, root; Debian pa
 	$(BIN)/python -m tests.cluster packages
 	$(BIN)/python -m pytest tests/e2e --timeout 900
 
-generate: install ## what is generated and committed: the CRD, and the chart's copy of it, its schema and README
+generate: install ## what is generated and committed: the CRD, the chart's copy of it, its schema and README, the dashboards
 	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
 	$(BIN)/python helm/generate.py
+	$(BIN)/python -m helm.dashboards
 
 perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against the bare API
 	$(BIN)/python -m tests.performance.operator_load

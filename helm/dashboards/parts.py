@@ -1,0 +1,189 @@
+"""What the dashboards are put together from: the look of the panels, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grafana_foundation_sdk.builders import bargauge, common, stat, table, timeseries
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.models import common as style
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+TAG = "podium"
+FLEET, RUN, OPERATOR = "podium-fleet", "podium-run", "podium-operator"  # uids: links and bookmarks hold them
+SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+# the namespace, number of the attempt, try, pod and a suffix, as a Job names its pods
+PODS_OF_RUN = "$run-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
+RUN_OF_POD = "(.+)-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
+
+Panel = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel
+
+
+def query(expression: str, legend: str = "") -> Dataquery:
+    """Over the time of the dashboard."""
+    return Dataquery().expr(expression).legend_format(legend).range()
+
+
+def total(expression: str, legend: str = "") -> Dataquery:
+    """One value at the end of the dashboard's time, mostly of an ``increase(...[$__range])``."""
+    return Dataquery().expr(expression).legend_format(legend).instant()
+
+
+def rows(expression: str) -> Dataquery:
+    """One row a series, for a table."""
+    return Dataquery().expr(expression).format(PromQueryFormat.TABLE).instant()
+
+
+def graph(title: str, text: str, unit: str, *queries: Dataquery, stacked: bool = False, width: int = 12) -> Panel:
+    """Lines over time, or areas on top of each other."""
+    panel = (
+        timeseries.Panel()
+        .unit(unit)
+        .line_width(1 if stacked else 2)
+        .fill_opacity(60 if stacked else 5)
+        .show_points(style.VisibilityMode.NEVER)
+        .legend(common.VizLegendOptions().display_mode(style.LegendDisplayMode.LIST).show_legend(True))
+        .tooltip(common.VizTooltipOptions().mode(style.TooltipDisplayMode.MULTI))
+        .axis_soft_min(0)
+    )
+    if stacked:
+        panel.stacking(common.StackingConfig().mode(style.StackingMode.NORMAL))
+    return _panel(panel, title, text, queries, width=width, height=8)
+
+
+def number(
+    title: str, text: str, unit: str, *queries: Dataquery, decimals: int | None = None, name: bool = False
+) -> Panel:
+    """The last value, large; or the `name` of its series."""
+    mode = style.BigValueTextMode.VALUE_AND_NAME if len(queries) > 1 else style.BigValueTextMode.AUTO
+    panel = (
+        stat.Panel()
+        .unit(unit)
+        .no_value("-")
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .color_mode(style.BigValueColorMode.NONE)
+        .graph_mode(style.BigValueGraphMode.NONE)
+        .text_mode(style.BigValueTextMode.NAME if name else mode)
+    )
+    if decimals is not None:
+        panel.decimals(decimals)
+    return _panel(panel, title, text, queries, width=4, height=4)
+
+
+def bars(title: str, text: str, unit: str, *queries: Dataquery, width: int = 12) -> Panel:
+    """One bar a series, of its last value."""
+    panel = (
+        bargauge.Panel()
+        .unit(unit)
+        .min(0)
+        .orientation(style.VizOrientation.HORIZONTAL)
+        .display_mode(style.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    return _panel(panel, title, text, queries, width=width, height=8)
+
+
+def listing(title: str, text: str, *queries: Dataquery, columns: dict[str, str], link: tuple[str, str, str]) -> Panel:
+    """A table of all queries side by side: `columns` are the labels and values to show, with their headings, and
+    `link` the column that leads elsewhere, the title of that and its address."""
+    column, label, url = link
+    order = {name: index for index, name in enumerate(columns)}
+    leads = {"title": label, "url": url, "targetBlank": False}
+    return _panel(
+        table.Panel()
+        .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(
+            models.DataTransformerConfig(
+                id_val="filterFieldsByName", options={"include": {"names": list(columns)}, "byVariable": False}
+            )
+        )
+        .with_transformation(
+            models.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": columns})
+        )
+        .override_by_name(columns[column], [models.DynamicConfigValue(id_val="links", value=[leads])]),
+        title,
+        text,
+        queries,
+        width=24,
+        height=8,
+    )
+
+
+def _panel(panel: Panel, title: str, text: str, queries: Sequence[Dataquery], *, width: int, height: int) -> Panel:
+    panel.title(title).description(text).datasource(SOURCE).span(width).height(height)
+    for letter, one in zip("ABCDEFGH", queries, strict=False):
+        panel.with_target(one.ref_id(letter).datasource(SOURCE))
+    return panel
+
+
+def colors(panel: Panel, **by_series: str) -> Panel:
+    """Series of a fixed colour, where it means something."""
+    for name, color in by_series.items():
+        fixed = models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
+        panel.override_by_name(name, [fixed])
+    return panel
+
+
+def dashed(panel: Panel, pattern: str) -> Panel:
+    """Series whose names match are drawn as limits."""
+    line = models.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 8]})
+    gray = models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": "text"})
+    return panel.override_by_regexp(pattern, [line, gray])
+
+
+def labels_of(name: str, expression: str, label: str, *, several: bool = True) -> builders.QueryVariable:
+    """A choice of values that a label had in the dashboard's time, so that deleted runs can be chosen, too."""
+    text = f"label_values({expression}, {name})"
+    variable = (
+        builders.QueryVariable(name)
+        .label(label)
+        .datasource(SOURCE)
+        .query({"query": text, "refId": name})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
+    if several:
+        everything = models.VariableOption(selected=True, text="All", value="$__all")
+        variable.multi(True).include_all(True).all_value(".*").current(everything)
+    return variable
+
+
+def empty(
+    uid: str, title: str, text: str, *, since: str, variables: Sequence[builders.QueryVariable]
+) -> builders.Dashboard:
+    """A dashboard without panels, linked to the others of Podium."""
+    board = (
+        builders.Dashboard(f"Podium / {title}")
+        .uid(uid)
+        .description(text)
+        .tags([TAG])
+        .time(since, "now")
+        .refresh("30s")
+        .timezone("browser")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .link(
+            builders.DashboardLink("Podium")
+            .type(models.DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .with_variable(builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    )
+    for variable in variables:
+        board.with_variable(variable)
+    return board
+
+
+def fill(board: builders.Dashboard, *sections: tuple[str, Sequence[Panel]]) -> builders.Dashboard:
+    """Rows with their panels, numbered in the order in which they are seen."""
+    number_of = 0
+    for title, panels in sections:
+        number_of += 1
+        board.with_row(builders.Row(title).id(number_of))
+        for panel in panels:
+            number_of += 1
+            board.with_panel(panel.id(number_of))
+    return board
