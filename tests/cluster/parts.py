@@ -90,13 +90,13 @@ class S3:
 
 
 class Prometheus:
-    """Debian's Prometheus on a free port, scraping one target (itself by default) every second."""
+    """Debian's Prometheus on a free port, scraping its targets (itself by default) every second."""
 
-    def __init__(self, folder: Path, target: str | None = None, rules: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, *targets: str, rules: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._address = f"127.0.0.1:{free_ports(1)[0]}"
         self.url = f"http://{self._address}"
-        self._target = target or self._address
+        self._targets = list(targets) or [self._address]
         self._rules = [str(file.resolve()) for file in rules]
         self._processes = Processes(folder)
 
@@ -105,7 +105,7 @@ class Prometheus:
         if program is None:
             raise MissingPartError("prometheus is missing; run: apt-get install prometheus")
         self._folder.mkdir(parents=True, exist_ok=True)
-        scrape = {"job_name": "podium", "honor_labels": True, "static_configs": [{"targets": [self._target]}]}
+        scrape = {"job_name": "podium", "honor_labels": True, "static_configs": [{"targets": self._targets}]}
         every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config = {"global": every, "scrape_configs": [scrape], "rule_files": self._rules}
         (self._folder / "prometheus.yaml").write_text(json.dumps(config))

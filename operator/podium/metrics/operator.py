@@ -136,7 +136,7 @@ class Metrics:
 
     def page(self) -> bytes:
         """The text exposition."""
-        return runs.exposition(list(self._samples())).encode() + generate_latest(self.registry)
+        return b"".join([*runs.exposition(list(self._samples())), generate_latest(self.registry)])
 
     # ---- the fleet ----
 

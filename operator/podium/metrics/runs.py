@@ -129,21 +129,19 @@ _RUNS = Family("podium_runs", "Runs by state.", ("namespace", "benchmark", "stat
 FAMILIES = (*(family for family, _ in _SERIES), _RUNS)
 
 
-def exposition(samples: Sequence[RunSample]) -> str:
-    """All series of `samples` in Prometheus' text format."""
+def exposition(samples: Sequence[RunSample]) -> Iterator[bytes]:
+    """All series of `samples` in Prometheus' text format, one metric at a time to spare memory."""
     keys = [_pairs(_RUN, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
-    lines: list[str] = []
     for family, values in _SERIES:
-        lines += _head(family)
         name, more = family.name, family.labels[len(_RUN) :]
+        lines = _head(family)
         for key, sample in zip(keys, samples, strict=True):
             for labels, value in values(sample):
                 if value is not None:
                     further = f",{_pairs(more, labels)}" if more else ""
-                    lines.append(f"{name}{{{key}{further}}} {value}")
-    lines += _head(_RUNS)
-    lines += _by_state(samples)
-    return "\n".join(lines) + "\n"
+                    lines.append(f"{name}{{{key}{further}}} {value}\n")
+        yield "".join(lines).encode()
+    yield "".join([*_head(_RUNS), *_by_state(samples)]).encode()
 
 
 def _by_state(samples: Sequence[RunSample]) -> Iterator[str]:
@@ -151,11 +149,11 @@ def _by_state(samples: Sequence[RunSample]) -> Iterator[str]:
     for namespace, benchmark in sorted({(s.run.namespace, s.run.spec.benchmark) for s in samples}):
         for state in STATES:
             labels = _pairs(_RUNS.labels, (namespace, benchmark, state))
-            yield f"{_RUNS.name}{{{labels}}} {tally[namespace, benchmark, state]}"
+            yield f"{_RUNS.name}{{{labels}}} {tally[namespace, benchmark, state]}\n"
 
 
-def _head(family: Family) -> tuple[str, str]:
-    return f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.type}"
+def _head(family: Family) -> list[str]:
+    return [f"# HELP {family.name} {family.help}\n", f"# TYPE {family.name} {family.type}\n"]
 
 
 def _pairs(names: Iterable[str], values: Iterable[str]) -> str:
