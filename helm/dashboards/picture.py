@@ -42,6 +42,7 @@ div.big { font-size: 30px; text-align: center; margin-top: 18px; }
 div.big small { font-size: 14px; color: #9fa3a8; }
 div.legend { font-size: 11px; white-space: nowrap; color: #b0b3b8; }
 div.legend i { display: inline-block; width: 14px; height: 3px; margin: 0 5px 3px 12px; }
+table { border-spacing: 14px 6px; text-align: left; }
 svg text { fill: #9fa3a8; font-size: 11px; }
 """
 
@@ -57,6 +58,8 @@ class Series:
     color: str = ""
     dashed: bool = False
     base: Points = field(default_factory=list)  # the line below, when they are stacked
+    labels: Mapping[str, str] = field(default_factory=dict)
+    letter: str = ""  # of its query
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,11 @@ def screenshot(text: str, height: int, out: Path) -> None:
 
 def _series(panel: Mapping[str, Any], source: Source, variables: Mapping[str, str]) -> list[Series]:
     result = []
-    for query in queries(panel, variables):
+    for letter, query in zip("ABCDEFGH", queries(panel, variables), strict=False):
         for labels, points in source.read(query.expression):
             if query.instant and points[-1][0] < source.end - (source.end - source.start) / 100:
                 continue  # Grafana asks for its value at the end, and there is none
-            result.append(Series(named(query.legend, labels), points))
+            result.append(Series(named(query.legend, labels), points, labels=labels, letter=letter))
     for number, series in enumerate(result):
         series.color = _override(panel, series.name, "color").get("fixedColor", "")
         series.color = COLORS.get(series.color) or PALETTE[number % len(PALETTE)]
@@ -142,20 +145,36 @@ def _panel(panel: Mapping[str, Any], series: Sequence[Series], source: Source) -
     unit, width = panel["fieldConfig"]["defaults"].get("unit", "none"), panel["gridPos"]["w"] * COLUMN - 26
     height = panel["gridPos"]["h"] * LINE - 60
     if panel["type"] == "stat":
-        return _numbers(series, unit, named_too=panel["options"]["textMode"] == "value_and_name")
+        return _numbers(series, unit, panel["options"]["textMode"])
+    if not series:
+        return '<div class="big"><small>No data</small></div>'
+    if panel["type"] == "table":
+        return _table(panel, series)
     if panel["type"] == "bargauge":
         return _bars(series, unit, width)
     stacked = panel["fieldConfig"]["defaults"].get("custom", {}).get("stacking", {}).get("mode") == "normal"
     return _graph(_stack(series) if stacked else series, unit, source, (width, height)) + _legend(series)
 
 
-def _numbers(series: Sequence[Series], unit: str, *, named_too: bool) -> str:
-    texts = [
-        (f"<small>{html.escape(one.name)}</small> " if named_too or one.name.isupper() else "")
-        + shown(one.points[-1][1], unit)
-        for one in series
-    ]
+def _numbers(series: Sequence[Series], unit: str, mode: str) -> str:
+    texts = []
+    for one in series:
+        name, value = html.escape(one.name), shown(one.points[-1][1], unit)
+        named_too = mode == "value_and_name" or (mode == "auto" and one.name)
+        texts.append(name if mode == "name" else f"<small>{name}</small> {value}" if named_too else value)
     return f'<div class="big">{" &nbsp; ".join(texts) or "-"}</div>'
+
+
+def _table(panel: Mapping[str, Any], series: Sequence[Series]) -> str:
+    """What the transformations of `listing` come to: the queries' rows side by side, by their labels."""
+    rename = panel["transformations"][-1]["options"]["renameByName"]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in series:
+        row = rows.setdefault((one.labels["namespace"], one.labels["run"]), {})
+        row |= {**one.labels, f"Value #{one.letter}": f"{one.points[-1][1]:.4g}"}
+    lines = ["".join(f"<th>{html.escape(heading)}</th>" for heading in rename.values())]
+    lines += ["".join(f"<td>{html.escape(row.get(name, ''))}</td>" for name in rename) for row in rows.values()]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def _bars(series: Sequence[Series], unit: str, width: int) -> str:

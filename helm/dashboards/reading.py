@@ -42,7 +42,5 @@ def _with(variables: Mapping[str, str], expression: str) -> str:
 
 
 def named(legend: str, labels: Mapping[str, str]) -> str:
-    """The legend of one series."""
-    if not legend:
-        return ", ".join(f"{key}={value}" for key, value in labels.items())
+    """The legend of one series; none for a number that stands alone."""
     return re.sub(r"{{\s*(\w+)\s*}}", lambda found: labels.get(found[1], ""), legend)

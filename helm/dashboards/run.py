@@ -19,11 +19,16 @@ from helm.dashboards.parts import (
 )
 
 _THIS = '{namespace="$namespace", run="$run"}'
+PHASES = ("pending", "init", "train", "eval")  # in the order in which they come
 
 
 def _of(name: str, *by: str) -> str:
     """A metric of the run: one series, whichever operator told it."""
     return f"max by ({', '.join(by)}) ({name}{_THIS})" if by else f"max({name}{_THIS})"
+
+
+def _with_phase(phase: str) -> str:
+    return f'{_THIS[:-1]}, phase="{phase}"}}'
 
 
 def _of_gpus(metric: str) -> str:
@@ -114,7 +119,7 @@ def dashboard() -> Dashboard:
                         "Where the time of the attempt goes",
                         "Waiting for pods, initialisation, training and evaluation of the attempt in progress.",
                         "s",
-                        query(_of("podium_run_phase_seconds", "phase"), "{{phase}}"),
+                        *(query(f"max(podium_run_phase_seconds{_with_phase(phase)})", phase) for phase in PHASES),
                         stacked=True,
                     ),
                     pending="gray",
@@ -136,8 +141,10 @@ def dashboard() -> Dashboard:
                         query(f"{_of('podium_run_attempts', 'state')} > 0", "{{state}}"),
                         stacked=True,
                     ),
-                    Converged="green",
+                    Pending="gray",
+                    Initializing="yellow",
                     Training="blue",
+                    Converged="green",
                     NotConverged="orange",
                     Failed="red",
                     Invalid="dark-red",

@@ -192,7 +192,7 @@ def check_totals(prometheus, namespace, finished):
 
     held = value(f'sum(podium_accelerator_seconds_total{{namespace="{namespace}", benchmark="resnet"}})')
     digits = value(f'podium_run_accelerator_seconds{{namespace="{namespace}", run="digits"}}')
-    assert held == pytest.approx(digits, abs=0.1)
+    assert 0 <= held - digits < 2 * 5, "the end of two containers is told seconds later, and takes nothing back"
     trained = sum(float(a["timeToTrainSeconds"]) for a in finished["status"]["attempts"])
     assert 2 * trained < held < 2 * trained + 2 * 2 * 60, "two pods, while they train, start and leave"
     cost = value(f'sum(podium_cost_total{{namespace="{namespace}", benchmark="resnet"}})')
