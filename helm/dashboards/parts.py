@@ -85,13 +85,15 @@ def bars(title: str, text: str, unit: str, *queries: Dataquery, width: int = 12)
     return _panel(panel, title, text, queries, width=width, height=8)
 
 
-def listing(title: str, text: str, *queries: Dataquery, columns: dict[str, str], link: tuple[str, str, str]) -> Panel:
-    """A table of all queries side by side: `columns` are the labels and values to show, with their headings, and
-    `link` the column that leads elsewhere, the title of that and its address."""
-    column, label, url = link
+def listing(
+    title: str, text: str, *queries: Dataquery, columns: dict[str, str], units: dict[str, str], link: tuple[str, str]
+) -> Panel:
+    """A table of all queries side by side: `columns` are the labels and values to show, with their headings, `units`
+    those of some headings, and `link` the heading of the column that leads elsewhere, and where to."""
+    heading, url = link
     order = {name: index for index, name in enumerate(columns)}
-    leads = {"title": label, "url": url, "targetBlank": False}
-    return _panel(
+    leads = {"title": heading, "url": url, "targetBlank": False}
+    panel = (
         table.Panel()
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
@@ -102,13 +104,11 @@ def listing(title: str, text: str, *queries: Dataquery, columns: dict[str, str],
         .with_transformation(
             models.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": columns})
         )
-        .override_by_name(columns[column], [models.DynamicConfigValue(id_val="links", value=[leads])]),
-        title,
-        text,
-        queries,
-        width=24,
-        height=8,
+        .override_by_name(heading, [models.DynamicConfigValue(id_val="links", value=[leads])])
     )
+    for name, unit in units.items():
+        panel.override_by_name(name, [models.DynamicConfigValue(id_val="unit", value=unit)])
+    return _panel(panel, title, text, queries, width=24, height=8)
 
 
 def _panel(panel: Panel, title: str, text: str, queries: Sequence[Dataquery], *, width: int, height: int) -> Panel:

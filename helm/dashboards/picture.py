@@ -167,7 +167,11 @@ def _numbers(series: Sequence[Series], unit: str, mode: str) -> str:
 
 def _table(panel: Mapping[str, Any], series: Sequence[Series]) -> str:
     """What the transformations of `listing` come to: the queries' rows side by side, by their labels."""
-    rename = panel["transformations"][-1]["options"]["renameByName"]
+    organized = panel["transformations"][-1]["options"]
+    rename = {
+        name: organized["renameByName"][name]
+        for name in sorted(organized["indexByName"], key=organized["indexByName"].get)
+    }
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in series:
         row = rows.setdefault((one.labels["namespace"], one.labels["run"]), {})
