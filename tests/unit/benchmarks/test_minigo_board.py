@@ -277,7 +277,7 @@ class Plain:
         return points
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([5, 6, 9, 13, 19]))
 def test_any_game_goes_as_by_the_plain_rules(seed, size):
     draw = random.Random(seed)

@@ -352,7 +352,7 @@ HOSTILE = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 30), HOSTILE), min_size=1, max_size=4), st.sampled_from(["v0.5", "v0.6", "v0.7"])
 )

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -56,7 +56,7 @@ def interleaved(draw):
     return "\n".join(lines).encode()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(interleaved())
 def test_lines_of_many_ranks(log):
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def test_lines_of_many_ranks(log):
         assert found["findings"] or log == GOOD[2]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.lists(spoilt() | st.binary(max_size=200), min_size=1, max_size=3), st.sampled_from(ODD))
 def test_spoilt_logs(logs, other):
     with tempfile.TemporaryDirectory() as folder:

@@ -244,7 +244,7 @@ def test_nothing_of_a_log_is_taken_for_markup(page, tmp_path, stored):
         assert not any("49" in words and "alert" in words for words in found.words)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(spoilt() | st.binary(max_size=200), min_size=1, max_size=3))
 def test_any_log_gives_a_page(page, tmp_path_factory, logs):
     folder = tmp_path_factory.mktemp("logs")

@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.mllog import Event, Format, Parser, Problem, is_mlperf_line, parse, parse_line
@@ -188,7 +188,6 @@ LOG = f"""starting
 {MLLOG}"""
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(LOG.encode())), max_size=40), st.booleans())
 def test_how_a_log_is_cut_makes_no_difference(cuts: list[int], as_text: bool) -> None:
     whole: str | bytes = LOG if as_text else LOG.encode()
