@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
-from podium.api import Division
-from podium.cli.files import SpecError, UsageError, read_spec
+from podium.api import BenchmarkRunSpec, Division
+from podium.cli.files import SpecError, UsageError, parse_spec, read_documents, run_name
 from podium.cli.output import Json, console, print_findings, print_json
 from podium.cli.places import Place, Round, asked_round, store_and_log
 from podium.results import check_place
@@ -65,24 +65,38 @@ def check(path: Place, round_: Round = None, division: DivisionOption = None, as
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A BenchmarkRun.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one BenchmarkRun or several.")],
+    as_json: Json = False,
 ) -> None:
-    """Check a BenchmarkRun as API server and operator do before they admit one: its form, suite and division.
+    """Check BenchmarkRuns as API server and operator do before they admit one: form, suite and division.
 
-    Exit code 1 when it would be refused.
+    Exit code 1 when one of them would be refused.
     """
-    findings: tuple[Finding, ...]
-    try:
-        name, spec = read_spec(file)
-        findings = (*check_admission(name, spec), *check_spec(spec, load_suites()))
-    except SpecError as error:
-        name, spec, findings = file.stem, None, error.findings
+    checked = [_validated(file, document) for document in read_documents(file)]
     if as_json:
-        print_json({"name": name, "file": str(file), "findings": [finding.document() for finding in findings]})
+        print_json(
+            [
+                {"name": name, "file": str(file), "findings": [finding.document() for finding in findings]}
+                for name, _, findings in checked
+            ]
+        )
     else:
         out = console()
-        print_findings(out, findings)
-        if spec and not findings:
-            division = f"{spec.suite} {spec.benchmark}, {spec.division} division"
-            out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
-    raise typer.Exit(1 if findings else 0)
+        for name, spec, findings in checked:
+            if findings and len(checked) > 1:
+                out.print(f"{file}: {name}:", markup=False, soft_wrap=True)
+            print_findings(out, findings)
+            if spec and not findings:
+                division = f"{spec.suite} {spec.benchmark}, {spec.division} division"
+                out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
+    raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
+
+
+def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunSpec | None, tuple[Finding, ...]]:
+    """Name, spec when it could be read, and everything found."""
+    name = run_name(file, document)
+    try:
+        spec = parse_spec(file, document)
+    except SpecError as error:
+        return name, None, error.findings
+    return name, spec, (*check_admission(name, spec), *check_spec(spec, load_suites()))

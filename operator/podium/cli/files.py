@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,26 @@ def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
 
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the BenchmarkRun in `path`, of the right form and yet unchecked against its suite.
+    """Name and spec of the one BenchmarkRun in `path`, of the right form and yet unchecked against its suite.
 
     Raises SpecError for another form.
     """
     document = read_document(path)
+    return run_name(path, document), parse_spec(path, document)
+
+
+def run_name(path: Path, document: dict[str, Any]) -> str:
+    """The run's own name, else that of its file."""
+    metadata = document.get("metadata")
+    return str((metadata.get("name") if isinstance(metadata, dict) else None) or path.stem)
+
+
+def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
+    """The spec in an object of `path`. Raises SpecError."""
     try:
-        spec = BenchmarkRunSpec.model_validate(document.get("spec") or {})
+        return BenchmarkRunSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
         raise SpecError(path, map(_mistake, error.errors())) from error
-    metadata = document.get("metadata")
-    return str((metadata.get("name") if isinstance(metadata, dict) else None) or path.stem), spec
 
 
 def _mistake(error: ErrorDetails) -> Finding:
@@ -58,8 +68,16 @@ def _mistake(error: ErrorDetails) -> Finding:
 
 def read_document(path: Path) -> dict[str, Any]:
     """The one object in `path`, which says that it is a BenchmarkRun."""
+    documents = read_documents(path)
+    if len(documents) > 1:
+        raise UsageError(f"{path} holds {len(documents)} runs: put the one that is meant into a file of its own")
+    return documents[0]
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """The objects in `path`, one or more; every one says that it is a BenchmarkRun, and no name comes twice."""
     try:
-        document = yaml.safe_load(path.read_text())
+        documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -67,6 +85,11 @@ def read_document(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
     expected = (f"{GROUP}/{VERSION}", KIND)
-    if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
-        raise UsageError(f"{path}: expected one object with apiVersion: {expected[0]} and kind: {expected[1]}")
-    return document
+    for number, document in enumerate(documents or [None], start=1):
+        if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
+            which = f", object {number} of {len(documents)}" if len(documents) > 1 else ""
+            raise UsageError(f"{path}{which}: expected apiVersion: {expected[0]} and kind: {expected[1]}")
+    for name, count in Counter(run_name(path, document) for document in documents).items():
+        if count > 1:
+            raise UsageError(f"{path}: {count} runs have metadata.name: {name}; give each a name of its own")
+    return documents

@@ -63,7 +63,9 @@ def podium(tmp_path):
     ("content", "options", "sentence"),
     [
         ("{", (), "is no YAML"),
-        ("kind: Pod\napiVersion: v1\n", (), "expected one object with apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
+        ("kind: Pod\napiVersion: v1\n", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
+        ("", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
+        (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a name of its own"),
         (document(nodes=3), (), "spec.nodes: there is no such field"),
         (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),
         (document(benchmark="resnet", quality=None, division="closed"), (), "use division: open with it, or preset: full"),

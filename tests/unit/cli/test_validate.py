@@ -33,7 +33,7 @@ def run_file(tmp_path, **spec):
 
 def test_an_admissible_run(podium_json, podium_text, tmp_path):
     path = run_file(tmp_path, hyperparameters={"global_batch_size": 256})
-    assert podium_json("validate", path) == (0, {"name": "mine", "file": str(path), "findings": []})
+    assert podium_json("validate", path) == (0, [{"name": "mine", "file": str(path), "findings": []}])
     code, text = podium_text("validate", path)
     assert (code, "mine would be admitted to v0.6 resnet, closed division" in " ".join(text.split())) == (0, True)
 
@@ -124,7 +124,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
     ],
 )
 def test_findings_are_the_operators(podium_json, tmp_path, spec, rule, where, message):
-    code, document = podium_json("validate", run_file(tmp_path, **spec))
+    code, (document,) = podium_json("validate", run_file(tmp_path, **spec))
     assert code == 1
     (finding,) = document["findings"]
     assert (finding["rule"], finding["where"], finding["message"]) == (rule, where, message)
@@ -134,7 +134,7 @@ def test_the_operators_condition_says_the_same(podium_json, tmp_path):
     """Reason and words of the Admitted condition are those of the command."""
     settings = {"global_batch_size": 1216, "opt_learning_rate_decay_boundary_steps": [4000, 5000], "max_samples": 0}
     path = run_file(tmp_path, suite="v0.5", benchmark="ssd", hyperparameters=settings)
-    _, document = podium_json("validate", path)
+    _, (document,) = podium_json("validate", path)
     spec = BenchmarkRunSpec.model_validate(yaml.safe_load(path.read_text())["spec"])
     run = replace(ex.run(), spec=spec)
     status = decide(run, ex.observed(), load_suites(), ex.T0).status
@@ -146,11 +146,30 @@ def test_the_operators_condition_says_the_same(podium_json, tmp_path):
     assert "the nearest allowed value is [4210, 5263]; training_rules.adoc:263" in condition.message
 
 
+def test_several_runs_in_one_file(podium_json, podium_text, tmp_path):
+    """A whole suite is one file; every run in it is checked."""
+    right = run_file(tmp_path).read_text()
+    wrong = run_file(tmp_path, preset="tiny").read_text().replace("mine", "other")
+    path = tmp_path / "suite.yaml"
+    path.write_text(f"---\n{right}---\n{wrong}---\n")
+    code, documents = podium_json("validate", path)
+    assert code == 1
+    assert [(d["name"], [f["rule"] for f in d["findings"]]) for d in documents] == [
+        ("mine", []), ("other", ["spec.preset.closed"]),
+    ]  # fmt: skip
+    assert f"{path}: other: spec.preset.closed" in " ".join(podium_text("validate", path)[1].split())
+    path.write_text(f"{right}---\n{right}")
+    assert podium_text("validate", path) == (2, f"{path}: 2 runs have metadata.name: mine; give each a name of its own")
+    path.write_text(f"{right}---\nkind: Pod\n")
+    said = f"{path}, object 2 of 2: expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"
+    assert podium_text("validate", path) == (2, said)
+
+
 def test_lists_of_numbers_are_values(podium_json, tmp_path):
     """MiniGo of the 0.6.0 checker has a learning rate for each stretch between its boundaries."""
     settings = {"opt_base_learning_rate": [0.32, 0.032], "opt_learning_rate_decay_boundary_steps": [12500]}
     assert podium_json("validate", run_file(tmp_path, benchmark="minigo", hyperparameters=settings))[0] == 0
-    code, document = podium_json("validate", run_file(tmp_path, hyperparameters={"opt_base_learning_rate": [0.3]}))
+    code, (document,) = podium_json("validate", run_file(tmp_path, hyperparameters={"opt_base_learning_rate": [0.3]}))
     assert (code, document["findings"][0]["message"]) == (1, "[0.3] is no number")
 
 
@@ -171,7 +190,7 @@ def test_anything_goes_in_the_open_division(podium_json, tmp_path):
     ],
 )
 def test_what_the_api_server_would_refuse(podium_json, tmp_path, spec, where, message):
-    code, document = podium_json("validate", run_file(tmp_path, **spec))
+    code, (document,) = podium_json("validate", run_file(tmp_path, **spec))
     assert code == 1
     assert [(f["where"], f["message"]) for f in document["findings"]] == [(where, message)]
 
@@ -195,6 +214,6 @@ def test_a_value_nested_without_end_is_told_in_a_line(podium_json, tmp_path):
     for value in ("*a29", "&self [*self]", "{x: *a29}"):
         text = run_file(tmp_path).read_text() + f"  hyperparameters: {{opt_base_learning_rate: {value}}}\n"
         (tmp_path / "run.yaml").write_text("\n".join([*lines, text]))
-        code, document = podium_json("validate", tmp_path / "run.yaml")
+        code, (document,) = podium_json("validate", tmp_path / "run.yaml")
         assert code == 1
         assert len(document["findings"][0]["message"]) < 200
