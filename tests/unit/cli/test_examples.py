@@ -1,0 +1,79 @@
+"""The files in examples/: all admitted, those for a laptop cheap enough to say so, one of them run."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from podium_benchmarks.__main__ import BENCHMARKS
+from tests.cluster.fixtures import ROOT
+
+FOLDER = ROOT / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+
+
+def specs(file):
+    return {run["metadata"]["name"]: run["spec"] for run in yaml.safe_load_all((FOLDER / file).read_text())}
+
+
+def spec(name):
+    (only,) = specs(f"{name}.yaml").values()
+    return only
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
+def test_every_example_would_be_admitted(podium_json, example):
+    code, documents = podium_json("validate", example)
+    assert (code, [document["findings"] for document in documents]) == (0, [[]] * len(documents))
+
+
+def test_names_are_unique_so_that_a_folder_can_be_applied_at_once():
+    names = [name for example in EXAMPLES for name in specs(example.name)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_every_benchmark_has_a_full_example_and_a_tiny_one(benchmark):
+    full, tiny = spec(benchmark), spec(f"{benchmark}-tiny")
+    assert (full["benchmark"], full["division"]) == (benchmark, "closed")
+    assert full["system"]["acceleratorsPerNode"] >= 1
+    assert full["data"]["persistentVolumeClaim"]["claimName"]
+    assert (tiny["benchmark"], tiny["division"], tiny["preset"]) == (benchmark, "open", "tiny")
+    assert ("data" in tiny, "acceleratorsPerNode" in tiny["system"]) == (False, False)
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_a_tiny_example_asks_for_the_presets_own_target(benchmark):
+    """Which is what the measured seconds to quality are for (docs/performance)."""
+    target = importlib.import_module(f"podium_benchmarks.{benchmark}.config").PRESETS["tiny"].target
+    texts = spec(f"{benchmark}-tiny")["quality"]["target"].split("/")
+    asked = tuple(float(text) / (100 if float(text) > 1 else 1) for text in texts)
+    assert asked == (target if isinstance(target, tuple) else (target,))
+
+
+def test_the_suite_is_the_single_examples():
+    """But for how long they may wait for each other."""
+    runs = specs("suite-v0.6.yaml")
+    assert len(runs) == 5
+    for run in runs.values():
+        one = spec(run["benchmark"])
+        assert run["suite"] == "v0.6"
+        assert run.pop("deadlines") == {**one.pop("deadlines", {}), "pending": "168h"}
+        assert run == one
+
+
+def test_an_image_of_ones_own_trains_to_a_valid_score(tmp_path):
+    """The very program of the file, with this Python in place of the image's."""
+    command = [sys.executable, "-m", "podium", "run", "--local", FOLDER / "bring-your-own-image.yaml"]
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "result"], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result/result.json").read_text())
+    assert [attempt["state"] for attempt in result["attempts"]] == ["Converged"] * 5
+    assert result["score"]["valid"]
