@@ -163,6 +163,21 @@ V06 = {
 }  # fmt: skip
 
 
+def test_initialization_of_a_v06_log_in_the_later_format(check):
+    """The rules of 0.6.0 count seconds, the later ones milliseconds, as their formats do."""
+
+    def later(line):
+        _, seconds, key, body = line.split(" ", 3)
+        body = json.loads(body)
+        stamp = {"namespace": "", "time_ms": int(float(seconds) * 1000), "event_type": "POINT_IN_TIME"}
+        return ":::MLLOG " + json.dumps({**stamp, "key": key.rstrip(":"), **body})
+
+    place = ("v0.6/acme/box/transformer", "--round", "v0.6")
+    assert check([later(line) for line in v06_log()], *place) == (set(), [])
+    slow = changed(v06_log(), f"{1_560_000_000 - 10:.3f} init_stop", "1560001300.000 init_stop")
+    assert ("log.init.cap", 18) in check([later(line) for line in slow], *place)[0]
+
+
 @pytest.mark.parametrize(("lines", "place"), V06.values(), ids=V06)
 def test_a_fault_of_a_v06_log(check, lines, place):
     places, _ = check(lines)
