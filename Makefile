@@ -42,11 +42,15 @@ lint: install ## format, lint, types, layers
 	$(BIN)/lint-imports --no-logo
 
 test: lint ## everything that needs no root: unit tests, and a real API server built once from Go modules
-	$(BIN)/python -m pytest tests/unit tests/api
+	$(BIN)/python -m pytest tests/unit tests/docs tests/api
 
 e2e: install ## a real node with kubelet, S3, Prometheus (Linux, root; Debian packages are installed when missing)
 	$(BIN)/python -m tests.cluster packages
 	$(BIN)/python -m pytest tests/e2e --timeout 900
+
+docs: install ## the documentation as a site in build/site; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
+	$(BIN)/python -m tools.docs.links build/site
 
 generate: install ## what is generated and committed: the CRD, the chart's copy of it, its schema and README, the dashboards
 	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
@@ -73,4 +77,4 @@ perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e generate perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint test e2e docs generate perf-operator perf-train perf-gpu perf-stage perf-parser

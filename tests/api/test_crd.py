@@ -142,7 +142,8 @@ def test_what_the_api_server_refuses_podium_validate_refuses_too(tmp_path, spec)
     file.write_text(yaml.safe_dump(run(spec)))
     done = CliRunner().invoke(app, ["validate", str(file), "--json"])
     assert done.exit_code == 1
-    assert json.loads(done.stdout)["findings"]
+    (document,) = json.loads(done.stdout)
+    assert document["findings"]
 
 
 @pytest.mark.parametrize(("spec", "sentence"), REFUSED, ids=[sentence[:40] for _, sentence in REFUSED])

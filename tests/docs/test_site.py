@@ -1,0 +1,119 @@
+"""The site builds without a warning, every link in it leads somewhere, and what is made from the code is complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from tools.docs import pages, reasons, rules
+from tools.docs.links import problems
+from typer.main import get_command
+
+from podium.api import AttemptState, ConditionType
+from podium.api.crd import crd
+from podium.cli.main import app
+from podium.launch import environment
+from podium.mllog.summary import LogFolder
+from podium.suites import load_rounds, load_suites
+from tests.cluster.fixtures import ROOT
+from tests.unit.launch.test_manifests import launch
+
+CONTRACTS = (ROOT / "docs/reference/contracts.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made():
+    return pages()
+
+
+def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
+    assert list(problems(site)) == []
+
+
+def test_a_wrong_link_is_told(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html">1</a><a href="#x">2</a><a href="http://example.org">3</a>'
+        '<script src="https://example.org/x.js"></script><a id="y" href="#y">fine</a>'
+    )
+    assert list(problems(tmp_path)) == [
+        "a.html: b.html leads nowhere",
+        "a.html: #x names an anchor that is not there",
+        "a.html: http://example.org is no https address",
+        "a.html: loads https://example.org/x.js, which is not of this site",
+    ]
+
+
+def test_every_field_of_the_crd_is_described(made):
+    def fields(schema):
+        for name, field in schema.get("properties", {}).items():
+            yield name
+            yield from fields(field.get("items", field))
+
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    page = made["reference/benchmarkrun.md"]
+    assert [name for part in ("spec", "status") for name in fields(schema[part]) if f"| `{name}` |" not in page] == []
+
+
+def test_every_command_and_option_is_listed(made):
+    page = made["reference/cli.md"]
+
+    def leaves(command, name):
+        children = getattr(command, "commands", {})
+        yield from (leaf for child in children.values() for leaf in leaves(child, f"{name} {child.name}"))
+        if not children:
+            yield name, command
+
+    for name, command in leaves(get_command(app), "podium"):
+        section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        assert section, name
+        options = [word for parameter in command.params for word in parameter.opts if word.startswith("--")]
+        assert [word for word in options if f"`{word}`" not in section[1]] == []
+
+
+def test_every_reason_is_explained_and_none_that_is_not_used():
+    known = reasons.documented()
+    assert {name for part in ("attempts", "conditions", "events") for name in known[part]} == reasons.used()
+    assert set(known["states"]) == set(AttemptState)
+    assert {kind for said in known["conditions"].values() for kind in said["of"].split(", ")} == set(ConditionType)
+
+
+def test_every_rule_is_explained_and_none_that_is_not_used(made):
+    ids = {re.sub(r"<[^>]*>", "<>", rule) for group in rules.documented().values() for rule in group}
+    assert ids == rules.used()
+    own = {rule.id for suite in load_suites().values() for b in suite.benchmarks.values() for rule in b.ruled.values()}
+    assert [id_ for id_ in own if f"`{id_}`" not in made["reference/rules.md"]] == []
+
+
+def test_every_round_and_its_benchmarks_are_there(made):
+    page = made["reference/rounds.md"]
+    for name, suite in load_rounds().items():
+        section = re.search(rf"^## {re.escape(name)} .*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        assert [key for key in suite.benchmarks if f"| `{key}` |" not in section[0]] == []
+
+
+def test_every_variable_of_the_launch_contract_is_told():
+    names = [*environment(launch(), "rank0"), "PET_NODE_RANK", "PODIUM_DATA_DIR"]
+    assert [name for name in names if f"`{name}`" not in CONTRACTS] == []
+
+
+def test_every_key_that_the_parser_acts_on_is_told():
+    assert [key for key in LogFolder._HANDLERS if f"`{key}`" not in CONTRACTS] == []
+
+
+def test_every_example_is_shown(made):
+    for file in (ROOT / "examples").glob("*.yaml"):
+        assert file.read_text() in made["reference/examples.md"]

@@ -1,0 +1,77 @@
+"""Targets, runs, clock and tunable hyperparameters of every round, from the suite files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from podium.suites import Benchmark, Suite, load_rounds, load_suites, shown
+from tools.docs.markdown import code, plain, table
+
+_HEAD = """# Rounds
+
+What holds in which round, as `podium suite list` and `podium suite show` print it. Podium runs the rounds v0.5
+and v0.6 and scores the logs of all of them.
+"""
+
+
+def page() -> str:
+    """The page."""
+    runnable = load_suites()
+    parts = [_HEAD]
+    for name, suite in load_rounds().items():
+        parts += [f"## {name} {{#{name}}}\n", f"{plain(suite.description)}.\n"]
+        if name in runnable:
+            parts += _clock(suite)
+        parts.append(_targets(suite.benchmarks))
+        parts += [f"{name}: {plain(b.note)}.\n" for name, b in suite.benchmarks.items() if b.note]
+        if name in runnable:
+            parts += _tunable(suite)
+    return "\n".join(parts)
+
+
+def _clock(suite: Suite) -> Iterator[str]:
+    clock = suite.clock
+    yield f"- The clock starts {plain(clock.start)}."
+    yield f"- It stops {plain(clock.stop)}."
+    cap = f", for at most {clock.max_init_seconds / 60:g} minutes" if clock.max_init_seconds else ""
+    yield f"- Model creation is {'timed' if clock.model_creation_timed else 'untimed'}{cap}."
+    yield f"- Logs count epochs from {suite.first_epoch}.\n"
+
+
+def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
+    return table(
+        ["benchmark", "model", "target", "runs", "dropped", "may fail", "evaluated"],
+        [
+            (
+                code(name),
+                plain(b.model) if not b.model.startswith("as in") else plain(b.title),
+                ", ".join(f"{q.metric} {'≤' if q.lower_is_better else '≥'} {q.target:g}" for q in b.quality)
+                or "in the log",
+                f"{b.runs}" + (f", first {b.converged_runs} that converge" if b.converged_runs else ""),
+                f"{b.drop_fastest} fastest, {b.drop_slowest} slowest",
+                b.max_failures,
+                plain(b.eval_every),
+            )
+            for name, b in benchmarks.items()
+        ],
+    )
+
+
+def _tunable(suite: Suite) -> Iterator[str]:
+    yield f"### What a closed run of {suite.name} may tune\n"
+    yield "Out of the box, only `global_batch_size`. Sources:\n"
+    yield "\n".join(f"- {code(short)}: {plain(where)}" for short, where in suite.documents.items()) + "\n"
+    for name, benchmark in suite.benchmarks.items():
+        yield f"#### {suite.name} {name}\n"
+        rows = [
+            (
+                code(key),
+                ("fixed: " if key in benchmark.fixed else "") + plain(rule.allowed({})),
+                "" if rule.reference is None else code(shown(rule.reference)),
+                plain(rule.description) + (f" With {' or '.join(rule.optimizers)} only." if rule.optimizers else ""),
+                code(rule.id),
+                plain(rule.source),
+            )
+            for key, rule in benchmark.ruled.items()
+        ]
+        yield table(["key", "allowed", "reference", "what it is", "rule", "source"], rows)
