@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -84,7 +85,7 @@ def test_files_of_the_cloud_tutorial_are_there_or_shown():
     shown = {block.title for block in blocks(CLOUD, "yaml")}
     for command in commands(CLOUD):
         for words in _simple_commands(command):
-            for flag, value in zip(words, words[1:], strict=False):
+            for flag, value in pairwise(words):
                 if flag in {"-f", "--values", "--config-file"}:
                     assert value in shown or (ROOT / value).is_file(), command
 

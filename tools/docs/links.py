@@ -1,8 +1,8 @@
 """``python -m tools.docs.links SITE``: every link of a built site, without a network.
 
 Links within the site have to lead to a page, and their anchors to an element of it. Links out of it have to be
-well-formed https addresses. Nothing that a browser loads on its own may come from elsewhere: the site has to work offline
-and tell nobody.
+well-formed https addresses. Nothing that a browser loads on its own may come from elsewhere: the site has to work
+offline and tell nobody.
 """
 
 from __future__ import annotations

@@ -22,11 +22,11 @@ _HEAD = """# States and reasons
 What stands in `status.attempts[].state` and `reason`, in `status.conditions[]` and in the Events of a BenchmarkRun.
 [Debug a failed run](../how-to/debug.md) says where to look first.
 """
-_ON_CONDITIONS = """The reason of `Running` is also the state of the attempt in progress. `Complete` and `Failed` each give
-the other as the reason why they are not true.
+_ON_CONDITIONS = """The reason of `Running` is also the state of the attempt in progress. `Complete` and `Failed` each
+give the other as the reason why they are not true.
 """
-_ON_EVENTS = """`AttemptFailed`, `AttemptNotConverged`, `AttemptInvalid` and `AttemptAborted` tell of an attempt with its
-reason, `InvalidSpec`, `ResultInvalid`, `LaunchRefused` and `AttemptFailed` of the run; and:
+_ON_EVENTS = """`AttemptFailed`, `AttemptNotConverged`, `AttemptInvalid` and `AttemptAborted` tell of an attempt with
+its reason, `InvalidSpec`, `ResultInvalid`, `LaunchRefused` and `AttemptFailed` of the run; and:
 """
 _MODULES = ("attempt", "conditions", "decide", "tries")
 _WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from podium.suites import Benchmark, Suite, load_rounds, load_suites, shown
+from podium.suites import Benchmark, Hyperparameter, Suite, load_rounds, load_suites, shown
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
 
 What holds in which round, as `podium suite list` and `podium suite show` print it. Podium runs the rounds v0.5
 and v0.6 and scores the logs of all of them.
+
+*drop*: runs left out, fastest and slowest. *fail*: runs that may fail, as the slowest.
 """
 
 
@@ -40,7 +42,7 @@ def _clock(suite: Suite) -> Iterator[str]:
 
 def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
     return table(
-        ["benchmark", "model", "target", "runs", "dropped", "may fail", "evaluated"],
+        ["benchmark", "model", "target", "runs", "drop", "fail", "evaluated"],
         [
             (
                 code(name),
@@ -48,7 +50,7 @@ def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
                 ", ".join(f"{q.metric} {'≤' if q.lower_is_better else '≥'} {q.target:g}" for q in b.quality)
                 or "in the log",
                 f"{b.runs}" + (f", first {b.converged_runs} that converge" if b.converged_runs else ""),
-                f"{b.drop_fastest} fastest, {b.drop_slowest} slowest",
+                f"{b.drop_fastest}+{b.drop_slowest}",
                 b.max_failures,
                 plain(b.eval_every),
             )
@@ -68,10 +70,14 @@ def _tunable(suite: Suite) -> Iterator[str]:
                 code(key),
                 ("fixed: " if key in benchmark.fixed else "") + plain(rule.allowed({})),
                 "" if rule.reference is None else code(shown(rule.reference)),
-                plain(rule.description) + (f" With {' or '.join(rule.optimizers)} only." if rule.optimizers else ""),
-                code(rule.id),
-                plain(rule.source),
+                " ".join(filter(None, _about(rule))),
             )
             for key, rule in benchmark.ruled.items()
         ]
-        yield table(["key", "allowed", "reference", "what it is", "rule", "source"], rows)
+        yield table(["key", "allowed", "reference", "what it is (rule, source)"], rows)
+
+
+def _about(rule: Hyperparameter) -> Iterator[str]:
+    yield plain(rule.description)
+    yield f"With {' or '.join(rule.optimizers)} only." if rule.optimizers else ""
+    yield f"({code(rule.id)}, {plain(rule.source)})"

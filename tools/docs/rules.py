@@ -16,8 +16,8 @@ from tools.docs.markdown import code, plain, table
 _HEAD = """# Rules
 
 Every finding names its rule, where it was found, and what to do. `podium validate`, `check`, `score`, `package` and
-`review` print them; with `--json` they are fields. The ids stay the same, so that scripts can rely on them; <...> stands for
-what varies.
+`review` print them; with `--json` they are fields. The ids stay the same, so that scripts can rely on them; <...>
+stands for what varies.
 """
 _CALLS = {"Finding", "Breach", "_once"}  # whose first argument is an id
 _OWN = re.compile(r"(log|score|review|package|report|compare|borrow|history|mlperf)(\.([a-z_]+|<>))+")
