@@ -1,0 +1,95 @@
+"""The tutorial for a cluster as it stands in the documentation: the chart, the operator in pods, a benchmark, its result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster import images, tools
+from tests.cluster.fixtures import ROOT
+from tests.cluster.parts import REGION
+from tests.docs.blocks import DOCS, blocks
+
+PAGE = DOCS / "tutorial/cluster.md"
+# A registry and a kind are not at hand: what these sections bring is there already
+NOT_RUN = {"A kind cluster, if you have none", "Images"}
+FINDINGS = ("podium report",)  # three attempts instead of ten are a finding, exit code 1
+
+
+@pytest.fixture
+def shell(node, kubeconfig, kubectl, s3, tmp_path):
+    """Runs a command of the tutorial as its reader would: kubectl, helm and podium on PATH, a bucket in the environment."""
+    if node is None:
+        pytest.skip("KUBECONFIG is set: this test installs into a cluster of its own")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "kubectl").symlink_to(tools.find("kubectl"))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(_values()))
+    # whoever has a registry names its images on the command line; here helm learns of them behind the reader's back
+    helm = f'[ "$1" = install ] && set -- "$@" --values {tmp_path}/values.yaml\nexec {tools.find("helm")} "$@"\n'
+    (programs / "helm").write_text(f"#!/bin/sh\n{helm}")
+    (programs / "helm").chmod(0o755)
+    environment = {
+        **os.environ,
+        **s3.environment,
+        "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "KUBECONFIG": str(kubeconfig),
+        "RESULTS_URL": s3.bucket("tutorial"),
+        "RESULTS_ENDPOINT": s3.endpoint,
+        "RESULTS_REGION": REGION,
+        "AWS_ENDPOINT_URL": s3.endpoint,
+        "AWS_REGION": REGION,
+    }
+    for name in ("examples", "helm"):
+        (tmp_path / name).symlink_to(ROOT / name)
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (1 if command.startswith(FINDINGS) else 0), f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    yield run
+    kubectl("delete", "namespace", "lab", "podium", "--ignore-not-found", "--wait=false")
+
+
+def _values() -> dict[str, object]:
+    """Operator and trainers on the node's image, which takes packages and sources of this checkout from the host."""
+    trainer = images.trainer_defaults(ROOT)
+    program = tools.cache() / "bin/podium"
+    program.write_text("#!/usr/bin/python3\nfrom podium.cli.main import main\n\nmain()\n")
+    program.chmod(0o755)
+    mounts = {volume["name"]: volume["hostPath"]["path"] for volume in trainer["pod"]["volumes"]}
+    mounts = {**mounts, "operator": str(ROOT / "operator")}
+    repository, _, tag = images.TRAINER.rpartition(":")
+    return {
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
+        "extraEnv": [
+            {"name": "PYTHONPATH", "value": "/podium/packages:/podium/operator"},
+            {"name": "PATH", "value": "/podium/bin:/usr/local/bin:/usr/bin:/bin"},
+        ],
+        "extraVolumes": [{"name": name, "hostPath": {"path": path}} for name, path in mounts.items()],
+        "extraVolumeMounts": [{"name": name, "mountPath": f"/podium/{name}", "readOnly": True} for name in mounts],
+        "trainer": trainer,
+    }
+
+
+@pytest.mark.timeout(1200)
+def test_the_tutorial_for_a_cluster(shell, kubectl):
+    said = {}
+    for block in blocks(PAGE, "console"):
+        if block.section not in NOT_RUN:
+            said |= {command: shell(command) for command in block.commands}
+    assert {block.section for block in blocks(PAGE, "console")} > NOT_RUN
+    row = said["kubectl --namespace lab get benchmarkrun ncf-tiny"].splitlines()[1].split()
+    assert (row[0], row[4], row[8]) == ("ncf-tiny", "3/3", "True")
+    assert "ncf-tiny" in said['podium history "$RESULTS_URL"']
+    assert "Target of the quality metric" in said["kubectl explain benchmarkrun.spec.quality"]
+    assert kubectl("-n", "podium", "get", "deployments", "-o", "name") == ""
+    kubectl("get", "crd", "benchmarkruns.podium.dev")
