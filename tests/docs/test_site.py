@@ -84,6 +84,17 @@ def test_every_command_and_option_is_listed(made):
         assert [word for word in options if f"`{word}`" not in section[1]] == []
 
 
+def test_metrics_of_runs_and_of_the_operator_are_listed(made):
+    for name in (
+        "podium_run_quality",
+        "podium_run_info",
+        "podium_runs",
+        "podium_leader",
+        "podium_reconcile_duration_seconds",
+    ):
+        assert f"| `{name}` |" in made["reference/metrics.md"]
+
+
 def test_every_reason_is_explained_and_none_that_is_not_used():
     known = reasons.documented()
     assert {name for part in ("attempts", "conditions", "events") for name in known[part]} == reasons.used()

@@ -16,7 +16,10 @@ _GROUPS = {
 
 def page() -> str:
     """The page."""
-    parts = ["# Examples\n", "The files of `examples/`; each would be admitted as it is, which a test checks.\n"]
+    parts = [
+        "# Examples\n",
+        "The files of `examples/`. Every run in them would be admitted as it is, which a test checks.\n",
+    ]
     left = {file.stem: file for file in sorted((ROOT / "examples").glob("*.yaml"))}
     for group, patterns in _GROUPS.items():
         names = [name for pattern in patterns for name in sorted(left) if fnmatch(name, pattern)]

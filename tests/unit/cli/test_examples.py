@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from podium_benchmarks.__main__ import BENCHMARKS
 from tests.cluster.fixtures import ROOT
 
 FOLDER = ROOT / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if "kind: BenchmarkRun\n" in file.read_text())
 
 
 def specs(file):
@@ -35,6 +36,12 @@ def test_every_example_would_be_admitted(podium_json, example):
 def test_names_are_unique_so_that_a_folder_can_be_applied_at_once():
     names = [name for example in EXAMPLES for name in specs(example.name)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
+def test_what_a_comment_points_to_is_there(example):
+    for path in re.findall(r"(?:docs|examples)/[\w./-]+[a-z]", example.read_text()):
+        assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
