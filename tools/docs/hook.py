@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -10,14 +12,26 @@ from mkdocs.structure.files import File, Files
 from tools.docs import pages
 
 
+_FOLDERS = {"How to": "how-to", "Decisions": "decisions", "Measurements": "performance"}
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the guides of ``how-to/`` that the navigation does not name, after those that it does."""
-    assert config.nav is not None
-    (guides,) = (section["How to"] for section in config.nav if "How to" in section)
-    named = {path for guide in guides for path in guide.values()}
-    found = (f"how-to/{file.name}" for file in sorted(Path(config.docs_dir, "how-to").glob("*.md")))
-    guides += [path for path in found if path not in named]
+    """List the pages of `_FOLDERS` that the navigation does not name, after those that it does."""
+    for title, listed in _sections(config.nav or []):
+        if folder := _FOLDERS.get(title):
+            named = {path for entry in listed for path in (entry.values() if isinstance(entry, dict) else [entry])}
+            found = (f"{folder}/{file.name}" for file in sorted(Path(config.docs_dir, folder).glob("*.md")))
+            listed += [path for path in found if path not in named]
     return config
+
+
+def _sections(nav: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Title and entries of every section, at any depth."""
+    for entry in nav:
+        for title, inner in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(inner, list):
+                yield title, inner
+                yield from _sections(inner)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
