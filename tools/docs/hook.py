@@ -11,7 +11,6 @@ from mkdocs.structure.files import File, Files
 
 from tools.docs import pages
 
-
 _FOLDERS = {"How to": "how-to", "Decisions": "decisions", "Measurements": "performance"}
 
 
