@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
@@ -22,6 +24,7 @@ from podium.local import LocalRun
 from podium.stores import StoreError, open_store
 from podium.suites import load_suites
 
+T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 app.command()(check.validate)
@@ -88,10 +91,9 @@ def run(
     console = Console(highlight=False)
     try:
         with Display(console) as display:
-            ended = asyncio.run(
-                benchmark.execute(lambda run, seen: display.show(local_screen(run, seen), local_lines(run, seen)))
-            )
-    except KeyboardInterrupt:
+            shown = benchmark.execute(lambda run, seen: display.show(local_screen(run, seen), local_lines(run, seen)))
+            ended = asyncio.run(_until_told(shown))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         console.print(f"aborted; what was measured is in {folder}", soft_wrap=True)
         raise typer.Exit(130) from None
     print_result(console, ended, str(folder))
@@ -186,6 +188,14 @@ def main() -> None:
 
 def _data_place(spec: BenchmarkRunSpec) -> str:
     return (spec.data and spec.data.bucket_url) or "a volume claim"
+
+
+async def _until_told(execution: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM ends a run as Ctrl-C does: a trainer that is left behind would keep the machine busy."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await execution
 
 
 def _stamp() -> str:

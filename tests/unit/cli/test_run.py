@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import yaml
@@ -101,6 +103,27 @@ def test_a_run_of_ones_own(podium, tmp_path):
     assert check.returncode == 0
     code, output = podium(document(template=own("")), "--out", str(out))
     assert (code, "holds a result already: choose another folder" in output) == (2, True)
+
+
+def test_a_run_that_is_told_to_stop_leaves_no_trainer_behind(tmp_path):
+    """Ctrl-C, and the SIGTERM of `timeout`, of CI and of service managers: what was measured is stored."""
+    flag = tmp_path / "pid"
+    program = f"import os, pathlib, time\npathlib.Path({str(flag)!r}).write_text(str(os.getpid()))\ntime.sleep(100)"
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(document(template=own(program), system={"name": "laptop", "nodes": 1})))
+    command = [sys.executable, "-m", "podium", "run", "--local", file, "--out", tmp_path / "r"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (flag.exists() and flag.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.terminate()
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, output
+    assert f"aborted; what was measured is in {tmp_path / 'r'}" in output
+    assert json.loads((tmp_path / "r/result.json").read_text())["outcome"] == "Aborted"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(flag.read_text()), 0)
 
 
 def test_an_attempt_below_the_target_is_the_dropped_slowest_only_once(podium, tmp_path):
