@@ -87,8 +87,9 @@ def test_the_tutorial_for_a_cluster(shell, kubectl):
         if block.section not in NOT_RUN:
             said |= {command: shell(command) for command in block.commands}
     assert {block.section for block in blocks(PAGE, "console")} > NOT_RUN
-    row = said["kubectl --namespace lab get benchmarkrun ncf-tiny"].splitlines()[1].split()
-    assert (row[0], row[4], row[8]) == ("ncf-tiny", "3/3", "True")
+    heading, row = said["kubectl --namespace lab get benchmarkrun ncf-tiny"].splitlines()
+    shown = dict(zip(heading.split(), row.split(), strict=True))
+    assert (shown["NAME"], shown["ATTEMPT"], shown["COMPLETE"]) == ("ncf-tiny", "3/3", "True")
     assert "ncf-tiny" in said['podium history "$RESULTS_URL"']
     assert "Target of the quality metric" in said["kubectl explain benchmarkrun.spec.quality"]
     assert kubectl("-n", "podium", "get", "deployments", "-o", "name") == ""
