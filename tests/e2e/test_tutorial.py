@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cluster import images, tools
-from tests.cluster.fixtures import ROOT
+from tests.cluster.fixtures import ROOT, apply_crds
 from tests.cluster.parts import REGION
 from tests.docs.blocks import DOCS, blocks
 
@@ -26,6 +26,9 @@ def shell(node, kubeconfig, kubectl, s3, tmp_path):
     """Runs a command of the tutorial as its reader would: kubectl, helm and podium on PATH, a bucket in the environment."""
     if node is None:
         pytest.skip("KUBECONFIG is set: this test installs into a cluster of its own")
+    kubectl(
+        "delete", "crd", "benchmarkruns.podium.dev"
+    )  # the chart brings it, as into a cluster that has never seen it
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(tools.find("kubectl"))
@@ -57,6 +60,7 @@ def shell(node, kubeconfig, kubectl, s3, tmp_path):
 
     yield run
     kubectl("delete", "namespace", "lab", "podium", "--ignore-not-found", "--wait=false")
+    apply_crds(kubeconfig)
 
 
 def _values() -> dict[str, object]:
