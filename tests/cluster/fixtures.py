@@ -16,6 +16,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.parts import until
 from tests.cluster.processes import MissingPartError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,8 @@ def apply_crds(kubeconfig: Path) -> None:
     """The CRDs of this checkout, served."""
     kubectl = kubectl_for(kubeconfig)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds")
+    name, types = "crd/benchmarkruns.podium.dev", "jsonpath={.status.conditions[*].type}"
+    until(lambda: kubectl("get", name, "-o", types), 30, "the CRD has conditions")  # kubectl wait gives up without any
     kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
 
 
