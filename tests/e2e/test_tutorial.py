@@ -77,6 +77,7 @@ def _values() -> dict[str, object]:
         "extraEnv": [
             {"name": "PYTHONPATH", "value": "/podium/packages:/podium/operator"},
             {"name": "PATH", "value": "/podium/bin:/usr/local/bin:/usr/bin:/bin"},
+            {"name": "USER", "value": "podium"},  # kopf asks for it, and the node image knows no user 65532
         ],
         "extraVolumes": [{"name": name, "hostPath": {"path": path}} for name, path in mounts.items()],
         "extraVolumeMounts": [{"name": name, "mountPath": f"/podium/{name}", "readOnly": True} for name in mounts],
