@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.features import encode
 from podium_benchmarks.minigo.model import PLANES
 from podium_benchmarks.minigo.selfplay import Game
+
+CHECKPOINTS = (
+    "for win_rate, --data DIR holds start.pt and opponent.pt, the weights to start from and to beat, as a run writes "
+    "them to its checkpoint_dir"
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,22 @@ def check_data(config: Config, data_dir: Path | None) -> None:
             raise UsageError(f"quality pro_moves needs recorded games: give --data DIR; {sgf.LAYOUT}")
         sgf.check_folder(data_dir)
         sgf.read_games(data_dir, config.board_size)
-    elif data_dir is not None:
-        raise UsageError("--data is for recorded games, which win_rate doesn't need: leave it out, or add --set "
-                         "quality=pro_moves")  # fmt: skip
+    config = with_checkpoints(config, data_dir)
     for name in ("start_checkpoint", "opponent_checkpoint"):
         if getattr(config, name) and not Path(getattr(config, name)).is_file():
-            raise UsageError(f"{name} {getattr(config, name)} is not a file")
+            raise UsageError(f"{name} {getattr(config, name)} is not a file; {CHECKPOINTS}")
+
+
+def with_checkpoints(config: Config, data_dir: Path | None) -> Config:
+    """With the weights that a data folder holds for win_rate, where the settings name no others (v0.6)."""
+    if config.quality != "win_rate" or data_dir is None:
+        return config
+    start, opponent = data_dir / "start.pt", data_dir / "opponent.pt"
+    return dataclasses.replace(
+        config,
+        start_checkpoint=config.start_checkpoint or str(start),
+        opponent_checkpoint=config.opponent_checkpoint or str(opponent),
+    )
 
 
 def examples_of(games: Sequence[Game], size: int) -> Examples:

@@ -56,6 +56,14 @@ def frozen(model: PolicyValue) -> PolicyValue:
     return copied
 
 
+def frozen_opponent(model: PolicyValue, config: Config) -> PolicyValue:
+    """The network to beat: that of opponent_checkpoint, else the one that training starts from."""
+    opponent = frozen(model)
+    if config.opponent_checkpoint:
+        load_weights(opponent, Path(config.opponent_checkpoint))
+    return opponent
+
+
 def make_optimizer(model: PolicyValue, config: Config) -> torch.optim.Optimizer:
     """SGD; biases don't decay, and neither do shifts of batch normalisation in v0.6's network."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}

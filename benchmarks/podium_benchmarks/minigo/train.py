@@ -18,31 +18,30 @@ from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.minigo.config import Config
-from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined
+from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined, with_checkpoints
 from podium_benchmarks.minigo.eval import predicted_share, win_rate
 from podium_benchmarks.minigo.features import Evaluate, evaluator
 from podium_benchmarks.minigo.model import PolicyValue
-from podium_benchmarks.minigo.networks import build_model, frozen, load_weights, make_optimizer, save_weights
+from podium_benchmarks.minigo.networks import build_model, frozen, frozen_opponent, make_optimizer, save_weights
 from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
 from podium_benchmarks.minigo.sgf import Record, read_games
 
 
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Play, learn, promote, for as many generations as there may be, or until the recorded moves are predicted."""
+    config = with_checkpoints(config, data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "minigo")
     run = Run(config, dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device), ranks, log)
     model = build_model(config, run.seed, ranks)
-    opponent, best = frozen(model), frozen(model)  # the best one plays the games
-    if config.opponent_checkpoint:
-        load_weights(opponent, Path(config.opponent_checkpoint))
+    opponent, best = frozen_opponent(model, config), frozen(model)  # the best one plays the games
     replicated, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
     warm_up(replicated, model, run)
     clock.log_hyperparameters(log, run.seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
-    records = read_games(data_dir, config.board_size) if data_dir else []
+    records = read_games(data_dir, config.board_size) if data_dir and config.quality == "pro_moves" else []
     log.event(keys.TRAIN_SAMPLES, config.games_per_generation)
     log.event(keys.EVAL_SAMPLES, sum(len(record.moves) for record in records) or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)

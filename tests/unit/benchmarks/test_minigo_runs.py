@@ -1,11 +1,17 @@
 """MiniGo runs from the first log line to the last: alone, on two ranks, on recorded games."""
 
+import dataclasses
 import json
 import re
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.minigo.config import TINY
+from podium_benchmarks.minigo.networks import build_model, save_weights
 
 SMALL = ("--set", "width=4", "--set", "blocks=1", "--set", "features=4", "--set", "games_per_generation=10",
          "--set", "readouts=8", "--set", "eval_readouts=8", "--set", "eval_games=6", "--set", "max_epochs=2",
@@ -45,6 +51,18 @@ def test_a_log_tells_what_the_rules_ask_for(launch, log_lines, tmp_path):
     check = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, cwd=tmp_path)
     complaints = [line for line in (check.stdout + check.stderr).splitlines() if "Required" in line or "fail" in line]
     assert all("cache_clear" in line or "block_" in line for line in complaints), complaints
+
+
+def test_a_folder_of_checkpoints_is_where_a_run_starts_and_what_it_has_to_beat(launch, log_lines, tmp_path):
+    shape = {"width": 4, "blocks": 1, "features": 4}
+    for number, name in enumerate(("start", "opponent"), 1):
+        model = build_model(dataclasses.replace(TINY, **shape), number, Ranks(0, 1, torch.device("cpu"), 1))
+        save_weights(model, tmp_path / f"{name}.pt")
+    settings = ("--set", f"checkpoint_dir={tmp_path}/models", "--set", "opt_base_learning_rate=1e-9")
+    run = launch("minigo", *SMALL, "--set", "max_epochs=1", "--target", "1", *settings, "--data", str(tmp_path))
+    assert log_lines(run.stdout)[-1]["key"] == "run_stop", run.stderr
+    before, after = (torch.load(tmp_path / name, weights_only=True) for name in ("start.pt", "models/000001.pt"))
+    assert torch.allclose(before["moves.weight"], after["moves.weight"], atol=1e-6)  # not the seed's random ones
 
 
 def test_a_target_that_no_model_reaches_aborts_the_run(launch, log_lines):
@@ -91,7 +109,10 @@ def test_v0_5_predicts_recorded_moves_on_the_clock(tmp_path, launch, log_lines):
     ("arguments", "message"),
     [
         (("--set", "quality=pro_moves"), "quality pro_moves needs recorded games: give --data DIR; expected .sgf"),
-        (("--data", "."), "--data is for recorded games, which win_rate doesn't need"),
+        (
+            ("--data", "."),
+            "start_checkpoint start.pt is not a file; for win_rate, --data DIR holds start.pt and opponent",
+        ),
         (("--set", "board_size=4"), "board_size must be 5 to 19, not 4"),
         (("--set", "start_checkpoint=nowhere.pt"), "start_checkpoint nowhere.pt is not a file"),
         (("--set", "quality=pro_moves", "--data", "{tmp_path}"), "--data {tmp_path} holds no games"),
