@@ -88,7 +88,7 @@ def test_spoilt_logs(logs, other):
 @pytest.mark.parametrize("line", [b":::MLLOG {" + b"x" * 50_000_000, b"y" * 50_000_000, b":::MLL 5 " * 200_000])
 def test_long_lines_take_no_longer_than_short_ones(tmp_path, line):
     (tmp_path / "result_0.txt").write_bytes(GOOD[2] + b"\n" + line + b"\n")
-    start = time.monotonic()
+    start = time.process_time()
     for command in ("score", "check"):
         run(command, tmp_path)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20

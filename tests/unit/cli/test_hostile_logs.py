@@ -52,7 +52,7 @@ HOSTILE = {
     ),
     "200,000 keys": (after_start(*(mll(f"key_{n}", n, 1) for n in range(200_000))), "log.long"),
     "a torn end": (GOOD[:-200], "log.clock"),
-    "nothing": (b"", "score.benchmark.unknown"),
+    "nothing": (b"", "log.empty"),
 }  # fmt: skip
 
 
@@ -62,14 +62,14 @@ def test_each_hostile_log_is_a_finding(podium_json, tmp_path, monkeypatch, name)
     log, rule = HOSTILE[name]
     Path("result_0.txt").write_bytes(log.replace(b"<100 MB>", b"x" * 100_000_000))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
+    start = time.process_time()
     code, (found,) = podium_json("check", "result_0.txt")
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500 << 10  # KiB
     for command in ("score", "review"):
-        start = time.monotonic()
+        start = time.process_time()
         assert podium_json(command, ".")[0] in (0, 1)
-        assert time.monotonic() - start < 20
+        assert time.process_time() - start < 20
     assert code == 1
     assert rule in [finding["rule"] for finding in found["findings"]]
     assert all(len(finding["message"]) < 1000 for finding in found["findings"])

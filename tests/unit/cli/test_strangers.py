@@ -91,7 +91,7 @@ def test_every_command_that_tells_of_results_takes_json():
     without = {
         " ".join(name) for name, command in commands() if "--json" not in {o for p in command.params for o in p.opts}
     }
-    assert without == {"run", "operator"}
+    assert without == {"run", "operator", "stage"}
 
 
 def test_help_names_the_exit_codes_and_fits_80_columns(podium_text):
