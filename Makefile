@@ -28,9 +28,14 @@ $(VENV)/.installed: requirements.lock operator/pyproject.toml benchmarks/pyproje
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable operator --editable benchmarks
 	@touch $@
 
-lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock from the three pyproject.toml
+EXPORT = $(UV) export --quiet --no-emit-workspace --no-header
+
+lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock, and the images' parts of it, from the three pyproject.toml
 	$(UV) lock --upgrade
-	$(UV) export --quiet --all-packages --all-extras --all-groups --no-emit-workspace --no-header -o requirements.lock
+	$(EXPORT) --all-packages --all-extras --all-groups -o requirements.lock
+	$(EXPORT) --package podium-operator -o images/operator/requirements.txt
+	$(EXPORT) --package podium-benchmarks -o images/trainer/requirements.txt
+	$(EXPORT) --only-group images -o images/tools/requirements.txt
 
 demo: install ## five real training runs on this machine, scored (under 4 minutes on 2 cores)
 	$(BIN)/podium run --local examples/resnet-digits.yaml $(if $(OUT),--out $(OUT))
@@ -57,6 +62,11 @@ generate: install ## what is generated and committed: the CRD, the chart's copy 
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
 
+# CONTAINER_TOOL=docker|podman|buildah  IMAGE_PREFIX=registry.example/team  IMAGE_TAG=  BASE=  PUSH=1  (docs/how-to/images.md)
+images: ## the images of operator and trainers, with their bills of materials
+	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
+		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
+
 perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against the bare API
 	$(BIN)/python -m tests.performance.operator_load
 
@@ -77,4 +87,4 @@ perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e docs generate perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint test e2e docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser
