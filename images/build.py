@@ -42,7 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="images/build.py", description=__doc__.partition("\n")[0])
     parser.add_argument("images", nargs="*", default=list(PACKAGES), help="operator, trainer; default: both")
     parser.add_argument("--tool", default="", help="docker, podman or buildah; default: the first one found")
-    parser.add_argument("--prefix", default="", help="registry and path before the names, such as registry.example/team")
+    parser.add_argument(
+        "--prefix", default="", help="registry and path before the names, such as registry.example/team"
+    )
     parser.add_argument("--tag", default="", help="default: the version of the package")
     parser.add_argument("--base", default="", help="image with Python and venv; default: the Containerfile's")
     parser.add_argument("--pip-conf", default="", help="pip's configuration for the build; default: where pip looks")

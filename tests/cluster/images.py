@@ -1,21 +1,27 @@
-"""Container images without a registry and without an image tool."""
+"""Container images without a registry: a Debian with Python, without an image tool; the operator's, by ``make images``."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import os
 import platform
+import shutil
 import sys
 import tarfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import tools
 from tests.cluster.processes import MissingPartError, locked, sh
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAINER = "localhost/podium/trainer:e2e"
-_RECIPE = "mmdebstrap --variant=minbase --include=python3,ca-certificates,libgomp1 bookworm"
+OPERATOR = "localhost/podium-operator:e2e"
+_ROOTFS = ROOT / "images/base/rootfs"
 
 
 def archive(out: Path, name: str, layer: bytes, config: Mapping[str, object]) -> None:
@@ -26,6 +32,7 @@ def archive(out: Path, name: str, layer: bytes, config: Mapping[str, object]) ->
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "history": [{"created_by": "tests/cluster/images.py"}],  # buildah wants one for each layer
     }
     body = json.dumps(document).encode()
     body_name = hashlib.sha256(body).hexdigest() + ".json"
@@ -59,17 +66,76 @@ def trainer_base() -> Path:
         raise MissingPartError(
             f"the trainer image has Python 3.11 of Debian 12, this environment {found}: make .venv with 3.11"
         )
-    key = hashlib.sha256(_RECIPE.encode()).hexdigest()[:12]
-    out = tools.cache() / f"trainer-{key}.tar"
-    with locked(tools.cache() / ".trainer.lock"):
+    return debian(TRAINER)
+
+
+def debian(name: str, *packages: str) -> Path:
+    """The archive of a Debian with Python and further packages; made once."""
+    key = _digest([_ROOTFS], name, *packages)
+    out = tools.cache() / f"debian-{key}.tar"
+    with locked(tools.cache() / ".debian.lock"):
         if not out.exists():
             rootfs, partial = out.with_suffix(".rootfs"), out.with_suffix(".partial")
-            print(f"making the trainer image ({_RECIPE}); once, 40 s", file=sys.stderr, flush=True)
-            sh(*_RECIPE.split(), "--format=tar", rootfs)
-            archive(partial, TRAINER, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
+            print(f"making {name} ({_ROOTFS.name} {' '.join(packages)}); once, a minute", file=sys.stderr, flush=True)
+            sh(_ROOTFS, rootfs, *packages)
+            archive(partial, name, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
             partial.rename(out)
             rootfs.unlink()
     return out
+
+
+def operator() -> Path:
+    """The archive of the operator's image, made of this checkout once for each state of it."""
+    return _built("operator", OPERATOR, debian(TRAINER), TRAINER, "operator")
+
+
+def _built(image: str, name: str, base: Path, base_name: str, package: str) -> Path:
+    """The archive of an image that images/build.py makes, with nothing left behind but the archive."""
+    files = [file for folder in ("images", package) for file in (ROOT / folder).rglob("*") if _counts(file)]
+    out = tools.cache() / f"podium-{image}-{_digest([*files, base])}.tar"
+    with locked(tools.cache() / f".{image}.lock"):
+        if not out.exists():
+            print(f"building the image of the {image}; once for each state of its sources", file=sys.stderr, flush=True)
+            for old in tools.cache().glob(f"podium-{image}-*.tar"):
+                old.unlink()
+            with _store() as environment:
+                sh("buildah", "pull", f"docker-archive:{base}", env=environment)
+                tag = name.rpartition(":")[2]
+                words = ("--tool", "buildah", "--base", base_name, "--prefix", "localhost", "--tag", tag)
+                sh(sys.executable, ROOT / "images/build.py", image, *words, env=environment)
+                sh("buildah", "push", name, f"docker-archive:{out}.partial:{name}", env=environment)
+            Path(f"{out}.partial").rename(out)
+    return out
+
+
+@contextmanager
+def _store() -> Iterator[dict[str, str]]:
+    """The environment of a buildah that keeps its images in a folder of their own, which goes afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="podium-buildah-", dir=tools.cache()))
+    config = folder / "storage.conf"
+    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n')
+    environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(config), "BUILDAH_ISOLATION": "chroot"}
+    try:
+        yield environment
+    finally:
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(f"{folder}/")]):
+            sh("umount", mount)
+        shutil.rmtree(folder)
+
+
+def _counts(file: Path) -> bool:
+    return file.is_file() and "__pycache__" not in file.parts and not any(p.endswith(".egg-info") for p in file.parts)
+
+
+def _digest(files: Iterable[Path], *words: str) -> str:
+    """Of names and contents; a cached archive counts by its name, which tells what is in it."""
+    digest = hashlib.sha256(" ".join(words).encode())
+    for file in sorted(files):
+        digest.update(file.name.encode())
+        if file.suffix != ".tar":
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def trainer_defaults(root: Path) -> dict[str, object]:

@@ -36,6 +36,18 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node | None]:
 
 
 @pytest.fixture(scope="session")
+def operator_image(node: Node | None) -> str:
+    """The operator's image, where the node finds it. For a given cluster it is the one that you name."""
+    if node is None:
+        if image := os.environ.get("PODIUM_TEST_OPERATOR_IMAGE"):
+            return image
+        pytest.skip("KUBECONFIG is set: name an image of the operator in PODIUM_TEST_OPERATOR_IMAGE")
+    with needed_parts():
+        node.load(images.operator())
+    return images.OPERATOR
+
+
+@pytest.fixture(scope="session")
 def kubeconfig(node: Node | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cluster with a kubelet and the CRD: the given one, else one of our own."""
     path = node.plane.kubeconfig if node else given_kubeconfig(tmp_path_factory.mktemp("given"))
