@@ -21,6 +21,7 @@ from tests.cluster.processes import MissingPartError, locked, sh
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = "localhost/podium/trainer:e2e"
 OPERATOR = "localhost/podium-operator:e2e"
+FULL_TRAINER = "localhost/podium-trainer:e2e"  # with everything in it, unlike TRAINER
 _ROOTFS = ROOT / "images/base/rootfs"
 
 
@@ -87,6 +88,13 @@ def debian(name: str, *packages: str) -> Path:
 def operator() -> Path:
     """The archive of the operator's image, made of this checkout once for each state of it."""
     return _built("operator", OPERATOR, debian(TRAINER), TRAINER, "operator")
+
+
+def full_trainer() -> Path:
+    """The archive of the trainers' image, torch and all: minutes, and 26 GB of disk meanwhile."""
+    name = "localhost/podium/compiler:e2e"
+    base = debian(name, "gcc", "libc6-dev", "python3-dev")
+    return _built("trainer", FULL_TRAINER, base, name, "benchmarks")
 
 
 def _built(image: str, name: str, base: Path, base_name: str, package: str) -> Path:
