@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINER = "localhost/podium/trainer:e2e"
 OPERATOR = "localhost/podium-operator:e2e"
 FULL_TRAINER = "localhost/podium-trainer:e2e"  # with everything in it, unlike TRAINER
+_KEPT = 2  # images of earlier states; another checkout may use them
 _ROOTFS = ROOT / "images/base/rootfs"
 
 
@@ -104,7 +105,8 @@ def _built(image: str, name: str, base: Path, base_name: str, package: str) -> P
     with locked(tools.cache() / f".{image}.lock"):
         if not out.exists():
             print(f"building the image of the {image}; once for each state of its sources", file=sys.stderr, flush=True)
-            for old in tools.cache().glob(f"podium-{image}-*.tar"):
+            made = sorted(tools.cache().glob(f"podium-{image}-*.tar"), key=lambda file: file.stat().st_mtime)
+            for old in made[:-_KEPT]:
                 old.unlink()
             with _store() as environment:
                 sh("buildah", "pull", f"docker-archive:{base}", env=environment)
