@@ -64,6 +64,7 @@ class OperatorProcess:
         self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
         self._controller: Controller | None = None
         self._leads = False
+        self._identity = f"{socket.gethostname()}_{os.getpid()}"
         self._stop: Callable[[], object] = lambda: None
         self._goals: dict[str, tuple[BenchmarkRunSpec, Goal | None]] = {}  # by uid, with the spec that it is of
 
@@ -96,7 +97,7 @@ class OperatorProcess:
             if options.lease is None:
                 await self._lead(api)
             else:
-                await Lease(api, options.lease, f"{socket.gethostname()}_{os.getpid()}").hold(lambda: self._lead(api))
+                await Lease(api, options.lease, self._identity).hold(lambda: self._lead(api))
         finally:
             check.cancel()
             await server.cleanup()
@@ -140,6 +141,8 @@ class OperatorProcess:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
+                # else kopf asks for the user's name, which in a container need not exist; its type is a private str
+                identity=self._identity,  # type: ignore[arg-type]
                 ready_flag=ready,
             )
         )

@@ -22,17 +22,15 @@ FINDINGS = ("podium report",)  # three attempts instead of ten are a finding, ex
 
 
 @pytest.fixture
-def shell(node, kubeconfig, kubectl, s3, tmp_path):
+def shell(node, kubeconfig, kubectl, operator_image, s3, tmp_path):
     """Runs a command of the tutorial as its reader would: kubectl, helm and podium on PATH, a bucket in the environment."""
     if node is None:
         pytest.skip("KUBECONFIG is set: this test installs into a cluster of its own")
-    kubectl(
-        "delete", "crd", "benchmarkruns.podium.dev"
-    )  # the chart brings it, as into a cluster that has never seen it
+    kubectl("delete", "crd", "benchmarkruns.podium.dev")  # the chart brings it, as where nobody has seen it before
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(tools.find("kubectl"))
-    (tmp_path / "values.yaml").write_text(yaml.safe_dump(_values()))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(_values(operator_image)))
     # whoever has a registry names its images on the command line; here helm learns of them behind the reader's back
     helm = f'[ "$1" = install ] && set -- "$@" --values {tmp_path}/values.yaml\nexec {tools.find("helm")} "$@"\n'
     (programs / "helm").write_text(f"#!/bin/sh\n{helm}")
@@ -63,26 +61,11 @@ def shell(node, kubeconfig, kubectl, s3, tmp_path):
     apply_crds(kubeconfig)
 
 
-def _values() -> dict[str, object]:
-    """Operator and trainers on the node's image, which takes packages and sources of this checkout from the host."""
-    trainer = images.trainer_defaults(ROOT)
-    program = tools.cache() / "bin/podium"
-    program.write_text("#!/usr/bin/python3\nfrom podium.cli.main import main\n\nmain()\n")
-    program.chmod(0o755)
-    mounts = {volume["name"]: volume["hostPath"]["path"] for volume in trainer["pod"]["volumes"]}
-    mounts = {**mounts, "operator": str(ROOT / "operator")}
-    repository, _, tag = images.TRAINER.rpartition(":")
-    return {
-        "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
-        "extraEnv": [
-            {"name": "PYTHONPATH", "value": "/podium/packages:/podium/operator"},
-            {"name": "PATH", "value": "/podium/bin:/usr/local/bin:/usr/bin:/bin"},
-            {"name": "USER", "value": "podium"},  # kopf asks for it, and the node image knows no user 65532
-        ],
-        "extraVolumes": [{"name": name, "hostPath": {"path": path}} for name, path in mounts.items()],
-        "extraVolumeMounts": [{"name": name, "mountPath": f"/podium/{name}", "readOnly": True} for name in mounts],
-        "trainer": trainer,
-    }
+def _values(operator_image: str) -> dict[str, object]:
+    """The operator's image, and trainers on the node's own, which take packages and sources from the host."""
+    repository, _, tag = operator_image.rpartition(":")
+    image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+    return {"image": image, "trainer": images.trainer_defaults(ROOT)}
 
 
 @pytest.mark.timeout(1200)
