@@ -1,4 +1,4 @@
-"""Files that were looked at before the clock runs."""
+"""Files that a trainer looks at before the clock runs."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def forget(files: Iterable[Path]) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
+
+
+def beside_data(named: str, data_dir: Path | None, name: str) -> str:
+    """The file that a setting names; where it names none, the one of that name in the data folder; else nothing."""
+    if named or data_dir is None or not (data_dir / name).is_file():
+        return named
+    return str(data_dir / name)

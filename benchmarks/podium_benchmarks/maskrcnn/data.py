@@ -17,6 +17,7 @@ from podium_benchmarks.core import coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.files import beside_data
 from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.maskrcnn.config import Config
@@ -24,6 +25,7 @@ from podium_benchmarks.maskrcnn.config import Config
 SCENE_CLASSES = 3
 SCENES_SEED = 2019  # of the data set itself, which is the same in every run
 EVAL_BATCH = 8
+BACKBONE = "resnet50.pth"  # in the data folder
 MEAN_BGR = (102.9801, 115.9465, 122.7717)
 COARSEST = 32  # padded sides are multiples of it: each cell of C5 then covers the same pixels
 Size = tuple[int, int]  # height, width
@@ -42,13 +44,20 @@ class Batch:
     global_count: int  # images of all ranks
 
 
+def with_backbone(config: Config, data_dir: Path | None) -> Config:
+    """With the weights that lie beside the data, where the settings name no others."""
+    return replace(config, backbone_weights=beside_data(config.backbone_weights, data_dir, BACKBONE))
+
+
 def check_data(config: Config, data_dir: Path | None) -> None:
     """Refuse what can't be run; no image is opened yet."""
+    config = with_backbone(config, data_dir)
     if config.backbone_weights and not Path(config.backbone_weights).is_file():
         raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
     if config.frozen_backbone and not config.backbone_weights:
-        raise UsageError("a frozen backbone can't learn: give its trained weights with --set backbone_weights=FILE, "
-                         "or train it from random ones with --set frozen_backbone=false")  # fmt: skip
+        raise UsageError(f"a frozen backbone can't learn: lay its trained weights beside the data as {BACKBONE}, give "
+                         "them with --set backbone_weights=FILE, or train it from random ones with --set "
+                         "frozen_backbone=false")  # fmt: skip
     if data_dir is not None:
         coco.check_folder(data_dir)
     elif config.num_classes not in {0, SCENE_CLASSES}:

@@ -17,7 +17,7 @@ from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
-from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size
+from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size, with_backbone
 from podium_benchmarks.maskrcnn.eval import evaluate
 from podium_benchmarks.maskrcnn.losses import TrainingPass
 from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
@@ -25,6 +25,7 @@ from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
 
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until both targets or max_epochs; everything a reader needs to know goes to the log."""
+    config = with_backbone(config, data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "maskrcnn", config.max_epochs)

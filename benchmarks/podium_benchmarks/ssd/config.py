@@ -38,7 +38,7 @@ class Config:
 
     width: int  # channels of the backbone's stem; 64 is the full network
     num_classes: int  # without background; 0: as many as the data set has
-    backbone_weights: str  # file with a ResNet-34's state_dict in torchvision's names; empty: random
+    backbone_weights: str  # a ResNet-34's state_dict in torchvision's names; empty: DIR/resnet34.pth, if it is there
     train_scenes: int  # made-up images, when there is no --data
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from podium_benchmarks.core import coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.files import beside_data
 from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colours, mirror, random_crop, random_jitter
@@ -26,6 +28,7 @@ from podium_benchmarks.ssd.model import IMAGE_SIZE
 SCENE_CLASSES = 3
 SCENES_SEED = 2019  # of the data set itself, which is the same in every run
 EVAL_BATCH = 32
+BACKBONE = "resnet34.pth"  # in the data folder
 MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -40,8 +43,14 @@ class Batch:
     global_count: int  # images of all ranks
 
 
+def with_backbone(config: Config, data_dir: Path | None) -> Config:
+    """With the weights that lie beside the data, where the settings name no others."""
+    return dataclasses.replace(config, backbone_weights=beside_data(config.backbone_weights, data_dir, BACKBONE))
+
+
 def check_data(config: Config, data_dir: Path | None) -> None:
     """Refuse what can't be run; no image is opened yet."""
+    config = with_backbone(config, data_dir)
     if data_dir is not None:
         coco.check_folder(data_dir)
     elif config.num_classes not in {0, SCENE_CLASSES}:

@@ -19,13 +19,14 @@ from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
 from podium_benchmarks.ssd.config import Config
-from podium_benchmarks.ssd.data import SCENE_CLASSES, Batch, normalise, open_data
+from podium_benchmarks.ssd.data import SCENE_CLASSES, Batch, normalise, open_data, with_backbone
 from podium_benchmarks.ssd.eval import evaluate
 from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, initialise, load_backbone
 
 
 def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    config = with_backbone(config, data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
     clock.open_log(log, "ssd", config.max_epochs)

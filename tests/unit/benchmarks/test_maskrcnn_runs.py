@@ -78,7 +78,10 @@ def test_a_folder_trains_with_its_own_classes(tmp_path, launch, log_lines):
     [
         (("--target", "0.3"), "--target '0.3' is not box AP/mask AP, each a number above 0 and up to 1"),
         (("--target", "0.3/2"), "--target '0.3/2' is not box AP/mask AP"),
-        (("--preset", "full", "--data", "{folder}"), "a frozen backbone can't learn: give its trained weights"),
+        (
+            ("--preset", "full", "--data", "{folder}"),
+            "a frozen backbone can't learn: lay its trained weights beside the data as resnet50.pth",
+        ),
         (("--set", "anchor_sizes=8,16"), "anchor_sizes must be 5 whole numbers above 0, not (8, 16)"),
         (("--set", "min_image_size=300"), "max_image_size must be at least min_image_size, which is 300, not 224"),
         (("--set", "num_classes=80"), "without --data there are only 3 digits to find, but num_classes is 80"),

@@ -46,6 +46,15 @@ def test_the_full_model_has_the_reference_sizes():
     assert (offsets.shape, logits.shape) == ((2, 8732, 4), (2, 8732, 81))
 
 
+def test_backbone_weights_may_lie_beside_the_data(tmp_path):
+    assert data.with_backbone(SMALL, tmp_path).backbone_weights == ""
+    (tmp_path / "resnet34.pth").touch()
+    assert data.with_backbone(SMALL, tmp_path).backbone_weights == str(tmp_path / "resnet34.pth")
+    named = dataclasses.replace(SMALL, backbone_weights="mine.pth")
+    assert data.with_backbone(named, tmp_path).backbone_weights == "mine.pth"
+    assert data.with_backbone(named, None).backbone_weights == "mine.pth"
+
+
 def test_backbone_weights_are_those_of_torchvision_s_resnet34(tmp_path):
     with torch.device("meta"):
         published = torchvision.models.resnet34().state_dict()
