@@ -13,7 +13,7 @@ UV     := $(shell command -v uv || echo .uv/bin/uv)
 OUT    ?=
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .uv/bin/uv:
 	@echo "installing uv $(UV_VERSION) into .uv"
@@ -60,3 +60,35 @@ e2e-trainer: install ## the trainers' image in a pod: 6 GB, which e2e spares its
 docs: install ## the documentation as a site in build/site; every link is checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 	$(BIN)/python -m tools.docs.links build/site
+
+generate: install ## what is generated and committed: the CRD, the chart's copy of it, its schema and README, the dashboards
+	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
+	$(BIN)/python helm/generate.py
+	$(BIN)/python -m helm.dashboards
+
+# CONTAINER_TOOL=docker|podman|buildah  IMAGE_PREFIX=registry.example/team  IMAGE_TAG=  BASE=  PUSH=1  (docs/how-to/images.md)
+images: ## the images of operator and trainers, with their bills of materials
+	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
+		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
+
+perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against the bare API
+	$(BIN)/python -m tests.performance.operator_load
+
+perf-train: install ## the trainers' seconds to quality
+	$(BIN)/python tests/performance/perf_train.py --naive
+	$(BIN)/python tests/performance/perf_resnet_seeds.py
+	$(BIN)/python tests/performance/train/detection.py
+	$(BIN)/python tests/performance/train/translation.py
+	$(BIN)/python tests/performance/train/minigo.py
+	$(BIN)/python tests/performance/train/ncf.py
+
+perf-gpu: install ## training throughput of the full models on a GPU; the result goes to docs/performance
+	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json
+
+perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
+	$(BIN)/python -m tests.performance.stage_speed
+
+perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
+	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
+
+.PHONY: help install lock demo lint test e2e e2e-trainer docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser

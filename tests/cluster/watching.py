@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -22,7 +23,14 @@ class Watching:
         path = f"{PODIUM.parent}:{os.environ['PATH']}"
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "PATH": path}
         with self._out.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+            # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C
+            self.process = subprocess.Popen(
+                command,
+                stdout=out,
+                stderr=out,
+                env=environment,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - takes no lock
+            )
 
     def output(self) -> str:
         return self._out.read_text()
