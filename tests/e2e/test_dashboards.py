@@ -129,8 +129,6 @@ def test_dashboards_and_alerts_have_data(kubectl, namespace, operator, prometheu
     until(lambda: prometheus.query("podium_leader == 1"), 15, "the operator is scraped")
     hangs = {"template": {"image": TRAINER, "command": ["python3", "-c", HANGS]}, "benchmark": "my-model"}
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run("hangs", attempts=1, system=accelerated(1), **hangs))
-    digits = run("digits", attempts=2, benchmark="resnet", system=accelerated(2))
-    kubectl("-n", namespace, "apply", "-f", "-", stdin=digits)
 
     told = fires(prometheus, "PodiumRunStalled", 90, run="hangs", namespace=namespace)
     assert told["summary"] == f"Run {namespace}/hangs trains, and has printed nothing for half an hour"
@@ -139,9 +137,13 @@ def test_dashboards_and_alerts_have_data(kubectl, namespace, operator, prometheu
 
     s3.stop()
     try:
-        wait_for(
-            kubectl, namespace, "digits", "its first attempt ends", lambda r: attempts(r)[0][2] == "Converged", 120
-        )
+        digits = run("digits", attempts=2, benchmark="resnet", system=accelerated(2))
+        kubectl("-n", namespace, "apply", "-f", "-", stdin=digits)
+
+        def converged(run):
+            return [try_[2] for try_ in attempts(run)][:1] == ["Converged"]
+
+        wait_for(kubectl, namespace, "digits", "its first attempt ends", converged, 120)
         told = fires(prometheus, "PodiumResultNotStored", 60, run="digits")
         assert "Do not delete the run" in told["description"]
         until(lambda: prometheus.query('podium_result_upload_total{result="error"} > 0'), 30, "an upload has failed")
