@@ -196,16 +196,21 @@ async def post_all(count: int, post: Callable[[int], Awaitable[Any]]) -> dict[st
 
 
 async def first_seen(api: Api, path: str, seen: dict[str, float]) -> None:
-    """When a watch first tells of each object (unix seconds), into `seen`."""
+    """When a watch first tells of each object (unix seconds), into `seen`.
+
+    The API server closes the watch of a client that falls behind; the next one begins with all that there is.
+    """
     url = f"{api.client.configuration.host}{path}?watch=true"
     headers = {"Authorization": await api.authorization()}
-    response = await api.client.rest_client.request("GET", url, headers=headers, _request_timeout=3600)
-    rest = b""
-    async for chunk in response.response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b'{"type":"ADDED"'):
-                seen.setdefault(json.loads(line)["object"]["metadata"]["name"], time.time())
+    while True:
+        response = await api.client.rest_client.request("GET", url, headers=headers, _request_timeout=3600)
+        rest = b""
+        async for chunk in response.response.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(b'{"type":"ADDED"'):
+                    seen.setdefault(json.loads(line)["object"]["metadata"]["name"], time.time())
+        print(f"the watch of {path} was closed after {len(seen)} objects", file=sys.stderr, flush=True)
 
 
 async def until_complete(plane: ControlPlane, resource: str, count: int, started: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
@@ -83,8 +83,8 @@ class AttemptStatus(Model):
         return TryId(attempt=self.index, number=self.try_)
 
 
-class TryId(Model):
-    """Names one try: attempt 2, try 0."""
+class TryId(NamedTuple):
+    """Names one try: attempt 2, try 0. A tuple, because it is the key of most dictionaries: a model compares slowly."""
 
     attempt: int
     number: int
