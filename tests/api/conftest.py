@@ -1,11 +1,23 @@
-"""Tests against a real API server."""
+"""Tests against a real API server, and against a real S3 server."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.fixtures import kubeconfig, kubectl, namespace
+from tests.cluster.fixtures import kubeconfig, kubectl, namespace, needed_parts
+from tests.cluster.parts import S3
 
 __all__ = ["kubeconfig", "kubectl", "namespace"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew", action="store_true", help="record the chart's manifests anew (tests/data/chart)")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    server = S3(tmp_path_factory.mktemp("s3"))
+    with needed_parts():
+        server.start()
+    yield server
+    server.remove()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,8 @@ from typer.testing import CliRunner
 
 from podium.cli.main import app
 from podium.stores import open_store
-from tests.cluster.fixtures import needed_parts
 from tests.cluster.parts import REGION, S3
 from tests.unit.cli.logs import v06_run
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    server = S3(tmp_path_factory.mktemp("s3"))
-    with needed_parts():
-        server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture

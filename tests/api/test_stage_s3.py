@@ -19,19 +19,9 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from tests.cluster.fixtures import needed_parts
 from tests.cluster.parts import ACCESS_KEY, REGION, S3, SECRET_KEY, until
 
 Stage = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    server = S3(tmp_path_factory.mktemp("s3"))
-    with needed_parts():
-        server.start()
-    yield server
-    server.remove()
 
 
 class DataSet:

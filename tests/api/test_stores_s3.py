@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,15 +11,6 @@ from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailabl
 from podium.stores.s3 import S3Store
 from tests.cluster.fixtures import needed_parts
 from tests.cluster.parts import REGION, S3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    server = S3(tmp_path_factory.mktemp("s3"))
-    with needed_parts():
-        server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture
