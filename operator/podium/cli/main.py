@@ -20,6 +20,7 @@ from podium.cli import borrow, check, compare, history, package, report, review,
 from podium.cli.display import Display, local_lines, local_screen, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logs import configure_logging
+from podium.launch import TrainerDefaults
 from podium.local import LocalRun
 from podium.stores import StoreError, open_store
 from podium.suites import load_suites
@@ -139,26 +140,14 @@ def operator(
     """Watch BenchmarkRuns and run them: what the operator's container executes."""
     import uvloop  # noqa: PLC0415 - it and what follows are slow to load
 
-    from podium.launch import TrainerDefaults  # noqa: PLC0415
     from podium.process import OperatorOptions, OperatorProcess  # noqa: PLC0415
 
     configure_logging(log_level, log_format)
-    try:
-        trainer = TrainerDefaults.model_validate(
-            yaml.safe_load(trainer_defaults.read_text()) if trainer_defaults else {}
-        )
-    except (OSError, ValidationError, yaml.YAMLError) as error:
-        raise UsageError(f"--trainer-defaults {trainer_defaults}: {error}") from error
-    if trainer_image:
-        trainer = trainer.model_copy(update={"image": trainer_image})
-    if operator_image and trainer.stage.image is None:
-        stage = trainer.stage.model_copy(update={"image": operator_image})
-        trainer = trainer.model_copy(update={"stage": stage})
     options = OperatorOptions(
         results_url=results_url,
         results_endpoint=results_endpoint,
         results_region=results_region,
-        trainer=trainer,
+        trainer=_trainer(trainer_defaults, trainer_image, operator_image),
         namespaces=namespace or (),
         listen=listen,
         lease=lease,
@@ -172,6 +161,20 @@ def operator(
     except ValueError as error:  # of a suite file
         raise UsageError(f"--suites: {error}") from error
     uvloop.run(process.run())
+
+
+def _trainer(file: Path | None, image: str | None, operator_image: str | None) -> TrainerDefaults:
+    """What the administrator's file says, with the images of the command line."""
+    try:
+        trainer = TrainerDefaults.model_validate(yaml.safe_load(file.read_text()) if file else {})
+    except (OSError, ValidationError, yaml.YAMLError) as error:
+        raise UsageError(f"--trainer-defaults {file}: {error}") from error
+    if image:
+        trainer = trainer.model_copy(update={"image": image})
+    if operator_image and trainer.stage.image is None:
+        stage = trainer.stage.model_copy(update={"image": operator_image})
+        trainer = trainer.model_copy(update={"stage": stage})
+    return trainer
 
 
 def main() -> None:
