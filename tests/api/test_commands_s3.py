@@ -62,7 +62,7 @@ def test_the_other_readers_of_a_bucket(url: str, tmp_path: Path) -> None:
     assert (code, compared["speedUps"][0]["speedUp"]) == (0, 1.0)
     target = tmp_path / "run.yaml"
     spec = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "benchmark": "resnet",
         "division": "open",
         "preset": "tiny",

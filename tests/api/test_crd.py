@@ -16,13 +16,13 @@ from podium.cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 
 CLOSED: dict[str, Any] = {
-    "suite": "v0.6",
+    "round": "v0.6",
     "benchmark": "resnet",
     "system": {"name": "dgx", "nodes": 2, "acceleratorsPerNode": 8},
     "data": {"persistentVolumeClaim": {"claimName": "imagenet"}},
 }
 OPEN: dict[str, Any] = {
-    "suite": "v0.6",
+    "round": "v0.6",
     "benchmark": "resnet",
     "division": "open",
     "preset": "tiny",
@@ -81,10 +81,10 @@ REFUSED = [
             "division: open, template.image and quality.target"
         ),
     ),
-    ({**CLOSED, "suite": "v0.9"}, 'spec.suite: Unsupported value: "v0.9": supported values: "v0.5", "v0.6"'),
+    ({**CLOSED, "round": "v0.9"}, 'spec.round: Unsupported value: "v0.9": supported values: "v0.5", "v0.6"'),
     (
         {**CLOSED, "quality": {"target": "0.5"}},
-        "quality.target: a closed run stops at the suite's target; remove quality, or use division: open",
+        "quality.target: a closed run stops at the round's target; remove quality, or use division: open",
     ),
     ({**CLOSED, "preset": "tiny"}, "preset: tiny is not the benchmark itself; use division: open with it"),
     (
@@ -100,7 +100,7 @@ REFUSED = [
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "quality": {"target": "0.5"}},
-        "quality.target: a closed run stops at the suite's target",
+        "quality.target: a closed run stops at the round's target",
     ),
     (
         {**CLOSED, "division": "Closed"},
@@ -179,16 +179,16 @@ def test_but_it_can_be_suspended_and_given_a_time_to_live(kubectl, namespace):
 
 
 def test_the_status_holds_everything_that_the_operator_writes(kubectl, namespace):
-    from podium.cluster.patch import status_document
+    from podium.controller.status_writer import status_document
     from podium.reconcile import decide
-    from podium.suites import load_suites
+    from podium.rounds import load_rounds
     from tests.unit.reconcile import examples as ex
 
     done = ex.status(*[ex.converged(i, 40 + i) for i in range(1, 6)])
     result = {"uri": "s3://results/lab/digits", "sha256": "0" * 64}
     from podium.api import Result
 
-    status = decide(ex.run(done, attempts=5), ex.observed(result=Result(**result)), load_suites(), ex.T0).status
+    status = decide(ex.run(done, attempts=5), ex.observed(result=Result(**result)), load_rounds(), ex.T0).status
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     patch = {"status": status_document(status)}
     path = "benchmarkrun/digits"
@@ -235,6 +235,6 @@ def test_long_values_fit_terminals_of_80_and_200_columns(kubectl, namespace):
 
 def test_kubectl_explains_every_field(kubectl):
     said = " ".join(kubectl("explain", "benchmarkrun.spec.quality").split())
-    assert "Another target than the suite's; open division only." in said
+    assert "Another target than the round's; open division only." in said
     assert 'target <string> -required- Target of the quality metric, such as "0.60"' in said
     assert "One time-to-train benchmark by the rules of MLPerf Training." in kubectl("explain", "benchmarkrun")

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from podium.api import Result
-from podium.cluster.patch import status_document
+from podium.controller.status_writer import status_document
 from podium.reconcile import Refusal, decide
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.api.test_crd import OPEN, run
 from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
@@ -49,7 +49,7 @@ def patch(kubectl, namespace):
 
 
 def decided(attempts, observed):
-    return decide(ex.run(ex.status(*attempts), attempts=5), observed, load_suites(), ex.T0 + 70).status
+    return decide(ex.run(ex.status(*attempts), attempts=5), observed, load_rounds(), ex.T0 + 70).status
 
 
 def first_attempt():

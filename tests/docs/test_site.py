@@ -16,8 +16,8 @@ from podium.api import AttemptState, ConditionType
 from podium.api.crd import crd
 from podium.cli.main import app
 from podium.launch import environment
-from podium.mllog.summary import LogFolder
-from podium.suites import load_rounds, load_suites
+from podium.mllog.summary import LogAccumulator
+from podium.rounds import load_all_rounds, load_rounds
 from tests.cluster.fixtures import ROOT
 from tests.unit.launch.test_manifests import launch
 
@@ -105,15 +105,17 @@ def test_every_reason_is_explained_and_none_that_is_not_used():
 def test_every_rule_is_explained_and_none_that_is_not_used(made):
     ids = {re.sub(r"<[^>]*>", "<>", rule) for group in rules.documented().values() for rule in group}
     assert ids == rules.used()
-    own = {rule.id for suite in load_suites().values() for b in suite.benchmarks.values() for rule in b.ruled.values()}
+    own = {
+        rule.id for round_ in load_rounds().values() for b in round_.benchmarks.values() for rule in b.ruled.values()
+    }
     assert [id_ for id_ in own if f"`{id_}`" not in made["reference/rules.md"]] == []
 
 
 def test_every_round_and_its_benchmarks_are_there(made):
     page = made["reference/rounds.md"]
-    for name, suite in load_rounds().items():
+    for name, round_ in load_all_rounds().items():
         section = re.search(rf"^## {re.escape(name)} .*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-        assert [key for key in suite.benchmarks if f"| `{key}` |" not in section[0]] == []
+        assert [key for key in round_.benchmarks if f"| `{key}` |" not in section[0]] == []
 
 
 def test_every_variable_of_the_launch_contract_is_told():
@@ -122,7 +124,7 @@ def test_every_variable_of_the_launch_contract_is_told():
 
 
 def test_every_key_that_the_parser_acts_on_is_told():
-    assert [key for key in LogFolder._HANDLERS if f"`{key}`" not in CONTRACTS] == []
+    assert [key for key in LogAccumulator._HANDLERS if f"`{key}`" not in CONTRACTS] == []
 
 
 def test_every_example_is_shown(made):

@@ -73,7 +73,7 @@ def test_every_mistake_is_told(kubectl, namespace, operator, s3):
     operator.start()
     for name, (spec, _, _) in CASES.items():
         document = {
-            "suite": "v0.6",
+            "round": "v0.6",
             "benchmark": "my-model",
             "division": "open",
             "preset": "tiny",

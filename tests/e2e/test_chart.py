@@ -120,7 +120,7 @@ line("run_stop", status="success")
 def steady_run(name):
     """Two attempts of 50 s by an image of one's own that takes next to nothing of the machine."""
     spec = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "benchmark": "my-model",
         "division": "open",
         "attempts": 2,

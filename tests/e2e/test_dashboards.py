@@ -39,7 +39,7 @@ time.sleep(600)
 
 def run(name, **spec):
     document = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "division": "open",
         "preset": "tiny",
         "quality": {"target": "0.9"},

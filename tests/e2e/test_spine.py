@@ -108,7 +108,7 @@ def _check_watch(output, kubectl, namespace, run):
 def _long_run(name, **spec):
     """Trains on and on: the target is out of reach."""
     document = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "benchmark": "resnet",
         "division": "open",
         "preset": "tiny",

@@ -15,7 +15,7 @@ from tests.e2e.watching import Bucket, attempts, condition, ended, wait_for
 
 def _run(name, data, nodes=1, **more):
     spec = {
-        "suite": "v0.5",
+        "round": "v0.5",
         "benchmark": "ncf",
         "division": "open",
         "preset": "tiny",

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from podium.api import TryId
-from podium.cluster import Api, connect
+from podium.kube import Api, connect
 from podium.launch import TrainerDefaults, build_job, build_service, launch_for
 from podium.mllog import parse
 from podium.reconcile import CreateJob, Run
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.cluster import kwok
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import ROOT
@@ -39,7 +39,7 @@ from tests.cluster.parts import Operator
 NODES, POD_SECONDS, CONNECTIONS = 100, 30.0, 20
 LIMITS = {"create_to_job_p95_s": 2.0, "own_writes_per_run": 5.0, "rss_mb": 160.0}
 SPEC: dict[str, Any] = {
-    "suite": "v0.6",
+    "round": "v0.6",
     "benchmark": "resnet",
     "division": "open",
     "preset": "tiny",
@@ -173,12 +173,12 @@ def benchmark_run(index: int) -> dict[str, Any]:
 
 
 def bare_launch(index: int) -> Any:
-    from podium.cluster.controller import read_run
+    from podium.reconcile import read_run
 
     body = benchmark_run(index)
     body["metadata"] |= {"uid": f"uid-{index:04}", "generation": 1}
     run: Run = read_run(body)
-    return launch_for(run, CreateJob(TryId(attempt=1, number=0), seed=1), load_suites())
+    return launch_for(run, CreateJob(TryId(attempt=1, number=0), seed=1), load_rounds())
 
 
 async def post_all(count: int, post: Callable[[int], Awaitable[Any]]) -> dict[str, float]:

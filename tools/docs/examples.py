@@ -9,7 +9,7 @@ from tools.docs.markdown import ROOT
 
 _GROUPS = {
     "On a laptop": ("resnet-digits", "*-tiny", "bring-your-own-image"),
-    "On GPUs": ("resnet-run", "resnet", "ssd", "maskrcnn", "gnmt", "transformer", "ncf", "minigo", "suite-v0.6"),
+    "On GPUs": ("resnet-run", "resnet", "ssd", "maskrcnn", "gnmt", "transformer", "ncf", "minigo", "round-v0.6"),
     "With more": ("kueue", "energy-and-cost", "*"),
 }
 

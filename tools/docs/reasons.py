@@ -13,7 +13,7 @@ import yaml
 
 from podium import reconcile
 from podium.api import AttemptState, ConditionType
-from podium.reconcile.attempt import HOPELESS
+from podium.reconcile.attempt import UNRECOVERABLE_WAITING
 from podium.reconcile.tries import RETRIABLE
 from tools.docs.markdown import code, plain, table
 
@@ -30,7 +30,17 @@ its reason, `InvalidSpec`, `ResultInvalid`, `LaunchRefused` and `AttemptFailed` 
 """
 _MODULES = ("attempt", "conditions", "decide", "tries")
 _WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*")
-_NO_REASONS = {"Attempt", "Error", "True", "False", "Normal", "Warning", "Complete", "Failed", "Aborted"} | HOPELESS
+_NO_REASONS = {
+    "Attempt",
+    "Error",
+    "True",
+    "False",
+    "Normal",
+    "Warning",
+    "Complete",
+    "Failed",
+    "Aborted",
+} | UNRECOVERABLE_WAITING
 
 
 @cache

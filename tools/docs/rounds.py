@@ -1,15 +1,15 @@
-"""Targets, runs, clock and tunable hyperparameters of every round, from the suite files."""
+"""Targets, runs, clock and tunable hyperparameters of every round, from the round files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from podium.suites import Benchmark, Hyperparameter, Suite, load_rounds, load_suites, shown
+from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, shown
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
 
-What holds in which round, as `podium suite list` and `podium suite show` print it. Podium runs the rounds v0.5
+What holds in which round, as `podium round list` and `podium round show` print it. Podium runs the rounds v0.5
 and v0.6 and scores the logs of all of them.
 
 *drop*: runs left out, fastest and slowest. *fail*: runs that may fail, as the slowest.
@@ -18,26 +18,26 @@ and v0.6 and scores the logs of all of them.
 
 def page() -> str:
     """The page."""
-    runnable = load_suites()
+    runnable = load_rounds()
     parts = [_HEAD]
-    for name, suite in load_rounds().items():
-        parts += [f"## {name} {{#{name}}}\n", f"{plain(suite.description)}.\n"]
+    for name, round_ in load_all_rounds().items():
+        parts += [f"## {name} {{#{name}}}\n", f"{plain(round_.description)}.\n"]
         if name in runnable:
-            parts += _clock(suite)
-        parts.append(_targets(suite.benchmarks))
-        parts += [f"{name}: {plain(b.note)}.\n" for name, b in suite.benchmarks.items() if b.note]
+            parts += _clock(round_)
+        parts.append(_targets(round_.benchmarks))
+        parts += [f"{name}: {plain(b.note)}.\n" for name, b in round_.benchmarks.items() if b.note]
         if name in runnable:
-            parts += _tunable(suite)
+            parts += _tunable(round_)
     return "\n".join(parts)
 
 
-def _clock(suite: Suite) -> Iterator[str]:
-    clock = suite.clock
+def _clock(round_: Round) -> Iterator[str]:
+    clock = round_.clock
     yield f"- The clock starts {plain(clock.start)}."
     yield f"- It stops {plain(clock.stop)}."
     cap = f", for at most {clock.max_init_seconds / 60:g} minutes" if clock.max_init_seconds else ""
     yield f"- Model creation is {'timed' if clock.model_creation_timed else 'untimed'}{cap}."
-    yield f"- Logs count epochs from {suite.first_epoch}.\n"
+    yield f"- Logs count epochs from {round_.first_epoch}.\n"
 
 
 def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
@@ -59,12 +59,12 @@ def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
     )
 
 
-def _tunable(suite: Suite) -> Iterator[str]:
-    yield f"### What a closed run of {suite.name} may tune\n"
+def _tunable(round_: Round) -> Iterator[str]:
+    yield f"### What a closed run of {round_.name} may tune\n"
     yield "Out of the box, only `global_batch_size`. Sources:\n"
-    yield "\n".join(f"- {code(short)}: {plain(where)}" for short, where in suite.documents.items()) + "\n"
-    for name, benchmark in suite.benchmarks.items():
-        yield f"#### {suite.name} {name}\n"
+    yield "\n".join(f"- {code(short)}: {plain(where)}" for short, where in round_.documents.items()) + "\n"
+    for name, benchmark in round_.benchmarks.items():
+        yield f"#### {round_.name} {name}\n"
         rows = [
             (
                 code(key),

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 import podium
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rules
@@ -50,9 +50,9 @@ def page() -> str:
     parts.append("## Hyperparameters of the closed division\n")
     parts.append("Allowed values, references and sources are in the [tables of the rounds](rounds.md).\n")
     rows = [
-        (code(rule.id), code(key), f"{suite.name} {name}")
-        for suite in load_suites().values()
-        for name, benchmark in suite.benchmarks.items()
+        (code(rule.id), code(key), f"{round_.name} {name}")
+        for round_ in load_rounds().values()
+        for name, benchmark in round_.benchmarks.items()
         for key, rule in benchmark.ruled.items()
     ]
     parts.append(table(["rule", "hyperparameter", "of"], rows))

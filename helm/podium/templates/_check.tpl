@@ -35,13 +35,13 @@
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
 {{- include "podium.refuse" "serviceMonitor.enabled and podMonitor.enabled are both true: everything would be scraped twice. Keep one of them" -}}
 {{- end -}}
-{{- range $name, $suite := .Values.suites -}}
+{{- range $name, $round := .Values.rounds -}}
 {{- if not (regexMatch "^v[-._A-Za-z0-9]*[.]yaml$" $name) -}}
-{{- include "podium.refuse" (printf "suites[%q]: the operator reads files that are named like v1.0.yaml; write such a name" $name) -}}
+{{- include "podium.refuse" (printf "rounds[%q]: the operator reads files that are named like v1.0.yaml; write such a name" $name) -}}
 {{- end -}}
-{{- if kindIs "string" $suite -}}
-{{- with (fromYaml $suite).Error -}}
-{{- include "podium.refuse" (printf "suites[%q] is no YAML mapping: %s. Give a file with --set-file 'suites.v1\\.0\\.yaml=v1.0.yaml'" $name .) -}}
+{{- if kindIs "string" $round -}}
+{{- with (fromYaml $round).Error -}}
+{{- include "podium.refuse" (printf "rounds[%q] is no YAML mapping: %s. Give a file with --set-file 'rounds.v1\\.0\\.yaml=v1.0.yaml'" $name .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

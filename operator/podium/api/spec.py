@@ -206,22 +206,22 @@ class Pricing(Model):
 class BenchmarkRunSpec(Model):
     """One time-to-train benchmark: which, on what, how often."""
 
-    suite: str = Field(max_length=16, description="Round whose rules hold: targets, number of runs, hyperparameters.")
+    round: str = Field(max_length=16, description="Round whose rules hold: targets, number of runs, hyperparameters.")
     benchmark: str = Field(
         max_length=40,
         pattern=DNS_LABEL,
-        description="Benchmark of the suite, or any name in the open division with an image of your own.",
+        description="Benchmark of the round, or any name in the open division with an image of your own.",
     )
     division: Division = Field(
         default="closed",
-        description="closed: the suite's model, target and tunable hyperparameters; outOfTheBox: closed, and nothing "
+        description="closed: the round's model, target and tunable hyperparameters; outOfTheBox: closed, and nothing "
         "tuned but the batch size; open: anything but another data set or quality measure.",
     )
     preset: Literal["full", "tiny"] = Field(
         default="full", description="full: the benchmark itself; tiny: a small, self-contained one, open division only."
     )
     attempts: int | None = Field(
-        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of runs to score; the default is the suite's."
+        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of runs to score; the default is the round's."
     )
     max_retries: int = Field(
         default=2, ge=0, le=MAX_RETRIES, description="New tries of an attempt after failures of the infrastructure."
@@ -234,7 +234,7 @@ class BenchmarkRunSpec(Model):
     deadlines: Deadlines = Deadlines()
     template: Template = Template()
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
-    quality: Quality | None = Field(default=None, description="Another target than the suite's; open division only.")
+    quality: Quality | None = Field(default=None, description="Another target than the round's; open division only.")
     pricing: Pricing | None = None
     suspend: bool = Field(default=False, description="Hold the run; an attempt in progress is ended and made again.")
     ttl_seconds_after_finished: int | None = Field(

@@ -112,7 +112,7 @@ class Score(Model):
 
     time_to_train_minutes: str | None = Field(default=None, max_length=32)
     valid: bool
-    official: bool = Field(description="As many runs as the suite asks for.")
+    official: bool = Field(description="As many runs as the round asks for.")
     dropped: tuple[int, ...] = Field(
         default=(), max_length=200, description="Attempts left out as fastest and slowest."
     )

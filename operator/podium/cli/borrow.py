@@ -12,11 +12,11 @@ from rich.console import Console
 from podium.api import BenchmarkRunSpec
 from podium.cli.files import UsageError, read_document, read_spec
 from podium.cli.output import Json, print_findings, print_json
-from podium.cli.places import Round, score_place
-from podium.results import borrow as borrow_from
-from podium.results import borrowing_run
+from podium.cli.places import RoundOption, score_place
+from podium.rounds import load_rounds
 from podium.rules import check_spec
-from podium.suites import load_suites
+from podium.submissions import borrow as borrow_from
+from podium.submissions import borrowing_run
 
 
 def borrow(
@@ -24,7 +24,7 @@ def borrow(
     to: Annotated[Path, typer.Option(metavar="RUN.yaml", help="The run that borrows; it is not changed.")],
     out: Annotated[Path | None, typer.Option(help="File for the new run; standard output without it.")] = None,
     batch_size: Annotated[bool, typer.Option("--batch-size", help="Borrow the batch size, too.")] = False,
-    round_: Round = None,
+    round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
     """Make a run with the hyperparameters of another result, as a group, and record where they come from.
@@ -39,10 +39,10 @@ def borrow(
         names = ", ".join(entry.path for entry in entries)
         raise UsageError(f"{result} holds {len(entries)} results: name one of {names}")
     (entry,) = entries
-    suites = load_suites()
-    borrowed = borrow_from(entry, spec, suites, with_batch_size=batch_size)
+    rounds = load_rounds()
+    borrowed = borrow_from(entry, spec, rounds, with_batch_size=batch_size)
     document: dict[str, Any] = borrowing_run(read_document(to), entry, borrowed, result)
-    admitted = check_spec(BenchmarkRunSpec.model_validate(document["spec"]), suites)
+    admitted = check_spec(BenchmarkRunSpec.model_validate(document["spec"]), rounds)
     findings = (*borrowed.findings, *admitted)
     notes = [f"{key} is left out: {name} cannot set it" for key in borrowed.left_out]
     if out is not None and not findings:

@@ -11,11 +11,12 @@ import typer
 from podium.api import BenchmarkRunSpec, Division
 from podium.cli.files import SpecError, UsageError, parse_spec, read_documents, run_name
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Place, Round, asked_round, store_and_log
-from podium.results import check_place
-from podium.rules import Finding, MissingCheckerError, check_admission, check_spec
+from podium.cli.places import Place, RoundOption, asked_round, store_and_log
+from podium.mlcommons import MissingCheckerError
+from podium.rounds import load_all_rounds, load_rounds
+from podium.rules import Finding, check_admission, check_spec
 from podium.stores import StoreError
-from podium.suites import load_rounds, load_suites
+from podium.submissions import check_place
 
 DivisionOption = Annotated[
     str | None,
@@ -23,7 +24,7 @@ DivisionOption = Annotated[
 ]
 
 
-def check(path: Place, round_: Round = None, division: DivisionOption = None, as_json: Json = False) -> None:
+def check(path: Place, round_: RoundOption = None, division: DivisionOption = None, as_json: Json = False) -> None:
     """Check logs against the rules of their round: keys, order, clock, initialization, seeds, target, hyperparameters.
 
     PATH may be a single file. From v0.6 on MLCommons' own checker has its say, too. Each finding comes with its
@@ -31,7 +32,7 @@ def check(path: Place, round_: Round = None, division: DivisionOption = None, as
     """
     if division not in (None, *get_args(Division)):
         raise UsageError(f"--division {division}: choose closed, open or outOfTheBox")
-    rounds = load_rounds()
+    rounds = load_all_rounds()
     store, only = store_and_log(path)
     try:
         checked = list(
@@ -68,7 +69,7 @@ def validate(
     file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one BenchmarkRun or several.")],
     as_json: Json = False,
 ) -> None:
-    """Check BenchmarkRuns as API server and operator do before they admit one: form, suite and division.
+    """Check BenchmarkRuns as API server and operator do before they admit one: form, round and division.
 
     Exit code 1 when one of them would be refused.
     """
@@ -87,7 +88,7 @@ def validate(
                 out.print(f"{file}: {name}:", markup=False, soft_wrap=True)
             print_findings(out, findings)
             if spec and not findings:
-                division = f"{spec.suite} {spec.benchmark}, {spec.division} division"
+                division = f"{spec.round} {spec.benchmark}, {spec.division} division"
                 out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
 
@@ -99,4 +100,4 @@ def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunS
         spec = parse_spec(file, document)
     except SpecError as error:
         return name, None, error.findings
-    return name, spec, (*check_admission(name, spec), *check_spec(spec, load_suites()))
+    return name, spec, (*check_admission(name, spec), *check_spec(spec, load_rounds()))

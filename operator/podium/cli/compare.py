@@ -14,8 +14,8 @@ from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, table
 from podium.cli.places import score_place
 from podium.cli.report import write_page
-from podium.results import Comparison, Entry
-from podium.results import compare as compare_entries
+from podium.submissions import Comparison, ScoredResult
+from podium.submissions import compare as compare_entries
 
 _BAR = 24  # characters of the longest bar
 _SIDE = "Folder, file:// or s3:// URL of a result, a submitter or a whole round."
@@ -131,5 +131,5 @@ def _chips_of(text: str) -> tuple[str, int]:
     return system, int(number)
 
 
-def _told(entries: list[Entry], counts: dict[str, int]) -> list[Entry]:
+def _told(entries: list[ScoredResult], counts: dict[str, int]) -> list[ScoredResult]:
     return [replace(entry, chips=counts.get(entry.system, entry.chips)) for entry in entries]

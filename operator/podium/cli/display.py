@@ -97,7 +97,7 @@ def print_result(console: Console, run: Run, place: str) -> None:
 
 def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:
     """Every try that was made, or the `last` ones; those left out of the score are marked."""
-    title = f"{run.name}: {run.spec.suite} {run.spec.benchmark}, {run.spec.division} division"
+    title = f"{run.name}: {run.spec.round} {run.spec.benchmark}, {run.spec.division} division"
     numbers = ("Epochs", "Quality", "Time")
     made = table("Attempt", "Seed", "State", *numbers, "", right=numbers, title=title)
     left_out = _left_out(run.status.attempts, dropped)

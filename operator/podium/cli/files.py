@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
+from podium.rounds import load_rounds
 from podium.rules import Finding, check_spec
-from podium.suites import load_suites
 
 
 class UsageError(Exception):
@@ -29,15 +29,15 @@ class SpecError(UsageError):
 
 
 def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the BenchmarkRun in `path`, checked against its suite."""
+    """Name and spec of the BenchmarkRun in `path`, checked against its round."""
     name, spec = read_spec(path)
-    if findings := check_spec(spec, load_suites()):
+    if findings := check_spec(spec, load_rounds()):
         raise SpecError(path, findings)
     return name, spec
 
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the one BenchmarkRun in `path`, of the right form and yet unchecked against its suite.
+    """Name and spec of the one BenchmarkRun in `path`, of the right form and yet unchecked against its round.
 
     Raises SpecError for another form.
     """

@@ -11,9 +11,9 @@ import typer
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, table
 from podium.cli.places import store_at
-from podium.results import HISTORY_COLUMNS, Past, read_history
 from podium.rules import Finding
 from podium.stores import StoreError
+from podium.submissions import HISTORY_COLUMNS, HistoryRow, read_history
 
 
 def history(
@@ -34,7 +34,7 @@ def history(
     past = [
         entry
         for entry in read
-        if isinstance(entry, Past) and benchmark in (None, entry.benchmark) and system in (None, entry.system)
+        if isinstance(entry, HistoryRow) and benchmark in (None, entry.benchmark) and system in (None, entry.system)
     ]
     past.sort(key=lambda entry: (entry.time, entry.uri), reverse=True)
     if as_json:
@@ -48,13 +48,13 @@ def history(
     raise typer.Exit(1 if findings else 0)
 
 
-def _print(past: list[Past], findings: list[Finding]) -> None:
+def _print(past: list[HistoryRow], findings: list[Finding]) -> None:
     out = console()
     made = table("Started", "Run", "Round", "Benchmark", "System", "Minutes", "", right=("Minutes",))
     for e in past:
         state = "" if e.official else "not official" if e.valid else "invalid"
         minutes = "-" if e.minutes is None else f"{e.minutes:.3f}"
         started = e.time[:16].replace("T", " ")
-        made.add_row(started, e.name, e.suite, e.benchmark, e.system, minutes, state, style="" if e.valid else "red")
+        made.add_row(started, e.name, e.round, e.benchmark, e.system, minutes, state, style="" if e.valid else "red")
     out.print(made if past else "no results")
     print_findings(out, findings)

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from podium.api import BenchmarkRunSpec
-from podium.cli import borrow, check, compare, history, package, report, review, score, stage, suite, variance, watch
+from podium.cli import borrow, check, compare, history, package, report, review, rounds, score, stage, variance, watch
 from podium.cli.display import Display, local_lines, local_screen, print_result
 from podium.cli.files import UsageError, read_run_file
-from podium.cli.logs import configure_logging
+from podium.cli.logging_setup import configure_logging
 from podium.launch import TrainerDefaults
 from podium.local import LocalRun
+from podium.rounds import load_rounds
 from podium.stores import StoreError, open_store
-from podium.suites import load_suites
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -40,7 +40,7 @@ app.command()(package.package)
 app.command()(review.review)
 app.command()(stage.stage)
 app.command()(watch.watch)
-app.add_typer(suite.app, name="suite")
+app.add_typer(rounds.app, name="round")
 
 
 def _show_version(asked: bool) -> None:
@@ -88,7 +88,7 @@ def run(
         raise UsageError(f"--out {folder} holds a result already: choose another folder")
     store = open_store(str(folder))
     store.check()
-    benchmark = LocalRun(name, spec, store, load_suites(), str(data.resolve()) if data else "")
+    benchmark = LocalRun(name, spec, store, load_rounds(), str(data.resolve()) if data else "")
     console = Console(highlight=False)
     try:
         with Display(console) as display:
@@ -128,7 +128,7 @@ def operator(
     lease: Annotated[
         str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that several replicas share.")
     ] = None,
-    suites: Annotated[list[Path] | None, typer.Option(help="Folder with further suite files; may be repeated.")] = None,
+    rounds: Annotated[list[Path] | None, typer.Option(help="Folder with further round files; may be repeated.")] = None,
     kubeconfig: Annotated[
         str | None, typer.Option(envvar="KUBECONFIG", help="Outside a cluster: how to reach it.")
     ] = None,
@@ -140,7 +140,7 @@ def operator(
     """Watch BenchmarkRuns and run them: what the operator's container executes."""
     import uvloop  # noqa: PLC0415 - it and what follows are slow to load
 
-    from podium.process import OperatorOptions, OperatorProcess  # noqa: PLC0415
+    from podium.controller.main import OperatorOptions, OperatorProcess  # noqa: PLC0415
 
     configure_logging(log_level, log_format)
     options = OperatorOptions(
@@ -151,15 +151,15 @@ def operator(
         namespaces=namespace or (),
         listen=listen,
         lease=lease,
-        suites=suites or (),
+        rounds=rounds or (),
         kubeconfig=kubeconfig,
         api_rate=api_rate,
         api_burst=api_burst,
     )
     try:
         process = OperatorProcess(options)
-    except ValueError as error:  # of a suite file
-        raise UsageError(f"--suites: {error}") from error
+    except ValueError as error:  # of a round file
+        raise UsageError(f"--rounds: {error}") from error
     uvloop.run(process.run())
 
 

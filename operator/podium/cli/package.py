@@ -12,11 +12,12 @@ import typer
 
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Round, asked_round, store_at
-from podium.results import Submission, check_submission, files_of, gather, package_findings
-from podium.rules import Finding, MissingCheckerError
+from podium.cli.places import RoundOption, asked_round, store_at
+from podium.mlcommons import MissingCheckerError, package_findings
+from podium.rounds import load_all_rounds
+from podium.rules import Finding
 from podium.stores import StoreError
-from podium.suites import load_rounds
+from podium.submissions import Submission, check_submission, files_of, gather
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 _MAX_CODE = 64 << 20
@@ -29,7 +30,7 @@ def package(
     org: Annotated[str | None, typer.Option(help="The submitter's folder; as S.json says without it.")] = None,
     email: Annotated[str, typer.Option(help="Whom to ask; v0.5 packages name one.")] = "",
     code: Annotated[Path | None, typer.Option(help="Folder with the implementation, when it is not Podium's.")] = None,
-    round_: Round = None,
+    round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
     """Make the submission package of a round, unless the checks before it find anything (exit code 1).
@@ -37,7 +38,7 @@ def package(
     The logs are scored and checked, the system's description too; from v0.7 on MLCommons' package checker has the
     last word.
     """
-    rounds = load_rounds()
+    rounds = load_all_rounds()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} holds something already: choose another folder")
     described = _read_system(system)

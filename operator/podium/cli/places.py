@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from podium.cli.files import UsageError
-from podium.results import Entry, read_folders, score_folder
+from podium.rounds import Round, load_all_rounds, round_name
 from podium.stores import Store, StoreError, open_store
-from podium.suites import Suite, load_rounds, round_name
+from podium.submissions import ScoredResult, read_folders, score_folder
 
 Place = Annotated[str, typer.Argument(metavar="PATH", help="Folder, file:// or s3:// URL with result_*.txt below it.")]
-Round = Annotated[
+RoundOption = Annotated[
     str | None, typer.Option("--round", help="Rules to score by, such as v0.6; told from the logs without it.")
 ]
 
@@ -45,7 +45,7 @@ def store_and_log(place: str) -> tuple[Store, str | None]:
     return store_at(place), None
 
 
-def asked_round(text: str | None, rounds: Mapping[str, Suite]) -> str | None:
+def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:
     """The name of a round in its one form. Raises UsageError with the rounds there are."""
     if text is None:
         return None
@@ -55,9 +55,9 @@ def asked_round(text: str | None, rounds: Mapping[str, Suite]) -> str | None:
     return name
 
 
-def score_place(place: str, round_: str | None = None) -> list[Entry]:
+def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
     """Every entry below `place`, scored. Raises UsageError where there is none."""
-    rounds = load_rounds()
+    rounds = load_all_rounds()
     asked = asked_round(round_, rounds)
     try:
         entries = [score_folder(folder, rounds, asked) for folder in read_folders(store_at(place))]

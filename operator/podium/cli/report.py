@@ -11,10 +11,10 @@ import typer
 
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Place, Round, asked_round, nothing_below, store_at
-from podium.results import read_folders, score_folder
+from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
+from podium.rounds import load_all_rounds
 from podium.stores import StoreError
-from podium.suites import load_rounds
+from podium.submissions import read_folders, score_folder
 
 
 def report(
@@ -22,7 +22,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; report.html in this folder, or none with --json.")
     ] = None,
-    round_: Round = None,
+    round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
     """Make a page of a result: score, every attempt, curves, spread, time, system, hyperparameters, provenance.
@@ -32,7 +32,7 @@ def report(
     """
     from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
 
-    rounds = load_rounds()
+    rounds = load_all_rounds()
     asked = asked_round(round_, rounds)
     try:
         store = store_at(path)

@@ -9,18 +9,18 @@ import typer
 
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Round, asked_round, nothing_below, store_at
+from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
-from podium.results import Part, convergence_of_entry, gather, is_closed
-from podium.results import review as findings_of
-from podium.rules import MissingCheckerError
+from podium.mlcommons import MissingCheckerError
+from podium.rounds import load_all_rounds
 from podium.stores import StoreError
-from podium.suites import load_rounds
+from podium.submissions import ReviewedResult, convergence_of_entry, gather, is_closed
+from podium.submissions import review as findings_of
 
 
 def review(
     package: Annotated[str, typer.Argument(metavar="PACKAGE", help="Folder or URL of a package or of results.")],
-    round_: Round = None,
+    round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
     """Review results: recompute every score, check every log again, and hold the package to its own claims.
@@ -29,7 +29,7 @@ def review(
     rules forbid, and, from v1.0 on, runs that converge faster than the reference convergence points allow. Exit
     code 1 when there is anything to ask.
     """
-    rounds = load_rounds()
+    rounds = load_all_rounds()
     try:
         parts = list(gather([store_at(package)], rounds, asked_round(round_, rounds)))
         findings = list(findings_of(parts))
@@ -53,7 +53,7 @@ def review(
     raise typer.Exit(1 if findings else 0)
 
 
-def _convergence(part: Part) -> dict[str, Any]:
+def _convergence(part: ReviewedResult) -> dict[str, Any]:
     """How the entry compares with the reference convergence points, or why it is not compared."""
     if not is_closed(part):
         return {"passed": None, "message": "open results are not held to reference convergence points", "scaling": None}

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from podium.cli.output import Json, console, print_findings, print_json, table
-from podium.cli.places import Place, Round, score_place
-from podium.results import Entry
+from podium.cli.places import Place, RoundOption, score_place
+from podium.submissions import ScoredResult
 
 
-def score(path: Place, round_: Round = None, as_json: Json = False) -> None:
+def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
     """Score published logs: a benchmark's folder, a system, a submitter or a whole round.
 
     Drops the fastest and the slowest run as the round's rules say, counts failed runs as the slowest, applies
@@ -33,14 +33,14 @@ def score(path: Place, round_: Round = None, as_json: Json = False) -> None:
     raise typer.Exit(1 if any(entry.findings for entry in entries) else 0)
 
 
-def print_scores(out: Console, entries: Sequence[Entry]) -> None:
+def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
     """A table for each submitter of each round."""
     for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
         out.print(_table(f"{name or 'unknown round'}  {org}", list(group)))
         out.print()
 
 
-def _table(title: str, entries: Sequence[Entry]) -> Table:
+def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
     numbers = ("Runs", "Failed", "Scaling", "CV", "Minutes")
     made = table("System", "Benchmark", *numbers, "", right=numbers, title=title)
     for e in entries:

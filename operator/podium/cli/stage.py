@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from podium.cli.files import UsageError
-from podium.staging import Outcome, StageError, StageInterrupted, open_source
+from podium.staging import CopySummary, StageError, StageInterrupted, open_source
 from podium.staging import stage as copy
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: another try may go on from here
@@ -53,7 +53,7 @@ def stage(
         report.write_text(json.dumps(_document(outcome)))
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: CopySummary) -> str:
     checked = ", ".join(f"{count:,} by {origin}" for origin, count in sorted(outcome.checked.items()))
     rate = outcome.copied_bytes / outcome.seconds / 1e6
     return (
@@ -62,7 +62,7 @@ def _sentence(outcome: Outcome) -> str:
     )
 
 
-def _document(outcome: Outcome) -> dict[str, float]:
+def _document(outcome: CopySummary) -> dict[str, float]:
     return {
         "files": outcome.files,
         "bytes": outcome.bytes,

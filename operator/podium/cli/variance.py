@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from podium.cli.output import Json, console, print_findings, print_json
-from podium.cli.places import Place, Round, score_place
-from podium.results import Variance
-from podium.results import variance as variance_of
+from podium.cli.places import Place, RoundOption, score_place
+from podium.submissions import Variance
+from podium.submissions import variance as variance_of
 
 _BAR = 40  # characters of the longest bar
 
 
-def variance(path: Place, round_: Round = None, as_json: Json = False) -> None:
+def variance(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
     """Show how much convergence varies: epochs to the target, time to train, and how far to trust the score.
 
     Exit code 1 when there is no score to speak of.

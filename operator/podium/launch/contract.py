@@ -9,8 +9,8 @@ from typing import Any
 
 from podium.api import BenchmarkRunSpec
 from podium.reconcile import CreateJob, Run, job_name
+from podium.rounds import Round
 from podium.rules import goal_for
-from podium.suites import Suite
 
 RENDEZVOUS_PORT = 29500
 DATA_DIR = "/data"
@@ -46,10 +46,10 @@ class Launch:
         }
 
 
-def launch_for(run: Run, action: CreateJob, suites: Mapping[str, Suite]) -> Launch:
+def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Launch:
     """The launch that `decide` asked for."""
-    spec, suite = run.spec, suites[run.spec.suite]
-    benchmark = suite.benchmarks.get(spec.benchmark)
+    spec, round_ = run.spec, rounds[run.spec.round]
+    benchmark = round_.benchmarks.get(spec.benchmark)
     defaults = benchmark.defaults if benchmark and spec.division != "open" and spec.template.image is None else {}
     return Launch(
         namespace=run.namespace,
@@ -60,7 +60,7 @@ def launch_for(run: Run, action: CreateJob, suites: Mapping[str, Suite]) -> Laun
         try_=action.id.number,
         job=job_name(run.name, action.id),
         seed=action.seed,
-        target=goal_for(spec, suites).text,
+        target=goal_for(spec, rounds).text,
         hyperparameters={**defaults, **spec.hyperparameters},
     )
 
@@ -87,7 +87,7 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         "PET_MASTER_PORT": str(port),
         "PODIUM_RUN": launch.run,
         "PODIUM_ATTEMPT": str(launch.attempt),
-        "PODIUM_SUITE": spec.suite,
+        "PODIUM_ROUND": spec.round,
         "PODIUM_DIVISION": spec.rules_division,  # as logs name it: MLCommons' tools know two
         "PODIUM_PRESET": spec.preset,
         "PODIUM_PLATFORM": spec.system.name,

@@ -16,7 +16,7 @@ from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
 from podium.launch import launch_for
 from podium.local.machine import this_machine
 from podium.local.processes import LaunchError, LocalJob
-from podium.mllog import LogBook
+from podium.mllog import LogBuffer
 from podium.reconcile import (
     Action,
     CreateJob,
@@ -29,10 +29,10 @@ from podium.reconcile import (
     StoreResult,
     decide,
 )
-from podium.results import Archive, AttemptFiles
+from podium.results import AttemptFiles, ResultWriter
+from podium.rounds import Round
 from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreUnavailable
-from podium.suites import Suite
 
 _TICK_SECONDS = 0.2
 _STORE_RETRY_SECONDS = 5.0
@@ -43,19 +43,19 @@ NAMESPACE = "local"
 @dataclass(slots=True)
 class _Try:
     job: LocalJob
-    book: LogBook
+    book: LogBuffer
 
 
 class LocalRun:
     """One BenchmarkRun on this machine. Results go into `store` itself, not into a folder below it."""
 
     def __init__(
-        self, name: str, spec: BenchmarkRunSpec, store: Store, suites: Mapping[str, Suite], data_dir: str = ""
+        self, name: str, spec: BenchmarkRunSpec, store: Store, rounds: Mapping[str, Round], data_dir: str = ""
     ) -> None:
         self.run = Run(NAMESPACE, name, str(uuid.uuid4()), 1, spec, BenchmarkRunStatus())
-        self._suites = suites
+        self._rounds = rounds
         self._data_dir = data_dir
-        self._archive = Archive(store, self.run)
+        self._writer = ResultWriter(store, self.run)
         self._tries: dict[TryId, _Try] = {}
         self._stored: set[TryId] = set()
         self._result: Result | None = None
@@ -114,7 +114,7 @@ class LocalRun:
 
     async def _step(self) -> bool:
         """One decision carried out; False when there was nothing to do."""
-        decision = decide(self.run, self.observed(), self._suites, time.time())
+        decision = decide(self.run, self.observed(), self._rounds, time.time())
         for action in decision.actions:
             await self._apply(action)
         if self._refusal is None or decision.status.terminal:
@@ -135,8 +135,8 @@ class LocalRun:
                 pass  # Events and the time to live belong to a cluster
 
     async def _launch(self, action: CreateJob) -> None:
-        launch = launch_for(self.run, action, self._suites)
-        book = LogBook()
+        launch = launch_for(self.run, action, self._rounds)
+        book = LogBuffer()
         job = LocalJob(launch, Path(self._folder.name), self._data_dir, book.add)
         try:
             await job.start()
@@ -173,14 +173,14 @@ class LocalRun:
                 f"pod-{i}.log": path.read_bytes()[-_POD_LOG_BYTES:] for i, path in enumerate(one.job.log_files())
             },
         )
-        self._archive.put_attempt(action.attempt, files, concluding=action.concluding)
+        self._writer.put_attempt(action.attempt, files, concluding=action.concluding)
         self._stored.add(action.attempt.id)
 
     def _store_result(self, action: StoreResult) -> None:
-        self._result = self._archive.put_result(
+        self._result = self._writer.put_result(
             score=action.score,
             attempts=action.attempts,
-            target=goal_for(self.run.spec, self._suites).targets,
+            target=goal_for(self.run.spec, self._rounds).targets,
             nodes=[this_machine()],
             outcome=action.outcome,
             message=action.message,

@@ -39,7 +39,7 @@ def _info(sample: RunSample) -> _Values:
     spec = sample.run.spec
     system = spec.system
     accelerator = system.accelerator_resource if system.accelerators_per_node else "none"
-    return (((spec.suite, spec.division, system.name, accelerator, str(system.nodes)), 1),)
+    return (((spec.round, spec.division, system.name, accelerator, str(system.nodes)), 1),)
 
 
 def _cost(sample: RunSample) -> _Values:
@@ -51,7 +51,7 @@ _SERIES = (
     _gauges(
         "podium_run_info",
         "Identity of a run; always 1.",
-        ("suite", "division", "system", "accelerator", "nodes"),
+        ("round", "division", "system", "accelerator", "nodes"),
         _info,
     ),
     _gauges(

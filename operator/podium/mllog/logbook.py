@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from podium.mllog.parser import is_mlperf_line, parse_line
 from podium.mllog.record import Event, Problem
-from podium.mllog.summary import LogFolder, LogSummary
+from podium.mllog.summary import LogAccumulator, LogSummary
 
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 200  # of each line
@@ -19,7 +19,7 @@ _TORCHRUN_REPORT = re.compile(r"torch[./]distributed[./]elastic.* failed \(exitc
 _URGENT = frozenset({"run_start", "run_stop"})  # they change a try's state; the rest is progress
 
 
-class LogBook:
+class LogBuffer:
     """One try's log of rank 0. Lines come with the timestamps of the container runtime, or without any."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class LogBook:
         self._known_until = ""
         self._lines = 0
         self._reported = False
-        self._folder = LogFolder()
+        self._folder = LogAccumulator()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as the book
         self.size_bytes = 0

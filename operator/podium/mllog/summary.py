@@ -79,7 +79,7 @@ class LogSummary:
         return next(iter(values.values())) if len(values) == 1 else values.get(metric)
 
 
-class LogFolder:
+class LogAccumulator:
     """Folds events into a summary; cheap for every line of a long run."""
 
     def __init__(self) -> None:
@@ -243,7 +243,7 @@ class LogFolder:
         if value is not None and room:
             self._hyperparameters[event.key] = value
 
-    _HANDLERS: ClassVar[Mapping[str, Callable[[LogFolder, Event], None]]] = {
+    _HANDLERS: ClassVar[Mapping[str, Callable[[LogAccumulator, Event], None]]] = {
         "init_start": _init_start,
         "init_stop": _init_stop,
         "run_start": _run_start,
@@ -275,7 +275,7 @@ class LogFolder:
 
 def summarize(events: Iterable[Event]) -> LogSummary:
     """The summary of a whole log."""
-    folder = LogFolder()
+    folder = LogAccumulator()
     for event in events:
         folder.add(event)
     return folder.snapshot()

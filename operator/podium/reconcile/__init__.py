@@ -19,9 +19,11 @@ from podium.reconcile.model import (
     StoreResult,
 )
 from podium.reconcile.progress import finish_time
+from podium.reconcile.read import read_run
 from podium.reconcile.tries import job_name
 
 __all__ = [
     "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "Emit", "Observed", "ObservedJob",
     "ObservedLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult", "decide", "finish_time", "job_name",
+    "read_run",
 ]  # fmt: skip

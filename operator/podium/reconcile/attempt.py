@@ -11,7 +11,7 @@ from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.rules import Goal
 
 # Waiting reasons that no amount of waiting mends.
-HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
+UNRECOVERABLE_WAITING = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
 # After run_stop the containers have so long to leave.
 LEAVE_SECONDS = 300
 # Exit codes of `podium stage` that say: a person has to do something. All others are outages and lost nodes.
@@ -67,7 +67,7 @@ def _training(attempt: AttemptStatus, summary: LogSummary, spec: BenchmarkRunSpe
 
 
 def _starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: BenchmarkRunSpec, now: float) -> Step:
-    waiting = next((c for c in job.containers if c.waiting in HOPELESS), None)
+    waiting = next((c for c in job.containers if c.waiting in UNRECOVERABLE_WAITING), None)
     if waiting:
         message = f"pod {waiting.name}: {waiting.waiting}: {waiting.message}"
         return Step(_finish(attempt, AttemptState.FAILED, "PodCannotStart", message))

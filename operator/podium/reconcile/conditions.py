@@ -9,7 +9,7 @@ from podium.api import BenchmarkRunStatus, Condition, ConditionType
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ConditionUpdate:
     """What one condition says."""
 
     status: bool
@@ -21,31 +21,31 @@ class Told:
 class Report:
     """The conditions that a decision sets; the others follow from them."""
 
-    admitted: Told
-    running: Told = Told(False, "Finished")
+    admitted: ConditionUpdate
+    running: ConditionUpdate = ConditionUpdate(False, "Finished")
     suspended: bool = False
     stored: str = ""  # where the result lies
     store_error: str = ""
-    complete: Told | None = None
-    failed: Told | None = None
+    complete: ConditionUpdate | None = None
+    failed: ConditionUpdate | None = None
 
-    def conditions(self) -> dict[ConditionType, Told]:
+    def conditions(self) -> dict[ConditionType, ConditionUpdate]:
         ended = self.complete or self.failed
         if self.stored:
-            stored = Told(True, "Stored", self.stored)
+            stored = ConditionUpdate(True, "Stored", self.stored)
         elif self.store_error:
-            stored = Told(False, "StoreUnavailable", self.store_error)
+            stored = ConditionUpdate(False, "StoreUnavailable", self.store_error)
         else:
-            stored = Told(False, "NothingToStore" if ended else "InProgress")
+            stored = ConditionUpdate(False, "NothingToStore" if ended else "InProgress")
         return {
             ConditionType.ADMITTED: self.admitted,
             ConditionType.RUNNING: self.running,
-            ConditionType.SUSPENDED: Told(
+            ConditionType.SUSPENDED: ConditionUpdate(
                 self.suspended and not ended, "Suspended" if self.suspended else "NotSuspended"
             ),
             ConditionType.RESULT_STORED: stored,
-            ConditionType.COMPLETE: self.complete or Told(False, "Failed" if self.failed else "InProgress"),
-            ConditionType.FAILED: self.failed or Told(False, "Complete" if self.complete else "InProgress"),
+            ConditionType.COMPLETE: self.complete or ConditionUpdate(False, "Failed" if self.failed else "InProgress"),
+            ConditionType.FAILED: self.failed or ConditionUpdate(False, "Complete" if self.complete else "InProgress"),
         }
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, duration_seconds
 from podium.reconcile.attempt import advance
-from podium.reconcile.conditions import Report, Told, with_conditions
+from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.model import (
     Action,
     CreateJob,
@@ -30,8 +30,8 @@ from podium.reconcile.model import (
 from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
 from podium.reconcile.tries import concluded, new_attempt, next_try
+from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
-from podium.suites import Suite
 
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
 _NAMED_ATTEMPTS = 3  # in a message about several
@@ -43,7 +43,7 @@ class _Case:
 
     run: Run
     observed: Observed
-    suites: Mapping[str, Suite]
+    rounds: Mapping[str, Round]
     goal: Goal
     now: float
     attempts: list[AttemptStatus] = field(default_factory=list)
@@ -51,10 +51,10 @@ class _Case:
     deadlines: list[float] = field(default_factory=list)
 
     @property
-    def admitted(self) -> Told:
+    def admitted(self) -> ConditionUpdate:
         spec = self.run.spec
-        return Told(
-            True, "Valid", f"{spec.suite} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
+        return ConditionUpdate(
+            True, "Valid", f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
         )
 
     def decided(self, report: Report, **update: object) -> Decision:
@@ -69,20 +69,20 @@ class _Case:
         return Decision(tuple(self.actions), status, min(self.deadlines, default=None))
 
 
-def decide(run: Run, observed: Observed, suites: Mapping[str, Suite], now: float) -> Decision:
+def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float) -> Decision:
     """What to do for `run`, its new status, and when to look again.
 
     `now` is in unix seconds. The function has no memory: everything it knows of the past is in ``run.status``.
     """
     if run.status.terminal:
         return _after_the_end(run, now)
-    text = run.refusal or "; ".join(map(str, check_spec(run.spec, suites)))
+    text = run.refusal or "; ".join(map(str, check_spec(run.spec, rounds)))
     if text:
-        told = Told(False, "InvalidSpec", text)
-        report = Report(admitted=told, failed=Told(True, "InvalidSpec", text))
+        told = ConditionUpdate(False, "InvalidSpec", text)
+        report = Report(admitted=told, failed=ConditionUpdate(True, "InvalidSpec", text))
         status = with_conditions(run.status, report, run.generation, now)
         return Decision((Emit("Warning", "InvalidSpec", text),), status)
-    case = _Case(run, observed, suites, goal_for(run.spec, suites), now)
+    case = _Case(run, observed, rounds, goal_for(run.spec, rounds), now)
     _advance(case)
     if run.deleted:
         return _abort(case)
@@ -145,13 +145,13 @@ def _continue(case: _Case) -> Decision:
     )
 
 
-def _conclude(case: _Case, failure: Told | None) -> Decision:
+def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     """Store everything, and only then say Complete or Failed."""
     if not case.attempts and failure:  # nothing was measured, so there is nothing to store
         return case.decided(Report(admitted=case.admitted, failed=failure))
-    score = score_run(case.run.spec, case.attempts, case.goal, case.suites)
+    score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
     if failure is None and not score.valid:
-        failure = Told(True, "ResultInvalid", "; ".join([*score.reasons, *_unsuccessful(case.attempts)]))
+        failure = ConditionUpdate(True, "ResultInvalid", "; ".join([*score.reasons, *_unsuccessful(case.attempts)]))
     to_store = _to_store(case)
     result = case.observed.result
     if to_store or result is None:
@@ -160,11 +160,11 @@ def _conclude(case: _Case, failure: Told | None) -> Decision:
         case.actions += to_store or [
             StoreResult(score, tuple(case.attempts), outcome, failure.message if failure else "")
         ]
-        storing = Told(False, "Storing", "every attempt is made; the result is being stored")
+        storing = ConditionUpdate(False, "Storing", "every attempt is made; the result is being stored")
         return case.decided(Report(admitted=case.admitted, running=storing, store_error=case.observed.store_error))
     if failure:
         case.actions.append(Emit("Warning", failure.reason, failure.message))
-    complete = None if failure else Told(True, "Scored", f"time to train {score.time_to_train_minutes} min")
+    complete = None if failure else ConditionUpdate(True, "Scored", f"time to train {score.time_to_train_minutes} min")
     report = Report(admitted=case.admitted, stored=result.uri, complete=complete, failed=failure)
     ttl = case.run.spec.ttl_seconds_after_finished
     if ttl is not None:
@@ -191,7 +191,7 @@ def _abort(case: _Case) -> Decision:
     # the Jobs go with their owner, and nobody is left to tell
     case.actions = []
     if case.attempts and case.observed.result is None:
-        score = score_run(case.run.spec, case.attempts, case.goal, case.suites)
+        score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
         case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
     return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
 
@@ -212,7 +212,7 @@ def _ended_at(status: BenchmarkRunStatus) -> float:
     return datetime.fromisoformat(true.last_transition_time).timestamp()
 
 
-def _hopeless(case: _Case) -> Told | None:
+def _hopeless(case: _Case) -> ConditionUpdate | None:
     """Why going on makes no sense: an attempt cannot be made, or rules are broken again and again."""
     if not case.attempts or not concluded(case.attempts, case.attempts[-1], case.run.spec.max_retries):
         return None
@@ -220,15 +220,17 @@ def _hopeless(case: _Case) -> Told | None:
     if last.state is AttemptState.FAILED:
         tries = sum(a.index == last.index and a.state is AttemptState.FAILED for a in case.attempts)
         times = f" after {tries} tries" if tries > 1 else ""
-        return Told(True, "AttemptFailed", f"attempt {last.index} failed{times}: {last.reason}: {last.message}")
+        return ConditionUpdate(
+            True, "AttemptFailed", f"attempt {last.index} failed{times}: {last.reason}: {last.message}"
+        )
     invalid = sum(a.state is AttemptState.INVALID for a in case.attempts)
     if invalid > case.goal.max_failures:
         message = f"{invalid} attempts broke the rules, the last one: {last.reason}: {last.message}"
-        return Told(True, "ResultInvalid", message)
+        return ConditionUpdate(True, "ResultInvalid", message)
     return None
 
 
-def _launch_failure(case: _Case) -> Told | None:
+def _launch_failure(case: _Case) -> ConditionUpdate | None:
     """The API server refuses the Job: for good, or for longer than the pending deadline."""
     refusal = case.observed.launch_refusal
     if refusal is None:
@@ -236,7 +238,7 @@ def _launch_failure(case: _Case) -> Told | None:
     limit = case.run.spec.deadlines.pending
     deadline = refusal.since + duration_seconds(limit)
     if refusal.final or case.now >= deadline:
-        return Told(True, "LaunchRefused", refusal.message)
+        return ConditionUpdate(True, "LaunchRefused", refusal.message)
     case.deadlines.append(deadline)
     return None
 
@@ -261,13 +263,13 @@ def _holds_machines(case: _Case, attempt: AttemptStatus) -> bool:
     return job is not None and not job.finished and not job.left(case.run.spec.system.nodes)
 
 
-def _running(case: _Case) -> Told:
+def _running(case: _Case) -> ConditionUpdate:
     if case.run.spec.suspend:
-        return Told(False, "Suspended", "spec.suspend is true")
+        return ConditionUpdate(False, "Suspended", "spec.suspend is true")
     if case.observed.launch_refusal:
-        return Told(False, "LaunchRefused", case.observed.launch_refusal.message)
+        return ConditionUpdate(False, "LaunchRefused", case.observed.launch_refusal.message)
     last: AttemptStatus = case.attempts[-1]
     text = f"{last.id} of {case.goal.attempts}"
     if last.state is AttemptState.PENDING:
-        return Told(False, last.reason or "Pending", f"{text}: {last.message or 'waits for its pods'}")
-    return Told(True, str(last.state), text)
+        return ConditionUpdate(False, last.reason or "Pending", f"{text}: {last.message or 'waits for its pods'}")
+    return ConditionUpdate(True, str(last.state), text)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Score
+from podium.rounds import Round
 from podium.rules import Goal
-from podium.scoring import Outcome, Rule, TimedRun, rule_for, score
-from podium.suites import Suite
+from podium.scoring import Rule, RunOutcome, TimedRun, rule_for, score
 
 
 def score_run(
-    spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus], goal: Goal, suites: Mapping[str, Suite]
+    spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus], goal: Goal, rounds: Mapping[str, Round]
 ) -> Score:
     """The olympic mean over the last try of each attempt, with what it took in energy and money."""
-    suite = suites[spec.suite]
-    benchmark = suite.benchmarks.get(spec.benchmark)
-    rule = rule_for(suite, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
+    round_ = rounds[spec.round]
+    benchmark = round_.benchmarks.get(spec.benchmark)
+    rule = rule_for(round_, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
     last = {attempt.index: attempt for attempt in attempts}
     result = score([_timed(attempt) for attempt in last.values()], rule)
     scored = [last[index] for index in result.scored]
@@ -37,7 +37,7 @@ def score_run(
 
 def _timed(attempt: AttemptStatus) -> TimedRun:
     seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
-    return TimedRun(index=attempt.index, outcome=Outcome(attempt.state), seconds=seconds, start=float(attempt.index))
+    return TimedRun(index=attempt.index, outcome=RunOutcome(attempt.state), seconds=seconds, start=float(attempt.index))
 
 
 def _mean_energy(attempts: Sequence[AttemptStatus]) -> str | None:

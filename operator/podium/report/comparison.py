@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from podium.report.svg import Drawing, Pair, Scale, text_width, ticks
-from podium.results.comparison import Comparison, Growth, SpeedUp
+from podium.submissions.comparison import Comparison, Growth, SpeedUp
 
 _WIDTH = 960.0
 _RIGHT = _WIDTH - 190  # room for the numbers beside the bars

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podium.results import Entry, Folder
+from podium.submissions import Folder, ScoredResult
 
 _MAX_ROWS = 60
 _MAX_TEXT = 400
@@ -26,7 +26,7 @@ def plain_text(value: object) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
-def described_system(folder: Folder, entry: Entry, seen: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def described_system(folder: Folder, entry: ScoredResult, seen: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Name and value, best known first. `seen` is Podium's system.json."""
     first = next(iter(entry.logs.values()), None)
     submission = dict(first.submission) if first else {}

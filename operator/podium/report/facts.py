@@ -11,10 +11,10 @@ from typing import Any
 
 from podium.mllog import LogSummary, in_unit_of, reached
 from podium.report.described import described_system, plain_text
-from podium.results import Entry, Folder, Variance, variance
 from podium.rules import Finding
-from podium.scoring import Outcome
+from podium.scoring import RunOutcome
 from podium.stores import NotFound, Store
+from podium.submissions import Folder, ScoredResult, Variance, variance
 
 SUMS = "SHA256SUMS"
 _CHECKED = (".json", ".yaml", "result.txt")  # of SHA256SUMS; pod logs may be gigabytes
@@ -52,11 +52,11 @@ class Attempt:
     @property
     def outcome(self) -> str:
         """The state in words."""
-        return "Not converged" if self.state == Outcome.NOT_CONVERGED else self.state
+        return "Not converged" if self.state == RunOutcome.NOT_CONVERGED else self.state
 
     @property
     def scored(self) -> bool:
-        return self.mark == "" and self.state == Outcome.CONVERGED
+        return self.mark == "" and self.state == RunOutcome.CONVERGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Hyperparameter:
 class Report:
     """One entry as a report shows it."""
 
-    entry: Entry
+    entry: ScoredResult
     kind: tuple[str, ...]  # division and preset, where a result of Podium's tells them
     spread: Variance
     attempts: tuple[Attempt, ...]
@@ -113,7 +113,7 @@ class Report:
         }
 
 
-def read_report(store: Store, folder: Folder, entry: Entry) -> Report:
+def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
     """Everything about one scored entry of `store`. Raises StoreError."""
     tries = _tries(folder.result)
     digests = {log.index: _digest(store, log.name) for log in folder.logs}
@@ -158,10 +158,12 @@ def _document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt(entry: Entry, index: int, tries: Mapping[int, Mapping[str, Any]], name: str, digest: str) -> Attempt:
+def _attempt(
+    entry: ScoredResult, index: int, tries: Mapping[int, Mapping[str, Any]], name: str, digest: str
+) -> Attempt:
     log, verdict = entry.logs[index], entry.verdicts[index]
     stored = str(tries.get(index, {}).get("state") or "")
-    state = stored if stored in _UNMEASURED and verdict.outcome is not Outcome.CONVERGED else str(verdict.outcome)
+    state = stored if stored in _UNMEASURED and verdict.outcome is not RunOutcome.CONVERGED else str(verdict.outcome)
     curve = _curve(entry, log)
     end = _end(entry, log)
     offset = 0 if entry.first_epoch else 1
@@ -184,26 +186,26 @@ def _attempt(entry: Entry, index: int, tries: Mapping[int, Mapping[str, Any]], n
     )
 
 
-def _on_the_clock(entry: Entry, eval_seconds: float | None, seconds: float | None) -> float | None:
+def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
     """What evaluations took of the time to train; None where they come after the clock or the log does not tell."""
     if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
         return None
     return min(eval_seconds, seconds)
 
 
-def _curve(entry: Entry, log: LogSummary) -> tuple[Point, ...]:
+def _curve(entry: ScoredResult, log: LogSummary) -> tuple[Point, ...]:
     start = log.run_start
     if start is None:
         return ()
     return tuple(Point(e.time - start, e.epoch, _quality(entry, log, e)) for e in log.evaluations)
 
 
-def _quality(entry: Entry, log: LogSummary, evaluation: Any) -> Mapping[str, float]:
+def _quality(entry: ScoredResult, log: LogSummary, evaluation: Any) -> Mapping[str, float]:
     """By the names of the target's metrics, and in their unit, where the target is known."""
     return in_unit_of(entry.target, evaluation, log) if entry.target else dict(evaluation.quality)
 
 
-def _end(entry: Entry, log: LogSummary) -> Point | None:
+def _end(entry: ScoredResult, log: LogSummary) -> Point | None:
     """The evaluation that reached the target, else the last one."""
     if not log.evaluations:
         return None
@@ -212,13 +214,13 @@ def _end(entry: Entry, log: LogSummary) -> Point | None:
     return Point(chosen.time - (log.run_start or chosen.time), chosen.epoch, _quality(entry, log, chosen))
 
 
-def _mark(entry: Entry, index: int) -> str:
+def _mark(entry: ScoredResult, index: int) -> str:
     score, verdict = entry.score, entry.verdicts[index]
     if not score.valid or index in score.scored:
         return ""
     if index not in score.dropped:
         return "not counted"
-    if verdict.outcome is not Outcome.CONVERGED:
+    if verdict.outcome is not RunOutcome.CONVERGED:
         return "dropped as the slowest"
     scored = [seconds for i in score.scored if (seconds := entry.verdicts[i].seconds) is not None]
     fast = verdict.seconds is not None and verdict.seconds <= min(scored, default=0.0)
@@ -228,7 +230,7 @@ def _mark(entry: Entry, index: int) -> str:
     return "dropped: fastest" if fast else "dropped: slowest"
 
 
-def _hyperparameters(entry: Entry) -> tuple[Hyperparameter, ...]:
+def _hyperparameters(entry: ScoredResult) -> tuple[Hyperparameter, ...]:
     """Those that the round lets a submitter choose first, in its order."""
     seen: dict[str, dict[str, None]] = {}
     for log in entry.logs.values():
@@ -280,7 +282,7 @@ def _listed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _check_claims(folder: Folder, entry: Entry) -> Iterable[Finding]:
+def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:
     """A stored score that the logs beside it do not give."""
     claimed = _part(folder.result, "score").get("timeToTrainMinutes")
     if claimed is None or entry.score.minutes is None:
@@ -331,7 +333,7 @@ def _read_json(store: Store, key: str) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _provenance(store: Store, folder: Folder, entry: Entry, sums: str) -> tuple[tuple[str, str], ...]:
+def _provenance(store: Store, folder: Folder, entry: ScoredResult, sums: str) -> tuple[tuple[str, str], ...]:
     result, run = folder.result, _part(folder.result, "run")
     starts = [log.run_start for log in entry.logs.values() if log.run_start is not None]
     formats = sorted({str(log.format) for log in entry.logs.values() if log.format})
@@ -350,7 +352,7 @@ def _provenance(store: Store, folder: Folder, entry: Entry, sums: str) -> tuple[
     return tuple((name, plain_text(value)) for name, value in rows if value)
 
 
-def _asked(entry: Entry) -> str:
+def _asked(entry: ScoredResult) -> str:
     rule = entry.rule
     return f"{rule.runs}, of which the fastest {rule.drop_fastest} and the slowest {rule.drop_slowest} are dropped"
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from podium.suites import BATCH, Hyperparameter, Settings, Suite, same, shown
+from podium.rounds import BATCH, Hyperparameter, Round, Settings, same, shown
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
@@ -24,9 +24,9 @@ class Breach:
     remedy: str
 
 
-def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, suite: Suite) -> Breach | None:
+def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, round_: Round) -> Breach | None:
     """Why the closed division does not allow `value`; None when it does. `settings` are all of the run's."""
-    remedy = f"{source(parameter, suite)}; another value is for the open division"
+    remedy = f"{source(parameter, round_)}; another value is for the open division"
     if wrong := wrong_type(parameter, value):
         return Breach(parameter.id, wrong, f"allowed: {parameter.allowed(settings)}; {remedy}")
     optimizer = settings.get("opt_name")
@@ -41,13 +41,13 @@ def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, sui
     return Breach(parameter.id, message, remedy)
 
 
-def untuned_breach(key: str, parameter: Hyperparameter, value: Any, suite: Suite) -> Breach | None:
+def untuned_breach(key: str, parameter: Hyperparameter, value: Any, round_: Round) -> Breach | None:
     """Why a run out of the box does not allow `value` beside its batch size: it is not the reference's."""
     if key == BATCH or parameter.reference is None or same(value, parameter.reference):
         return None
     message = f"{_short(value)} is not the reference's {shown(parameter.reference)}"
     return Breach(f"{parameter.id}.untuned", message, f"out of the box only {BATCH} is tuned; use division: closed "
-                  f"for what {source(parameter, suite)} allows")  # fmt: skip
+                  f"for what {source(parameter, round_)} allows")  # fmt: skip
 
 
 def open_breach(parameter: Hyperparameter, value: Any) -> str:
@@ -89,10 +89,10 @@ def plain_value(value: Any, type_: str) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def source(parameter: Hyperparameter, suite: Suite) -> str:
+def source(parameter: Hyperparameter, round_: Round) -> str:
     """Where the rule stands, with the place of the document."""
     name = parameter.source.partition(":")[0]
-    where = suite.documents.get(name)
+    where = round_.documents.get(name)
     return f"{parameter.source} ({where.removesuffix(name).strip()})" if where else parameter.source
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from podium.mllog import Event, Format, LogFolder, LogSummary, Problem, reached, seconds
+from podium.mllog import Event, Format, LogAccumulator, LogSummary, Problem, reached, seconds
+from podium.rounds import Benchmark, LogRules, Round, targets
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
-from podium.suites import Benchmark, LogRules, Suite, targets
 
 # Processes on several machines write into one log; their clocks and buffers differ by so much.
 ORDER_TOLERANCE_SECONDS = 120.0
@@ -39,16 +39,16 @@ class Seed:
 class LogCheck:
     """Takes the events of one log in order; cheap in memory for a log of any length."""
 
-    def __init__(self, where: str, suite: Suite, benchmark_name: str, division: str = "closed") -> None:
+    def __init__(self, where: str, round_: Round, benchmark_name: str, division: str = "closed") -> None:
         self._where = where
-        self._suite = suite
+        self._round = round_
         self._name = benchmark_name
-        self._benchmark: Benchmark | None = suite.benchmarks.get(benchmark_name)
+        self._benchmark: Benchmark | None = round_.benchmarks.get(benchmark_name)
         self._closed = division in ("closed", "outOfTheBox")
         self._untuned = division == "outOfTheBox"
-        self._keys_of_round = suite.log_rules.keys if suite.log_rules else {}
+        self._keys_of_round = round_.log_rules.keys if round_.log_rules else {}
         self._settings: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)  # values and lines, by key and text
-        self._folder = LogFolder()
+        self._folder = LogAccumulator()
         self._counted = self._keys_to_count()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
@@ -106,7 +106,7 @@ class LogCheck:
 
     def _keys_to_count(self) -> frozenset[str]:
         """Of all keys a log may hold; a hostile one holds a million."""
-        rules, own = self._suite.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
+        rules, own = self._round.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
         of_round = (*rules.exactly_once, *rules.closed_at_least_once) if rules else ()
         return frozenset({*of_round, *own, *_OF_CLOCK})
 
@@ -119,13 +119,13 @@ class LogCheck:
         checkpoint that passed (rules of v0.7). A stamp of 0 says that no clock was asked.
         """
         of_training = event.key.startswith(_OF_TRAINING)
-        offline = event.key == "run_stop" and self._suite.log_format == "mllog"
+        offline = event.key == "run_stop" and self._round.log_format == "mllog"
         return of_training and not offline and 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS
 
     def _count(self, event: Event) -> None:
         """The tools of v0.5 drop lines that are the same to the last digit: some logs hold all of them twice."""
         key = event.key
-        if self._suite.log_rules and key in self._suite.log_rules.exactly_once:
+        if self._round.log_rules and key in self._round.log_rules.exactly_once:
             line = (event.time, repr(event.metadata)[:_MAX_TEXT], repr(event.value)[:_MAX_TEXT])
             if line in self._once_lines:
                 return
@@ -150,15 +150,15 @@ class LogCheck:
             self._once("log.target", message, event.line_number, "a closed run stops at the round's target")
 
     def _evaluation(self, event: Event) -> None:
-        rules = self._suite.log_rules
-        if not rules or self._format != self._suite.log_format:
+        rules = self._round.log_rules
+        if not rules or self._format != self._round.log_format:
             return
         epoch = event.metadata.get("epoch_num")
         if event.value is None or isinstance(event.value, dict) or epoch is None:
             message = "eval_accuracy lacks its epoch or its value"
             remedy = 'log eval_accuracy: {"epoch": 3, "value": 0.74}'
-            self._once(f"{self._suite.name}.eval_accuracy.form", message, event.line_number, remedy)
-        elif epoch == self._suite.first_epoch:
+            self._once(f"{self._round.name}.eval_accuracy.form", message, event.line_number, remedy)
+        elif epoch == self._round.first_epoch:
             self._epochs_from_first = True
 
     def _hyperparameter(self, event: Event) -> None:
@@ -170,7 +170,7 @@ class LogCheck:
             return
         value = event.value[:_MAX_LIST] if isinstance(event.value, list | str) else event.value
         value = plain_value({} if isinstance(value, dict) else value, ruled[key].type)
-        rules = self._suite.log_rules
+        rules = self._round.log_rules
         if rules and isinstance(value, str):
             if rules.placeholder and value.lower().startswith(rules.placeholder.lower()):
                 return
@@ -203,13 +203,13 @@ class LogCheck:
                 yield Finding(f"log.{key}.repeated", self._where, f"{key} is logged {count} times", line, remedy)
 
     def _keys(self) -> Iterator[Finding]:
-        rules = self._suite.log_rules
+        rules = self._round.log_rules
         if not rules:
             yield from self._repeated()
             return
-        name = self._suite.name
-        if self._format is not None and self._format != self._suite.log_format:
-            said = f"it is in the format {self._format}, the tools of {name} read {self._suite.log_format}"
+        name = self._round.name
+        if self._format is not None and self._format != self._round.log_format:
+            said = f"it is in the format {self._format}, the tools of {name} read {self._round.log_format}"
             yield Finding(f"{name}.format", self._where, said, remedy="its keys are not held to those of the round")
             return
         for key in rules.exactly_once:
@@ -225,9 +225,9 @@ class LogCheck:
                               f"the order is {', '.join(rules.exactly_once)}")  # fmt: skip
         from_first = self._benchmark is None or not self._benchmark.evaluates_first_epoch or self._epochs_from_first
         if self._counts["eval_accuracy"] and not from_first and f"{name}.eval_accuracy.form" not in self._reported:
-            said = f"no eval_accuracy is of epoch {self._suite.first_epoch}"
+            said = f"no eval_accuracy is of epoch {self._round.first_epoch}"
             yield Finding(f"{name}.eval_accuracy.first", self._where, said, self._first["eval_accuracy"],
-                          f"evaluate after every epoch; {name} counts them from {self._suite.first_epoch}")  # fmt: skip
+                          f"evaluate after every epoch; {name} counts them from {self._round.first_epoch}")  # fmt: skip
         yield from self._closed_keys(rules)
 
     def _closed_keys(self, rules: LogRules) -> Iterator[Finding]:
@@ -242,7 +242,7 @@ class LogCheck:
         for key, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
             if not self._counts[key]:
                 remedy = f"log it at least once; the closed division asks for it ({source})"
-                yield Finding(f"{self._suite.name}.{key}.required", self._where, f"{key} is missing", remedy=remedy)
+                yield Finding(f"{self._round.name}.{key}.required", self._where, f"{key} is missing", remedy=remedy)
 
     def _hyperparameters(self) -> Iterator[Finding]:
         """Each value that was logged against the closed rules, and out of the box against the reference."""
@@ -252,9 +252,9 @@ class LogCheck:
         for key, seen in self._settings.items():
             parameter = self._benchmark.ruled[key]
             for value, line in () if self._still_rising.get(key) else seen.values():
-                breach = closed_breach(parameter, value, settings, self._suite)
+                breach = closed_breach(parameter, value, settings, self._round)
                 if breach is None and self._untuned:
-                    breach = untuned_breach(key, parameter, value, self._suite)
+                    breach = untuned_breach(key, parameter, value, self._round)
                 if breach:
                     yield Finding(breach.rule, self._where, f"{key}: {breach.message}", line, breach.remedy)
                     break
@@ -273,7 +273,7 @@ class LogCheck:
             else:
                 yield Finding("log.clock", self._where, "run_stop is stamped before run_start",
                               self._last["run_stop"], "log both with one clock")  # fmt: skip
-        cap = self._suite.clock.max_init_seconds
+        cap = self._round.clock.max_init_seconds
         if cap and self._closed and summary.init_start is not None and summary.init_stop is not None:
             init = summary.init_stop - summary.init_start
             if init >= cap:

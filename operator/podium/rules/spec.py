@@ -1,4 +1,4 @@
-"""Spec against suite: what the API server cannot check, or an older CRD let through."""
+"""Spec against round: what the API server cannot check, or an older CRD let through."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
+from podium.rounds import BATCH, Benchmark, Round, vocabulary
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, open_breach
-from podium.suites import BATCH, Benchmark, Suite, vocabulary
 
-DEFAULT_ATTEMPTS = 5  # of a benchmark that no suite knows
+DEFAULT_ATTEMPTS = 5  # of a benchmark that no round knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,20 @@ class Goal:
         return "/".join(f"{value:.4g}" for value in (named or quality.values()))
 
 
-def check_spec(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> tuple[Finding, ...]:
+def check_spec(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> tuple[Finding, ...]:
     """Every finding against `spec`; none means that the run is admitted."""
-    suite = suites.get(spec.suite)
-    if suite is None:
-        message = f"unknown suite {spec.suite!r}; choose one of {', '.join(sorted(suites))}"
-        return (Finding("spec.suite.unknown", "spec.suite", message),)
-    benchmark = suite.benchmarks.get(spec.benchmark)
-    return (*_benchmark(spec, suite, benchmark), *_division(spec), *_hyperparameters(spec, suite, benchmark))
+    round_ = rounds.get(spec.round)
+    if round_ is None:
+        message = f"unknown round {spec.round!r}; choose one of {', '.join(sorted(rounds))}"
+        return (Finding("spec.round.unknown", "spec.round", message),)
+    benchmark = round_.benchmarks.get(spec.benchmark)
+    return (*_benchmark(spec, round_, benchmark), *_division(spec), *_hyperparameters(spec, round_, benchmark))
 
 
-def goal_for(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> Goal:
+def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
     """Targets, number of attempts and clock of an admitted run."""
-    suite = suites[spec.suite]
-    benchmark = suite.benchmarks.get(spec.benchmark)
+    round_ = rounds[spec.round]
+    benchmark = round_.benchmarks.get(spec.benchmark)
     targets = {quality.metric: quality.target for quality in benchmark.quality} if benchmark else {}
     if spec.quality:
         metrics = list(targets) or ["quality"]
@@ -57,16 +57,16 @@ def goal_for(spec: BenchmarkRunSpec, suites: Mapping[str, Suite]) -> Goal:
         attempts=spec.attempts or (benchmark.runs if benchmark else DEFAULT_ATTEMPTS),
         max_failures=benchmark.max_failures if benchmark else 1,
         timed_by=benchmark.timed_by if benchmark else "run_stop",
-        max_init_seconds=suite.clock.max_init_seconds,
+        max_init_seconds=round_.clock.max_init_seconds,
     )
 
 
-def _benchmark(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None) -> Iterator[Finding]:
+def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
     if benchmark is None:
         if spec.division != "open" or spec.template.image is None or spec.quality is None:
             message = (
-                f"{suite.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, suite.benchmarks)}; "
-                f"choose one of {', '.join(suite.benchmarks)}, or set division: open, template.image "
+                f"{round_.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, round_.benchmarks)}; "
+                f"choose one of {', '.join(round_.benchmarks)}, or set division: open, template.image "
                 "and quality.target for your own"
             )
             yield Finding("spec.benchmark.unknown", "spec.benchmark", message)
@@ -85,14 +85,14 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
     if spec.division == "open":
         return
     if spec.quality:
-        message = "a closed run stops at the suite's target; remove quality, or use division: open"
+        message = "a closed run stops at the round's target; remove quality, or use division: open"
         yield Finding("spec.quality.closed", "spec.quality.target", message)
     if spec.preset != "full":
         message = f"{spec.preset} is not the benchmark itself; use division: open with it, or preset: full"
         yield Finding("spec.preset.closed", "spec.preset", message)
 
 
-def _hyperparameters(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark | None) -> Iterator[Finding]:
+def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
     known = vocabulary()
     for key, value in spec.hyperparameters.items():
         field = f"spec.hyperparameters.{key}"
@@ -104,10 +104,10 @@ def _hyperparameters(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark 
             if wrong := open_breach(known[key], value):
                 yield Finding("spec.hyperparameters.value", field, wrong)
         elif benchmark:
-            yield from _official(spec, suite, benchmark, key)
+            yield from _official(spec, round_, benchmark, key)
 
 
-def _official(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark, key: str) -> Iterator[Finding]:
+def _official(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark, key: str) -> Iterator[Finding]:
     """A hyperparameter of a closed run, or of one out of the box."""
     field = f"spec.hyperparameters.{key}"
     if spec.division == "outOfTheBox" and key != BATCH:
@@ -117,11 +117,11 @@ def _official(spec: BenchmarkRunSpec, suite: Suite, benchmark: Benchmark, key: s
         fixed = benchmark.fixed.get(key)
         stays = f" and stays {fixed.allowed({})}" if fixed else ""
         message = (
-            f"not tunable in the closed division of {spec.suite} {spec.benchmark}{stays}; "
+            f"not tunable in the closed division of {spec.round} {spec.benchmark}{stays}; "
             f"tunable are: {', '.join(sorted(benchmark.tunable)) or 'none'}"
         )
         yield Finding("spec.hyperparameters.closed", field, message)
-    elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, suite):
+    elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, round_):
         yield Finding(breach.rule, field, breach.message, remedy=breach.remedy)
 
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from podium.suites import Benchmark, Suite
+from podium.rounds import Benchmark, Round
 
 _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a run ended. A failed or aborted one is no measurement; an invalid one is, and did not converge."""
 
     CONVERGED = "Converged"
@@ -33,7 +33,7 @@ class TimedRun:
     """One run: `seconds` from run_start to run_stop; `start` (unix seconds) orders runs where the rule asks for it."""
 
     index: int
-    outcome: Outcome
+    outcome: RunOutcome
     seconds: float | None = None
     start: float | None = None
 
@@ -72,9 +72,9 @@ class Score:
         return None if self.seconds is None else self.seconds / 60
 
 
-def rule_for(suite: Suite, benchmark: str) -> Rule:
+def rule_for(round_: Round, benchmark: str) -> Rule:
     """The rule of a round's benchmark. Raises KeyError for one that the round does not have."""
-    return rule_of(suite.benchmarks[benchmark])
+    return rule_of(round_.benchmarks[benchmark])
 
 
 def rule_of(benchmark: Benchmark) -> Rule:
@@ -95,7 +95,7 @@ def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
     anything it is the mean of all.
     """
     good = sorted((run for run in runs if _is_timed(run)), key=lambda run: (_time(run), run.index))
-    failed = [run for run in runs if run.outcome in (Outcome.NOT_CONVERGED, Outcome.INVALID)]
+    failed = [run for run in runs if run.outcome in (RunOutcome.NOT_CONVERGED, RunOutcome.INVALID)]
     missing = [run for run in runs if run not in good and run not in failed]
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
@@ -158,7 +158,7 @@ def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> t
 
 
 def _is_timed(run: TimedRun) -> bool:
-    return run.outcome is Outcome.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
+    return run.outcome is RunOutcome.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
 
 
 def _time(run: TimedRun) -> float:

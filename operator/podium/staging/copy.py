@@ -29,7 +29,7 @@ _SPARE_BYTES = 64 << 20  # for the journal and for whatever else grows
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CopySummary:
     """What was done. `checked` counts the files by what they were compared with."""
 
     files: int
@@ -42,7 +42,7 @@ class Outcome:
 
 def stage(
     source: Source, target: Path, *, workers: int, patience: float = PATIENCE_SECONDS, limit: int | None = None
-) -> Outcome:
+) -> CopySummary:
     """Make `target` hold the files of `source`, no more and no fewer, each verified.
 
     `limit` is what the target may hold in bytes, where its disk has more. Raises StageError, StageInterrupted.
@@ -200,8 +200,8 @@ class _Copying:
             finally:
                 os.close(descriptor)
 
-    def outcome(self, seconds: float) -> Outcome:
-        return Outcome(
+    def outcome(self, seconds: float) -> CopySummary:
+        return CopySummary(
             files=len(self._items),
             bytes=sum(item.size for item in self._items.values()),
             copied_files=len(self._missing) - len(self._adopted),

@@ -67,7 +67,7 @@ _LARGE_DOWNLOADS = TransferConfig(multipart_threshold=16 << 20, multipart_chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ObjectInfo:
     """One object of a listing."""
 
     key: str
@@ -166,14 +166,14 @@ class S3Store:
     def list(self, prefix: str = "") -> list[str]:
         return sorted(entry.key for entry in self.entries(prefix))
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Key, size and ETag of every object whose key starts with `prefix`."""
         base = f"{self.prefix}/" if self.prefix else ""
         with self._translated(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield Entry(entry["Key"][len(base) :], entry["Size"], entry.get("ETag", "").strip('"'))
+                    yield ObjectInfo(entry["Key"][len(base) :], entry["Size"], entry.get("ETag", "").strip('"'))
 
     def facts(self, key: str) -> Facts:
         """What S3 knows of the content of an object. Raises NotFound."""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from podium.mlcommons import MissingCheckerError, official
 from podium.mllog import parse
-from podium.rules import LogCheck, MissingCheckerError, official
-from podium.suites import load_rounds
+from podium.rounds import load_all_rounds
+from podium.rules import LogCheck
 from tests.unit.cli.logs import mll, mllog, mlp, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
 
@@ -193,7 +194,7 @@ def resnet(*settings):
     """The hyperparameters of a v0.5 ResNet log, as (rule, line) and message of what is wrong with them."""
     lines = [mlp("resnet", "run_start"), *(mlp("resnet", key, value, 1) for key, value in settings)]
     events, _ = parse(lines)
-    log = LogCheck("log", load_rounds()["v0.5"], "resnet")
+    log = LogCheck("log", load_all_rounds()["v0.5"], "resnet")
     for event in events:
         log.add(event)
     return [(f.rule, f.line, f.message) for f in log.findings() if f.rule.startswith("v0.5.resnet")]
@@ -248,7 +249,7 @@ def test_a_run_out_of_the_box_keeps_the_references_values(podium_json, tmp_path)
 
 
 def test_a_log_in_another_format_than_the_rounds(podium_json, tmp_path):
-    """Podium's own trainers log in the format of v0.7, whatever the suite."""
+    """Podium's own trainers log in the format of v0.7, whatever the round."""
     write(tmp_path / "ncf", [v07_run("ncf", 60, 0.64)])
     _, (log,) = podium_json("check", tmp_path, "--round", "v0.5")
     assert [(f["rule"], f["message"]) for f in log["findings"]] == [
@@ -323,7 +324,7 @@ def test_without_the_checker_of_mlcommons_only_v05_can_be_checked(podium_json, t
 def findings_of(lines, round_="v0.6", benchmark="transformer"):
     """Both checkers on lines, as the command does."""
     events, problems = parse(lines)
-    check = LogCheck("log", load_rounds()[round_], benchmark)
+    check = LogCheck("log", load_all_rounds()[round_], benchmark)
     for event in events:
         check.add(event)
     theirs = official(round_).check(events, "log", benchmark) if round_ != "v0.5" else ()

@@ -160,7 +160,7 @@ def past(tmp_path, name, start, benchmark="resnet", system="box", minutes="12.34
     folder.mkdir(parents=True)
     document = {
         "run": {"namespace": "team", "name": name, "uid": "1"},
-        "suite": "v0.6", "benchmark": benchmark, "division": "closed", "system": {"name": system}, "outcome": "Complete",
+        "round": "v0.6", "benchmark": benchmark, "division": "closed", "system": {"name": system}, "outcome": "Complete",
         "score": {"timeToTrainMinutes": minutes, "valid": True, "official": False},
         "attempts": [{"index": 1, "try": 0, "startTime": start}, {"index": 1, "try": 1, "startTime": start + "x"}],
     }  # fmt: skip

@@ -64,11 +64,11 @@ def test_a_tiny_example_asks_for_the_presets_own_target(benchmark):
 
 def test_the_suite_is_the_single_examples():
     """But for how long they may wait for each other."""
-    runs = specs("suite-v0.6.yaml")
+    runs = specs("round-v0.6.yaml")
     assert len(runs) == 5
     for run in runs.values():
         one = spec(run["benchmark"])
-        assert run["suite"] == "v0.6"
+        assert run["round"] == "v0.6"
         assert run.pop("deadlines") == {**one.pop("deadlines", {}), "pending": "168h"}
         assert run == one
 

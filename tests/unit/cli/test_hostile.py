@@ -79,7 +79,7 @@ def test_spoilt_logs(logs, other):
         for index, log in enumerate(logs):
             (place / f"result_{index}.txt").write_bytes(log)
         (place / "scaling.json").write_bytes(b'{"scaling_factor": ' + other + b"}")
-        (place / "result.json").write_bytes(b'{"suite": ' + other + b', "run": {}, "score": [], "attempts": [{}, 5]}')
+        (place / "result.json").write_bytes(b'{"round": ' + other + b', "run": {}, "score": [], "attempts": [{}, 5]}')
         for command in COMMANDS:
             run(command, Path(folder))
             run(command, place)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from mlperf_logging.compliance_checker import mlp_compliance
 
-from podium.suites import load_rounds
+from podium.rounds import load_all_rounds
 from tests.unit.cli.logs import v05_run, v06_run, v07_run, write
 
 MARK = "podium_was_here"
@@ -55,7 +55,7 @@ def test_of_a_package(podium_json, tmp_path, monkeypatch, watch, make, spoil):
     rules.write_text(yaml.safe_dump([{"BEGIN": {"CODE": CALL}}, {"KEY": {"NAME": "run_start", "CHECK": CALL}}]))
     results = write(tmp_path / "v0.6/acme/results/box/resnet", runs(make, spoil, tmp_path))
     for name in ("scaling.json", "result.json"):
-        (results / name).write_text(json.dumps({"scaling_factor": CALL, "suite": CALL, "benchmark": CALL}))
+        (results / name).write_text(json.dumps({"scaling_factor": CALL, "round": CALL, "benchmark": CALL}))
     (tmp_path / "v0.6/acme/systems").mkdir()
     (tmp_path / "v0.6/acme/systems/box.json").write_text(json.dumps({"division": CALL, "number_of_nodes": CALL}))
     evaluated = []
@@ -97,7 +97,7 @@ def words_of(code):
 def test_of_a_suite(tmp_path, tag):
     (tmp_path / "v9.0.yaml").write_text(f"name: {tag}\n")
     with pytest.raises(Exception, match="could not determine a constructor"):
-        load_rounds(tmp_path)
+        load_all_rounds(tmp_path)
 
 
 def test_the_checker_does_evaluate_its_own_rules(podium_json, tmp_path, monkeypatch):

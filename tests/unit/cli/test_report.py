@@ -156,7 +156,7 @@ def stored(tmp_path):
         attempts.append({"index": index, "try": index == 1, "state": "Converged"})
         attempts[-1]["try"] = int(attempts[-1]["try"])
     result = {
-        "podium": "0.1.0", "run": {"namespace": "team", "name": "digits", "uid": "12345678-9"}, "suite": "v0.6",
+        "podium": "0.1.0", "run": {"namespace": "team", "name": "digits", "uid": "12345678-9"}, "round": "v0.6",
         "benchmark": "resnet", "division": "open", "preset": "tiny", "target": {"top1": 0.97}, "outcome": "Complete",
         "system": {"name": "rack", "nodes": 2, "acceleratorsPerNode": 4}, "attempts": attempts,
         "score": {"timeToTrainMinutes": "3.0000", "valid": True, "cost": "12.30 USD"},
@@ -228,7 +228,7 @@ def hostile_run(seconds):
 def test_nothing_of_a_log_is_taken_for_markup(page, tmp_path, stored):
     write(tmp_path / "logs", map(hostile_run, TIMES))
     result = json.loads((stored / "result.json").read_text())
-    for key in ("benchmark", "suite", "division", "preset", "outcome", "message", "podium"):
+    for key in ("benchmark", "round", "division", "preset", "outcome", "message", "podium"):
         result[key] = HOSTILE
     result["run"] = dict.fromkeys(("name", "namespace", "uid"), HOSTILE)
     result["system"]["name"] = result["score"]["cost"] = HOSTILE

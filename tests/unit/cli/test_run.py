@@ -30,7 +30,7 @@ TRAINER = textwrap.dedent(
 
 def document(**spec):
     spec = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "benchmark": "my-model",
         "division": "open",
         "preset": "tiny",

@@ -187,7 +187,7 @@ def test_podiums_own_result(podium_json, tmp_path):
         folder = tmp_path / f"team/mine-1234/attempts/{index:03}"
         folder.mkdir(parents=True)
         (folder / "result.txt").write_text("\n".join(v07_run("resnet", seconds, 0.65)) + "\n")
-    result = {"suite": "v0.6", "benchmark": "resnet", "division": "open", "target": {"top1": 0.6}}
+    result = {"round": "v0.6", "benchmark": "resnet", "division": "open", "target": {"top1": 0.6}}
     (tmp_path / "team/mine-1234/result.json").write_text(json.dumps({**result, "system": {"name": "laptop"}}))
     code, (entry,) = podium_json("score", tmp_path)
     assert (code, entry["round"], entry["system"], entry["minutes"]) == (0, "v0.6", "laptop", 3.0)

@@ -19,7 +19,7 @@ def places(command, place, tmp_path):
     """The words of `command` on `place`, with what else it needs."""
     (tmp_path / "box.json").write_text(json.dumps(SYSTEM))
     (tmp_path / "run.yaml").write_text(
-        "apiVersion: podium.dev/v1alpha1\nkind: BenchmarkRun\nspec: {suite: v0.6, benchmark: resnet, system: {name: a, nodes: 1}}\n"
+        "apiVersion: podium.dev/v1alpha1\nkind: BenchmarkRun\nspec: {round: v0.6, benchmark: resnet, system: {name: a, nodes: 1}}\n"
     )
     more = {
         "compare": [place],

@@ -9,7 +9,7 @@ import yaml
 
 from podium.api import BenchmarkRunSpec, ConditionType
 from podium.reconcile import decide
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
 
@@ -19,7 +19,7 @@ def run_file(tmp_path, **spec):
         "kind": "BenchmarkRun",
         "metadata": {"name": "mine"},
         "spec": {
-            "suite": "v0.6",
+            "round": "v0.6",
             "benchmark": "resnet",
             "system": {"name": "box", "nodes": 1, "acceleratorsPerNode": 8},
             "data": {"persistentVolumeClaim": {"claimName": "imagenet"}},
@@ -41,7 +41,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "rule", "where", "message"),
     [
-        ({"suite": "v0.4"}, "spec.suite.unknown", "spec.suite", "unknown suite 'v0.4'; choose one of v0.5, v0.6"),
+        ({"round": "v0.4"}, "spec.round.unknown", "spec.round", "unknown round 'v0.4'; choose one of v0.5, v0.6"),
         (
             {"hyperparameters": {"opt_name": "adam"}},
             "v0.6.resnet.optimizer",
@@ -61,7 +61,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             "'x' is no number",
         ),
         (
-            {"suite": "v0.5", "hyperparameters": {"opt_base_learning_rate": 0.33, "global_batch_size": 1664}},
+            {"round": "v0.5", "hyperparameters": {"opt_base_learning_rate": 0.33, "global_batch_size": 1664}},
             "v0.5.resnet.rate",
             "spec.hyperparameters.opt_base_learning_rate",
             (
@@ -70,7 +70,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             ),
         ),
         (
-            {"suite": "v0.5", "hyperparameters": {"opt_momentum": 0.8}},
+            {"round": "v0.5", "hyperparameters": {"opt_momentum": 0.8}},
             "spec.hyperparameters.closed",
             "spec.hyperparameters.opt_momentum",
             (
@@ -107,7 +107,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"division": "outOfTheBox", "quality": {"target": "0.5"}},
             "spec.quality.closed",
             "spec.quality.target",
-            "a closed run stops at the suite's target; remove quality, or use division: open",
+            "a closed run stops at the round's target; remove quality, or use division: open",
         ),
         (
             {"division": "open", "quality": {"target": "0.5/0.4"}},
@@ -133,11 +133,11 @@ def test_findings_are_the_operators(podium_json, tmp_path, spec, rule, where, me
 def test_the_operators_condition_says_the_same(podium_json, tmp_path):
     """Reason and words of the Admitted condition are those of the command."""
     settings = {"global_batch_size": 1216, "opt_learning_rate_decay_boundary_steps": [4000, 5000], "max_samples": 0}
-    path = run_file(tmp_path, suite="v0.5", benchmark="ssd", hyperparameters=settings)
+    path = run_file(tmp_path, round="v0.5", benchmark="ssd", hyperparameters=settings)
     _, (document,) = podium_json("validate", path)
     spec = BenchmarkRunSpec.model_validate(yaml.safe_load(path.read_text())["spec"])
     run = replace(ex.run(), spec=spec)
-    status = decide(run, ex.observed(), load_suites(), ex.T0).status
+    status = decide(run, ex.observed(), load_rounds(), ex.T0).status
     condition = status.condition(ConditionType.ADMITTED)
     assert condition.status == "False"
     assert len(document["findings"]) == 2
@@ -147,10 +147,10 @@ def test_the_operators_condition_says_the_same(podium_json, tmp_path):
 
 
 def test_several_runs_in_one_file(podium_json, podium_text, tmp_path):
-    """A whole suite is one file; every run in it is checked."""
+    """A whole round is one file; every run in it is checked."""
     right = run_file(tmp_path).read_text()
     wrong = run_file(tmp_path, preset="tiny").read_text().replace("mine", "other")
-    path = tmp_path / "suite.yaml"
+    path = tmp_path / "round.yaml"
     path.write_text(f"---\n{right}---\n{wrong}---\n")
     code, documents = podium_json("validate", path)
     assert code == 1
@@ -175,7 +175,7 @@ def test_lists_of_numbers_are_values(podium_json, tmp_path):
 
 def test_anything_goes_in_the_open_division(podium_json, tmp_path):
     settings = {"opt_base_learning_rate": 0.3333, "opt_momentum": 0.1, "opt_name": "adam", "max_epochs": 3}
-    path = run_file(tmp_path, suite="v0.5", division="open", hyperparameters=settings, quality={"target": "0.5"})
+    path = run_file(tmp_path, round="v0.5", division="open", hyperparameters=settings, quality={"target": "0.5"})
     assert podium_json("validate", path)[0] == 0
 
 

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from podium.api import AttemptState, BenchmarkRunStatus, TryId
 from podium.cli.display import attempts_table
-from podium.cli.watch import JsonView, ScreenView
-from podium.cli.watching import attempt_share, duration, heartbeat, news, quality_share, run_seconds_left, screen
+from podium.cli.watch.command import JsonView, ScreenView
+from podium.cli.watch.screen import attempt_share, duration, heartbeat, news, quality_share, run_seconds_left, screen
 from podium.reconcile import Refusal, decide
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
 NOTHING = BenchmarkRunStatus()
-SUITES = load_suites()
+SUITES = load_rounds()
 SECOND = TryId(attempt=2, number=0)
 
 

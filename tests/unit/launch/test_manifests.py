@@ -12,7 +12,7 @@ from podium.api import TryId
 from podium.launch import StageCredentials, StageDefaults, TrainerDefaults, build_job, build_service, launch_for
 from podium.launch.stage import stage_folder
 from podium.reconcile import CreateJob
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data/manifests"
@@ -61,7 +61,7 @@ ADMIN = TrainerDefaults.model_validate(
 
 
 def launch(**spec):
-    return launch_for(ex.run(**spec), CreateJob(TryId(attempt=2, number=1), seed=42), load_suites())
+    return launch_for(ex.run(**spec), CreateJob(TryId(attempt=2, number=1), seed=42), load_rounds())
 
 
 def container(job):
@@ -246,21 +246,21 @@ SSD = {**GPU, "benchmark": "ssd", "hyperparameters": {"global_batch_size": 1216}
 
 def test_a_closed_run_starts_from_the_reference_of_its_round():
     """The trainers' preset full is the reference of v0.6; SSD of v0.5 trained at 0.001."""
-    job = build_job(launch(**SSD, suite="v0.5"), ADMIN)
+    job = build_job(launch(**SSD, round="v0.5"), ADMIN)
     words = container(job)["command"]
     assert "opt_base_learning_rate=0.001" in words
     assert "global_batch_size=1216" in words
     assert '"opt_base_learning_rate": 0.001' in env(job)["PODIUM_HYPERPARAMETERS"]
-    own = build_job(launch(**SSD | {"hyperparameters": {"opt_base_learning_rate": 0.095}}, suite="v0.5"), ADMIN)
+    own = build_job(launch(**SSD | {"hyperparameters": {"opt_base_learning_rate": 0.095}}, round="v0.5"), ADMIN)
     assert "opt_base_learning_rate=0.095" in container(own)["command"]
     assert "opt_base_learning_rate=0.001" not in container(own)["command"]
 
 
 @pytest.mark.parametrize(
-    "change", [{"division": "open"}, {"template": {"image": "me/mine:1"}}, {"suite": "v0.6", "benchmark": "resnet"}]
+    "change", [{"division": "open"}, {"template": {"image": "me/mine:1"}}, {"round": "v0.6", "benchmark": "resnet"}]
 )
 def test_other_runs_start_from_the_preset(change):
-    job = build_job(launch(**{**SSD, "suite": "v0.5", **change}), ADMIN)
+    job = build_job(launch(**{**SSD, "round": "v0.5", **change}), ADMIN)
     assert json.loads(env(job)["PODIUM_HYPERPARAMETERS"]) == {"global_batch_size": 1216}
 
 

@@ -9,11 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from podium.api import BenchmarkRunStatus, Score, TryId
 from podium.metrics import Metrics, reference, run_sample
+from podium.rounds import load_rounds
 from podium.rules import goal_for
-from podium.suites import load_suites
 from tests.unit.reconcile import examples as ex
 
-SUITES = load_suites()
+SUITES = load_rounds()
 LOG = ex.log(
     (5, "train_samples", 1000),
     (20, "run_start", (None, {"max_epochs": 10})),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from podium.mllog import Event, Format, LogBook, LogSummary, in_unit_of, parse, reached, seconds, summarize
+from podium.mllog import Event, Format, LogBuffer, LogSummary, in_unit_of, parse, reached, seconds, summarize
 
 
 def event(time: float, key: str, value: Any = None, format_: Format = Format.MLLOG, **metadata: Any) -> Event:
@@ -168,7 +168,7 @@ def test_a_log_book_comes_back_from_its_checkpoint() -> None:
     line = ":::MLLOG " + json.dumps(
         {"key": "submission_org", "time_ms": 1, "value": "a\u2028b\x85c"}, ensure_ascii=False
     )
-    book, again = LogBook(), LogBook()
+    book, again = LogBuffer(), LogBuffer()
     book.add("noise", "2026-01-01T00:00:00Z")
     book.add(line, "2026-01-01T00:00:01Z")
     again.restore(book.checkpoint())

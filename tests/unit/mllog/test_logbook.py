@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from podium.mllog import LogBook, parse, reached, seconds, summarize
+from podium.mllog import LogBuffer, parse, reached, seconds, summarize
 
 
 def line(key, value=None, ms=0, **metadata):
@@ -68,10 +68,10 @@ def test_reached(value, targets, is_reached):
 
 
 def test_a_book_that_is_restored_and_read_again_holds_every_line_once():
-    first = LogBook()
+    first = LogBuffer()
     for second in (1, 2, 3):
         first.add(line("eval_accuracy", second / 10), stamp(second))
-    second_life = LogBook()
+    second_life = LogBuffer()
     second_life.restore(first.checkpoint())
     second_life.reconnect()
     for second in (2, 3, 4, 5):  # what the node still has
@@ -81,7 +81,7 @@ def test_a_book_that_is_restored_and_read_again_holds_every_line_once():
 
 
 def test_lines_of_the_same_instant_are_all_kept():
-    book = LogBook()
+    book = LogBuffer()
     book.reconnect()
     for number in range(3):
         book.add(line("eval_accuracy", number), stamp(1))
@@ -89,14 +89,14 @@ def test_lines_of_the_same_instant_are_all_kept():
 
 
 def test_a_long_log_leaves_the_memory_and_stays_whole():
-    book = LogBook()
+    book = LogBuffer()
     for number in range(5000):
         book.add(line("tracked_stats", {"throughput": number}), "")
     assert len(list(book.mlperf_lines())) == 5000
 
 
 def test_the_tail_holds_the_trainers_last_words_not_torchruns_report():
-    book = LogBook()
+    book = LogBuffer()
     for text in (
         "resnet: --target '1.1' is not a number above 0 and up to 1",
         "E1123 22:35:50.774 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 2) local_rank: 0",
@@ -108,7 +108,7 @@ def test_the_tail_holds_the_trainers_last_words_not_torchruns_report():
 
 
 def test_the_first_unreadable_line_is_named():
-    book = LogBook()
+    book = LogBuffer()
     for text in ("hello", ":::MLLOG {", ":::MLLOG ["):
         book.add(text)
     assert book.problem.startswith("line 2 is not readable: broken JSON")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, TryId
-from podium.mllog import Event, Format, LogFolder
+from podium.mllog import Event, Format, LogAccumulator
 from podium.reconcile import Container, Observed, ObservedJob, ObservedLog, Run, Staging, job_name
 
 T0 = 1_700_000_000.0  # every example starts here; times below are seconds after it
@@ -15,7 +15,7 @@ FIRST = TryId(attempt=1, number=0)
 
 def spec(**changes: Any) -> BenchmarkRunSpec:
     document: dict[str, Any] = {
-        "suite": "v0.6",
+        "round": "v0.6",
         "benchmark": "resnet",
         "division": "open",
         "preset": "tiny",
@@ -76,7 +76,7 @@ def copying(node: int, started: float = 10, finished: float | None = None, code:
 
 def log(*lines: tuple[float, str, Any], whole: bool = False, tail: str = "", problem: str = "") -> ObservedLog:
     """Of ``(seconds, key, value)``; a value may be ``(value, metadata)``."""
-    folder = LogFolder()
+    folder = LogAccumulator()
     for number, (seconds, key, value) in enumerate(lines):
         what, metadata = value if isinstance(value, tuple) else (value, {})
         folder.add(Event(Format.MLLOG, T0 + seconds, key, what, metadata, number))

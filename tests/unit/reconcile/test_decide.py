@@ -8,11 +8,11 @@ import pytest
 
 from podium.api import AttemptState, ConditionType, Result, TryId
 from podium.reconcile import CreateJob, DeleteJob, DeleteRun, Emit, Refusal, StoreAttempt, StoreResult, decide
-from podium.suites import load_suites
+from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 from tests.unit.reconcile.examples import ABORTED, BAD, FIRST, GOOD, START, SUCCESS, T0, converged, ended, log, observed
 
-SUITES = load_suites()
+SUITES = load_rounds()
 RETRY = TryId(attempt=1, number=1)
 SECOND = TryId(attempt=2, number=0)
 STORED = Result(uri="file:///results/lab/digits", sha256="0" * 64)

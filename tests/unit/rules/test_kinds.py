@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from podium.rounds import Hyperparameter, load_rounds, shown
+from podium.rounds.kinds import Kind
 from podium.rules import closed_breach
-from podium.suites import Hyperparameter, load_suites, shown
-from podium.suites.kinds import Kind
 
-V05 = load_suites()["v0.5"]
+V05 = load_rounds()["v0.5"]
 
 
 def kind(**document):
@@ -181,11 +181,11 @@ def test_the_references_own_value_is_always_allowed():
 
 
 def test_what_is_of_another_optimizer_is_not_allowed():
-    suite = load_suites()["v0.6"]
-    rule = suite.benchmarks["resnet"].tunable["lars_epsilon"]
-    assert closed_breach(rule, 0, {"opt_name": "lars"}, suite) is None
-    assert closed_breach(rule, 0, {}, suite) is None
-    assert closed_breach(rule, 0, {"opt_name": "sgd"}, suite).message == "is of lars, and opt_name is sgd"
+    round_ = load_rounds()["v0.6"]
+    rule = round_.benchmarks["resnet"].tunable["lars_epsilon"]
+    assert closed_breach(rule, 0, {"opt_name": "lars"}, round_) is None
+    assert closed_breach(rule, 0, {}, round_) is None
+    assert closed_breach(rule, 0, {"opt_name": "sgd"}, round_).message == "is of lars, and opt_name is sgd"
 
 
 @pytest.mark.parametrize(

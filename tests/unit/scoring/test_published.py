@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from podium.mllog import LogSummary, parse, reached, seconds, summarize
-from podium.scoring import Outcome, TimedRun, rule_for, score
-from podium.suites import load_suites, targets
+from podium.rounds import load_rounds, targets
+from podium.scoring import RunOutcome, TimedRun, rule_for, score
 
 PLACES = [folder / "shared" / "data" / "mlperf_logs" for folder in Path(__file__).parents]
 LOGS = next((folder for folder in PLACES if folder.exists()), PLACES[0])
@@ -26,17 +26,17 @@ def read(path: Path) -> LogSummary:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda row: f"{row['round']}-{row['system']}-{row['benchmark']}")
 def test_published_entry(entry: dict[str, str]) -> None:
-    suite = load_suites()[entry["round"]]
-    benchmark = suite.benchmarks[entry["benchmark"]]
+    round_ = load_rounds()[entry["round"]]
+    benchmark = round_.benchmarks[entry["benchmark"]]
     runs = []
     folder = LOGS / entry["round"] / entry["org"] / entry["system"] / entry["benchmark"]
     for path in folder.iterdir():
         log = read(path)
-        assert (log.benchmark, log.format) == (entry["benchmark"], suite.log_format)
-        outcome = Outcome.CONVERGED if reached(log, targets(benchmark)) else Outcome.NOT_CONVERGED
+        assert (log.benchmark, log.format) == (entry["benchmark"], round_.log_format)
+        outcome = RunOutcome.CONVERGED if reached(log, targets(benchmark)) else RunOutcome.NOT_CONVERGED
         index = int(path.stem.removeprefix("result_"))
         runs.append(TimedRun(index, outcome, seconds(log, benchmark.timed_by), log.run_start))
-    result = score(runs, rule_for(suite, entry["benchmark"]))
+    result = score(runs, rule_for(round_, entry["benchmark"]))
     assert (len(runs), result.failures) == (int(entry["logs"]), int(entry["failed"]))
     assert result.official, result.reasons
     assert result.minutes == pytest.approx(float(entry["olympic_minutes"]), abs=0.0002)

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.scoring import Outcome, Rule, TimedRun, score
+from podium.scoring import Rule, RunOutcome, TimedRun, score
 
 FIVE = Rule(runs=5)
-NAMES = {"x": Outcome.NOT_CONVERGED, "!": Outcome.INVALID, "?": Outcome.FAILED, "a": Outcome.ABORTED}
+NAMES = {"x": RunOutcome.NOT_CONVERGED, "!": RunOutcome.INVALID, "?": RunOutcome.FAILED, "a": RunOutcome.ABORTED}
 
 
 def series(*results):
     """Seconds of runs that converged; x did not, ! broke a rule, ? could not be measured."""
     return [
-        TimedRun(i, NAMES[r]) if isinstance(r, str) else TimedRun(i, Outcome.CONVERGED, float(r), float(i))
+        TimedRun(i, NAMES[r]) if isinstance(r, str) else TimedRun(i, RunOutcome.CONVERGED, float(r), float(i))
         for i, r in enumerate(results, start=1)
     ]
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.scoring import Outcome, Rule, TimedRun, rule_for, score
-from podium.suites import load_suites
+from podium.rounds import load_rounds
+from podium.scoring import Rule, RunOutcome, TimedRun, rule_for, score
 
 FIVE = Rule(runs=5)
 NCF = Rule(runs=8, converged_runs=4)
 UNET3D = Rule(runs=40, drop_fastest=4, drop_slowest=4, max_failures=4)
 _OUTCOMES = {
-    "c": Outcome.CONVERGED, "n": Outcome.NOT_CONVERGED, "i": Outcome.INVALID, "f": Outcome.FAILED,
-    "a": Outcome.ABORTED,
+    "c": RunOutcome.CONVERGED, "n": RunOutcome.NOT_CONVERGED, "i": RunOutcome.INVALID, "f": RunOutcome.FAILED,
+    "a": RunOutcome.ABORTED,
 }  # fmt: skip
 
 
@@ -108,18 +108,18 @@ def test_minutes() -> None:
 
 
 def test_rules_of_the_rounds() -> None:
-    suites = load_suites()
-    assert rule_for(suites["v0.6"], "resnet") == Rule(5, 1, 1, 1, None)
-    assert rule_for(suites["v0.6"], "gnmt") == Rule(10, 1, 1, 1, None)
-    ncf = rule_for(suites["v0.5"], "ncf")
+    rounds = load_rounds()
+    assert rule_for(rounds["v0.6"], "resnet") == Rule(5, 1, 1, 1, None)
+    assert rule_for(rounds["v0.6"], "gnmt") == Rule(10, 1, 1, 1, None)
+    ncf = rule_for(rounds["v0.5"], "ncf")
     assert (ncf.runs, ncf.converged_runs) == (100, 50)
     with pytest.raises(KeyError):
-        rule_for(suites["v0.6"], "dlrm")
+        rule_for(rounds["v0.6"], "dlrm")
 
 
 RUNS = st.lists(
     st.tuples(
-        st.sampled_from(Outcome),
+        st.sampled_from(RunOutcome),
         st.none() | st.floats(allow_nan=True),
         st.none() | st.floats(0, 1e9),
     ),
@@ -159,8 +159,8 @@ def test_what_always_holds(runs: list[TimedRun], rule: Rule) -> None:
 
 @given(st.lists(st.floats(1, 1e6), min_size=5, max_size=5))
 def test_one_failure_is_worth_the_slowest_run(times: list[float]) -> None:
-    runs = [TimedRun(index, Outcome.CONVERGED, seconds) for index, seconds in enumerate(times)]
+    runs = [TimedRun(index, RunOutcome.CONVERGED, seconds) for index, seconds in enumerate(times)]
     slowest = max(runs, key=lambda run: (run.seconds, run.index))
-    failed = [TimedRun(run.index, Outcome.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
+    failed = [TimedRun(run.index, RunOutcome.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
     assert score(failed, FIVE).seconds == score(runs, FIVE).seconds
     assert score(failed, FIVE).dropped == score(runs, FIVE).dropped

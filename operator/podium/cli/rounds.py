@@ -1,0 +1,129 @@
+"""``podium round list`` and ``podium round show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from podium.cli.files import UsageError
+from podium.cli.output import Json, console, print_json, table
+from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, round_name, shown
+
+app = typer.Typer(no_args_is_help=True, help="The rounds: targets, runs, tunable hyperparameters, clock.")
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Every round, and what Podium can do with it."""
+    rounds, runnable = load_all_rounds(), load_rounds()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": round_.name,
+                    "description": round_.description,
+                    "runs": name in runnable,
+                    "logFormat": round_.log_format,
+                    "benchmarks": list(round_.benchmarks),
+                }
+                for name, round_ in rounds.items()
+            ]
+        )
+        return
+    made = table("Round", "Runs, scores", "Benchmarks")
+    for name, round_ in rounds.items():
+        made.add_row(name, "runs, scores" if name in runnable else "scores", ", ".join(round_.benchmarks))
+    console().print(made)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="ROUND", help="Such as v0.6.")],
+    benchmark: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Targets, number of runs, tunable hyperparameters with their allowed values, and the clock of a round."""
+    rounds = load_all_rounds()
+    round_ = rounds.get(round_name(name) or "")
+    if round_ is None:
+        raise UsageError(f"{name}: no such round; choose one of {', '.join(rounds)}")
+    if benchmark is not None and benchmark not in round_.benchmarks:
+        raise UsageError(f"{round_.name} has no {benchmark}; choose one of {', '.join(round_.benchmarks)}")
+    shown = {key: entry for key, entry in round_.benchmarks.items() if benchmark in (None, key)}
+    if as_json:
+        document = round_.model_dump(mode="json", exclude={"benchmarks"})
+        document["benchmarks"] = {key: _document(entry) for key, entry in shown.items()}
+        print_json(document)
+        return
+    out = console()
+    out.print(f"[bold]{round_.name}[/]  {round_.description}")
+    _print_clock(out, round_)
+    out.print(_targets(shown))
+    for key, entry in shown.items():
+        if entry.note:
+            out.print(f"{key}: {entry.note}", style="dim", markup=False)
+    tunable = {key: entry for key, entry in shown.items() if entry.tunable}
+    if tunable:
+        out.print("\n[bold]What a closed submission may tune[/]; out of the box, only global_batch_size")
+        for short, where in round_.documents.items():
+            out.print(f"{short}: {where}", style="dim", markup=False)
+        for key, entry in tunable.items():
+            out.print(_tunable(key, entry))
+    else:
+        out.print("\nWhat may be tuned in this round, podium check asks MLCommons' checker.")
+
+
+def _document(entry: Benchmark) -> dict[str, object]:
+    document = entry.model_dump(mode="json")
+    for kind, rules in (("tunable", entry.tunable), ("fixed", entry.fixed)):
+        for key, rule in rules.items():
+            document[kind][key]["text"] = rule.allowed({})
+    return document
+
+
+def _print_clock(out: Console, round_: Round) -> None:
+    clock = round_.clock
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("clock starts", clock.start)
+    grid.add_row("clock stops", clock.stop)
+    created = "timed" if clock.model_creation_timed else "untimed"
+    cap = f", less than {clock.max_init_seconds / 60:g} minutes" if clock.max_init_seconds else ""
+    grid.add_row("model creation", created + cap)
+    grid.add_row("epochs", f"count from {round_.first_epoch}")
+    grid.add_row("source", clock.source)
+    out.print(grid)
+    out.print()
+
+
+def _targets(benchmarks: dict[str, Benchmark]) -> Table:
+    made = table("Benchmark", "Target", "Runs", "Drop", "Fail", "Evaluated", right=("Runs", "Drop", "Fail"))
+    made.caption = "Drop: fastest + slowest runs left out. Fail: runs that may fail, as the slowest."
+    made.caption_justify = "left"
+    for key, b in benchmarks.items():
+        signs = [f"{q.metric} {'<=' if q.lower_is_better else '>='} {q.target:g}" for q in b.quality]
+        runs = f"{b.runs}" + (f", first {b.converged_runs}" if b.converged_runs else "")
+        drop = f"{b.drop_fastest}+{b.drop_slowest}"
+        made.add_row(key, "\n".join(signs) or "as the log says", runs, drop, str(b.max_failures), b.eval_every)
+    return made
+
+
+def _tunable(name: str, entry: Benchmark) -> Table:
+    """What is allowed; the rule's id, source and reference value; what it is."""
+    made = table(name, "Allowed; rule, source, reference; what it is")
+    made.columns[0].no_wrap = True
+    for key, rule in entry.tunable.items():
+        made.add_row(key, _ruled(rule))
+    for key, rule in entry.fixed.items():
+        made.add_row(f"({key})", _ruled(rule, "fixed: "))
+    return made
+
+
+def _ruled(rule: Hyperparameter, prefix: str = "") -> Text:
+    of = f", with {' or '.join(rule.optimizers)} only" if rule.optimizers else ""
+    reference = "" if rule.reference is None else f"; reference: {shown(rule.reference)}"
+    what = [f"{rule.id}, {rule.source}{reference}", rule.description]
+    return Text(f"{prefix}{rule.allowed({})}{of}").append("\n" + "\n".join(filter(None, what)), style="dim")

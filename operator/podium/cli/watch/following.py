@@ -1,0 +1,87 @@
+"""A run in a cluster, followed for a view."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import aiohttp
+from kubernetes.aio.config import ConfigException
+
+from podium.cli.files import UsageError
+from podium.cli.watch.command import View
+from podium.cli.watch.rank0_tail import Rank0Tail
+from podium.kube import Api, ApiError, Outage, connect_as_kubectl, watch_run
+from podium.reconcile import Run
+
+_REFRESH_SECONDS = 0.5
+_LAST_LINES_SECONDS = 5.0
+
+
+async def follow(name: str, namespace: str | None, context: str | None, view: View, *, logs: bool) -> Run | None:
+    """Show the run until it has ended: the run then, None when it was deleted before.
+
+    Raises UsageError when it cannot be watched at all.
+    """
+    try:
+        api, of_context = await connect_as_kubectl(context)
+    except ConfigException as error:
+        raise UsageError(_no_cluster(context, error)) from error
+    log = Rank0Tail(api, view.line, view.note) if logs else None
+    ticks = asyncio.create_task(_tick(view))
+    try:
+        with view:
+            return await _follow(api, namespace or of_context, name, view, log)
+    except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        raise UsageError(_refused(error, namespace or of_context, name, api.host)) from error
+    finally:
+        ticks.cancel()
+        if log:
+            await log.drain(0)
+        await api.close()
+
+
+async def _follow(api: Api, namespace: str, name: str, view: View, log: Rank0Tail | None) -> Run | None:
+    async with aclosing(watch_run(api, namespace, name)) as seen:
+        async for run in seen:
+            if isinstance(run, Outage):
+                view.note(run.message, outage=True)
+                continue
+            view.changed(run)
+            if log:
+                log.update(run)
+            if run.status.terminal:
+                if log:
+                    await log.drain(_LAST_LINES_SECONDS)
+                return run
+    return None
+
+
+async def _tick(view: View) -> None:
+    while True:
+        view.tick()
+        await asyncio.sleep(_REFRESH_SECONDS)
+
+
+def _no_cluster(context: str | None, error: ConfigException) -> str:
+    if context and "contexts list" in str(error):
+        return f"--context {context}: no such context; kubectl config get-contexts lists those there are"
+    return f"no cluster: {error}; name a kubeconfig in KUBECONFIG, or a context with --context"
+
+
+def _refused(error: Exception, namespace: str, name: str, host: str) -> str:
+    """What the API server's refusal, or its silence, means for a person, and what to do."""
+    if not isinstance(error, ApiError):
+        cause = str(error) or type(error).__name__
+        return f"the API server {host} cannot be reached: {cause}; see whether kubectl get namespaces reaches it"
+    match error.code, error.reason:
+        case 404, "NotFound":
+            listed = "kubectl get benchmarkruns --all-namespaces lists those there are"
+            return f"namespace {namespace} has no BenchmarkRun {name}; {listed}"
+        case 404, _:
+            return "this cluster has no BenchmarkRuns: install Podium there first (its CRD is in crds/)"
+        case 401, _:
+            return f"the API server {host} does not know you: {error}; log in to the cluster again"
+        case 403, _:
+            return f"{error}; ask for the right to get and watch benchmarkruns in namespace {namespace}"
+    return f"the API server {host} refuses: {error}"

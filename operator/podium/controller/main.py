@@ -1,0 +1,253 @@
+"""The operator as a process: its parts put together, its HTTP endpoint, its Lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import kopf
+from aiohttp import web
+
+from podium.api import PLURAL, BenchmarkRunSpec
+from podium.controller import kopf_handlers
+from podium.controller.actions import ActionExecutor
+from podium.controller.logs import LogCollector
+from podium.controller.reconciler import Controller
+from podium.controller.uploads import Recorder
+from podium.kube import Api, ApiError, Lease, connect
+from podium.launch import TrainerDefaults
+from podium.metrics import Metrics, RunSample, run_sample
+from podium.rounds import load_rounds
+from podium.rules import Goal, check_spec, goal_for
+from podium.stores import Store, StoreError, open_store
+
+_LOG = logging.getLogger(__name__)
+_RESYNC_SECONDS = 300.0
+_UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
+_SERVED_SECONDS = 2.0
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOptions:
+    """Everything an administrator decides; Helm values become these."""
+
+    results_url: str
+    results_endpoint: str | None = None
+    results_region: str | None = None
+    trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
+    namespaces: Sequence[str] = ()  # none: all of them
+    listen: str = "0.0.0.0:8080"
+    lease: str | None = None  # "namespace/name"
+    rounds: Sequence[Path] = ()
+    kubeconfig: str | None = None
+    api_rate: float = 500.0
+    api_burst: int = 1000
+    progress_seconds: float = 10.0
+
+
+class OperatorProcess:
+    """One replica."""
+
+    def __init__(self, options: OperatorOptions) -> None:
+        self._options = options
+        self._rounds = load_rounds(*options.rounds)
+        self._store: Store = open_store(
+            options.results_url, endpoint_url=options.results_endpoint, region=options.results_region
+        )
+        self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
+        self._controller: Controller | None = None
+        self._leads = False
+        self._identity = f"{socket.gethostname()}_{os.getpid()}"
+        self._stop: Callable[[], object] = lambda: None
+        self._goals: dict[str, tuple[BenchmarkRunSpec, Goal | None]] = {}  # by uid, with the spec that it is of
+
+    async def run(self) -> None:
+        """Until the process is told to stop. Raises LeaseLostError, and whatever ends the work."""
+        work = asyncio.create_task(self._run())
+        self._stop = work.cancel
+        self._listen()
+        await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
+
+    def _listen(self) -> None:
+        """Stop when told to; as process 1 of a container nobody else would."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+
+    async def _run(self) -> None:
+        options = self._options
+        _spare_memory()
+        api = await connect(
+            kubeconfig=options.kubeconfig,
+            rate=options.api_rate,
+            burst=options.api_burst,
+            observer=self.metrics.request,
+        )
+        server = await self._serve()
+        check = asyncio.create_task(self._check_store())
+        try:
+            if options.lease is None:
+                await self._lead(api)
+            else:
+                await Lease(api, options.lease, self._identity).hold(lambda: self._lead(api))
+        finally:
+            check.cancel()
+            await server.cleanup()
+            await api.close()
+
+    async def _lead(self, api: Api) -> None:
+        """Work as the one active replica."""
+        recorder = Recorder(self._store, self.metrics)
+        logs = LogCollector(api, recorder, self._wake)
+        actions = ActionExecutor(
+            api, recorder, logs, rounds=self._rounds, trainer=self._options.trainer, wake=self._wake
+        )
+        self._controller = controller = Controller(
+            api,
+            actions,
+            logs,
+            self._rounds,
+            self.metrics,
+            namespaces=self._options.namespaces,
+            progress_seconds=self._options.progress_seconds,
+        )
+        await self._served(api)
+        self._leads = True
+        self.metrics.leads(leads=True)
+        _LOG.info("leading; results go to %s", self._store.url)
+        async with asyncio.TaskGroup() as group:
+            watches = group.create_task(controller.watches.run())
+            await controller.watches.listed()
+            worker = group.create_task(controller.queue.run())
+            resync = group.create_task(self._resync(api, controller))
+            await self._watch_runs(kopf_handlers.registry(controller, api, self.metrics.watch_event))
+            for task in (watches, worker, resync):
+                task.cancel()
+
+    async def _watch_runs(self, registry: kopf.OperatorRegistry) -> None:
+        """Run kopf until it is told to stop. When this is cancelled kopf ends later by itself: it takes 5 s, and writes
+        nothing that another replica would have to wait for."""
+        ready = asyncio.Event()
+        namespaces = self._options.namespaces
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=registry,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                # else kopf asks for the user's name, which in a container need not exist; its type is a private str
+                identity=self._identity,  # type: ignore[arg-type]
+                ready_flag=ready,
+            )
+        )
+        started = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait({watching, started}, return_when=asyncio.FIRST_COMPLETED)
+            self._listen()  # kopf has put its own ear in the place of ours
+            await asyncio.wait({watching})
+        finally:
+            watching.cancel()
+            started.cancel()
+        watching.result()
+
+    async def _served(self, api: Api) -> None:
+        """Wait until BenchmarkRuns can be listed: kopf looks only once what there is."""
+        while True:
+            try:
+                await self._existing(api)
+            except _UNREACHABLE as error:
+                missing = isinstance(error, ApiError) and error.not_found
+                why = "the CustomResourceDefinition is not installed" if missing else error
+                _LOG.warning("waiting until BenchmarkRuns can be listed: %s", why)
+                await asyncio.sleep(_SERVED_SECONDS)
+            else:
+                return
+
+    async def _resync(self, api: Api, controller: Controller) -> None:
+        while True:
+            await asyncio.sleep(_RESYNC_SECONDS)
+            known = set(controller.states)  # a run that is created while the list is made is not missing from it
+            try:
+                existing = await self._existing(api)
+            except _UNREACHABLE as error:
+                _LOG.warning("BenchmarkRuns cannot be listed, trying again in %.0f s: %s", _RESYNC_SECONDS, error)
+                continue
+            controller.forget(known - existing)
+            if existing <= controller.states.keys():  # kopf keeps its bookmarks to itself; this shows that it watches
+                self.metrics.watch_event(PLURAL)
+
+    async def _existing(self, api: Api) -> set[str]:
+        """The uids of all runs that there are."""
+        namespaces = self._options.namespaces or (None,)
+        return set[str]().union(*[await api.list_run_uids(namespace) for namespace in namespaces])
+
+    def _wake(self, run_uid: str, seconds: float) -> None:
+        if self._controller:
+            self._controller.wake(run_uid, seconds)
+
+    async def _check_store(self) -> None:
+        """Say at once when nothing can be stored; go on all the same, since an outage only delays results."""
+        try:
+            await asyncio.to_thread(self._store.check)
+        except StoreError as error:
+            _LOG.error("the result store cannot be written to: %s", error)
+
+    def _samples(self) -> Iterator[RunSample]:
+        if self._controller is None:
+            return
+        now, goals = time.time(), self._goals
+        self._goals = {}  # those of runs that are gone go
+        for uid, state in self._controller.states.items():
+            run, (spec, goal) = state.run, goals.get(uid, (None, None))
+            if run.spec is not spec:
+                admitted = not run.refusal and not check_spec(run.spec, self._rounds)
+                goal = goal_for(run.spec, self._rounds) if admitted else None
+            self._goals[uid] = run.spec, goal
+            if not run.status.terminal:
+                self.metrics.occupied(run, state.all_containers(), now)
+            yield run_sample(run, state.observed(), goal, now, state.all_containers())
+
+    # ---- HTTP ----
+
+    async def _serve(self) -> web.AppRunner:
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(body=self.metrics.page(), content_type="text/plain", charset="utf-8")
+
+        async def healthz(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")  # an event loop that is stuck does not answer
+
+        async def readyz(_: web.Request) -> web.Response:
+            return web.Response(text="leading\n" if self._leads else "standing by\n")
+
+        app = web.Application()
+        app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        host, _, port = self._options.listen.rpartition(":")
+        await web.TCPSite(runner, host, int(port)).start()
+        return runner
+
+
+def _spare_memory() -> None:
+    """Tell glibc what this process is like: a thousand followed logs, each with a TLS stream, and few busy threads.
+
+    Every TLS stream has a read buffer of 256 KiB of which it touches a few. glibc moves such blocks from fresh,
+    untouched pages to its heap once some have been freed; setting the threshold keeps it where it is. And one heap for
+    all threads is enough, since they take turns in Python anyway.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+        libc.mallopt(_M_ARENA_MAX, 1)

@@ -1,0 +1,294 @@
+"""The few calls that Podium makes to the API server, with plain dicts, a rate limit and counters.
+
+The generated models of the client reject fields they do not know on write and drop them on read, so they are not
+used: an object is sent as built and read as served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+import yaml
+from kubernetes.aio import client, config
+
+from podium.api import GROUP, PLURAL, VERSION
+
+Object = dict[str, Any]
+_PATHS = {
+    "benchmarkruns": f"apis/{GROUP}/{VERSION}",
+    "jobs": "apis/batch/v1",
+    "services": "api/v1",
+    "pods": "api/v1",
+    "events": "api/v1",
+}
+_CONFLICT, _NOT_FOUND = 409, 404
+_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
+_WATCH_SECONDS = 240
+_WATCH_ONE_SECONDS = 30  # a person waits: a dead connection is noticed sooner
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
+
+
+class ApiError(Exception):
+    """The API server refused a request; `final` when sending it again as it is would not help."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def not_found(self) -> bool:
+        return self.code == _NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        return self.code == _CONFLICT
+
+    @property
+    def final(self) -> bool:
+        return self.code in (400, 422)
+
+
+class RequestObserver(Protocol):
+    """Told of every request: verb, resource, status code (0 for none) and seconds."""
+
+    def __call__(self, verb: str, resource: str, code: int, seconds: float) -> None: ...
+
+
+class TokenBucket:
+    """At most `rate` requests a second on average, `burst` at once: the operator must not drown the API server."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._tokens = float(burst)
+        self._at = time.monotonic()
+
+    async def take(self) -> None:
+        now = time.monotonic()
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate) - 1
+        self._at = now
+        if self._tokens < 0:  # the debt is this caller's to wait for; later callers find a larger one
+            await asyncio.sleep(-self._tokens / self.rate)
+
+
+class Api:
+    """A client of one API server; use as ``async with await connect() as api``."""
+
+    def __init__(self, api_client: client.ApiClient, *, rate: float, burst: int, observer: RequestObserver) -> None:
+        self.client = api_client
+        self._bucket = TokenBucket(rate, burst)
+        self._observer = observer
+
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        host: str = self.client.configuration.host
+        return host
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    async def get(self, resource: str, namespace: str, name: str) -> Object:
+        return await self._json("GET", resource, self._path(resource, namespace, name))
+
+    async def list_run_uids(self, namespace: str | None) -> set[str]:
+        """The uids of all BenchmarkRuns of a namespace, or of the cluster."""
+        listed = await self._json("GET", PLURAL, self._path(PLURAL, namespace))
+        return {item["metadata"]["uid"] for item in listed["items"]}
+
+    async def pages(
+        self, resource: str, namespace: str | None, label_selector: str
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        """All objects with these labels, a few hundred at a time, and the version to watch from."""
+        query = {"labelSelector": label_selector, "limit": "250"}
+        while True:
+            page = await self._json("GET", resource, f"{self._path(resource, namespace)}?{urlencode(query)}")
+            yield page["items"], page["metadata"]["resourceVersion"]
+            if not (token := page["metadata"].get("continue")):
+                return
+            query["continue"] = token
+
+    def watch(
+        self, resource: str, namespace: str | None, label_selector: str, version: str
+    ) -> AsyncIterator[list[Object]]:
+        """What happens after `version`, as the events come in; ends after some minutes."""
+        return self._watch(resource, namespace, {"labelSelector": label_selector}, version, _WATCH_SECONDS)
+
+    def watch_one(self, resource: str, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
+        """What happens to one object after `version`; ends after half a minute."""
+        return self._watch(resource, namespace, {"fieldSelector": f"metadata.name={name}"}, version, _WATCH_ONE_SECONDS)
+
+    async def _watch(
+        self, resource: str, namespace: str | None, selector: Mapping[str, str], version: str, seconds: int
+    ) -> AsyncGenerator[list[Object]]:
+        query = {
+            **selector,
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        path = f"{self._path(resource, namespace)}?{urlencode(query)}"
+        # a connection that has died tells nothing: it is left when the API server would have ended it
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=seconds + 10)
+        response = await self._send("GET", resource, path, timeout=timeout)
+        try:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield [orjson.loads(line) for line in lines]
+        finally:
+            response.close()
+
+    async def get_node(self, name: str) -> Object:
+        return await self._json("GET", "nodes", f"/api/v1/nodes/{name}")
+
+    async def create(self, resource: str, namespace: str, body: Object) -> Object:
+        return await self._json("POST", resource, self._path(resource, namespace), body)
+
+    async def patch_status(self, namespace: str, name: str, status: Object) -> Object:
+        """Merge-patch of a BenchmarkRun's status; lists are replaced as a whole."""
+        path = self._path("benchmarkruns", namespace, name) + "/status"
+        return await self._json("PATCH", PLURAL, path, {"status": status}, content_type="application/merge-patch+json")
+
+    async def delete(self, resource: str, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly the object with this uid, its dependents in the background; gone already is fine."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            await self._json("DELETE", resource, self._path(resource, namespace, name), body)
+        except ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise
+
+    @asynccontextmanager
+    async def log(self, namespace: str, pod: str, container: str, **query: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Chunks of a container's log, with timestamps; ``follow=true`` keeps the stream open."""
+        parameters = urlencode({"container": container, "timestamps": "true", **query})
+        path = f"{self._path('pods', namespace, pod)}/log?{parameters}"
+        timeout = _STREAM_TIMEOUT if "follow" in query else _TIMEOUT
+        response = await self._send("GET", "pods/log", path, timeout=timeout)
+        try:
+            yield response.content.iter_any()
+        finally:
+            response.close()
+
+    async def authorization(self) -> str:
+        """The Authorization header as of now, renewed when it has expired; empty with client certificates."""
+        headers: dict[str, str] = {}
+        await self.client.update_params_for_auth(headers, [], ["BearerToken"], "/", "GET", None)
+        return headers.get("authorization", "")
+
+    @staticmethod
+    def _path(resource: str, namespace: str | None, name: str = "") -> str:
+        place = f"namespaces/{namespace}/" if namespace else ""
+        return f"/{_PATHS[resource]}/{place}{resource}" + (f"/{name}" if name else "")
+
+    async def _json(
+        self, verb: str, resource: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Object:
+        response = await self._send(verb, resource, path, body, content_type=content_type)
+        result: Object = orjson.loads(await response.read())
+        return result
+
+    async def _send(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        body: Object | None = None,
+        *,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,
+    ) -> aiohttp.ClientResponse:
+        await self._bucket.take()
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        await self.client.update_params_for_auth(headers, [], ["BearerToken"], path, verb, body)
+        started = time.perf_counter()
+        code = 0
+        try:
+            url = self.client.configuration.host + path
+            raw = await self.client.rest_client.request(verb, url, headers=headers, body=body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = raw.response
+            code = response.status
+            if code >= 400:
+                raise _error(code, await response.read(), f"{verb} {path}")
+        finally:
+            self._observer(verb, resource, code, time.perf_counter() - started)
+        return response
+
+
+def _error(code: int, body: bytes, request: str) -> ApiError:
+    try:
+        status: Mapping[str, Any] = orjson.loads(body)
+        return ApiError(code, status.get("reason", ""), status.get("message", request))
+    except ValueError:
+        return ApiError(code, "", f"{request}: {body[:500].decode(errors='replace')}")
+
+
+async def connect(
+    *, kubeconfig: str | None = None, rate: float = 500, burst: int = 1000, observer: RequestObserver | None = None
+) -> Api:
+    """The cluster around this pod, else the one of ``KUBECONFIG``.
+
+    Raises ``kubernetes.aio.config.ConfigException`` when there is neither.
+    """
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    return _api(configuration, rate=rate, burst=burst, observer=observer)
+
+
+async def connect_as_kubectl(context: str | None = None) -> tuple[Api, str]:
+    """The cluster and the namespace that kubectl would choose: of `context`, else of the current one of ``KUBECONFIG``
+    or ``~/.kube/config``; without any such file, those of the pod around this process.
+
+    Raises ``kubernetes.aio.config.ConfigException`` when there is neither, or no such context.
+    """
+    configuration = client.Configuration()
+    named = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if not _any_exists(named):
+        namespace = _surrounding_namespace()
+        if context or namespace is None:
+            raise config.ConfigException(f"there is no {named}")
+        config.load_incluster_config(client_configuration=configuration)
+        return _api(configuration), namespace
+    try:
+        loader = await config.load_kube_config(named, context, configuration, persist_config=False)
+    except (yaml.YAMLError, OSError, TypeError) as error:
+        raise config.ConfigException(f"{named} is no kubeconfig: {' '.join(str(error).split())}") from error
+    return _api(configuration), loader.current_context["context"].get("namespace", "default")
+
+
+def _any_exists(kubeconfig: str) -> bool:
+    return any(Path(file).expanduser().exists() for file in kubeconfig.split(os.pathsep) if file)
+
+
+def _surrounding_namespace() -> str | None:
+    """That of the pod around this process, when there is one."""
+    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
+
+
+def _api(
+    configuration: client.Configuration,
+    *,
+    rate: float = 500,
+    burst: int = 1000,
+    observer: RequestObserver | None = None,
+) -> Api:
+    configuration.connection_pool_maxsize = 0  # every followed log holds a connection: the rate limit is the bound
+    # a log stream needs no 2 MiB of read buffer; there may be a thousand of them
+    configuration.client_session_kwargs = {"read_bufsize": 2**16}
+    return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))

@@ -1,0 +1,31 @@
+"""From the object that the API server serves to a `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, System
+from podium.reconcile.model import Run
+
+
+def read_run(body: Mapping[str, Any]) -> Run:
+    """A BenchmarkRun from its object. What the models refuse, an older CRD let through, `decide` turns away."""
+    metadata = body["metadata"]
+    try:
+        spec = BenchmarkRunSpec.model_validate(body["spec"])
+        refusal = ""
+    except ValidationError as error:
+        spec = BenchmarkRunSpec(round="", benchmark="unreadable", system=System(name="unknown", nodes=1))
+        refusal = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return Run(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        spec=spec,
+        status=BenchmarkRunStatus.model_validate(body.get("status") or {}),
+        refusal=refusal,
+    )

@@ -1,0 +1,122 @@
+"""The documents of a result as plain values. Field names are camelCase, as in the BenchmarkRun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from podium.api import GROUP, KIND, VERSION, AttemptStatus, Score
+from podium.mllog import LogSummary
+from podium.reconcile import Container, Run, Staging
+
+ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
+RESULT_SCHEMA = f"{GROUP}/result/v1"
+
+
+def result_folder(run: Run) -> str:
+    """Where a run's result lies below the administrator's URL; the uid tells runs of one name apart."""
+    return f"{run.namespace}/{run.name}-{run.uid[:8]}"
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """run.yaml: can be applied again as it is."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": run.name, "namespace": run.namespace},
+        "spec": run.spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+    }
+
+
+def system_document(run: Run, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """system.json: what was asked for and the nodes that were seen."""
+    return {**run.spec.system.model_dump(by_alias=True), "nodesSeen": [dict(node) for node in nodes]}
+
+
+def attempt_document(
+    run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container]
+) -> dict[str, Any]:
+    """attempt.json: one try with everything read off its log. Times are unix seconds."""
+    start = summary.run_start
+    return {
+        "schema": ATTEMPT_SCHEMA,
+        "run": {"namespace": run.namespace, "name": run.name, "uid": run.uid},
+        **_attempt(attempt),
+        "log": {
+            "mlperfLines": summary.lines,
+            "initStart": summary.init_start,
+            "initStop": summary.init_stop,
+            "runStart": start,
+            "runStop": summary.run_stop,
+            "runStopStatus": summary.run_stop_status,
+            "seed": summary.seed,
+            "trainSamples": summary.train_samples,
+            "evalSamples": summary.eval_samples,
+            "samples": summary.samples,
+            "throughput": summary.throughput,
+        },
+        "hyperparameters": dict(summary.hyperparameters),
+        "evaluations": [
+            {
+                "epoch": e.epoch,
+                "seconds": None if start is None else round(e.time - start, 3),
+                "quality": dict(e.quality),
+            }
+            for e in summary.evaluations
+        ],
+        "pods": [
+            {
+                "name": c.name,
+                "nodeIndex": c.node_index,
+                "started": c.started,
+                "finished": c.finished,
+                "exitCode": c.exit_code,
+                "stopped": c.stopped,
+                **({"stage": _staging(c.staging)} if c.staging else {}),
+            }
+            for c in containers
+        ],
+    }
+
+
+def _staging(staging: Staging) -> dict[str, Any]:
+    """How the pod came by its data, before the clock."""
+    return {
+        "started": staging.started,
+        "finished": staging.finished,
+        "exitCode": staging.exit_code,
+        **staging.report,
+    }
+
+
+def result_document(
+    run: Run,
+    *,
+    score: Score,
+    attempts: Sequence[AttemptStatus],
+    target: Mapping[str, float],
+    outcome: str,
+    message: str,
+) -> dict[str, Any]:
+    """result.json: the score and every try that was made, scored or not."""
+    spec = run.spec
+    return {
+        "schema": RESULT_SCHEMA,
+        "podium": version("podium-operator"),
+        "run": {"namespace": run.namespace, "name": run.name, "uid": run.uid},
+        "round": spec.round,
+        "benchmark": spec.benchmark,
+        "division": spec.division,
+        "preset": spec.preset,
+        "system": spec.system.model_dump(by_alias=True),
+        "target": dict(target),
+        "outcome": outcome,
+        "message": message,
+        "score": score.model_dump(by_alias=True, exclude_none=True),
+        "attempts": [_attempt(attempt) for attempt in attempts],
+    }
+
+
+def _attempt(attempt: AttemptStatus) -> dict[str, Any]:
+    return attempt.model_dump(mode="json", by_alias=True, exclude={"stored"})

@@ -1,0 +1,36 @@
+"""The rounds of MLPerf Training: targets, number of runs, tunable hyperparameters, clock. YAML files, one a round."""
+
+from podium.rounds.catalog import DEFAULT_RUNS, load_all_rounds, round_at, round_name, round_of_folder
+from podium.rounds.kinds import BATCH, Settings, same, shown
+from podium.rounds.model import (
+    Benchmark,
+    Clock,
+    Hyperparameter,
+    LogRules,
+    Quality,
+    Round,
+    load_rounds,
+    targets,
+    vocabulary,
+)
+
+__all__ = [
+    "BATCH",
+    "DEFAULT_RUNS",
+    "Benchmark",
+    "Clock",
+    "Hyperparameter",
+    "LogRules",
+    "Quality",
+    "Round",
+    "Settings",
+    "load_all_rounds",
+    "load_rounds",
+    "round_at",
+    "round_name",
+    "round_of_folder",
+    "same",
+    "shown",
+    "targets",
+    "vocabulary",
+]  # fmt: skip

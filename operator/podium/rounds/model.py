@@ -1,0 +1,177 @@
+"""A round of MLPerf Training as data. Adding one is adding a YAML file; no Python names a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from podium.rounds.kinds import Kind, Range, Settings, Unconstrained, same, shown
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hyperparameter(_Value):
+    """A key of the MLPerf log, with what the closed division says of it."""
+
+    type: Literal["integer", "number", "boolean", "string", "numbers", "number or numbers"]
+    rule: Kind = Unconstrained()
+    id: str = ""  # of the rule, as findings name it
+    source: str = ""  # document:line; the round says where its documents are
+    reference: Any = None  # what the reference implementation uses, which is always allowed
+    optimizers: tuple[str, ...] = ()  # it means something only with these
+    description: str = ""
+
+    def allowed(self, settings: Settings) -> str:
+        """The allowed values, for a person."""
+        text = self.rule.text(settings)
+        what = "true or false" if self.type == "boolean" else self.type
+        if isinstance(self.rule, Unconstrained):
+            return what if self.type == "boolean" else f"any {what}"
+        if isinstance(self.rule, Range):
+            return f"{what}, {'each ' if self.type == 'numbers' else ''}{text}"
+        extra = self.reference is not None and not self._by_rule(self.reference, settings)
+        return f"{text}; or the reference's {shown(self.reference)}" if extra else text
+
+    def allows(self, value: Any, settings: Settings) -> bool:
+        """Whether `value`, of the right type, is the reference's or within the rule."""
+        return same(value, self.reference) or self._by_rule(value, settings)
+
+    def nearest(self, value: Any, settings: Settings) -> Any:
+        """The allowed value closest to `value`; None where none is closest."""
+        if self.rule.takes_lists or not isinstance(value, list | tuple):
+            return self.rule.nearest(value, settings)
+        each = [self.rule.nearest(item, settings) for item in value]
+        return None if None in each else each
+
+    def _by_rule(self, value: Any, settings: Settings) -> bool:
+        if self.rule.takes_lists or not isinstance(value, list | tuple):
+            return self.rule.allows(value, settings)
+        return all(self.rule.allows(item, settings) for item in value)
+
+
+class Quality(_Value):
+    """A metric and the value at which the clock stops."""
+
+    metric: str
+    key: str = "eval_accuracy"
+    target: float
+    lower_is_better: bool = False
+
+
+class Clock(_Value):
+    """When the time to train begins and ends."""
+
+    start: str
+    stop: str
+    model_creation_timed: bool
+    max_init_seconds: int | None = None
+    source: str = ""
+
+
+class LogRules(_Value):
+    """What a log of the round has to hold, where MLCommons' checker does not know the round."""
+
+    exactly_once: tuple[str, ...]  # in this order
+    closed_at_least_once: tuple[str, ...]
+    source: str
+    keys: Mapping[str, str] = Field(default_factory=dict)  # keys of the round's logs that we name otherwise
+    schedules: tuple[str, ...] = ()  # logged whenever they change: the largest value is the setting
+    spellings: Mapping[str, str] = Field(default_factory=dict)  # texts of the round's logs, in small letters
+    placeholder: str = ""  # a text that begins so stands for a value that is in no log
+
+
+class Benchmark(_Value):
+    """One benchmark of a round."""
+
+    title: str
+    model: str
+    dataset: str
+    quality: tuple[Quality, ...]
+    runs: int = Field(ge=1)
+    converged_runs: int | None = None  # of the runs, so many are scored: the first to converge
+    drop_fastest: int = 1
+    drop_slowest: int = 1
+    max_failures: int = 1
+    eval_every: str
+    evaluates_first_epoch: bool = True
+    timed_by: Literal["run_stop", "eval_result"] = "run_stop"
+    suspended: bool = False
+    variant: str = ""  # what the name hides: results of two variants are not comparable
+    note: str = ""
+    source: str = ""
+    closed_log_keys: tuple[str, ...] = ()  # further keys that a closed log holds
+    closed_log_source: str = ""
+    tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
+    fixed: Mapping[str, Hyperparameter] = Field(default_factory=dict)  # that logs show to be the reference's
+    defaults: Mapping[str, Any] = Field(default_factory=dict)  # where our trainers' full preset is not the reference
+
+    @property
+    def ruled(self) -> Mapping[str, Hyperparameter]:
+        """Every hyperparameter that the closed division has a word on."""
+        return {**self.tunable, **self.fixed}
+
+
+class Round(_Value):
+    """A round: targets, number of runs, rules, log format."""
+
+    name: str
+    description: str
+    documents: Mapping[str, str] = Field(default_factory=dict)  # what the sources of rules name, and where it is
+    log_format: Literal["mlp-v0.5", "mll", "mllog"]
+    first_epoch: Literal[0, 1]
+    clock: Clock
+    log_rules: LogRules | None = None
+    benchmarks: Mapping[str, Benchmark]
+
+
+def load_rounds(*folders: Path) -> Mapping[str, Round]:
+    """The built-in rounds and those of further `folders`, by name; a later one replaces an earlier one of its name.
+
+    Raises ValueError naming file and field when a file does not fit the model.
+    """
+    rounds = dict(_built_in())
+    for folder in folders:
+        for path in sorted(folder.glob("v*.yaml")):
+            round_ = _read(path)
+            rounds[round_.name] = round_
+    return rounds
+
+
+@cache
+def vocabulary() -> Mapping[str, Hyperparameter]:
+    """Every hyperparameter key there is: the tunable ones of all built-in rounds, and those fixed in all of them."""
+    document = yaml.safe_load((Path(__file__).parent / "vocabulary.yaml").read_text())
+    known = {key: Hyperparameter.model_validate(value) for key, value in document.items()}
+    for round_ in _built_in().values():
+        for benchmark in round_.benchmarks.values():
+            for key, parameter in benchmark.tunable.items():
+                other = known.setdefault(key, Hyperparameter(type=parameter.type, description=parameter.description))
+                if {other.type, parameter.type} == {"number", "numbers"}:  # the learning rate of v0.6 MiniGo
+                    known[key] = other.model_copy(update={"type": "number or numbers"})
+    return MappingProxyType(known)
+
+
+@cache
+def _built_in() -> Mapping[str, Round]:
+    rounds = (_read(path) for path in sorted(Path(__file__).parent.glob("v*[0-9].yaml")))
+    return {round_.name: round_ for round_ in rounds}
+
+
+def _read(path: Path) -> Round:
+    try:
+        return Round.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def targets(benchmark: Benchmark) -> dict[str, float]:
+    """The target of each metric."""
+    return {quality.metric: quality.target for quality in benchmark.quality}

@@ -1,0 +1,20 @@
+"""What people do with results: read published folders, score, check, compare, review and package them."""
+
+from podium.submissions.borrow import Borrowed, borrow, borrowing_run
+from podium.submissions.check import Checked, check_place
+from podium.submissions.comparison import Comparison, compare
+from podium.submissions.convergence import convergence_of_entry
+from podium.submissions.entries import ScoredResult, score_folder
+from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
+from podium.submissions.history import HistoryRow, read_history
+from podium.submissions.package import ReviewedResult, Submission, check_submission, files_of, gather
+from podium.submissions.review import is_closed, review
+from podium.submissions.spread import Variance, variance
+from podium.submissions.tree import Folder, Log, read_folders, read_log
+
+__all__ = [
+    "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "ReviewedResult",
+    "ScoredResult", "Submission", "Variance", "borrow", "borrowing_run", "check_place", "check_submission", "compare",
+    "convergence_of_entry", "files_of", "gather", "is_closed", "read_folders", "read_history", "read_log", "review",
+    "score_folder", "variance",
+]  # fmt: skip

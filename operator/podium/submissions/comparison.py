@@ -1,0 +1,153 @@
+"""Two sets of results side by side: speed-up at equal chip count, growth of the largest system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from podium.rules import Finding
+from podium.submissions.entries import ScoredResult
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedUp:
+    """The fastest valid entries of both sides with equally many chips; `factor` > 1 where B is faster."""
+
+    benchmark: str
+    chips: int | None  # None: on a system of the same name whose chips nothing tells
+    before: ScoredResult
+    after: ScoredResult
+    factor: float
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark,
+            "chips": self.chips,
+            "before": _side(self.before),
+            "after": _side(self.after),
+            "speedUp": self.factor,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The largest system of each side on one benchmark."""
+
+    benchmark: str
+    before: ScoredResult
+    after: ScoredResult
+    chips_factor: float
+    speed_up: float
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark,
+            "before": {**_side(self.before), "chips": self.before.chips},
+            "after": {**_side(self.after), "chips": self.after.chips},
+            "growth": self.chips_factor,
+            "speedUp": self.speed_up,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`refused` are benchmarks whose rules differ; `despite` those compared all the same, because it was asked for."""
+
+    speed_ups: tuple[SpeedUp, ...]
+    growths: tuple[Growth, ...]
+    refused: tuple[Finding, ...]
+    despite: tuple[Finding, ...]
+    unmatched: tuple[str, ...]  # sentences
+
+
+def compare(
+    before: Sequence[ScoredResult], after: Sequence[ScoredResult], *, across_targets: bool = False
+) -> Comparison:
+    """Every benchmark that both sides have."""
+    speed_ups: list[SpeedUp] = []
+    growths: list[Growth] = []
+    refused: list[Finding] = []
+    despite: list[Finding] = []
+    unmatched: list[str] = []
+    names = list(dict.fromkeys(entry.benchmark for entry in before))
+    for name in names:
+        olds, news = _valid(before, name), _valid(after, name)
+        differ = list(_differences(name, before, after))
+        if differ:
+            (despite if across_targets else refused).extend(differ)
+        if differ and not across_targets:
+            continue
+        found = _speed_ups(name, olds, news)
+        if olds and news and not found:
+            unmatched.append(
+                f"{name}: no two systems with equally many chips, {_chips(olds)} before and {_chips(news)} after; "
+                "--chips SYSTEM=N tells a number that no log tells"
+            )
+        elif not (olds and news):
+            unmatched.append(f"{name}: no valid score {'after' if olds else 'before'}")
+        speed_ups += found
+        growths += _growth(name, olds, news)
+    alone = sorted({e.benchmark for e in after} - set(names))
+    unmatched += [f"{name}: only after" for name in alone]
+    return Comparison(tuple(speed_ups), tuple(growths), tuple(refused), tuple(despite), tuple(unmatched))
+
+
+def _valid(entries: Iterable[ScoredResult], benchmark: str) -> list[ScoredResult]:
+    return [entry for entry in entries if entry.benchmark == benchmark and entry.minutes]
+
+
+def _differences(name: str, before: Iterable[ScoredResult], after: Iterable[ScoredResult]) -> Iterator[Finding]:
+    """What makes the rounds' results of a benchmark incomparable."""
+    olds = {entry.round: entry for entry in before if entry.benchmark == name}
+    news = {entry.round: entry for entry in after if entry.benchmark == name}
+    for old, new in product(olds.values(), news.values()):
+        rounds = f"{old.round} to {new.round}"
+        if old.target != new.target:
+            message = f"the target changed from {rounds}: {_target(old)}, then {_target(new)}"
+            yield Finding("compare.target", name, message)
+        if old.rules.variant != new.rules.variant:
+            message = f"the benchmark changed from {rounds}: {old.rules.variant}, then {new.rules.variant}"
+            yield Finding("compare.variant", name, message)
+        if old.model_creation_timed != new.model_creation_timed:
+            message = f"the clock changed from {rounds}: model creation is timed in one of them"
+            yield Finding("compare.clock", name, message)
+
+
+def _speed_ups(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredResult]) -> list[SpeedUp]:
+    before, after = _fastest(olds), _fastest(news)
+    both = [size for size in before if size in after]
+    return [
+        SpeedUp(name, size if isinstance(size, int) else None, before[size], after[size],
+                (before[size].minutes or 0) / (after[size].minutes or 1))
+        for size in sorted(both, key=lambda size: (isinstance(size, str), size if isinstance(size, int) else 0))
+    ]  # fmt: skip
+
+
+def _fastest(entries: Sequence[ScoredResult]) -> dict[int | str, ScoredResult]:
+    """The fastest entry by number of chips, or by name where that is not known."""
+    found: dict[int | str, ScoredResult] = {}
+    for entry in sorted(entries, key=lambda e: e.minutes or 0):
+        found.setdefault(entry.chips or entry.system, entry)
+    return found
+
+
+def _growth(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredResult]) -> list[Growth]:
+    old = max((e for e in olds if e.chips), key=lambda e: e.chips or 0, default=None)
+    new = max((e for e in news if e.chips), key=lambda e: e.chips or 0, default=None)
+    if old is None or new is None:
+        return []
+    return [Growth(name, old, new, (new.chips or 0) / (old.chips or 1), (old.minutes or 0) / (new.minutes or 1))]
+
+
+def _target(entry: ScoredResult) -> str:
+    return ", ".join(f"{metric} {value:g}" for metric, value in entry.target.items()) or "as the log says"
+
+
+def _chips(entries: Sequence[ScoredResult]) -> str:
+    return ", ".join(sorted({str(e.chips) if e.chips else f"? ({e.system})" for e in entries}))
+
+
+def _side(entry: ScoredResult) -> dict[str, Any]:
+    return {"round": entry.round, "org": entry.org, "system": entry.system, "minutes": entry.minutes}

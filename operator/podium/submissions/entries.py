@@ -1,0 +1,257 @@
+"""From the logs of an entry to its score and what is wrong with it: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from podium.mllog import Format, LogSummary
+from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at, targets
+from podium.rules import Finding
+from podium.scoring import Rule, RunOutcome, Score, TimedRun, Verdict, judge, rule_of, score
+from podium.submissions.systems import chips
+from podium.submissions.tree import BETWEEN, Folder, Log
+
+_ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
+_MAX_SCALING = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredResult:
+    """One scored entry. `minutes` includes the scaling factor and is None when the result is invalid.
+
+    `findings` are faults; `notes` tell what was assumed or left out within the rules.
+    """
+
+    round: str
+    org: str
+    system: str
+    benchmark: str
+    path: str
+    rule: Rule
+    score: Score
+    verdicts: Mapping[int, Verdict]  # by the number of the run
+    logs: Mapping[int, LogSummary]
+    scaling: float
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    rules: Benchmark
+    first_epoch: int
+    model_creation_timed: bool
+    chips: int | None
+
+    @property
+    def target(self) -> dict[str, float]:
+        return targets(self.rules)
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        return frozenset(quality.metric for quality in self.rules.quality if quality.lower_is_better)
+
+    @property
+    def minutes(self) -> float | None:
+        return None if self.score.minutes is None else self.score.minutes * self.scaling
+
+    def document(self) -> dict[str, Any]:
+        """As printed by ``--json``; times are minutes."""
+        return {
+            "round": self.round,
+            "org": self.org,
+            "system": self.system,
+            "benchmark": self.benchmark,
+            "chips": self.chips,
+            "path": self.path,
+            "runs": len(self.verdicts),
+            "failed": self.score.failures,
+            "scaling": self.scaling,
+            "minutes": None if self.minutes is None else round(self.minutes, 6),
+            "valid": self.score.valid,
+            "official": self.score.official,
+            "coefficientOfVariation": self.score.coefficient_of_variation,
+            "times": {
+                str(i): None if v.seconds is None else round(v.seconds / 60, 6) for i, v in self.verdicts.items()
+            },
+            "dropped": list(self.score.dropped),
+            "findings": [finding.document() for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+
+def score_folder(folder: Folder, rounds: Mapping[str, Round], asked_round: str | None = None) -> ScoredResult:
+    """Score the logs of one folder by the rules of `asked_round`, else of the round that they belong to."""
+    logs = [log.summary for log in folder.logs]
+    notes: list[str] = []
+    name = _benchmark(folder, rounds)
+    round_name, how = _round(folder, name, rounds, asked_round)
+    if how:
+        notes.append(how)
+    findings: list[Finding] = []
+    round_ = rounds.get(round_name)
+    benchmark = round_.benchmarks.get(name) if round_ else None
+    is_own_open = folder.result.get("division") == "open"
+    if is_own_open:
+        notes.append("not official: the open division has targets and models of its own")
+    if benchmark is None:
+        benchmark = _unknown(folder)
+        if not folder.result:
+            findings.append(_unknown_finding(folder, name, round_name, rounds))
+    elif is_own_open:
+        benchmark = benchmark.model_copy(update={"quality": _own_target(folder) or benchmark.quality})
+    rule = rule_of(benchmark)
+    verdicts = {log.index: _verdict(log, name, benchmark, round_) for log in folder.logs}
+    for log in folder.logs:
+        findings += _about(log, verdicts[log.index])
+    runs = [TimedRun(log.index, verdicts[log.index].outcome, verdicts[log.index].seconds, log.summary.run_start)
+            for log in folder.logs]  # fmt: skip
+    result = score(runs, rule)
+    result = replace(result, official=result.official and not is_own_open)
+    failed = [f"{log.name}: {v.cause}" for log in folder.logs if (v := verdicts[log.index]).cause and not v.rule]
+    if result.valid:
+        notes += _left_out(failed)
+    else:
+        findings += [Finding("score.not_converged", folder.path or ".", text) for text in failed]
+    findings += _about_score(result, folder.path or ".")
+    scaling, wrong = _scaling(folder)
+    return ScoredResult(
+        round=round_name,
+        org=_org(folder, logs),
+        system=_system(folder, name),
+        benchmark=name,
+        path=folder.path,
+        rule=rule,
+        score=result,
+        verdicts=verdicts,
+        logs={log.index: log.summary for log in folder.logs},
+        scaling=scaling,
+        findings=(*findings, *wrong),
+        notes=tuple(notes),
+        rules=benchmark,
+        first_epoch=round_.first_epoch if round_ else 1,
+        model_creation_timed=round_.clock.model_creation_timed if round_ else False,
+        chips=chips(folder),
+    )
+
+
+def _verdict(log: Log, benchmark_name: str, benchmark: Benchmark, round_: Round | None) -> Verdict:
+    named = _canonical(log.summary.benchmark or "")
+    known = round_ is not None and named in round_.benchmarks
+    if known and named != benchmark_name:
+        return Verdict(RunOutcome.INVALID, None, f"it is a log of {named}", "log.benchmark")
+    return judge(log.summary, benchmark)
+
+
+def _about(log: Log, verdict: Verdict) -> list[Finding]:
+    findings = []
+    if verdict.rule:
+        remedy = "the run is counted as failed; put the whole log of the run in its place"
+        findings.append(Finding(verdict.rule, log.name, verdict.cause, remedy=remedy))
+    if log.problem_count:
+        first = log.problems[0]
+        count = f" and {log.problem_count - 1} further lines" if log.problem_count > 1 else ""
+        message = f"cannot be read: {first.cause}{count}"
+        findings.append(Finding("log.unreadable", log.name, message, first.line_number, "look at podium check"))
+    if log.summary.run_start_count > 1 and log.summary.run_stop_count > 1:
+        message = f"{log.summary.run_start_count} run_start and {log.summary.run_stop_count} run_stop lines"
+        remedy = "a second start appended to the log of the first; keep one run in each file"
+        findings.append(Finding("log.run_start.repeated", log.name, message, remedy=remedy))
+    return findings
+
+
+def _left_out(failed: Sequence[str]) -> list[str]:
+    if len(failed) > 5:
+        return [f"{len(failed)} runs did not converge and are left out"]
+    return [f"{text}; counted as failed" for text in failed]
+
+
+def _about_score(result: Score, place: str) -> list[Finding]:
+    kinds = {"invalid": "score.invalid", "not official": "score.runs", "nothing was dropped": "score.runs"}
+    return [Finding(kinds.get(reason.split(":")[0], "score"), place, reason) for reason in result.reasons]
+
+
+def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
+    """The factor of scaling.json (v1.0 on); 1 where there is none."""
+    value = folder.scaling
+    if value is None:
+        return 1.0, []
+    if not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < _MAX_SCALING:
+        return float(value), []
+    where = f"{folder.path}/scaling.json".lstrip("/")
+    return 1.0, [Finding("score.scaling", where, f"scaling_factor {value!r} is no positive number", remedy="mend it")]
+
+
+def _canonical(name: str) -> str:
+    name = name.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:
+    """The benchmark that the result, the folder's name or, where that is none, most of the logs name."""
+    known = {name for round_ in rounds.values() for name in round_.benchmarks}
+    named = str(folder.result.get("benchmark") or "")
+    by_folder = _canonical(folder.place.benchmark)
+    counted = Counter(_canonical(log.summary.benchmark) for log in folder.logs if log.summary.benchmark)
+    by_logs = counted.most_common(1)[0][0] if counted else ""
+    return named or (by_folder if by_folder in known else by_logs or by_folder)
+
+
+def _round(folder: Folder, benchmark: str, rounds: Mapping[str, Round], asked: str | None) -> tuple[str, str]:
+    """(round, a sentence when it was guessed)."""
+    if asked:
+        return asked, ""
+    if folder.result.get("round"):
+        return str(folder.result["round"]), ""
+    formats = Counter(log.summary.format for log in folder.logs if log.summary.format)
+    format_ = formats.most_common(1)[0][0] if formats else None
+    by_folder = rounds.get(folder.place.round)
+    if by_folder and (format_ is None or by_folder.log_format == format_):
+        return by_folder.name, ""
+    if format_ in (Format.MLP, Format.MLL):
+        return ("v0.5" if format_ is Format.MLP else "v0.6"), ""
+    starts = [log.summary.run_start for log in folder.logs if log.summary.run_start]
+    if not starts:
+        return folder.place.round, ""
+    guess = round_at(min(starts), benchmark, rounds) or ""
+    return guess, f"taken for a result of {guess} by its date; --round names another"
+
+
+def _unknown(folder: Folder) -> Benchmark:
+    """A benchmark that the round does not have: ten runs, and the target of Podium's own result if there is one."""
+    runs = folder.result.get("attempts")
+    count = len({a.get("index") for a in runs if isinstance(a, dict)}) if isinstance(runs, list) else DEFAULT_RUNS
+    return Benchmark(title="", model="", dataset="", quality=_own_target(folder), runs=max(1, count), eval_every="")
+
+
+def _own_target(folder: Folder) -> tuple[Quality, ...]:
+    """What an open run of Podium's was held to."""
+    target = folder.result.get("target")
+    items = target.items() if isinstance(target, dict) else ()
+    return tuple(Quality(metric=str(m), target=float(t)) for m, t in items if isinstance(t, int | float))
+
+
+def _unknown_finding(folder: Folder, name: str, round_name: str, rounds: Mapping[str, Round]) -> Finding:
+    round_ = rounds.get(round_name)
+    has = f"{round_name} has {', '.join(round_.benchmarks)}" if round_ else f"{round_name or 'its round'} is not known"
+    message = f"no rules for {name or 'a benchmark without a name'}: {has}"
+    remedy = f"scored as {DEFAULT_RUNS} runs whose run_stop is believed; name the round with --round"
+    return Finding("score.benchmark.unknown", folder.path or ".", message, remedy=remedy)
+
+
+def _org(folder: Folder, logs: Sequence[LogSummary]) -> str:
+    named = next((log.submission["org"] for log in logs if log.submission.get("org")), "")
+    run = folder.result.get("run")
+    if isinstance(run, dict):  # Podium's own lie in folders named after namespace and run
+        return named or str(run.get("namespace") or "")
+    return folder.place.submitter if folder.place.submitter_is_sure or not named else named
+
+
+def _system(folder: Folder, benchmark: str) -> str:
+    own = folder.result.get("system")
+    if isinstance(own, dict):
+        return str(own.get("name", ""))
+    place = folder.place
+    has_no_folder_of_its_own = place.system in BETWEEN and _canonical(place.benchmark) != benchmark
+    return (
+        place.benchmark if has_no_folder_of_its_own else place.system
+    )  # v0.7's Alibaba: results/<system>/result_1.txt

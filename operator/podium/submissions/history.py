@@ -1,0 +1,89 @@
+"""All results of Podium's below a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from podium.results.writer import RESULT
+from podium.rules import Finding
+from podium.stores import Store, document_bytes
+
+COLUMNS = (
+    "time", "namespace", "name", "round", "benchmark", "division", "system", "attempts", "minutes", "valid",
+    "official", "outcome", "uri",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One result. `time` is the start of its first attempt, RFC 3339 in UTC, "" when none started."""
+
+    time: str
+    namespace: str
+    name: str
+    round: str
+    benchmark: str
+    division: str
+    system: str
+    attempts: int
+    minutes: float | None
+    valid: bool
+    official: bool
+    outcome: str
+    uri: str
+
+    def document(self) -> dict[str, Any]:
+        return {column: getattr(self, column) for column in COLUMNS}
+
+
+def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
+    """Every result.json below `store`, in any order; a Finding for one that is none. Raises StoreError."""
+    for key in store.list():
+        if key.rpartition("/")[2] != RESULT:
+            continue
+        try:
+            document = json.loads(document_bytes(store, key))
+        except (ValueError, RecursionError) as error:
+            yield Finding("history.unreadable", key, f"no JSON: {error}", remedy="restore or remove it")
+            continue
+        if isinstance(document, dict) and isinstance(document.get("run"), dict):
+            yield _past(document, f"{store.url}/{key}".removesuffix(f"/{RESULT}"))
+        else:
+            yield Finding("history.unreadable", key, "no result of a run", remedy="restore or remove it")
+
+
+def _past(document: Mapping[str, Any], uri: str) -> HistoryRow:
+    run, score, system = document["run"], _object(document, "score"), _object(document, "system")
+    attempts = [a for a in document.get("attempts") or () if isinstance(a, dict)]
+    starts = [str(a["startTime"]) for a in attempts if a.get("startTime")]
+    return HistoryRow(
+        time=min(starts, default=""),
+        namespace=str(run.get("namespace") or ""),
+        name=str(run.get("name") or ""),
+        round=str(document.get("round") or ""),
+        benchmark=str(document.get("benchmark") or ""),
+        division=str(document.get("division") or ""),
+        system=str(system.get("name") or ""),
+        attempts=len({a.get("index") for a in attempts}),
+        minutes=_number(score.get("timeToTrainMinutes")),
+        valid=score.get("valid") is True,
+        official=score.get("official") is True,
+        outcome=str(document.get("outcome") or ""),
+        uri=uri,
+    )
+
+
+def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    """Numbers with fractions are texts in a status."""
+    try:
+        return float(value) if isinstance(value, str | int | float) else None
+    except ValueError:
+        return None

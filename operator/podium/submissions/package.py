@@ -1,0 +1,189 @@
+"""The submission tree of a round, made from checked results.
+
+Layouts: v0.5 of its verify_submission, v0.6 and later of mlcommons/policies submission_rules.adoc (c67e0f8).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from podium.rounds import Round
+from podium.rules import Finding, check_system
+from podium.scoring import RunOutcome
+from podium.stores import Store
+from podium.submissions.check import Checked, check_folder
+from podium.submissions.entries import ScoredResult, score_folder
+from podium.submissions.tree import Folder, read_folders
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedResult:
+    """One entry with everything known of it."""
+
+    store: Store
+    folder: Folder
+    entry: ScoredResult
+    checked: tuple[Checked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the submitter says: `system_id` names the system, `code` holds the implementation's files."""
+
+    org: str
+    system_id: str
+    system: Mapping[str, Any]
+    email: str = ""
+    code: Mapping[str, bytes] | None = None
+
+
+def gather(stores: Sequence[Store], rounds: Mapping[str, Round], asked_round: str | None) -> Iterator[ReviewedResult]:
+    """Every entry below the places, scored and checked. Raises StoreError and MissingCheckerError."""
+    for store in stores:
+        for folder in read_folders(store):
+            entry = score_folder(folder, rounds, asked_round)
+            checked = check_folder(store, folder, rounds, asked_round=asked_round, division=None)
+            yield ReviewedResult(store, folder, entry, tuple(checked))
+
+
+def check_submission(parts: Sequence[ReviewedResult], submission: Submission) -> tuple[Finding, ...]:
+    """Why these results cannot be submitted; nothing means that they can."""
+    found: list[Finding] = []
+    names = {part.entry.round for part in parts}
+    if len(names) > 1:
+        message = f"results of {len(names)} rounds: {', '.join(sorted(names))}"
+        found.append(Finding("package.round", ".", message, remedy="make one package for each round"))
+    for benchmark, count in Counter(part.entry.benchmark for part in parts).items():
+        if count > 1:
+            remedy = "name one result for each benchmark of the system"
+            found.append(Finding("package.twice", benchmark, f"{count} results of one benchmark", remedy=remedy))
+    found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
+    for part in parts:
+        found += [f for f in part.entry.findings if f.rule == "score.benchmark.unknown"]
+        found += faults(part)
+        if submission.code is None and not part.folder.result:
+            message = "the implementation is missing: this result is not of Podium's trainers"
+            found.append(Finding("package.code", part.entry.benchmark, message, remedy="name its folder with --code"))
+    return tuple(found)
+
+
+def faults(part: ReviewedResult) -> Iterator[Finding]:
+    """What is wrong with the runs of an entry.
+
+    A log that breaks rules is tolerated where its run did not converge and the score leaves it out; a log that is
+    cut off, or claims a success that it does not show, never is.
+    """
+    entry = part.entry
+    if not entry.score.official:
+        for reason in entry.score.reasons:
+            yield Finding("package.score", entry.benchmark, reason, remedy="run it again, as often as the rules ask")
+    yield from (finding for finding in entry.findings if finding.rule == "log.quality.claim")
+    outcomes = {log.name: entry.verdicts[log.index].outcome for log in part.folder.logs}
+    wrong = [each for each in part.checked if each.findings]
+    tolerated = [each for each in wrong if outcomes[each.log] is RunOutcome.NOT_CONVERGED]
+    for each in wrong:
+        if each not in tolerated or len(tolerated) > entry.rule.max_failures:
+            yield from each.findings
+
+
+def files_of(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
+    """The package: content by path."""
+    round_ = parts[0].entry.round
+    files = _files_v05(parts, submission) if round_ == "v0.5" else _files(parts, submission)
+    return {f"{submission.org}/{path}": content for path, content in files.items()}
+
+
+def _files(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
+    system = submission.system_id
+    files = {f"systems/{system}.json": _json(submission.system)}
+    for part in parts:
+        name = part.entry.benchmark
+        implementation = "podium" if submission.code is None else "own"
+        base = f"benchmarks/{name}"
+        for path, content in (submission.code or _own_code(part)).items():
+            files[f"{base}/implementations/{implementation}/{path}"] = content
+        described = {"hyperparameters": _hyperparameters(part.entry), "target": part.entry.target}
+        files[f"{base}/{system}/{system}_{implementation}.json"] = _json(described)
+        for path, content in _scripts(part).items():
+            files[f"{base}/{system}/{path}"] = content
+        files |= _logs(part, f"results/{system}/{name}")
+    return files
+
+
+def _files_v05(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
+    entry = submission.system_id
+    files = {
+        "submission.json": _json({"org": submission.org, "poc_email": submission.email}),
+        f"results/{entry}/entry.json": _json(submission.system),
+    }
+    for part in parts:
+        base = f"code/{part.entry.benchmark}"
+        for path, content in (submission.code or _own_code(part)).items():
+            files[f"{base}/{path}"] = content
+        scripts = _scripts(part)
+        files[f"{base}/README.md"] = scripts["README.md"]
+        files[f"{base}/preproc_dataset.sh"] = scripts["init_datasets.sh"]
+        files[f"{base}/setup_{entry}.sh"] = scripts["setup.sh"]
+        files[f"{base}/run_and_time_{entry}.sh"] = scripts["run_and_time.sh"]
+        files |= _logs(part, f"results/{entry}/{part.entry.benchmark}")
+    return files
+
+
+def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
+    """The logs as they are, numbered from 0, and the scaling factor of the reference convergence points."""
+    files = {f"{folder}/result_{i}.txt": part.store.get(log.name) for i, log in enumerate(part.folder.logs)}
+    if part.entry.scaling != 1:
+        files[f"{folder}/scaling.json"] = _json({"scaling_factor": part.entry.scaling})
+    return files
+
+
+def _own_code(part: ReviewedResult) -> dict[str, bytes]:
+    """Podium's trainers are a released package: its version says which code ran."""
+    text = f"# {part.entry.benchmark}\n\nThe trainer of podium-benchmarks {_version(part)}, started as in run.yaml.\n"
+    run = f"{part.folder.path}/run.yaml".lstrip("/")
+    return {"README.md": text.encode(), "run.yaml": part.store.get(run)}
+
+
+def _version(part: ReviewedResult) -> str:
+    """Of both distributions, which are released together; the result knows that of the operator."""
+    return str(part.folder.result.get("podium") or version("podium-operator"))
+
+
+def _scripts(part: ReviewedResult) -> dict[str, bytes]:
+    name = part.entry.benchmark
+    header = "#!/bin/sh\nset -eu\n"
+    if part.folder.result:
+        setup = f"pip install 'podium-benchmarks=={_version(part)}' 'podium-operator=={_version(part)}'\n"
+        data = ': "${DATA_DIR:?set it to the folder of the data set}"\ntest -d "$DATA_DIR"\n'
+        run = 'cd "$(dirname "$0")"\npodium run --local ../implementations/podium/run.yaml --data "$DATA_DIR"\n'
+        steps = (
+            "`setup.sh` installs the trainers.",
+            "`init_datasets.sh` checks the data set.",
+            "`run_and_time.sh` trains.",
+        )
+        readme = f"# {name}\n\n" + "".join(f"{number}. {step}\n" for number, step in enumerate(steps, start=1))
+    else:
+        here = 'cd "$(dirname "$0")/../implementations/own"\n'
+        setup, data, run = here + "./setup.sh\n", here + "./init_datasets.sh\n", here + "./run_and_time.sh\n"
+        readme = f"# {name}\n\nThe scripts here call those of the implementation.\n"
+    return {
+        "README.md": readme.encode(),
+        "setup.sh": (header + setup).encode(),
+        "init_datasets.sh": (header + data).encode(),
+        "run_and_time.sh": (header + run).encode(),
+    }
+
+
+def _hyperparameters(entry: ScoredResult) -> dict[str, Any]:
+    """Of the first run that counts."""
+    first = next((i for i in entry.score.scored), None)
+    return {} if first is None else dict(entry.logs[first].hyperparameters)
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

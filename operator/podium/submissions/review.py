@@ -1,0 +1,221 @@
+"""A package, or any results, looked at again after submission: recomputed, re-checked, compared with its claims."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from podium.api import BenchmarkRunSpec
+from podium.mllog import LogSummary
+from podium.results.writer import SUMS
+from podium.rounds import load_rounds, shown
+from podium.rules import Finding, check_spec
+from podium.scoring import RunOutcome
+from podium.stores import Store, StoreError, digest, document_bytes
+from podium.submissions.convergence import convergence_of_entry
+from podium.submissions.package import ReviewedResult, faults
+
+_CLOSE_MINUTES = 0.01
+_CLOSE_FACTOR = 1e-3
+_TELLING_EVALUATIONS = 3  # with so many numbers the same, two runs are one
+
+
+def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
+    """Everything that a reviewer would ask about. Raises StoreError."""
+    for part in parts:
+        yield from faults(part)
+        yield from (f for f in part.entry.findings if f.rule.startswith(("score.scaling", "score.benchmark")))
+        yield from _numbering(part)
+        yield from _same_runs(part)
+        yield from _different_settings(part)
+        yield from _claimed_score(part)
+        yield from _claimed_system(part)
+        yield from _claimed_settings(part)
+        yield from _claimed_run(part)
+        yield from _convergence(part)
+    for store in dict.fromkeys(part.store for part in parts):
+        yield from _sums(store)
+
+
+def _numbering(part: ReviewedResult) -> Iterator[Finding]:
+    """A gap in the numbers is a run that somebody took out."""
+    there = [log.index for log in part.folder.logs]
+    claimed = part.folder.result.get("attempts")
+    if isinstance(claimed, list):
+        wanted = {a["index"] for a in claimed if isinstance(a, dict) and isinstance(a.get("index"), int)}
+    else:
+        wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
+    for number in sorted(wanted - set(there))[:20]:
+        message = f"run {number} is missing"
+        remedy = "every run that was made belongs into the results, scored or not"
+        yield Finding("review.runs.missing", _where(part), message, remedy=remedy)
+
+
+def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
+    contents: dict[str, str] = {}
+    evaluations: dict[tuple[object, ...], str] = {}
+    for log in part.folder.logs:
+        content = digest(part.store, log.name)
+        numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
+        if twin := contents.get(content):
+            yield Finding("review.runs.same", log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
+        elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
+            message = f"all {len(numbers)} evaluations are those of {twin}"
+            yield Finding("review.runs.same", log.name, message, remedy="ask whether both runs had one seed")
+        contents.setdefault(content, log.name)
+        evaluations.setdefault(numbers, log.name)
+
+
+def _different_settings(part: ReviewedResult) -> Iterator[Finding]:
+    """The runs of a result share their hyperparameters."""
+    logs = [log.summary.hyperparameters for log in part.folder.logs if log.summary.lines]
+    for key in sorted({key for log in logs for key in log}):
+        values = sorted({json.dumps(log.get(key), default=str) for log in logs})
+        if len(values) > 1:
+            remedy = "a result has one set of hyperparameters for all its runs"
+            message = f"the runs differ in {key}: {', '.join(values[:5])}"
+            yield Finding("review.hyperparameters.differ", _where(part), message, remedy=remedy)
+
+
+def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
+    """Podium's result.json against the score of the logs beside it."""
+    score = part.folder.result.get("score")
+    if not isinstance(score, dict):
+        return
+    claimed, found = _number(score.get("timeToTrainMinutes")), part.entry.score.minutes
+    same = claimed == found or (claimed is not None and found is not None and abs(claimed - found) <= _CLOSE_MINUTES)
+    if not same:
+        message = f"result.json claims {_minutes(claimed)}, the logs give {_minutes(found)}"
+        yield Finding("review.score", _where(part), message, remedy="one of them was changed")
+
+
+def _claimed_system(part: ReviewedResult) -> Iterator[Finding]:
+    division = part.folder.system.get("division")
+    for key, claimed in (("division", division), ("org", part.folder.system.get("submitter"))):
+        logged = {log.summary.submission.get(key, "") for log in part.folder.logs} - {""}
+        if isinstance(claimed, str) and logged and {text.lower() for text in logged} != {claimed.lower()}:
+            message = f"the system's description says {claimed}, the logs {', '.join(sorted(logged))}"
+            yield Finding(f"review.{key}", _where(part), message, remedy="correct the one that is wrong")
+    if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
+        message = f"there is no readable systems/{part.entry.system}.json"
+        yield Finding("review.system", _where(part), message, remedy="describe the system")
+
+
+def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
+    """The hyperparameters that a package's own description names, against those in the logs."""
+    parts = PurePosixPath(part.folder.path).parts
+    if len(parts) < 3 or parts[-3] != "results":
+        return
+    folder = "/".join([*parts[:-3], "benchmarks", parts[-1], parts[-2], ""])
+    for key in part.store.list(folder):
+        claimed = _settings(part.store, key) if key.endswith(".json") else {}
+        logged = _first(part)
+        for name, value in claimed.items():
+            if name in logged and not _equal(value, logged[name]):
+                message = f"{name} is {value!r} there and {logged[name]!r} in the logs"
+                yield Finding("review.hyperparameters.claim", key, message, remedy="correct the one that is wrong")
+
+
+def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
+    """The run that Podium's own result says it is of: admissible, and with the hyperparameters of its logs."""
+    if not part.folder.result:
+        return
+    key = f"{part.folder.path}/run.yaml".lstrip("/")
+    try:
+        document = yaml.safe_load(document_bytes(part.store, key))
+        spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
+    except (StoreError, ValueError, KeyError, RecursionError, yaml.YAMLError):
+        message = "there is no readable run.yaml"
+        yield Finding("review.run", _where(part), message, remedy="restore it from the first copy")
+        return
+    for finding in check_spec(spec, load_rounds()):
+        yield Finding(finding.rule, f"{key}: {finding.field}", finding.message, remedy=finding.remedy)
+    logged = _first(part)
+    for name, value in spec.hyperparameters.items():
+        if name in logged and not _equal(value, logged[name]):
+            message = f"{name} is {shown(value)} there and {shown(logged[name])} in the logs"
+            yield Finding("review.hyperparameters.claim", key, message, remedy="ask which of them was trained with")
+
+
+def _convergence(part: ReviewedResult) -> Iterator[Finding]:
+    """Runs that converged faster than the reference ever did by chance; closed results only."""
+    if not is_closed(part):
+        return
+    found = convergence_of_entry(part.entry)
+    if found.passed is False:
+        remedy = (
+            "ask for reference convergence points of these hyperparameters; package_checker_params may say rcp-bypass"
+        )
+        yield Finding("review.convergence", _where(part), found.message, remedy=remedy)
+    elif found.scaling and part.entry.scaling < found.scaling * (1 - _CLOSE_FACTOR):
+        message = f"its scaling factor is {part.entry.scaling:.4f} instead of {found.scaling:.4f}: {found.message}"
+        yield Finding(
+            "review.scaling", _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
+        )
+
+
+def is_closed(part: ReviewedResult) -> bool:
+    """Whether the entry is held to the closed rules: a result out of the box is, too."""
+    own = part.folder.result.get("division")
+    logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
+    return own != "open" if own else "open" not in logged
+
+
+def _settings(store: Store, key: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(document_bytes(store, key))
+    except (ValueError, RecursionError):
+        return {}
+    settings = document.get("hyperparameters") if isinstance(document, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _first(part: ReviewedResult) -> Mapping[str, Any]:
+    good = (log.summary for log in part.folder.logs if part.entry.verdicts[log.index].outcome is RunOutcome.CONVERGED)
+    return next(good, LogSummary()).hyperparameters
+
+
+def _sums(store: Store) -> Iterator[Finding]:
+    """Podium's SHA256SUMS: a file edited, added or taken out after the result was written."""
+    keys = store.list()
+    for sums in (key for key in keys if key.rpartition("/")[2] == SUMS):
+        folder = sums.removesuffix(SUMS)
+        try:
+            rows = document_bytes(store, sums).decode(errors="replace").splitlines()
+        except ValueError as error:
+            yield Finding("review.sums", sums, str(error), remedy="restore it from the first copy")
+            continue
+        for row in rows:
+            claimed, _, name = row.partition("  ")
+            key = folder + name
+            if key not in keys:
+                yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
+            elif digest(store, key) != claimed:
+                yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
+
+
+def _where(part: ReviewedResult) -> str:
+    return part.folder.path or part.entry.benchmark
+
+
+def _equal(one: object, other: object) -> bool:
+    a, b = _number(one), _number(other)
+    return one == other if a is None or b is None else math.isclose(a, b, rel_tol=1e-9)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _minutes(value: float | None) -> str:
+    return "no score" if value is None else f"{value:.3f} minutes"

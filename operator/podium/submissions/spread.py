@@ -1,0 +1,87 @@
+"""The convergence variance of an entry: epochs to the target and time to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from podium.mllog import reached
+from podium.scoring import Interval, RunOutcome, Spread, interval, runs_needed, spread
+from podium.submissions.entries import ScoredResult
+
+WITHIN = 0.05  # of the score: as close as MLPerf wants results of one system to be
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """`epochs` and `minutes` are of the converged runs. `runs_needed`: for a score within 5 %, 95 % of the time."""
+
+    entry: ScoredResult
+    epochs: Spread | None
+    minutes: Spread | None
+    interval: Interval | None  # minutes
+    runs_needed: int | None
+
+    def document(self) -> dict[str, Any]:
+        """As printed by ``--json``."""
+        e = self.entry
+        return {
+            "round": e.round,
+            "org": e.org,
+            "system": e.system,
+            "benchmark": e.benchmark,
+            "runs": len(e.verdicts),
+            "converged": sum(self.minutes.counts.values()) if self.minutes else 0,
+            "failed": e.score.failures,
+            "epochs": _document(self.epochs),
+            "minutes": e.minutes,
+            "timeVariation": self.minutes.variation if self.minutes else None,
+            "interval": [self.interval.low, self.interval.high] if self.interval else None,
+            "intervalRelative": self.interval.relative if self.interval else None,
+            "runsNeededFor5Percent": self.runs_needed,
+        }
+
+
+def variance(entry: ScoredResult) -> Variance:
+    """Over the converged runs, those dropped from the score included; epochs count the trained ones from 1."""
+    converged = {i: v for i, v in entry.verdicts.items() if v.outcome is RunOutcome.CONVERGED and v.seconds is not None}
+    offset = 0 if entry.first_epoch else 1
+    epochs = [epoch + offset for i in converged if (epoch := _epoch(entry, i)) is not None]
+    minutes = [v.seconds / 60 * entry.scaling for v in converged.values() if v.seconds is not None]
+    spread_of_minutes = spread(minutes)
+    variation = spread_of_minutes.variation if spread_of_minutes else None
+    dropped = entry.rule.drop_fastest + entry.rule.drop_slowest
+    return Variance(
+        entry=entry,
+        epochs=spread(epochs),
+        minutes=spread_of_minutes,
+        interval=_interval(entry),
+        runs_needed=None if variation is None else runs_needed(variation, dropped, WITHIN),
+    )
+
+
+def _interval(entry: ScoredResult) -> Interval | None:
+    kept = [entry.verdicts[i].seconds for i in entry.score.scored]
+    times = [seconds / 60 * entry.scaling for seconds in kept if seconds is not None]
+    if not times or not entry.score.dropped:
+        return interval(times, 0, 0)
+    return interval(times, entry.rule.drop_fastest, entry.rule.drop_slowest)
+
+
+def _epoch(entry: ScoredResult, index: int) -> float | None:
+    """The epoch, as logged, of the evaluation that reached the target; the last one's where no target is known."""
+    log = entry.logs[index]
+    if not log.evaluations:
+        return None
+    found = reached(log, entry.target, entry.lower_is_better) if entry.target else log.evaluations[-1]
+    return found.epoch if found else None
+
+
+def _document(found: Spread | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "mean": found.mean,
+        "variation": found.variation,
+        "histogram": [{"epochs": value, "runs": count} for value, count in found.counts.items()],
+    }

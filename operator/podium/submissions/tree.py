@@ -1,0 +1,135 @@
+"""Reading results where they lie: one benchmark's logs, a system, a submitter, a whole round, or Podium's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from podium.mllog import LogAccumulator, LogSummary, Parser, Problem
+from podium.rounds import round_of_folder
+from podium.stores import Store, StoreError, document_bytes
+
+_LOG = re.compile(r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d+)\.txt|attempts/(?P<attempt>\d+)/result\.txt)")
+BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One log as read. `problems` are the first hundred of its unreadable lines."""
+
+    name: str
+    index: int
+    summary: LogSummary
+    problems: tuple[Problem, ...] = ()
+    problem_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPath:
+    """What the folders above some logs say of them; "" where they say nothing.
+
+    `submitter` is sure when a folder of its own, or the round, stands where it has to.
+    """
+
+    round: str
+    submitter: str
+    submitter_is_sure: bool
+    system: str
+    benchmark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The logs of one entry: a system's runs of a benchmark."""
+
+    path: str  # below the place that was asked for; "" is that itself
+    place: ResultPath
+    logs: tuple[Log, ...]
+    scaling: object = None  # of scaling.json, as found
+    result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
+    system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
+
+
+def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
+    """Every folder of `store` that holds logs, in the order of their names; or the single log with the key `only`.
+
+    Raises StoreError when the place cannot be read. A log may be of any size: it is read piece by piece.
+    """
+    keys = store.list()
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    if only is not None:
+        found[f"{PurePosixPath(only).parent}/".removeprefix("./")] = {0: only}
+    for key in keys if only is None else ():
+        if match := _LOG.fullmatch(key):
+            found[match["folder"]][int(match["run"] or match["attempt"])] = key
+    existing = frozenset(keys)
+    for path in sorted(found):
+        place = _place([*PurePosixPath(unquote(urlsplit(store.url).path)).parts, *PurePosixPath(path).parts])
+        yield Folder(
+            path=path.rstrip("/"),
+            place=place,
+            logs=tuple(read_log(store, found[path][index], index) for index in sorted(found[path])),
+            scaling=_document(store, f"{path}scaling.json", existing).get("scaling_factor"),
+            result=_document(store, f"{path}result.json", existing),
+            system=_system(store, path, existing),
+        )
+
+
+def read_log(store: Store, key: str, index: int = 0) -> Log:
+    """One log, whatever it holds. Raises StoreError."""
+    parser, folder = Parser(), LogAccumulator()
+    for chunk in store.chunks(key):
+        for event in parser.feed(chunk):
+            folder.add(event)
+    for event in parser.close():
+        folder.add(event)
+    return Log(key, index, folder.snapshot(), tuple(parser.problems), parser.problem_count)
+
+
+def _place(parts: list[str]) -> ResultPath:
+    """Layouts: <round>/<org>/[submission/][results/]<system>/<benchmark>, and any end of it.
+
+    In v0.5 an organisation may have a folder for each submission, or two, that tell more of the system than its own:
+    <round>/google/cloud_v2.8/resnet-tpuv2-8/results/tpu/<benchmark>.
+    """
+    above = [part for part in parts if part not in ("/", "")]
+    benchmark = above.pop() if above else ""
+    system = above.pop() if above else ""
+    sure = bool(above) and above[-1] in BETWEEN
+    while above and above[-1] in BETWEEN:
+        above.pop()
+    submitter = above.pop() if above else ""
+    depth = next((n for n in (1, 2) if sure and n < len(above) and round_of_folder(above[-1 - n])), 0)
+    for _ in range(depth):
+        submitter, system = above.pop(), f"{submitter}/{system}"
+    rounds = [name for name in map(round_of_folder, parts) if name]
+    sure = sure or bool(above and round_of_folder(above[-1]))
+    return ResultPath(rounds[-1] if rounds else "", submitter, sure, system, benchmark)
+
+
+def _system(store: Store, path: str, existing: frozenset[str]) -> Mapping[str, Any]:
+    """<org>/systems/<system>.json beside <org>/results/<system>/<benchmark>, or v0.5's entry.json."""
+    parts = PurePosixPath(path).parts
+    places = []
+    if len(parts) >= 2:
+        places.append("/".join([*parts[:-1], "entry.json"]))
+    if len(parts) >= 3 and parts[-3] == "results":
+        places.append("/".join([*parts[:-3], "systems", f"{parts[-2]}.json"]))
+    return next((found for key in places if (found := _document(store, key, existing))), {})
+
+
+def _document(store: Store, key: str, existing: frozenset[str]) -> Mapping[str, Any]:
+    """A JSON object; {} for anything else: v0.6 packages hold log fragments under such names."""
+    if key not in existing:
+        return {}
+    try:
+        document = json.loads(document_bytes(store, key))
+    except (StoreError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

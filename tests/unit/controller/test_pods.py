@@ -1,0 +1,153 @@
+"""Pods and Jobs as the API server shows them, and what is made of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from podium.api import TryId
+from podium.controller.pods import job_facts, pod_facts, unix
+
+LABELS = {"podium.dev/run-uid": "u1", "podium.dev/attempt": "2", "podium.dev/try": "1"}
+TERMINATED = {
+    "exitCode": 0,
+    "reason": "Completed",
+    "startedAt": "2026-01-01T00:00:10Z",
+    "finishedAt": "2026-01-01T00:01:00Z",
+}
+
+
+def pod(status, **metadata):
+    return {
+        "metadata": {
+            "name": "digits-2-1-1-abcde",
+            "namespace": "lab",
+            "uid": "p1",
+            "labels": LABELS,
+            "annotations": {"batch.kubernetes.io/job-completion-index": "1"},
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            **metadata,
+        },
+        "spec": {"nodeName": "node-7"},
+        "status": status,
+    }
+
+
+def with_state(state, **status):
+    return {"phase": "Running", "containerStatuses": [{"name": "trainer", "state": state}], **status}
+
+
+@pytest.mark.parametrize(
+    ("status", "metadata", "expected"),
+    [
+        ({"phase": "Pending"}, {}, {"waiting": "", "started": None}),
+        (
+            {"phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}]},
+            {},
+            {"waiting": "Unschedulable", "message": "0/3 nodes are available"},
+        ),
+        (
+            with_state({"waiting": {"reason": "ErrImagePull", "message": "not found"}}, phase="Pending"),
+            {},
+            {"waiting": "ErrImagePull", "message": "not found"},
+        ),
+        (with_state({"running": {"startedAt": "2026-01-01T00:00:10Z"}}), {}, {"started": unix("2026-01-01T00:00:10Z")}),
+        (with_state({"terminated": TERMINATED}), {}, {"exit_code": 0, "finished": unix("2026-01-01T00:01:00Z")}),
+        (
+            with_state({"terminated": {**TERMINATED, "exitCode": 137, "reason": "OOMKilled"}}),
+            {},
+            {"exit_code": 137, "stopped": "OOMKilled"},
+        ),
+        (
+            with_state({"terminated": {**TERMINATED, "exitCode": 137, "reason": "Error"}}, reason="Evicted", message="disk"),
+            {},
+            {"stopped": "Evicted", "message": "disk"},
+        ),
+        (
+            with_state({"terminated": {**TERMINATED, "exitCode": 143, "reason": "Error"}}),
+            {"deletionTimestamp": "2026-01-01T00:01:20Z", "deletionGracePeriodSeconds": 30},
+            {"exit_code": None, "stopped": "Deleted", "finished": unix("2026-01-01T00:00:50Z")},
+        ),
+        ({"phase": "Failed", "reason": "NodeLost", "message": "node-7 is gone"}, {}, {"exit_code": None, "stopped": "NodeLost"}),
+    ],
+)  # fmt: skip
+def test_a_pod(status, metadata, expected):
+    facts = pod_facts(pod(status, **metadata))
+    assert (facts.run_uid, facts.id, facts.node) == ("u1", TryId(attempt=2, number=1), "node-7")
+    assert facts.container.node_index == 1
+    assert {name: getattr(facts.container, name) for name in expected} == expected
+
+
+INIT = {"waiting": {"reason": "PodInitializing"}}
+COPIED = {**TERMINATED, "message": '{"files": 3, "bytes": 12, "seconds": 1.5, "note": "x"}'}
+REFUSED = {
+    **TERMINATED,
+    "exitCode": 1,
+    "reason": "Error",
+    "message": "stage: no\nstage: s3://b: there is no such bucket",
+}
+
+
+def staging(state, trainer=INIT, **status):
+    statuses = {"initContainerStatuses": [{"name": "stage", "state": state}]}
+    return with_state(trainer, **{"phase": "Pending", **statuses, **status})
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "copying"),
+    [
+        (
+            staging({"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+            {"waiting": "ErrImagePull", "started": None},
+            {"started": None},
+        ),
+        (
+            staging({"running": {"startedAt": "2026-01-01T00:00:10Z"}}),
+            {"waiting": "PodInitializing", "started": None},
+            {"started": unix("2026-01-01T00:00:10Z"), "finished": None},
+        ),
+        (
+            staging({"terminated": COPIED}),
+            {"waiting": "PodInitializing"},
+            {"exit_code": 0, "report": {"files": 3, "bytes": 12, "seconds": 1.5}, "last_lines": ""},
+        ),
+        (
+            staging({"terminated": COPIED}, {"running": {"startedAt": "2026-01-01T00:01:02Z"}}, phase="Running"),
+            {"started": unix("2026-01-01T00:01:02Z")},
+            {"finished": unix("2026-01-01T00:01:00Z")},
+        ),
+        (
+            staging({"terminated": REFUSED}, phase="Failed"),
+            {"started": None, "finished": unix("2026-01-01T00:01:00Z"), "exit_code": 1},
+            {"exit_code": 1, "last_lines": REFUSED["message"], "report": {}},
+        ),
+        (
+            staging({"terminated": {**TERMINATED, "exitCode": 137}}, phase="Failed", reason="Evicted", message="disk"),
+            {"exit_code": 137, "stopped": "Evicted", "message": "disk"},
+            {"exit_code": 137},
+        ),
+        (staging({"terminated": {**COPIED, "message": "not JSON"}}), {}, {"report": {}}),
+    ],
+)
+def test_a_pod_that_copies_its_data_first(status, expected, copying):
+    container = pod_facts(pod(status)).container
+    assert {name: getattr(container, name) for name in expected} == expected
+    assert {name: getattr(container.staging, name) for name in copying} == copying
+
+
+@pytest.mark.parametrize(
+    ("conditions", "suspend", "finished", "message"),
+    [
+        ([], False, "", ""),
+        ([{"type": "Suspended", "status": "True"}], True, "", ""),
+        ([{"type": "FailureTarget", "status": "True", "message": "soon"}], False, "", ""),
+        ([{"type": "Failed", "status": "True", "message": "backoff limit"}], False, "Failed", "backoff limit"),
+        ([{"type": "Complete", "status": "True"}], False, "Complete", ""),
+        ([{"type": "Failed", "status": "False"}], False, "", ""),
+    ],
+)
+def test_a_job(conditions, suspend, finished, message):
+    metadata = {"name": "digits-2-1", "namespace": "lab", "uid": "j1", "labels": LABELS}
+    metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    facts = job_facts({"metadata": metadata, "spec": {"suspend": suspend}, "status": {"conditions": conditions}})
+    assert (facts.suspended, facts.finished, facts.message) == (suspend, finished, message)
