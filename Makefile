@@ -1,5 +1,5 @@
-# Podium: every target sets up what it needs; nothing is installed outside this folder but the caches
-# of uv and Go. Start with `make demo`.
+# Podium: every target sets up what it needs, in this folder and in the caches of uv, Go and Podium (docs/testing.md).
+# Start with `make demo`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -15,7 +15,16 @@ OUT    ?=
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# Before everything that calls $(PYTHON); written for any Python that people still have
+NEEDS_PYTHON := Podium needs Python 3.11 or newer
+define check_python
+	@command -v $(PYTHON) >/dev/null || { echo "$(NEEDS_PYTHON); $(PYTHON) is not on PATH; set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "$(NEEDS_PYTHON); found %d.%d at %s; set PYTHON=" % (v[0], v[1], sys.executable))'
+endef
+
 .uv/bin/uv:
+	$(check_python)
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot create virtual environments: install venv (Debian: apt-get install python3-venv) or uv" >&2; exit 1; }
 	@echo "installing uv $(UV_VERSION) into .uv"
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet "uv==$(UV_VERSION)"
@@ -23,8 +32,10 @@ help: ## show the targets
 install: $(VENV)/.installed ## .venv with both packages and the development tools
 
 $(VENV)/.installed: requirements.lock operator/pyproject.toml benchmarks/pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(check_python)
+	@echo "installing Podium's packages into $(CURDIR)/$(VENV): about 6 GB, most of it PyTorch and CUDA"
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable operator --editable benchmarks
 	@touch $@
 
@@ -68,6 +79,7 @@ generate: install ## what is generated and committed: the CRD, the chart's copy 
 
 # CONTAINER_TOOL=docker|podman|buildah  IMAGE_PREFIX=registry.example/team  IMAGE_TAG=  BASE=  PUSH=1  (docs/how-to/images.md)
 images: ## the images of operator and trainers, with their bills of materials
+	$(check_python)
 	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
 		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
 

@@ -12,9 +12,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+try:
+    import tomllib  # since 3.11
+except ModuleNotFoundError:
+    found = f"{sys.version_info[0]}.{sys.version_info[1]} at {sys.executable}"
+    sys.exit(f"Podium needs Python 3.11 or newer; found {found}")
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("docker", "podman", "buildah")
