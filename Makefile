@@ -68,6 +68,10 @@ e2e-trainer: install ## the trainers' image in a pod: 6 GB, which e2e spares its
 	$(BIN)/python -m tests.cluster packages
 	PODIUM_TEST_FULL_TRAINER=1 $(BIN)/python -m pytest tests/e2e/test_trainer_image.py --timeout 3600
 
+COLD_TARGETS ?= demo test
+cold: ## `make demo test` as on a new machine: a fresh clone of HEAD, empty caches, each step timed
+	@exec .ci/cold $(COLD_TARGETS)
+
 docs: install ## the documentation as a site in build/site; every link is checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 	$(BIN)/python -m tools.docs.links build/site
@@ -103,4 +107,4 @@ perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e e2e-trainer docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint test e2e e2e-trainer cold docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -89,3 +90,21 @@ def test_images_by_hand_with_an_old_python_get_one_sentence(tmp_path):
     done = subprocess.run([sys.executable, old], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == TOO_OLD.replace("; set PYTHON=", "")
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no clone")
+@pytest.mark.parametrize("targets", ["help", "help nonesuch"])
+def test_cold_runs_in_a_clone_with_empty_caches_and_removes_it_after_a_success(tmp_path, targets):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop("MAKEFLAGS", None)
+    command = ["make", "cold", f"COLD_TARGETS={targets}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    kept = list(tmp_path.glob("podium-cold-*"))
+    if targets == "help":
+        assert done.returncode == 0, done.stderr
+        assert kept == []
+        assert done.stdout.splitlines()[-1].startswith("make cold: all: ")
+    else:
+        [folder] = kept
+        assert "make cold: make nonesuch failed after " in done.stderr
+        assert f" s; the clone and its caches stay in {folder}\n" in done.stderr
