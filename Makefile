@@ -57,12 +57,14 @@ lint: install ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# Long commands replace their shell (exec), so that a SIGTERM to make reaches them
+TESTS ?= tests/unit tests/docs tests/api
 test: lint ## everything that needs no root: unit tests, and a real API server built once from Go modules
-	$(BIN)/python -m pytest tests/unit tests/docs tests/api
+	exec $(BIN)/python -m pytest $(TESTS)
 
 e2e: install ## a real node with kubelet, S3, Prometheus (Linux, root; Debian packages are installed when missing)
 	$(BIN)/python -m tests.cluster packages
-	$(BIN)/python -m pytest tests/e2e --timeout 900
+	exec $(BIN)/python -m pytest tests/e2e --timeout 900
 
 e2e-trainer: install ## the trainers' image in a pod: 6 GB, which e2e spares itself by mounting the packages
 	$(BIN)/python -m tests.cluster packages

@@ -11,13 +11,15 @@ __all__ = ["kubeconfig", "kubectl", "namespace"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--renew", action="store_true", help="record the chart's manifests anew (tests/data/chart)")
+    parser.addoption("--renew", action="store_true", help="record the chart's manifests again (tests/data/chart)")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     server = S3(tmp_path_factory.mktemp("s3"))
-    with needed_parts():
-        server.start()
-    yield server
-    server.remove()
+    try:
+        with needed_parts():
+            server.start()
+        yield server
+    finally:
+        server.remove()

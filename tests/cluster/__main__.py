@@ -47,13 +47,13 @@ def _run(given: argparse.Namespace) -> None:
     elif given.command == "load":
         Node(given.folder).load(given.archive)
     elif given.plane or given.kwok:
-        plane = ControlPlane(given.folder)
+        plane = ControlPlane(given.folder, detached=True)
         plane.up(scheduler=bool(given.kwok))
         if given.kwok:
             kwok.start_nodes(plane, given.kwok)
         print(f"KUBECONFIG={plane.kubeconfig}")
     else:
-        node = Node(given.folder)
+        node = Node(given.folder, detached=True)
         node.up()
         print(f"KUBECONFIG={node.plane.kubeconfig}")
 

@@ -1,4 +1,4 @@
-"""One real node a machine: who holds it, so that nobody takes another's network away."""
+"""At most one real node on a machine: who holds it, so that nobody removes the network of another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OTHERS = {"kubelet", "kube-proxy", "k3s-server", "k3s-agent", "microk8s"}
 
 @dataclass(frozen=True)
 class Claim:
-    """The node in `folder`; it ends with the process `owner` (unless that is 0: then when somebody stops it)."""
+    """The node in `folder`. It ends with the process `owner`, or, if that is 0, when somebody stops it."""
 
     folder: str
     owner: int
@@ -22,7 +22,7 @@ class Claim:
 
     @property
     def abandoned(self) -> bool:
-        """Its process is gone and has not tidied up: killed, most likely."""
+        """Its process ended without removing it: killed, most likely."""
         return self.owner != 0 and start_time(self.owner) != self.started
 
 
@@ -34,18 +34,18 @@ def held() -> Claim | None:
 
 
 def take(folder: Path, owner: int) -> None:
-    """`owner` is the pid of the process whose end is the node's end, 0 for none."""
+    """`owner` is the pid of the process that the node ends with, 0 for none."""
     _FILE.write_text(json.dumps(asdict(Claim(str(folder), owner, start_time(owner) if owner else None))))
 
 
-def give_back(folder: Path) -> None:
+def release(folder: Path) -> None:
     claim = held()
     if claim and claim.folder == str(folder):
         _FILE.unlink()
 
 
 def foreign_kubernetes() -> list[str]:
-    """Programs of a Kubernetes that runs on this machine already, as ``name (pid)``."""
+    """Programs of another Kubernetes that runs on this machine, as ``name (pid)``."""
     found = []
     for process in Path("/proc").glob("[0-9]*/comm"):
         try:

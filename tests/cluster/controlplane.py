@@ -16,14 +16,19 @@ _FAST = ["--leader-elect=false", "--secure-port=0", "--kube-api-qps=300", "--kub
 
 
 class ControlPlane:
-    """The control plane in `folder`, serving on `address`; on the loopback any number lives side by side."""
+    """The control plane in `folder`, serving on `address`; on the loopback any number run side by side.
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1", port: int | None = None) -> None:
+    It ends with this Python unless it is `detached`.
+    """
+
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", port: int | None = None, *, detached: bool = False
+    ) -> None:
         self.folder = folder
         self.address = address
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # containers read below it
-        self.processes = Processes(folder)
+        self.processes = Processes(folder, detached=detached)
         self.pki = Pki(folder / "pki")
         self.kubeconfig = folder / "kubeconfig"
         self._ports = self._stable_ports(port)

@@ -1,7 +1,7 @@
 """One real node on this machine: containerd, kubelet, kube-proxy, CoreDNS. Needs root, and Debian's packages.
 
-Node 10.254.0.1 on a bridge of its own, pods 10.252.0.0/24, services 10.253.0.0/16. Nothing is masqueraded: pods
-reach this machine and each other, nothing beyond. Only one such node a machine.
+Node 10.254.0.1 on a separate bridge, pods 10.252.0.0/24, services 10.253.0.0/16. Nothing is masqueraded: pods
+reach this machine and each other, nothing beyond. Only one such node per machine.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
-from tests.cluster import claim, images, tools
+from tests.cluster import claim, images, lifetime, tools
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.processes import ClusterError, MissingPartError, sh, works
+from tests.cluster.processes import ClusterError, MissingPartError, mounts_below, sh, works
 
 NODE, NODE_IP, BRIDGE, POD_BRIDGE = "node-1", "10.254.0.1", "podium-node", "podium-pods"
 POD_NET, DNS_IP = "10.252.0.0/24", "10.253.0.10"
+PROGRAMS = ("etcd", "pause", "coredns", *tools.KUBERNETES)
 _NETWORK = "podium"  # name of the CNI network
 _PACKAGES = {
     "containerd": "containerd",
@@ -52,7 +54,7 @@ def missing_packages() -> list[str]:
 
 
 def install_packages() -> None:
-    """Install what is missing, where that can be done."""
+    """Install the missing ones. Raises MissingPartError where that is not possible."""
     missing = " ".join(missing_packages()).split()
     if not missing:
         return
@@ -65,24 +67,31 @@ def install_packages() -> None:
 
 
 class Node:
-    """A cluster of one real node; `plane` is its control plane."""
+    """A cluster of one real node; `plane` is its control plane.
 
-    def __init__(self, folder: Path) -> None:
+    It ends with this Python: when that is killed, the next run of the tests removes what is left of the node. A
+    `detached` one runs until `down`.
+    """
+
+    def __init__(self, folder: Path, *, detached: bool = False) -> None:
         self.folder = folder
-        self.plane = ControlPlane(folder, NODE_IP, 6443)
+        self.plane = ControlPlane(folder, NODE_IP, 6443, detached=detached)
+        self._owner = 0 if detached else os.getpid()
         self._socket = folder / "containerd.sock"
 
-    def up(self, owner: int = 0) -> None:
-        """Start what does not run; with everything built it takes about ten seconds.
+    def up(self) -> None:
+        """Start what does not run, in about ten seconds.
 
-        `owner` is the pid of the process that will take it down: when that is killed, the next `up` tidies up.
+        Raises:
+            MissingPartError: this machine cannot run a node.
+            NotBuiltError: a program of it is not built.
         """
         if os.geteuid() != 0:
             raise MissingPartError("a real node needs root: run as root, or use your own cluster (docs/testing.md)")
         if missing := missing_packages():
             raise MissingPartError(f"missing packages; run: apt-get install {' '.join(missing)}")
-        tools.find_all(["etcd", "pause", "coredns", *tools.KUBERNETES])
-        self._claim(owner)
+        tools.find_all(PROGRAMS)
+        self._claim()
         self._network_up()
         pki = self.plane.pki
         pki.certificate("ca", "CN=cluster-ca")
@@ -111,39 +120,37 @@ class Node:
         return self._ctr("images", "list", "-q").split()
 
     def down(self, *, delete: bool = True) -> None:
-        """Stop everything and take the traces away: containers, mounts, links, rules."""
+        """Stop everything and remove its traces: containers, mounts, links, rules. Works for a killed node, too."""
         processes = self.plane.processes
         for name in ("kubelet", "kube-proxy"):  # the kubelet first, or it would restart what is ended below
             processes.stop(name)
-        if processes.pid("containerd"):
-            self._remove_containers()
         processes.stop("containerd")
+        self._remove_containers()
         self.plane.down(delete=False)
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in reversed([mount for mount in mounts if mount.startswith(f"{self.folder}/")]):
+        for mount in mounts_below(self.folder):
             works("umount", mount)
         holder = claim.held()
         if holder and holder.folder == str(self.folder):  # else the network is not ours
             self._network_down()
-            claim.give_back(self.folder)
+            claim.release(self.folder)
         if delete:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- parts ----
 
-    def _claim(self, owner: int) -> None:
+    def _claim(self) -> None:
         holder = claim.held()
         if holder and holder.folder != str(self.folder):
             if not holder.abandoned:
                 raise ClusterError(
-                    f"a test node runs on this machine already; end it: "
+                    f"another test node runs on this machine; stop it with "
                     f"python -m tests.cluster down --folder {holder.folder}"
                 )
             Node(Path(holder.folder)).down()
         running = any(self.plane.processes.pid(name) for name in ("kubelet", "kube-proxy"))
         if not running and (others := claim.foreign_kubernetes()):
             raise MissingPartError(f"this machine runs a Kubernetes already, which a test node would disturb: {others}")
-        claim.take(self.folder, owner)
+        claim.take(self.folder, self._owner)
 
     def _start_containerd(self) -> None:
         config = self.folder / "containerd.toml"
@@ -248,20 +255,23 @@ state = "{self.folder}/containerd/state"
         wait("CoreDNS available", lambda: self.plane.kubectl(*dns) == "1", 90, alive)
 
     def _remove_containers(self) -> None:
-        for task in self._ctr("tasks", "list", "-q").split():
-            works(
-                "ctr", "-a", self._socket, "-n", "k8s.io", "tasks", "delete", "--force", task
-            )  # its shim ends with it
-        spaces = set()
-        for container in self._ctr("containers", "list", "-q").split():
-            spec = json.loads(self._ctr("containers", "info", container))["Spec"]
+        """Containers and their shims outlive containerd; some of what they use lies outside the node's folder."""
+        while shims := lifetime.processes_naming(self._socket):
+            for shim in shims:
+                lifetime.kill([*lifetime.descendants(shim), shim])
+            time.sleep(0.02)
+        for bundle in (self.folder / "containerd/state/io.containerd.runtime.v2.task/k8s.io").glob("*"):
+            spec = json.loads((bundle / "config.json").read_text())
             paths = [space.get("path", "") for space in spec["linux"]["namespaces"] if space["type"] == "network"]
-            spaces |= {Path(path).name for path in paths if "/netns/" in path}
-            works("ctr", "-a", self._socket, "-n", "k8s.io", "containers", "delete", container)
-            for file in Path("/var/lib/cni/results").glob(f"*-{container}-*"):  # libcni's cache
+            for path in paths:
+                if "/netns/" in path:  # the pods' veth pairs go with their namespaces
+                    works("ip", "netns", "delete", Path(path).name)
+            for file in Path("/var/lib/cni/results").glob(f"*-{bundle.name}-*"):  # libcni's cache
                 file.unlink()
-        for space in spaces:  # the pods' veth pairs go with their namespaces
-            works("ip", "netns", "delete", space)
+            shutil.rmtree(Path("/run/containerd/runc/k8s.io") / bundle.name, ignore_errors=True)
+            address = bundle / "address"
+            if address.exists():
+                Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
 
     def _network_up(self) -> None:
         if not Path(f"/sys/class/net/{BRIDGE}").exists():
@@ -274,7 +284,7 @@ state = "{self.folder}/containerd/state"
                 setting.write_text("1")
 
     def _network_down(self) -> None:
-        for family in ("ip", "ip6"):  # all of kube-proxy's rules lie in tables of its own
+        for family in ("ip", "ip6"):  # tables that hold all rules of kube-proxy, and nothing else
             works("nft", "delete", "table", family, "kube-proxy")
         for link in (BRIDGE, POD_BRIDGE):
             works("ip", "link", "delete", link)

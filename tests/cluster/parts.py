@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import tools
+from tests.cluster import leftovers, lifetime, tools
 from tests.cluster.processes import MissingPartError, Processes, free_ports, sh
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret", "us-east-1"
@@ -42,7 +42,7 @@ class S3:
         self.objects.mkdir(parents=True, exist_ok=True)
         self._processes.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and not self.objects.is_mount():
-            sh("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "podium-s3", self.objects)
+            sh("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", leftovers.disk_name(), self.objects)
         credentials = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
         command = (tools.find("versitygw"), "--port", self._listen, "--region", REGION, *options, "posix", self.objects)
         self._processes.start("versitygw", *command, env=credentials)
@@ -73,7 +73,7 @@ class S3:
     def full(self) -> Iterator[None]:
         """No room for another byte: every put fails, every read works. Needs the small disk, so root."""
         if not self.objects.is_mount():
-            raise MissingPartError("a full store needs a disk of its own: run as root")
+            raise MissingPartError("a full store needs a separate disk: run as root")
         ballast = self.objects / ".ballast"  # beside the buckets, no bucket itself
         try:
             with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -126,7 +126,7 @@ class Prometheus:
         return result
 
     def get(self, path: str) -> dict[str, Any]:
-        """What the HTTP API says: ``alerts``, ``rules``, ``targets``, ``query_range?...``."""
+        """The answer of the HTTP API: ``alerts``, ``rules``, ``targets``, ``query_range?...``."""
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=10) as response:
             data: dict[str, Any] = json.load(response)["data"]
             return data
@@ -152,11 +152,17 @@ class Operator:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lifetime.die_with_parent(),  # noqa: PLW1509 - it takes no lock
+            )
         until(lambda: answers(f"{self.url}/healthz"), 30, f"the operator answers; its log: {self.log}")
 
     def kill(self) -> None:
-        """SIGKILL: it has no chance to tidy up."""
+        """SIGKILL: it cannot clean up."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
@@ -195,10 +201,10 @@ def answers(url: str) -> bool:
 
 
 def until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.2) -> Any:
-    """The first true value of `check`; an AssertionError that says `what` was waited for."""
+    """The first true value of `check`; an AssertionError that names `what` was waited for."""
     end = time.monotonic() + seconds
     while True:
         if value := check():
             return value
-        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain until {what}"
+        assert time.monotonic() < end, f"timed out after {seconds:.0f} s waiting until {what}"
         time.sleep(every)

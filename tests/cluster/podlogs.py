@@ -89,7 +89,7 @@ class PodLogs:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         pod = request.match_info["namespace"], request.match_info["pod"]
         wanted = Wanted.of(dict(request.query), time.time())
-        # whoever does not follow a pod that nobody has asked for before comes when it is over
+        # the first request for a log that does not follow it gets a finished log
         start = self._starts.setdefault(pod, time.time() - (0 if wanted.follow else self._seconds))
         lines = [line for line in self._lines if start + line.at >= wanted.since]
         if not wanted.follow:

@@ -1,4 +1,4 @@
-"""Processes of a throw-away cluster: started in the background, known by pid and start time, ended by us alone."""
+"""Processes of a throw-away cluster: started in the background, identified by pid and start time, and ended."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster import lifetime
+
 _STOP_SECONDS = 20
 
 
 class ClusterError(Exception):
-    """A part of the cluster does not work; the text says which and shows its last words."""
+    """A part of the cluster does not work; the text names it and shows the end of its log."""
 
 
 class MissingPartError(ClusterError):
-    """A part cannot be had here; the text says what to install. Tests are skipped for it, but not where ``CI=true``."""
+    """This machine lacks a part; the text says what to install. Tests are skipped for it, but not where ``CI=true``."""
+
+
+class NotBuiltError(ClusterError):
+    """A program or an image that make builds is missing; the text names the command. Tests fail with it everywhere."""
 
 
 def sh(*command: object, **more: object) -> str:
@@ -37,7 +44,7 @@ def sh(*command: object, **more: object) -> str:
 
 
 def works(*command: object) -> bool:
-    """Whether a command succeeds; what it prints is not wanted. One that is not installed does not."""
+    """Whether a command succeeds; its output is dropped. One that is not installed does not succeed."""
     try:
         done = subprocess.run(_words(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     except FileNotFoundError:
@@ -53,18 +60,27 @@ def _words(command: tuple[object, ...]) -> list[str]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Alone on this machine, among those who lock the same file."""
+def locked(path: Path, waiting: str = "") -> Iterator[None]:
+    """Hold the lock of a file alone on this machine; `waiting` is printed when another process holds it."""
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                print(waiting, file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 class Processes:
-    """Background processes with their logs under `folder`. They outlive this Python; a later one finds them."""
+    """Background processes with their logs under `folder`. They end with this Python.
 
-    def __init__(self, folder: Path) -> None:
+    With `detached` they outlive it; a later one finds them by their pid files.
+    """
+
+    def __init__(self, folder: Path, *, detached: bool = False) -> None:
         self.folder = folder
+        self._bind = None if detached else lifetime.die_with_parent()
         self.logs = folder / "log"
         self._pids = folder / "run"
 
@@ -82,12 +98,13 @@ class Processes:
                 stderr=log,
                 cwd=self.folder,
                 start_new_session=True,
+                preexec_fn=self._bind,  # noqa: PLW1509 - it takes no lock
                 env={**os.environ, **(env or {})},
             )
         (self._pids / f"{name}.pid").write_text(f"{process.pid} {start_time(process.pid)}\n")
 
     def pid(self, name: str) -> int | None:
-        """The pid of a process that runs: one of the same number that is not ours is told by its start time."""
+        """The pid of a process that runs. Its start time distinguishes it from a later process with the same number."""
         try:
             pid, started = (self._pids / f"{name}.pid").read_text().split()
         except (OSError, ValueError):
@@ -95,7 +112,7 @@ class Processes:
         return int(pid) if start_time(int(pid)) == started else None
 
     def stop(self, name: str, sign: signal.Signals = signal.SIGTERM) -> None:
-        """End it: politely, after 20 s for good."""
+        """End it with `sign`; kill it after 20 s."""
         pid = self.pid(name)
         if pid:
             os.kill(pid, sign)
@@ -113,14 +130,20 @@ class Processes:
         while not check():
             for name in alive:
                 if not self.pid(name):
-                    raise ClusterError(f"{name} died:\n{self.last_words(name)}")
+                    raise ClusterError(f"{name} died:\n{self.log_tail(name)}")
             if time.monotonic() > end:
                 raise ClusterError(f"gave up after {seconds:.0f} s: {what}; logs are in {self.logs}")
             time.sleep(0.1)
 
-    def last_words(self, name: str, lines: int = 15) -> str:
+    def log_tail(self, name: str, lines: int = 15) -> str:
         """The end of a process's log."""
         return "".join((self.logs / f"{name}.log").read_text(errors="replace").splitlines(keepends=True)[-lines:])
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Mount points below a folder, innermost first."""
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [point for point in reversed(points) if point.startswith(f"{folder}/")]
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
@@ -145,7 +168,7 @@ def start_time(pid: int) -> str | None:
 
 
 def _reap(pid: int) -> None:
-    """A child of ours stays a zombie until it is asked for."""
+    """A child stays a zombie until its parent collects it."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -28,7 +28,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node | None]:
     with needed_parts():
         image = images.trainer_base()
         try:
-            node.up(owner=os.getpid())
+            node.up()
             node.load(image)
             yield node
         finally:
@@ -49,7 +49,7 @@ def operator_image(node: Node | None) -> str:
 
 @pytest.fixture(scope="session")
 def kubeconfig(node: Node | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cluster with a kubelet and the CRD: the given one, else one of our own."""
+    """A cluster with a kubelet and the CRD: the given one, else that of the node."""
     path = node.plane.kubeconfig if node else given_kubeconfig(tmp_path_factory.mktemp("given"))
     assert path is not None
     apply_crds(path)
