@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV_VERSION := 0.13.9
-# uv from PATH, else into an environment of its own, so that nothing but Python is asked for
+# uv from PATH, else installed into .uv, so that Python is the only requirement
 UV     := $(shell command -v uv || echo .uv/bin/uv)
 OUT    ?=
 
@@ -58,17 +58,24 @@ lint: install ## format, lint, types, layers
 	$(BIN)/lint-imports --no-logo
 
 # Long commands replace their shell (exec), so that a SIGTERM to make reaches them
+PARTS ?= test
+tools: install ## build the programs that `make test` uses (once; about 10 minutes on 2 cores); PARTS=all builds e2e's too
+	@exec $(BIN)/python -m tests.cluster build $(PARTS)
+
+tools-e2e: install ## build the programs and images that `make e2e` uses (root; missing Debian packages are installed)
+	$(BIN)/python -m tests.cluster packages
+	@exec $(BIN)/python -m tests.cluster build all
+
 TESTS ?= tests/unit tests/docs tests/api
-test: lint ## everything that needs no root: unit tests, and a real API server built once from Go modules
+test: lint tools ## everything that needs no root: lint, unit tests, documentation, a real API server
 	exec $(BIN)/python -m pytest $(TESTS)
 
-e2e: install ## a real node with kubelet, S3, Prometheus (Linux, root; Debian packages are installed when missing)
-	$(BIN)/python -m tests.cluster packages
+e2e: tools-e2e ## a real node with kubelet, S3, Prometheus (Linux, root)
 	exec $(BIN)/python -m pytest tests/e2e --timeout 900
 
-e2e-trainer: install ## the trainers' image in a pod: 6 GB, which e2e spares itself by mounting the packages
-	$(BIN)/python -m tests.cluster packages
-	PODIUM_TEST_FULL_TRAINER=1 $(BIN)/python -m pytest tests/e2e/test_trainer_image.py --timeout 3600
+e2e-trainer: tools-e2e ## the trainers' image in a pod: 6 GB; `make e2e` mounts the packages instead
+	$(BIN)/python -m tests.cluster build trainer-image
+	exec env PODIUM_TEST_FULL_TRAINER=1 $(BIN)/python -m pytest tests/e2e/test_trainer_image.py --timeout 3600
 
 COLD_TARGETS ?= demo test
 cold: ## `make demo test` as on a new machine: a fresh clone of HEAD, empty caches, each step timed
@@ -89,7 +96,7 @@ images: ## the images of operator and trainers, with their bills of materials
 	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
 		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
 
-perf-operator: install ## 1,000 runs of two pods at once on fake nodes, against the bare API
+perf-operator: tools ## 1,000 runs of two pods at once on fake nodes, against the bare API
 	$(BIN)/python -m tests.performance.operator_load
 
 perf-train: install ## the trainers' seconds to quality
@@ -109,4 +116,4 @@ perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
 perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint test e2e e2e-trainer cold docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint tools tools-e2e test e2e e2e-trainer cold docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -1,4 +1,8 @@
-"""Fixtures for tests that need real parts. Without a part a test is skipped, and fails where ``CI=true``."""
+"""Fixtures for tests that need real parts.
+
+Without a part of the machine a test is skipped, and fails where ``CI=true``. Without a program that make builds it
+fails everywhere, with the command that builds it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ import pytest
 from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.parts import until
-from tests.cluster.processes import MissingPartError
+from tests.cluster.processes import MissingPartError, NotBuiltError
 
 ROOT = Path(__file__).resolve().parents[2]
 _SAFE_CONTEXTS = re.compile(r"podium-test|minikube|kind-.+|k3d-.+")
@@ -27,9 +31,11 @@ Kubectl = Callable[..., str]
 
 @contextmanager
 def needed_parts() -> Iterator[None]:
-    """A part that cannot be had skips the test, or fails it where ``CI=true``. One that breaks always fails it."""
+    """Skip the test for a part that this machine lacks, or fail it where ``CI=true``. One that breaks always fails it."""
     try:
         yield
+    except NotBuiltError as error:
+        pytest.fail(str(error), pytrace=False)
     except MissingPartError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
@@ -39,7 +45,7 @@ def needed_parts() -> Iterator[None]:
 def given_kubeconfig(folder: Path) -> Path | None:
     """The cluster of ``KUBECONFIG``, when its context is one that tests may write to.
 
-    The file is a copy in `folder` with that context alone: whoever switches contexts meanwhile does not move the tests.
+    The file is a copy in `folder` with that context alone, so that switching contexts meanwhile does not affect the tests.
     """
     if not os.environ.get("KUBECONFIG"):
         return None
@@ -80,7 +86,7 @@ def kubectl_for(kubeconfig: Path) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cluster's kubeconfig with the CRD applied: the given one, else a control plane of our own."""
+    """A cluster's kubeconfig with the CRD applied: the given one, else that of a new control plane."""
     folder = tmp_path_factory.mktemp("plane")
     with needed_parts(), ExitStack() as cleanup:
         path = given_kubeconfig(folder)
@@ -100,7 +106,7 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """A namespace for one test."""
     name = f"podium-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
     yield name

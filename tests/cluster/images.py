@@ -15,13 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import tools
-from tests.cluster.processes import MissingPartError, locked, sh
+from tests.cluster import progress, tools
+from tests.cluster.processes import ClusterError, MissingPartError, NotBuiltError, locked, mounts_below, sh
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = "localhost/podium/trainer:e2e"
 OPERATOR = "localhost/podium-operator:e2e"
 FULL_TRAINER = "localhost/podium-trainer:e2e"  # with everything in it, unlike TRAINER
+_PACKAGES = {"operator": "operator", "trainer": "benchmarks"}  # folders of the sources
+_NAMES = {"operator": OPERATOR, "trainer": FULL_TRAINER}
+_BASES = {  # name of the Debian below, and its packages
+    "operator": (TRAINER,),
+    "trainer": ("localhost/podium/compiler:e2e", "gcc", "libc6-dev", "python3-dev"),
+}
 _KEPT = 2  # images of earlier states; another checkout may use them
 _ROOTFS = ROOT / "images/base/rootfs"
 
@@ -62,60 +68,88 @@ def layer_of(files: Mapping[str, Path]) -> bytes:
 
 
 def trainer_base() -> Path:
-    """The archive of a Debian with Python, on which trainers run whose packages are mounted; made once."""
+    """The archive of a Debian with Python, on which trainers run whose packages are mounted.
+
+    Raises:
+        MissingPartError: the packages of this environment do not fit Debian's Python.
+        NotBuiltError: `make tools-e2e` has not built it.
+    """
     if sys.version_info[:2] != (3, 11):
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        raise MissingPartError(
-            f"the trainer image has Python 3.11 of Debian 12, this environment {found}: make .venv with 3.11"
-        )
-    return debian(TRAINER)
-
-
-def debian(name: str, *packages: str) -> Path:
-    """The archive of a Debian with Python and further packages; made once."""
-    key = _digest([_ROOTFS], name, *packages)
-    out = tools.cache() / f"debian-{key}.tar"
-    with locked(tools.cache() / ".debian.lock"):
-        if not out.exists():
-            rootfs, partial = out.with_suffix(".rootfs"), out.with_suffix(".partial")
-            print(f"making {name} ({_ROOTFS.name} {' '.join(packages)}); once, a minute", file=sys.stderr, flush=True)
-            sh(_ROOTFS, rootfs, *packages)
-            archive(partial, name, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
-            partial.rename(out)
-            rootfs.unlink()
-    return out
+        raise MissingPartError(f"the trainer image has Python 3.11 of Debian 12, this environment {found}: make .venv with 3.11")  # fmt: skip
+    return _present(_debian(TRAINER), "make tools-e2e")
 
 
 def operator() -> Path:
-    """The archive of the operator's image, made of this checkout once for each state of it."""
-    return _built("operator", OPERATOR, debian(TRAINER), TRAINER, "operator")
+    """The archive of the operator's image of this checkout. Raises NotBuiltError for a state that is not built."""
+    return _present(_archive_of("operator"), "make tools-e2e")
 
 
 def full_trainer() -> Path:
-    """The archive of the trainers' image, torch and all: minutes, and 26 GB of disk meanwhile."""
-    name = "localhost/podium/compiler:e2e"
-    base = debian(name, "gcc", "libc6-dev", "python3-dev")
-    return _built("trainer", FULL_TRAINER, base, name, "benchmarks")
+    """The archive of the trainers' image, torch and all. Raises NotBuiltError for a state that is not built."""
+    return _present(_archive_of("trainer"), "make e2e-trainer")
 
 
-def _built(image: str, name: str, base: Path, base_name: str, package: str) -> Path:
-    """The archive of an image that images/build.py makes, with nothing left behind but the archive."""
-    files = [file for folder in ("images", package) for file in (ROOT / folder).rglob("*") if _counts(file)]
-    out = tools.cache() / f"podium-{image}-{_digest([*files, base])}.tar"
-    with locked(tools.cache() / f".{image}.lock"):
-        if not out.exists():
-            print(f"building the image of the {image}; once for each state of its sources", file=sys.stderr, flush=True)
-            made = sorted(tools.cache().glob(f"podium-{image}-*.tar"), key=lambda file: file.stat().st_mtime)
-            for old in made[:-_KEPT]:
-                old.unlink()
-            with _store() as environment:
-                sh("buildah", "pull", f"docker-archive:{base}", env=environment)
-                tag = name.rpartition(":")[2]
-                words = ("--tool", "buildah", "--base", base_name, "--prefix", "localhost", "--tag", tag)
-                sh(sys.executable, ROOT / "images/build.py", image, *words, env=environment)
-                sh("buildah", "push", name, f"docker-archive:{out}.partial:{name}", env=environment)
-            Path(f"{out}.partial").rename(out)
-    return out
+def build(names: Iterable[str]) -> None:
+    """Build what is missing of the images "operator" and "trainer" and of the Debians below them.
+
+    The trainers' image takes minutes, and 26 GB of disk meanwhile.
+    """
+    for name in names:
+        with locked(tools.cache() / f".{name}.lock", waiting=f"another build of the image {name} is running"):
+            _build_base(*_BASES[name])
+            if not _archive_of(name).exists():
+                _build(name)
+
+
+def _present(archive: Path, command: str) -> Path:
+    if not archive.exists():
+        raise NotBuiltError(f"{archive.name} is not built from these sources: run {command}")
+    return archive
+
+
+def _debian(name: str, *packages: str) -> Path:
+    return tools.cache() / f"debian-{_digest([_ROOTFS], name, *packages)}.tar"
+
+
+def _build_base(name: str, *packages: str) -> None:
+    """A Debian with Python and further packages."""
+    out = _debian(name, *packages)
+    if out.exists():
+        return
+    rootfs, partial = out.with_suffix(".rootfs"), out.with_suffix(".partial")
+    _run(f"building the image {name}", _ROOTFS, rootfs, *packages)
+    archive(partial, name, rootfs.read_bytes(), {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]})
+    partial.rename(out)
+    rootfs.unlink()
+
+
+def _archive_of(image: str) -> Path:
+    """Where an image of the current sources is, or will be."""
+    folders = ("images", _PACKAGES[image])
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if _counts(file)]
+    return tools.cache() / f"podium-{image}-{_digest([*files, _debian(*_BASES[image])])}.tar"
+
+
+def _build(image: str) -> None:
+    """Build an image by images/build.py and leave nothing behind but the archive."""
+    out, name, base_name = _archive_of(image), _NAMES[image], _BASES[image][0]
+    built = sorted(tools.cache().glob(f"podium-{image}-*.tar"), key=lambda file: file.stat().st_mtime)
+    for old in built[:-_KEPT]:
+        old.unlink()
+    with _store() as environment:
+        sh("buildah", "pull", f"docker-archive:{_debian(*_BASES[image])}", env=environment)
+        tag = name.rpartition(":")[2]
+        words = ("--tool", "buildah", "--base", base_name, "--prefix", "localhost", "--tag", tag)
+        _run(f"building the image {name}", sys.executable, ROOT / "images/build.py", image, *words, env=environment)
+        sh("buildah", "push", name, f"docker-archive:{out}.partial:{name}", env=environment)
+    Path(f"{out}.partial").rename(out)
+
+
+def _run(what: str, *command: object, env: Mapping[str, str] | None = None) -> None:
+    log = tools.cache() / "image-build.log"
+    if progress.run(what, *command, log=log, env=env):
+        raise ClusterError(f"{what} failed:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @contextmanager
@@ -128,8 +162,7 @@ def _store() -> Iterator[dict[str, str]]:
     try:
         yield environment
     finally:
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for mount in reversed([mount for mount in mounts if mount.startswith(f"{folder}/")]):
+        for mount in mounts_below(folder):
             sh("umount", mount)
         shutil.rmtree(folder)
 
@@ -139,7 +172,7 @@ def _counts(file: Path) -> bool:
 
 
 def _digest(files: Iterable[Path], *words: str) -> str:
-    """Of names and contents; a cached archive counts by its name, which tells what is in it."""
+    """Digest of names and contents; of a cached archive only the name, which is derived from its contents."""
     digest = hashlib.sha256(" ".join(words).encode())
     for file in sorted(files):
         digest.update(file.name.encode())

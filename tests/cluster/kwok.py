@@ -28,7 +28,7 @@ def start_nodes(
     `log`: each pod's log is this file, in the format of a container runtime
     (``2026-01-01T00:00:00.000000000Z stdout F the line``); a stream that follows it never ends, 128 are the most.
     """
-    programs = tools.ensure(["kwok", "kwok-stages"])
+    programs = tools.find_all(["kwok", "kwok-stages"])
     config = plane.folder / "kwok.yaml"
     documents = [*_stages(programs["kwok-stages"].read_text(), pod_seconds), *([_one_log(log)] if log else [])]
     config.write_text("\n---\n".join(json.dumps(document) for document in documents))
