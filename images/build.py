@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--push", action="store_true", help="push to the registry")
     given = parser.parse_args()
     if unknown := set(given.images) - set(PACKAGES):
-        parser.error(f"no such image: {', '.join(sorted(unknown))}; choose of {', '.join(PACKAGES)}")
+        parser.error(f"no such image: {', '.join(sorted(unknown))}; choose from {', '.join(PACKAGES)}")
     for image in given.images:
         options = options_for(image, given)
         build(image, options)
@@ -127,7 +127,7 @@ def _secrets(pip_conf: str, ca: str) -> tuple[str, ...]:
 
 
 def _git(*words: str) -> str:
-    """What git says of this checkout; nothing in a folder that is none."""
+    """The output of git for this checkout; empty outside a clone."""
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -73,7 +73,7 @@ def test_a_wrong_image_is_refused_with_the_choice():
         [sys.executable, ROOT / "images/build.py", "trainers"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "no such image: trainers; choose of operator, trainer" in done.stderr
+    assert "no such image: trainers; choose from operator, trainer" in done.stderr
 
 
 def test_docker_and_podman_leave_out_the_same_files():
