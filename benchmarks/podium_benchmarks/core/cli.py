@@ -5,21 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import importlib
 import json
 import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-PRESET_NAMES = ("tiny", "full")
-OTHER_NAMES = {"opt_learning_rate_decay_boundary_steps": "opt_learning_rate_decay_steps"}  # Mask R-CNN's in v0.5
-TWO_TARGETS = ("maskrcnn",)  # box AP / mask AP
-BLEU_BENCHMARKS = ("gnmt", "transformer")  # rounds give their targets as 24.0, logs since v0.7 as 0.24
+from podium_benchmarks.core.benchmark import Benchmark, C
+from podium_benchmarks.core.settings import RunSettings, submission
 
 
 class UsageError(Exception):
@@ -30,76 +27,75 @@ class DataError(UsageError):
     """The data set can't be used; the text names the file, what is wrong in it, and what to do."""
 
 
-class TrainerConfig(Protocol):
-    """What the command line needs to know of a trainer's config: a frozen dataclass with a target."""
-
-    @property
-    def target(self) -> float | tuple[float, ...]: ...
-
-
-C = TypeVar("C", bound=TrainerConfig)
-
-
 @dataclass(frozen=True)
 class Request:
-    """One run as asked for."""
+    """One run as asked for; what is None comes from the preset."""
 
     preset: str
-    seed: int | None
     target: float | tuple[float, ...] | None
-    data_dir: Path | None
     hyperparameters: Mapping[str, Any]
-    round: str | None = None
+    settings: RunSettings
 
 
-def run(
-    benchmark: str,
-    presets: Mapping[str, C],
-    check_data: Callable[[C, Path | None], None],
-    train: Callable[[C, int | None, Path | None], None],
-    argv: Sequence[str] | None = None,
-) -> int:
-    """Parse, check everything but the insides of images, train. Returns the exit code: 0, or 2 for misuse.
+def run(benchmark: Benchmark[Any], argv: Sequence[str] | None = None) -> int:
+    """Parse, check everything but the insides of images, train. Returns the exit code: 0, or 2 on a usage error.
 
-    An image that can't be decoded shows only after run_start: it ends the run with one sentence and 2 as well.
+    An image that can't be decoded is found only after run_start: it also ends the run with one sentence and 2.
     """
     try:
-        settings = {field.name for preset in presets.values() for field in dataclasses.fields(preset)} - {"target"}  # type: ignore[arg-type]
-        request = parse(benchmark, argv, os.environ, sorted(settings))
-        config = configure(presets[request.preset], request)
-        check_data(config, request.data_dir)
+        request = parse(benchmark, argv, os.environ)
+        config = configure(benchmark, request)
+        benchmark.load("data").check_data(config, request.settings.data_dir)
     except UsageError as error:  # the same on every rank
-        return _refused(benchmark, error)
+        return _refused(benchmark.name, error)
     try:
-        if request.round:
-            os.environ["PODIUM_SUITE"] = request.round  # core.clock reads what a run is part of from there
-        train(config, request.seed, request.data_dir)
-    except DataError as error:  # perhaps of this rank's share alone
-        sys.stderr.write(f"{benchmark}: {error}\n")  # one write: ranks share the stream
+        benchmark.load("train").train(config, request.settings)
+    except DataError as error:  # perhaps of this rank's shard alone
+        sys.stderr.write(f"{benchmark.name}: {error}\n")  # one write: ranks share the stream
         return 2
     except UsageError as error:
-        return _refused(benchmark, error)
+        return _refused(benchmark.name, error)
     return 0
 
 
-def _refused(benchmark: str, error: UsageError) -> int:
+def _refused(name: str, error: UsageError) -> int:
     if os.environ.get("RANK", "0") == "0":
-        print(f"{benchmark}: {error}", file=sys.stderr, flush=True)
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
     return 2
 
 
-def parse(
-    benchmark: str, argv: Sequence[str] | None, environment: Mapping[str, str], settings: Sequence[str] = ()
-) -> Request:
-    """Read the flags; an absent flag falls back to its PODIUM_* variable, an absent variable to the preset.
+def parse(benchmark: Benchmark[Any], argv: Sequence[str] | None, environment: Mapping[str, str]) -> Request:
+    """Read the flags; an absent flag falls back to its PODIUM_* variable, an absent variable to the preset."""
+    flags = _parser(benchmark).parse_args(argv)
+    preset = flags.preset or environment.get("PODIUM_PRESET") or "tiny"
+    if preset not in benchmark.presets:
+        raise UsageError(f"--preset {preset!r} is unknown; choose one of {', '.join(benchmark.presets)}")
+    round_ = flags.round or environment.get("PODIUM_ROUND") or None
+    if round_ and not re.fullmatch(r"v\d+\.\d+", round_):
+        raise UsageError(f"--round {round_!r} is not the name of a round, such as v0.5 or v0.6")
+    seed, target = flags.seed or environment.get("PODIUM_SEED"), flags.target or environment.get("PODIUM_TARGET")
+    data_dir = flags.data or environment.get("PODIUM_DATA_DIR")
+    return Request(
+        preset=preset,
+        target=_target(target, benchmark) if target else None,
+        hyperparameters={
+            **_from_environment(environment.get("PODIUM_HYPERPARAMETERS", "")),
+            **dict(_key_and_value(setting) for setting in flags.settings),
+        },
+        settings=dataclasses.replace(
+            submission(environment),
+            round=round_,
+            seed=_seed(seed) if seed else None,
+            data_dir=Path(data_dir) if data_dir else None,
+        ),
+    )
 
-    `settings` are the keys that --help lists.
-    """
-    package = f"podium_benchmarks.{benchmark}"
+
+def _parser(benchmark: Benchmark[Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m {package}",
-        description=f"{importlib.import_module(package).__doc__} Trains to a quality and prints MLPerf log lines.",
-        epilog=f"keys for --set: {', '.join(settings)}" if settings else None,
+        prog=f"python -m podium_benchmarks.{benchmark.name}",
+        description=f"{benchmark.description} Trains to a quality and prints MLPerf log lines.",
+        epilog=f"keys for --set: {', '.join(sorted(benchmark.tunables))}",
     )
     parser.error = _raise_usage_error  # type: ignore[method-assign]  # argparse would print its usage on every rank
     parser.add_argument("--preset", help="tiny (default, self-contained data) or full (PODIUM_PRESET)")
@@ -107,7 +103,7 @@ def parse(
         "--target", help=f"quality to reach: {_target_form(benchmark)} (PODIUM_TARGET; default: the preset's)"
     )
     parser.add_argument(
-        "--round", help="whose clock the run keeps, such as v0.5 (PODIUM_SUITE; default: that since v0.6)"
+        "--round", help="whose clock the run keeps, such as v0.5 (PODIUM_ROUND; default: that of v0.6 and later)"
     )
     parser.add_argument("--seed", help="master seed (PODIUM_SEED; default: from the system's random source)")
     parser.add_argument("--data", metavar="DIR", help="folder with the data set (PODIUM_DATA_DIR)")
@@ -119,42 +115,24 @@ def parse(
         dest="settings",
         help="a hyperparameter under its MLPerf log key; may be repeated (PODIUM_HYPERPARAMETERS: JSON)",
     )
-    flags = parser.parse_args(argv)
-    preset = flags.preset or environment.get("PODIUM_PRESET") or "tiny"
-    if preset not in PRESET_NAMES:
-        raise UsageError(f"--preset {preset!r} is unknown; choose one of {', '.join(PRESET_NAMES)}")
-    if flags.round and not re.fullmatch(r"v\d+\.\d+", flags.round):
-        raise UsageError(f"--round {flags.round!r} is not the name of a round, such as v0.5 or v0.6")
-    seed, target = flags.seed or environment.get("PODIUM_SEED"), flags.target or environment.get("PODIUM_TARGET")
-    data_dir = flags.data or environment.get("PODIUM_DATA_DIR")
-    return Request(
-        preset=preset,
-        seed=_seed(seed) if seed else None,
-        target=_target(target, benchmark) if target else None,
-        data_dir=Path(data_dir) if data_dir else None,
-        hyperparameters={
-            **_from_environment(environment.get("PODIUM_HYPERPARAMETERS", "")),
-            **dict(_key_and_value(setting) for setting in flags.settings),
-        },
-        round=flags.round or None,
-    )
+    return parser
 
 
-def configure(preset: C, request: Request) -> C:
+def configure(benchmark: Benchmark[C], request: Request) -> C:
     """The preset with the request's hyperparameters and target in it, checked."""
-    types = {name: kind for name, kind in typing.get_type_hints(type(preset)).items() if name != "target"}
+    types = benchmark.tunables
     changes = {}
     for key, value in request.hyperparameters.items():
-        # v0.7 logs some keys with the optimiser in front (sgd_opt_weight_decay): the same setting
+        # v0.7 logs some keys with the optimizer in front (sgd_opt_weight_decay): the same setting
         name = key if key in types else key.removeprefix("sgd_").removeprefix("lars_")
-        name = name if name in types else OTHER_NAMES.get(name, name)
+        name = name if name in types else benchmark.other_keys.get(name, name)
         if name not in types:
             raise UsageError(_unknown(key, sorted(types)))
         changes[name] = _coerce(key, value, types[name])
     if request.target is not None:
         changes["target"] = request.target
     try:
-        return dataclasses.replace(preset, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(benchmark.presets[request.preset], **changes)  # type: ignore[type-var]
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -169,23 +147,24 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _target_form(benchmark: str) -> str:
-    if benchmark in TWO_TARGETS:
-        return "box AP/mask AP, each a number above 0 and up to 1, as in 0.377/0.339"
-    return "a number above 0 and up to 1" + (" (or 100, as BLEU)" if benchmark in BLEU_BENCHMARKS else "")
+def _target_form(benchmark: Benchmark[Any]) -> str:
+    if len(benchmark.qualities) > 1:
+        example = "/".join(f"{value:g}" for value in benchmark.presets["full"].target)
+        return f"{'/'.join(benchmark.qualities)}, each a number above 0 and up to 1, as in {example}"
+    return "a number above 0 and up to 1" + (" (or up to 100, in percent)" if benchmark.target_is_percent else "")
 
 
-def _target(text: str, benchmark: str) -> float | tuple[float, ...]:
-    parts = text.split("/")
+def _target(text: str, benchmark: Benchmark[Any]) -> float | tuple[float, ...]:
+    count = len(benchmark.qualities)
     try:
-        values = tuple(float(part) for part in parts)
+        values = tuple(float(part) for part in text.split("/"))
     except ValueError:
         values = ()
-    if benchmark in BLEU_BENCHMARKS:
+    if benchmark.target_is_percent:
         values = tuple(value / 100 if 1.0 < value <= 100.0 else value for value in values)
-    if len(values) != (2 if benchmark in TWO_TARGETS else 1) or not all(0.0 < value <= 1.0 for value in values):
+    if len(values) != count or not all(0.0 < value <= 1.0 for value in values):
         raise UsageError(f"--target {text!r} is not {_target_form(benchmark)}")
-    return values if benchmark in TWO_TARGETS else values[0]
+    return values if count > 1 else values[0]
 
 
 def _from_environment(text: str) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def made_by_all(makes: Sequence[Callable[[], T]], ranks: Ranks) -> list[T]:
     return [value for part in parts for value in part]
 
 
-def from_rank_zero(value: int, device: torch.device) -> int:
+def from_rank0(value: int, device: torch.device) -> int:
     """Rank 0's value on every rank, as int64: a float32 would lose the bits above 2**24."""
     if not dist.is_initialized():
         return value

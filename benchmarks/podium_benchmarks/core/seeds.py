@@ -12,9 +12,9 @@ import zlib
 import numpy as np
 
 
-def draw_master_seed() -> int:
-    """A seed from the system's random source, for a run that was given none."""
-    return secrets.randbits(62)
+def master_seed(given: int | None) -> int:
+    """The seed that the run was given, else one from the system's random source."""
+    return secrets.randbits(62) if given is None else given
 
 
 def derive(master: int, purpose: str, number: int = 0) -> int:

@@ -143,6 +143,11 @@ class GNMT(nn.Module):
         return self.classifier(x.squeeze(1)), states, weights.flatten(0, 1)
 
 
+def full_model(config: Config) -> GNMT:
+    """The network that the settings describe, without its initial weights."""
+    return GNMT(config, config.vocab_size)
+
+
 def initialise(model: GNMT) -> None:
     """Everything uniform in -0.1 .. 0.1, but one of the two biases of each LSTM 0, attention's scale H^-0.5, bias 0."""
     for name, parameter in model.named_parameters():

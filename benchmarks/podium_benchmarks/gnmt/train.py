@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,9 @@ from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
 from podium_benchmarks.gnmt.data import Batch, Data, vocabulary_size
@@ -24,7 +25,7 @@ from podium_benchmarks.gnmt.model import GNMT, RESERVED, initialise
 WARMUP_FROM = 0.01  # of the base learning rate
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     if config.global_batch_size < ranks.world_size:
@@ -32,9 +33,9 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             f"global_batch_size {config.global_batch_size} leaves some of {ranks.world_size} ranks without a sentence"
         )
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "gnmt", config.max_epochs)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
-    model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
+    clock.open_log(log, "gnmt", settings, config.max_epochs)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
+    model = build_model(config, vocabulary_size(config, settings.data_dir), seed, ranks)
     network = dist.replicate(model, ranks)
     optimizer = build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
@@ -44,7 +45,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     log.event("eval_target", config.target)
 
     clock.start(log, ranks, config.max_epochs)
-    data = Data(config, data_dir, ranks)
+    data = Data(config, settings.data_dir, ranks)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
     log.event(keys.EVAL_SAMPLES, data.eval_samples)
     log.event(keys.OPT_LR_REMAIN_STEPS, config.remain_steps(data.steps_per_epoch))
@@ -76,7 +77,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         reached = bleu >= config.target
         if reached:
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
@@ -127,11 +128,6 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
     decays = (step - remain) // config.decay_interval(steps_per_epoch) + 1 if step >= remain else 0
     factor = config.opt_learning_rate_decay_factor ** min(decays, config.opt_learning_rate_decay_steps)
     return config.opt_base_learning_rate * factor
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def forward_backward(

@@ -3,9 +3,7 @@
 import sys
 
 from podium_benchmarks.core import cli
-from podium_benchmarks.maskrcnn.config import PRESETS
-from podium_benchmarks.maskrcnn.data import check_data
-from podium_benchmarks.maskrcnn.train import train
+from podium_benchmarks.maskrcnn import BENCHMARK
 
 if __name__ == "__main__":
-    sys.exit(cli.run("maskrcnn", PRESETS, check_data, train))
+    sys.exit(cli.run(BENCHMARK))

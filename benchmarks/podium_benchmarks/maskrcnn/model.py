@@ -163,6 +163,11 @@ class MaskRCNN(nn.Module):
                 part.requires_grad_(False)
 
 
+def full_model(config: Config) -> MaskRCNN:
+    """The network that the settings describe, without its initial weights."""
+    return MaskRCNN(config, config.num_classes)
+
+
 def initialise(model: MaskRCNN) -> None:
     """As the reference, whose backbone always starts from trained weights.
 

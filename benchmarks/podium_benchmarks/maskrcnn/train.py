@@ -14,7 +14,9 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
 from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size, with_backbone
@@ -23,21 +25,21 @@ from podium_benchmarks.maskrcnn.losses import TrainingPass
 from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until both targets or max_epochs; everything a reader needs to know goes to the log."""
-    config = with_backbone(config, data_dir)
+    config = with_backbone(config, settings.data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "maskrcnn", config.max_epochs)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    clock.open_log(log, "maskrcnn", settings, config.max_epochs)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     # Classes that only the data set knows become known on the clock, as its annotations are data.
-    num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)
+    num_classes = config.num_classes or (0 if settings.data_dir else SCENE_CLASSES)
     trainee = build(dataclasses.replace(config, num_classes=num_classes or 1), seed, ranks)
     warm_up(trainee, config, ranks)
     clock.log_hyperparameters(log, seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
-    data = open_data(config, data_dir, ranks)
+    data = open_data(config, settings.data_dir, ranks)
     if not num_classes:
         trainee = build(dataclasses.replace(config, num_classes=data.num_classes), seed, ranks)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
@@ -67,7 +69,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
         if reached:
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
@@ -152,11 +154,6 @@ def learning_rate(config: Config, step: int) -> float:
         base *= start + (1 - start) * step / warmup_steps
     return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=config.opt_learning_rate_decay_steps,
                                 factor=config.opt_learning_rate_decay_factor)  # fmt: skip
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["rate"]
 
 
 def forward_backward(network: nn.Module, batch: Batch, ranks: Ranks) -> torch.Tensor:

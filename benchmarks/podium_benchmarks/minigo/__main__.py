@@ -3,12 +3,10 @@
 import sys
 
 from podium_benchmarks.core import cli
-from podium_benchmarks.minigo.config import PRESETS
-from podium_benchmarks.minigo.data import check_data
+from podium_benchmarks.minigo import BENCHMARK
 from podium_benchmarks.minigo.predict import predict
-from podium_benchmarks.minigo.train import train
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["predict"]:
         sys.exit(predict(sys.argv[2:]))
-    sys.exit(cli.run("minigo", PRESETS, check_data, train))
+    sys.exit(cli.run(BENCHMARK))

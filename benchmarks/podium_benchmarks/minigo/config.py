@@ -15,10 +15,22 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import checks
 from podium_benchmarks.minigo.board import LARGEST, SMALLEST
-from podium_benchmarks.minigo.search import Settings
 
 # Of each round's network: whether convolutions have biases, and the share of new statistics in its normalisation
 NETWORKS = {"v0.5": (True, 0.003), "v0.6": (False, 0.05)}
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a tree is searched; the defaults are v0.6's."""
+
+    readouts: int  # leaves per move
+    leaves: int = 8  # of one game at a time: virtual losses keep them apart
+    komi: float = 7.5
+    c_puct: float = 1.25
+    c_puct_base: float = 19652.0  # 0: c_puct doesn't grow with visits, and is not doubled (v0.5)
+    first_play_penalty: float = 0.2  # a move without visits counts as its parent's value less this
+    longest_game: float = 2.0  # moves per point of the board; then it is scored as it stands
 
 
 @dataclass(frozen=True)
@@ -93,11 +105,11 @@ class Config:
             raise ValueError(f"opt_base_learning_rate must be one rate above 0, or {len(boundaries) + 1} for "
                              f"{len(boundaries)} boundaries, not {rates}")  # fmt: skip
 
-    def search(self, readouts: int) -> Settings:
+    def search(self, readouts: int) -> SearchSettings:
         """How trees are searched, with so many leaves per move."""
-        return Settings(readouts=readouts, leaves=self.virtual_losses, komi=self.komi, c_puct=self.c_puct,
-                        c_puct_base=self.c_puct_base, first_play_penalty=self.first_play_penalty,
-                        longest_game=self.longest_game)  # fmt: skip
+        return SearchSettings(readouts=readouts, leaves=self.virtual_losses, komi=self.komi, c_puct=self.c_puct,
+                              c_puct_base=self.c_puct_base, first_play_penalty=self.first_play_penalty,
+                              longest_game=self.longest_game)  # fmt: skip
 
     def log_values(self) -> Mapping[str, Any]:
         """The log's hyperparameters; v0.7's checker has names of its own for three of them."""
@@ -205,4 +217,4 @@ TINY = Config(
     stats_interval_seconds=1.0,
 )
 
-PRESETS = {"full": FULL, "tiny": TINY}
+PRESETS = {"tiny": TINY, "full": FULL}

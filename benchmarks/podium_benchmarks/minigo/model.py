@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.minigo.config import NETWORKS, Config
 
 PLANES = 17  # own and other stones now and seven times before, and whose turn it is
 
@@ -58,6 +59,13 @@ def _plain_norm(channels: int, momentum: float) -> BatchNorm:
     norm.register_buffer("weight", torch.ones(channels))
     norm.register_buffer("bias", torch.zeros(channels))
     return norm
+
+
+def full_model(config: Config) -> PolicyValue:
+    """The network that the settings describe, without its initial weights."""
+    bias, momentum = NETWORKS[config.network]
+    return PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
+                       bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
 
 
 def initialise(model: PolicyValue) -> None:

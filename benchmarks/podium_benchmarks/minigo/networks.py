@@ -11,21 +11,14 @@ from torch import nn
 from podium_benchmarks.core import dist, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.minigo.config import NETWORKS, Config
-from podium_benchmarks.minigo.model import PolicyValue, initialise
-
-
-def network(config: Config) -> PolicyValue:
-    """With the weights that torch gives it."""
-    bias, momentum = NETWORKS[config.network]
-    return PolicyValue(size=config.board_size, width=config.width, blocks=config.blocks, features=config.features,
-                       bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
+from podium_benchmarks.minigo.config import Config
+from podium_benchmarks.minigo.model import PolicyValue, full_model, initialise
 
 
 def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
-    model = network(config)
+    model = full_model(config)
     initialise(model)
     if config.start_checkpoint:
         load_weights(model, Path(config.start_checkpoint))

@@ -8,34 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from podium_benchmarks.minigo.board import Position, geometry
+from podium_benchmarks.minigo.config import SearchSettings
 from podium_benchmarks.minigo.features import Evaluate
 
 ABSENT = -1
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to search; the defaults are v0.6's."""
-
-    readouts: int  # leaves per move
-    leaves: int = 8  # of one game at a time: virtual losses keep them apart
-    komi: float = 7.5
-    c_puct: float = 1.25
-    c_puct_base: float = 19652.0  # 0: c_puct doesn't grow with visits, and is not doubled (v0.5)
-    first_play_penalty: float = 0.2  # a move without visits counts as its parent's value less this
-    longest_game: float = 2.0  # moves per point of the board; then it is scored as it stands
-
-
 class Forest:
     """A tree for each of `games` games, whose roots are the positions to move from."""
 
-    def __init__(self, games: int, size: int, settings: Settings, evaluate: Evaluate) -> None:
+    def __init__(self, games: int, size: int, settings: SearchSettings, evaluate: Evaluate) -> None:
         self._settings, self._evaluate = settings, evaluate
         self._lines, self._longest = geometry(size), int(settings.longest_game * size * size)
         self._capacity = 3 * (settings.readouts + settings.leaves) + 1

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from podium_benchmarks.core import seeds
 from podium_benchmarks.minigo.board import BLACK, WHITE, Position, geometry
+from podium_benchmarks.minigo.config import SearchSettings
 from podium_benchmarks.minigo.features import Evaluate
-from podium_benchmarks.minigo.search import Forest, Settings
+from podium_benchmarks.minigo.search import Forest
 
 DIRICHLET_PER_POINT = 0.03 * 361  # over the points of the board
 NOISE_SHARE = 0.25
@@ -39,7 +40,7 @@ class Game:
 
 
 def self_play(
-    evaluate: Evaluate, settings: Settings, size: int, numbers: Sequence[int], *, at_a_time: int, seed: int,
+    evaluate: Evaluate, settings: SearchSettings, size: int, numbers: Sequence[int], *, at_a_time: int, seed: int,
     resignation: Resignation,
 ) -> Iterator[Game]:  # fmt: skip
     """Play the games of these numbers; each draws from `seed` and its number alone. Yields each when it is over."""
@@ -58,7 +59,7 @@ def self_play(
 
 
 def _play_a_move(
-    forest: Forest, seats: dict[int, Game], settings: Settings, resignation: Resignation
+    forest: Forest, seats: dict[int, Game], settings: SearchSettings, resignation: Resignation
 ) -> Iterator[Game]:
     """Search and move in every game; those that are over leave their seats."""
     taken = np.array(sorted(seats))
@@ -88,7 +89,7 @@ def _play_a_move(
         yield seats.pop(seat)
 
 
-def match(first: Evaluate, second: Evaluate, settings: Settings, size: int, numbers: Sequence[int]) -> int:
+def match(first: Evaluate, second: Evaluate, settings: SearchSettings, size: int, numbers: Sequence[int]) -> int:
     """How many of the games of these numbers `first` wins against `second`; it has Black in those of even number.
 
     No noise, no resigning, and the most visited move is made: what players see must differ, or all games are the same.

@@ -16,6 +16,8 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined, with_checkpoints
@@ -27,13 +29,13 @@ from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
 from podium_benchmarks.minigo.sgf import Record, read_games
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Play, learn, promote, for as many generations as there may be, or until the recorded moves are predicted."""
-    config = with_checkpoints(config, data_dir)
+    config = with_checkpoints(config, settings.data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "minigo")
-    run = Run(config, dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device), ranks, log)
+    clock.open_log(log, "minigo", settings)
+    run = Run(config, dist.from_rank0(seeds.master_seed(settings.seed), ranks.device), ranks, log)
     model = build_model(config, run.seed, ranks)
     opponent, best = frozen_opponent(model, config), frozen(model)  # the best one plays the games
     replicated, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
@@ -41,7 +43,9 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     clock.log_hyperparameters(log, run.seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
-    records = read_games(data_dir, config.board_size) if data_dir and config.quality == "pro_moves" else []
+    records = (
+        read_games(settings.data_dir, config.board_size) if settings.data_dir and config.quality == "pro_moves" else []
+    )
     log.event(keys.TRAIN_SAMPLES, config.games_per_generation)
     log.event(keys.EVAL_SAMPLES, sum(len(record.moves) for record in records) or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)
@@ -79,7 +83,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
             break
     if config.quality == "win_rate":
         reached = evaluate_afterwards(checkpoints, opponent, run)
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
@@ -199,11 +203,6 @@ def learning_rate(config: Config, step: int) -> float:
     if len(rates) > 1:
         return rates[sum(step >= boundary for boundary in boundaries)]
     return schedules.step_decay(step, base=rates[0], warmup_steps=0, boundaries=boundaries)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def forward_backward(replicated: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from podium_benchmarks.ncf.config import Config
+
 ML_20M_USERS, ML_20M_ITEMS = 138_493, 26_744
 
 
@@ -30,6 +32,11 @@ class NeuMF(nn.Module):
         for layer in self.mlp:
             mlp = F.relu(layer(mlp))
         return self.output(torch.cat([mf, mlp], dim=1)).squeeze(1)
+
+
+def full_model(config: Config) -> NeuMF:
+    """The network that the settings describe, for the users and items of ml-20m, without its initial weights."""
+    return NeuMF(users=ML_20M_USERS, items=ML_20M_ITEMS, mf_factors=config.mf_factors, mlp_widths=config.mlp_widths)
 
 
 def initialise(model: NeuMF) -> None:

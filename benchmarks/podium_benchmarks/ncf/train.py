@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
@@ -13,6 +11,7 @@ from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ncf.config import Config
 from podium_benchmarks.ncf.data import Data, generate
@@ -22,14 +21,14 @@ from podium_benchmarks.ncf.optimizer import build_optimizer
 from podium_benchmarks.ncf.ratings import read_ratings
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "ncf", timed_from_start=False)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    clock.open_log(log, "ncf", settings, timed_from_start=False)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     clock.log_hyperparameters(log, seed, config.log_values())
-    ratings = read_ratings(data_dir / "ratings.csv") if data_dir else generate(config)
+    ratings = read_ratings(settings.data_dir / "ratings.csv") if settings.data_dir else generate(config)
 
     # Reading is preparation; the clock starts with what is drawn at random, the evaluation's negatives first (v0.5)
     clock.start(log, ranks, config.max_epochs)
@@ -64,7 +63,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         reached = hit_rate >= config.target
         if reached:
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 

@@ -3,66 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.prepare.archives import Archive, PrepareError, Verified, verify
 from podium_benchmarks.prepare.fetch import fetch_all, need_room
 from podium_benchmarks.prepare.files import SUMS, write_sums, written
+from podium_benchmarks.prepare.recipe import Recipe
 
 RECORD = "sources.json"
 DOWNLOADS = ".downloads"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one benchmark's data set is made: `module` has ARCHIVES and prepare(archives, out, workers)."""
-
-    module: str
-    licence: str
-    made_bytes: int  # of the result, roughly
-    by_hand: str = ""  # where a person gets the archives that may not be downloaded for them
-
-    def load(self) -> ModuleType:
-        """Imported when needed: some recipes load torch."""
-        return importlib.import_module(f"podium_benchmarks.prepare.{self.module}")
-
-
-_COCO = Recipe("coco", "annotations CC BY 4.0; each photo its owner's, by Flickr's terms of use", 20_500_000_000)
-RECIPES: Mapping[str, Recipe] = {
-    "resnet": Recipe("imagenet", "ImageNet's terms of access: research and education, no passing on", 155_000_000_000,
-                     "sign up at https://image-net.org, then download the archives of ILSVRC 2012, tasks 1 and 2"),
-    "ssd": _COCO,
-    "maskrcnn": _COCO,
-    "gnmt": Recipe("wmt16", "WMT's corpora: for research", 2_000_000_000),
-    "transformer": Recipe("wmt17", "WMT's corpora: for research", 1_400_000_000),
-    "ncf": Recipe("movielens", "GroupLens: research, no passing on without permission, no commercial use", 550_000_000),
-    "minigo": Recipe("go", "Apache-2.0, of mlcommons/training", 10_000),
-}  # fmt: skip
-
-
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The sub-command and its options."""
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], recipes: Mapping[str, Recipe]) -> None:
+    """The sub-command and its options; `recipes` by the name of the benchmark."""
     parser = commands.add_parser("prepare", help="download, verify and reformat a benchmark's data set")
-    parser.add_argument("benchmark", choices=sorted(RECIPES))
+    parser.add_argument("benchmark", choices=sorted(recipes))
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the data set")
     parser.add_argument("--source", type=Path, action="append", default=[], metavar="FILE_OR_FOLDER",
                         help="archives that are here already; may be repeated")  # fmt: skip
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="files at a time")
     parser.add_argument("--keep-downloads", action="store_true", help=f"leave the archives in DIR/{DOWNLOADS}")
+    parser.set_defaults(recipes=recipes)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare as asked for. Returns the exit code: 0, or 1 with a sentence."""
-    recipe, out = RECIPES[arguments.benchmark], arguments.out
+    recipe, out = arguments.recipes[arguments.benchmark], arguments.out
     if arguments.workers < 1:
         print("prepare: --workers must be 1 or more", file=sys.stderr)
         return 2
@@ -70,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         if (out / SUMS).exists():
             print(f"{out} holds a whole data set already (it has {SUMS}): choose another folder to make it anew")
             return 0
-        print(f"licence: {recipe.licence}", flush=True)
+        print(f"license: {recipe.license}", flush=True)
         make(recipe, out, arguments.source, arguments.workers, keep=arguments.keep_downloads)
     except (PrepareError, UsageError) as error:
         print(f"prepare: {error}", file=sys.stderr)
@@ -88,7 +60,7 @@ def make(recipe: Recipe, out: Path, sources: Sequence[Path], workers: int, *, ke
     if any(module.adopt(source, out) for source in sources if hasattr(module, "adopt")):
         print(f"{write_sums(out, workers)} files, taken over from {', '.join(map(str, sources))}")
         return
-    need_room(out, recipe.made_bytes - sum(path.stat().st_size for path in out.glob("**/*") if path.is_file()))
+    need_room(out, recipe.result_bytes - sum(path.stat().st_size for path in out.glob("**/*") if path.is_file()))
     archives = gather(module.ARCHIVES, out, sources, workers, recipe.by_hand)
     module.prepare({name: one.path for name, one in archives.items()}, out, workers)
     if not keep:
@@ -103,7 +75,7 @@ def gather(
     given = {archive.name: path for archive in archives if (path := _given(archive, sources))}
     forbidden = [archive.name for archive in archives if not archive.url and archive.name not in given]
     if forbidden:
-        raise PrepareError(f"the licence forbids to download {', '.join(forbidden)} for you: {by_hand}, and name "
+        raise PrepareError(f"the license forbids to download {', '.join(forbidden)} for you: {by_hand}, and name "
                            "their folder with --source")  # fmt: skip
     fetch_all([archive for archive in archives if archive.name not in given], out / DOWNLOADS, workers)
     known = _recorded(out)

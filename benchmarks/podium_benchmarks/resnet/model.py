@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.resnet.config import Config
 
 EXPANSION = 4
 
@@ -60,6 +61,11 @@ class ResNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.pool(F.relu(self.bn(self.conv(images)), inplace=True))
         return self.classifier(self.stages(x).mean((2, 3)))
+
+
+def full_model(config: Config) -> ResNet:
+    """The network that the settings describe, without its initial weights."""
+    return ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
 
 
 def initialise(model: ResNet) -> None:

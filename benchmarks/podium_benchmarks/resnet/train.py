@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,22 +13,24 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalise
 from podium_benchmarks.resnet.eval import evaluate
 from podium_benchmarks.resnet.folder import open_folder
-from podium_benchmarks.resnet.model import ResNet, initialise
+from podium_benchmarks.resnet.model import ResNet, full_model, initialise
 from podium_benchmarks.resnet.optimizer import build_optimizer
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "resnet", config.max_epochs)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    clock.open_log(log, "resnet", settings, config.max_epochs)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
     optimizer = build_optimizer(model, config)
@@ -38,7 +39,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
 
     clock.start(log, ranks, config.max_epochs)
-    data: Data = open_folder(config, data_dir, ranks) if data_dir else digits(config, ranks.device)
+    data: Data = open_folder(config, settings.data_dir, ranks) if settings.data_dir else digits(config, ranks.device)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
     log.event(keys.EVAL_SAMPLES, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
@@ -70,14 +71,14 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         reached = accuracy >= config.target
         if reached:
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
 def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
-    model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
+    model = full_model(config)
     initialise(model)
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
@@ -135,11 +136,6 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
         decay_steps=config.decay_steps(steps_per_epoch),
         power=config.opt_learning_rate_decay_poly_power,
     )
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def forward_backward(

@@ -3,9 +3,7 @@
 import sys
 
 from podium_benchmarks.core import cli
-from podium_benchmarks.ssd.config import PRESETS
-from podium_benchmarks.ssd.data import check_data
-from podium_benchmarks.ssd.train import train
+from podium_benchmarks.ssd import BENCHMARK
 
 if __name__ == "__main__":
-    sys.exit(cli.run("ssd", PRESETS, check_data, train))
+    sys.exit(cli.run(BENCHMARK))

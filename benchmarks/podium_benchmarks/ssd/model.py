@@ -11,6 +11,7 @@ from torch import nn
 
 from podium_benchmarks.core.batch_norm import BatchNorm
 from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.ssd.config import Config
 
 IMAGE_SIZE = 300
 BLOCKS = (3, 4, 6)  # of ResNet-34's first three stages; the fourth is left out
@@ -109,6 +110,12 @@ def _by_anchor(maps: Sequence[torch.Tensor], heads: nn.ModuleList) -> torch.Tens
         # No size is left to reshape to find: it can't with an empty batch
         found.append(y.reshape(len(x), y.shape[1] * y.shape[2] * anchors, y.shape[3] // anchors))
     return torch.cat(found, dim=1)
+
+
+def full_model(config: Config) -> SSD:
+    """The network that the settings describe, without its initial weights."""
+    sync_bn = config.model_bn_span == config.global_batch_size
+    return SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
 
 
 def initialise(model: SSD) -> None:

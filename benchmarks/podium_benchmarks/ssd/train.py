@@ -14,33 +14,35 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
 from podium_benchmarks.ssd.config import Config
 from podium_benchmarks.ssd.data import SCENE_CLASSES, Batch, normalise, open_data, with_backbone
 from podium_benchmarks.ssd.eval import evaluate
-from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, initialise, load_backbone
+from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, full_model, initialise, load_backbone
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
-    config = with_backbone(config, data_dir)
+    config = with_backbone(config, settings.data_dir)
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "ssd", config.max_epochs)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
+    clock.open_log(log, "ssd", settings, config.max_epochs)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     autocast = mixed_precision(config.precision, ranks.device)
     anchors = make_anchors().to(ranks.device)
     # Classes that only the data set knows become known on the clock, as its annotations are data.
-    num_classes = config.num_classes or (0 if data_dir else SCENE_CLASSES)
+    num_classes = config.num_classes or (0 if settings.data_dir else SCENE_CLASSES)
     trainee = build(dataclasses.replace(config, num_classes=num_classes or 1), seed, ranks)
     warm_up(trainee, anchors, config, ranks, autocast)
     clock.log_hyperparameters(log, seed, config.log_values(ranks.world_size))
 
     clock.start(log, ranks, config.max_epochs)
-    data = open_data(config, data_dir, ranks)
+    data = open_data(config, settings.data_dir, ranks)
     if not num_classes:
         trainee = build(dataclasses.replace(config, num_classes=data.num_classes), seed, ranks)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
@@ -76,7 +78,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
         if reached or step >= max(evaluation_steps):
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
@@ -92,8 +94,7 @@ class Trainee:
 def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
-    sync_bn = config.model_bn_span == config.global_batch_size
-    model = SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
+    model = full_model(config)
     initialise(model)
     if config.backbone_weights:
         load_backbone(model, Path(config.backbone_weights))
@@ -153,11 +154,6 @@ def learning_rate(config: Config, step: int) -> float:
         return base - (warmup_steps - step) * base / (warmup_steps * 2**config.opt_learning_rate_warmup_factor)
     boundaries = config.opt_learning_rate_decay_boundary_steps
     return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=boundaries)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def forward_backward(

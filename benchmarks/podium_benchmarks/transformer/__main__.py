@@ -3,9 +3,7 @@
 import sys
 
 from podium_benchmarks.core import cli
-from podium_benchmarks.transformer.config import PRESETS
-from podium_benchmarks.transformer.data import check_data
-from podium_benchmarks.transformer.train import train
+from podium_benchmarks.transformer import BENCHMARK
 
 if __name__ == "__main__":
-    sys.exit(cli.run("transformer", PRESETS, check_data, train))
+    sys.exit(cli.run(BENCHMARK))

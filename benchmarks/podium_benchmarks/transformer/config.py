@@ -127,4 +127,4 @@ TINY = Config(
     stats_interval_seconds=1.0,
 )
 
-PRESETS = {"full": FULL, "tiny": TINY}
+PRESETS = {"tiny": TINY, "full": FULL}

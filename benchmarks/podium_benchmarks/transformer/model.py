@@ -186,6 +186,11 @@ def sinusoids(length: int, width: int, device: torch.device) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def full_model(config: Config) -> Transformer:
+    """The network that the settings describe, without its initial weights."""
+    return Transformer(config, config.vocab_size)
+
+
 def initialise(model: Transformer) -> None:
     """Embedding N(0, 1 / H); every matrix Glorot uniform, key and value each on its own; biases 0."""
     nn.init.normal_(model.embedding, std=model.embedding.shape[1] ** -0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,9 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.data import Batch, Data, vocabulary_size
@@ -22,13 +23,13 @@ from podium_benchmarks.transformer.eval import evaluate
 from podium_benchmarks.transformer.model import Transformer, initialise
 
 
-def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
+def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
     log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "transformer", config.max_epochs)
-    seed = dist.from_rank_zero(seeds.draw_master_seed() if seed is None else seed, ranks.device)
-    model = build_model(config, vocabulary_size(config, data_dir), seed, ranks)
+    clock.open_log(log, "transformer", settings, config.max_epochs)
+    seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
+    model = build_model(config, vocabulary_size(config, settings.data_dir), seed, ranks)
     network = dist.replicate(model, ranks)
     optimizer = build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
@@ -38,7 +39,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
     log.event("eval_target", config.target)
 
     clock.start(log, ranks, config.max_epochs)
-    data = Data(config, data_dir, ranks)
+    data = Data(config, settings.data_dir, ranks)
     log.event(keys.TRAIN_SAMPLES, data.train_samples)
     log.event(keys.EVAL_SAMPLES, data.eval_samples)
     progress = Progress(log, ranks, config.stats_interval_seconds)
@@ -67,7 +68,7 @@ def train(config: Config, seed: int | None, data_dir: Path | None) -> None:
         reached = bleu >= config.target
         if reached:
             break
-    clock.stop(log, ranks, reached=reached, epoch=epoch)
+    clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
     dist.leave()
 
 
@@ -111,11 +112,6 @@ def learning_rate(config: Config, step: int) -> float:
     warmup, number = config.opt_learning_rate_warmup_steps, step + 1
     scale = config.opt_base_learning_rate * config.hidden_size**-0.5
     return scale * min(1.0, number / warmup) * max(number, warmup) ** -0.5
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def forward_backward(

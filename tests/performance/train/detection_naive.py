@@ -29,6 +29,7 @@ from torchvision.transforms import v2
 from podium_benchmarks.core import coco, dist
 from podium_benchmarks.core.coco import CocoSet
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.maskrcnn import config as maskrcnn_config
 from podium_benchmarks.maskrcnn import data as maskrcnn_data
@@ -79,7 +80,7 @@ def naive_ssd(photos: CocoSet, alone: Ranks) -> Step:
     settings = dataclasses.replace(ssd_config.TINY, precision="fp32", num_classes=len(photos.category_ids))
     trainee = ssd.build(settings, 1, alone)
     fp32_nchw(trainee)
-    ssd.set_learning_rate(trainee.optimizer, RATE)
+    set_learning_rate(trainee.optimizer, RATE)
     anchors = boxes.make_anchors()
     loader = DataLoader(SsdPhotos(photos), BATCH, shuffle=True, collate_fn=list)
     batches = endless(lambda _: iter(loader))
@@ -107,7 +108,7 @@ def trainer_ssd(folder: Path, photos: CocoSet, alone: Ranks) -> Step:
 
     def step() -> int:
         batch = next(batches)
-        ssd.set_learning_rate(trainee.optimizer, RATE)
+        set_learning_rate(trainee.optimizer, RATE)
         ssd.forward_backward(trainee.network, anchors, batch, scale=1 / batch.global_count, autocast=autocast)
         trainee.optimizer.step()
         trainee.optimizer.zero_grad(set_to_none=True)
@@ -140,7 +141,7 @@ def maskrcnn_step(settings: maskrcnn_config.Config, batches: Iterator[Any], alon
 
     def step() -> int:
         batch = next(batches)
-        maskrcnn.set_learning_rate(trainee.optimizer, RATE)
+        set_learning_rate(trainee.optimizer, RATE)
         as_it_comes = mock.patch.object(
             maskrcnn_losses,
             "normalise",

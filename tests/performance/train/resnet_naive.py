@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from podium_benchmarks.core import cli
+from podium_benchmarks.resnet import BENCHMARK
 from podium_benchmarks.resnet import train as trainer
-from podium_benchmarks.resnet.config import PRESETS, Config
+from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import MEAN_RGB
 from podium_benchmarks.resnet.model import ResNet, initialise
 
@@ -53,15 +54,15 @@ def top1(model: ResNet, batches: DataLoader) -> float:
 
 def main() -> None:
     """Train until the target or the last epoch."""
-    request = cli.parse("resnet", sys.argv[1:], {})
-    config = cli.configure(PRESETS[request.preset], request)
-    torch.manual_seed(request.seed or 0)
+    request = cli.parse(BENCHMARK, sys.argv[1:], {})
+    config = cli.configure(BENCHMARK, request)
+    torch.manual_seed(request.settings.seed or 0)
     model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes)
     initialise(model)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1.0, momentum=config.opt_momentum, weight_decay=config.opt_weight_decay
     )
-    train_batches, eval_batches = loaders(config, str(request.data_dir))
+    train_batches, eval_batches = loaders(config, str(request.settings.data_dir))
     step, found = 0, []
     for _ in range(config.max_epochs):
         for images, labels in train_batches:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from podium_benchmarks.core.dist import Ranks, cpu_count
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.transformer import train as trainer
 from podium_benchmarks.transformer.config import TINY
@@ -83,7 +84,7 @@ class Ours:
                 self._epoch += 1
                 self._batches = self.data.epoch(self._epoch)
                 continue
-            trainer.set_learning_rate(self.optimizer, 1e-3)
+            set_learning_rate(self.optimizer, 1e-3)
             smoothing, scale = self.config.label_smoothing, 1 / batch.global_tokens
             trainer.forward_backward(self.model, batch, smoothing, scale=scale, autocast=self.autocast)
             self.optimizer.step()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from unittest import mock
 
 import pytest
 
+import podium_benchmarks
 from podium_benchmarks.core import cli
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -31,15 +31,13 @@ def trainer_environment(**changes: str) -> dict[str, str]:
 
 def run_here(benchmark: str, *arguments: str, **environment: str) -> Finished:
     """Run a trainer as one rank in this process, which saves importing torch."""
-    package = f"podium_benchmarks.{benchmark}"
-    config, data, train = (importlib.import_module(f"{package}.{part}") for part in ("config", "data", "train"))
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, trainer_environment(**environment), clear=True),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = cli.run(benchmark, config.PRESETS, data.check_data, train.train, arguments)
+        code = cli.run(podium_benchmarks.benchmark(benchmark), arguments)
     return Finished(arguments, code, out.getvalue(), err.getvalue())
 
 

@@ -6,23 +6,22 @@ import torch
 from podium_benchmarks.core import cli, clock
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.resnet import BENCHMARK as RESNET
 
 RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
 
 
 @pytest.fixture
-def written(monkeypatch, capsys, log_lines):
+def written(capsys, log_lines):
     """The lines of a run that builds its model between opening the log and starting the clock."""
 
     def write(**environment):
-        monkeypatch.delenv("PODIUM_SUITE", raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+        settings = cli.parse(RESNET, [], environment).settings
         log = Log(enabled=True)
-        clock.open_log(log, "resnet", 90)
+        clock.open_log(log, "resnet", settings, 90)
         log.event("model built")
         clock.start(log, RANKS, 90)
-        clock.stop(log, RANKS, reached=True, epoch=61)
+        clock.stop(log, RANKS, settings, reached=True, epoch=61)
         return log_lines(capsys.readouterr().out)
 
     return write
@@ -32,8 +31,8 @@ def written(monkeypatch, capsys, log_lines):
     ("environment", "order"),
     [
         ({}, "init_start, model built, init_stop, run_start, run_stop"),
-        ({"PODIUM_SUITE": "v0.6"}, "init_start, model built, init_stop, run_start, run_stop"),
-        ({"PODIUM_SUITE": "v0.5"}, "init_start, init_stop, run_start, model built, run_stop, run_final"),
+        ({"PODIUM_ROUND": "v0.6"}, "init_start, model built, init_stop, run_start, run_stop"),
+        ({"PODIUM_ROUND": "v0.5"}, "init_start, init_stop, run_start, model built, run_stop, run_final"),
     ],
 )
 def test_the_clock_runs_from_the_model_on_in_v0_5_and_from_the_data_on_since(written, environment, order):
@@ -44,10 +43,10 @@ def test_the_clock_runs_from_the_model_on_in_v0_5_and_from_the_data_on_since(wri
 
 
 def test_v0_6_names_a_person_and_an_entry(written):
-    lines = written(PODIUM_SUITE="v0.6", PODIUM_PLATFORM="box", PODIUM_SUBMISSION_POC_NAME="Ada Example")
+    lines = written(PODIUM_ROUND="v0.6", PODIUM_PLATFORM="box", PODIUM_SUBMISSION_POC_NAME="Ada Example")
     values = {line["key"]: line["value"] for line in lines}
     assert (values["submission_poc_name"], values["submission_entry"]) == ("Ada Example", "box")
-    assert "submission_poc_name" not in {line["key"] for line in written(PODIUM_SUITE="v0.7")}
+    assert "submission_poc_name" not in {line["key"] for line in written(PODIUM_ROUND="v0.7")}
 
 
 def test_the_round_can_be_asked_for(launch, log_lines):
@@ -56,7 +55,7 @@ def test_the_round_can_be_asked_for(launch, log_lines):
     assert keys.index("run_start") < keys.index("seed") < keys.index("train_samples")
     assert keys[-2:] == ["run_stop", "run_final"]
     with pytest.raises(cli.UsageError, match=r"^--round '0\.5' is not the name of a round, such as v0\.5 or v0\.6$"):
-        cli.parse("ncf", ["--round", "0.5"], {})
+        cli.parse(RESNET, ["--round", "0.5"], {})
 
 
 def test_ncf_s_clock_starts_with_the_first_random_draw(launch, log_lines):

@@ -14,8 +14,10 @@ from tests.unit.benchmarks.coco_folder import read_json, write_folder, write_jso
 from podium_benchmarks.core import cli
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.scenes import make_scenes
-from podium_benchmarks.maskrcnn import boxes, config, data, detector, losses, model, train
+from podium_benchmarks.core.settings import RunSettings
+from podium_benchmarks.maskrcnn import BENCHMARK, boxes, config, data, detector, losses, model, train
 from podium_benchmarks.maskrcnn.eval import best_of, outline
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -85,7 +87,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
     batch = train.made_up_batch(full, 1, CPU)
     assert batch.images.shape == (1, 3, 800, 1088)  # 800 x 1066, padded
     before = trainee.model.boxes.scores.weight.detach().clone()
-    train.set_learning_rate(trainee.optimizer, 1e-4)
+    set_learning_rate(trainee.optimizer, 1e-4)
     loss = train.forward_backward(trainee.network, batch, alone)
     trainee.optimizer.step()
     assert loss.isfinite()
@@ -338,7 +340,7 @@ def test_the_rate_rises_from_a_third_and_falls_at_each_step():
 
 def test_biases_learn_twice_as_fast_and_do_not_decay():
     optimizer = train.make_optimizer(model.MaskRCNN(SMALL, 3), SMALL)
-    train.set_learning_rate(optimizer, 0.1)
+    set_learning_rate(optimizer, 0.1)
     others, biases = optimizer.param_groups
     assert (others["lr"], others["weight_decay"]) == (0.1, 1e-4)
     assert (biases["lr"], biases["weight_decay"]) == (0.2, 0.0)
@@ -346,12 +348,13 @@ def test_biases_learn_twice_as_fast_and_do_not_decay():
 
 
 @pytest.mark.parametrize("version", ["v0.5", "v0.6"])
-def test_every_tunable_hyperparameter_of_the_suite_can_be_set(version):
-    suite = yaml.safe_load((REPOSITORY / "operator" / "podium" / "suites" / f"{version}.yaml").read_text())
-    names = suite["benchmarks"]["maskrcnn"]["tunable"]
+def test_every_tunable_hyperparameter_of_the_round_can_be_set(version):
+    (file,) = (REPOSITORY / "operator" / "podium").glob(f"*/{version}.yaml")
+    names = yaml.safe_load(file.read_text())["benchmarks"]["maskrcnn"]["tunable"]
     assert "num_image_candidates" in names
-    request = cli.Request(preset="tiny", seed=None, target=None, data_dir=None, hyperparameters=dict.fromkeys(names, 1))
+    small = dataclasses.replace(BENCHMARK, presets={"small": SMALL})
+    request = cli.Request("small", target=None, hyperparameters=dict.fromkeys(names, 1), settings=RunSettings())
     lists = {name: [3, 5] for name in names if name.endswith("_steps") and "decay" in name}
-    changed = cli.configure(SMALL, dataclasses.replace(request, hyperparameters=request.hyperparameters | lists))
+    changed = cli.configure(small, dataclasses.replace(request, hyperparameters=request.hyperparameters | lists))
     assert changed.num_image_candidates == 1
     assert changed.opt_learning_rate_decay_steps == ((3, 5) if lists else SMALL.opt_learning_rate_decay_steps)

@@ -15,11 +15,11 @@ from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.minigo import data, networks, sgf, train
 from podium_benchmarks.minigo import eval as evaluation
 from podium_benchmarks.minigo.board import BLACK, WHITE, Position, geometry
-from podium_benchmarks.minigo.config import FULL, NETWORKS, TINY
+from podium_benchmarks.minigo.config import FULL, NETWORKS, TINY, SearchSettings
 from podium_benchmarks.minigo.features import encode, evaluator
-from podium_benchmarks.minigo.model import PolicyValue
+from podium_benchmarks.minigo.model import PolicyValue, full_model
 from podium_benchmarks.minigo.predict import predict
-from podium_benchmarks.minigo.search import Forest, Settings
+from podium_benchmarks.minigo.search import Forest
 from podium_benchmarks.minigo.selfplay import Resignation, match, self_play
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def even(positions):
 @pytest.mark.parametrize(("network", "count"), [("v0.5", 191_386), ("v0.6", 190_775)])
 def test_the_full_networks_have_the_reference_sizes(network, count):
     with torch.device("meta"):
-        model = networks.network(dataclasses.replace(FULL, network=network))
+        model = full_model(dataclasses.replace(FULL, network=network))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
@@ -92,7 +92,7 @@ def test_what_decays_differs_between_the_rounds():
 
 
 def searched(position, evaluate=even, **settings):
-    forest = Forest(1, 5, Settings(**{"readouts": 200, "komi": 0.5, **settings}), evaluate)
+    forest = Forest(1, 5, SearchSettings(**{"readouts": 200, "komi": 0.5, **settings}), evaluate)
     forest.reset(0, position)
     forest.search(np.array([0]))
     return forest
@@ -171,7 +171,7 @@ def test_games_don_t_disturb_each_other():
     """A game's tree is the same alone and among others."""
     empty = Position(geometry(5))
     starts = [empty, empty.play(12), board(". . . . .".replace(" ", "") + " XXXX. OOOO. ..... .....")]
-    together = Forest(3, 5, Settings(readouts=40, leaves=4, komi=0.5), even)
+    together = Forest(3, 5, SearchSettings(readouts=40, leaves=4, komi=0.5), even)
     for seat, start in enumerate(starts):
         together.reset(seat, start)
     together.search(np.array([0, 1, 2]))
@@ -223,7 +223,7 @@ def test_a_match_counts_the_first_player_s_wins_with_either_colour():
         values = [math.tanh(position.score(0.5) / 5) * position.to_play for position in positions]
         return chances, np.array(values, dtype=np.float32)
 
-    settings = Settings(readouts=16, leaves=4, komi=0.5)
+    settings = SearchSettings(readouts=16, leaves=4, komi=0.5)
     wins = match(knows_the_score, even, settings, 5, range(20))
     assert wins >= 14
     assert match(even, knows_the_score, settings, 5, range(20)) <= 6

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.resnet import train as trainer
 from podium_benchmarks.resnet.config import TINY
 from podium_benchmarks.resnet.model import ResNet
@@ -62,7 +63,7 @@ def test_lars_over_six_steps_of_the_schedule_by_hand():
     for step, gradient in enumerate(gradients):
         rate = trainer.learning_rate(config, step, steps_per_epoch=2)
         assert rate == pytest.approx(rates[step])
-        trainer.set_learning_rate(optimizer, rate)
+        set_learning_rate(optimizer, rate)
         for parameter in named.values():
             parameter.grad = torch.full_like(parameter, gradient)
         optimizer.step()

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from podium_benchmarks.__main__ import parameter_counts
+from podium_benchmarks import benchmarks
 from podium_benchmarks.resnet.config import TINY
 from podium_benchmarks.resnet.model import ResNet, initialise
 
 
 def test_full_models_have_the_reference_parameter_counts():
-    assert parameter_counts() == {
+    assert {record.name: record.parameter_count() for record in benchmarks()} == {
         "resnet": 25_557_032,
         "ssd": 19_972_534,
         "maskrcnn": 44_347_573,

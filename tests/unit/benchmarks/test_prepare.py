@@ -18,6 +18,7 @@ import scipy.io
 from PIL import Image
 from tests.unit.benchmarks.coco_folder import write_folder
 
+import podium_benchmarks
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.toy_language import toy_language
 from podium_benchmarks.gnmt.detokenise import detokenise
@@ -70,10 +71,9 @@ def prepare(monkeypatch, tmp_path, capsys):
         source = tmp_path / "archives"
         if module is not None:
             monkeypatch.setattr(module, "ARCHIVES", known(module.ARCHIVES, source))
-        recipe = dataclasses.replace(command.RECIPES[benchmark], made_bytes=0)
-        monkeypatch.setattr(command, "RECIPES", {**command.RECIPES, benchmark: recipe})
+        recipe = dataclasses.replace(podium_benchmarks.benchmark(benchmark).preparation, result_bytes=0)
         parser = argparse.ArgumentParser()
-        command.add_parser(parser.add_subparsers())
+        command.add_parser(parser.add_subparsers(), {benchmark: recipe})
         words = ["prepare", benchmark, "--out", str(tmp_path / "out"), "--source", str(source), "--workers", "2"]
         assert command.run(parser.parse_args([*words, *options])) == code
         printed = capsys.readouterr()
@@ -131,7 +131,7 @@ def test_imagenet_becomes_shards_that_resnet_reads(prepare, tmp_path, launch, lo
 
 def test_imagenet_is_not_downloaded_for_anybody(prepare):
     _, printed = prepare("resnet", None, 1)
-    assert "prepare: the licence forbids to download ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar" in printed
+    assert "prepare: the license forbids to download ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar" in printed
     assert "sign up at https://image-net.org" in printed
 
 
@@ -173,7 +173,7 @@ def test_movielens(prepare, tmp_path, launch, log_lines):
     zipped(tmp_path / "archives/ml-20m.zip", {"ml-20m/README.txt": b"terms", "ml-20m/ratings.csv": ratings})
     out, printed = prepare("ncf", movielens)
     assert check_sums(out) == ["ratings.csv", "sources.json"]
-    assert "licence: GroupLens: research" in printed
+    assert "license: GroupLens: research" in printed
     run = launch("ncf", "--preset", "tiny", "--data", str(out), "--target", "0.01", "--set", "max_epochs=1")
     assert run.returncode == 0, run.stderr
     again, printed = prepare("ncf", None)
@@ -315,7 +315,8 @@ def test_the_example_fills_a_claim():
     program, *words = container["command"]
     assert program == "podium-benchmarks"
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
+    recipes = {record.name: record.preparation for record in podium_benchmarks.benchmarks()}
+    command.add_parser(parser.add_subparsers(), recipes)
     arguments = parser.parse_args(words)
     mount = container["volumeMounts"][0]["mountPath"]
     assert str(arguments.out).startswith(mount)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.resnet import train as trainer
 from podium_benchmarks.resnet.config import FULL, TINY
@@ -41,7 +42,7 @@ def test_a_step_of_the_full_network_at_224_pixels(opt_name):
     assert sum(parameter.numel() for parameter in model.parameters()) == 25_557_032
     before = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = build_optimizer(model, config)
-    trainer.set_learning_rate(optimizer, {"sgd": 0.01, "lars": 5.0}[opt_name])
+    set_learning_rate(optimizer, {"sgd": 0.01, "lars": 5.0}[opt_name])
     generator = torch.Generator().manual_seed(7)
     images = torch.randint(0, 256, (4, 3, 224, 224), dtype=torch.uint8, generator=generator)
     labels = torch.tensor([1, 10, 100, 999])

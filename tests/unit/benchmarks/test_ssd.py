@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as vision
 
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.ssd import augment, boxes, config, data, model, train
@@ -82,7 +83,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
         jitter=augment.Jitter(torch.tensor([[1.1, 0.7, 1.3, 0.04]] * 2), torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])),
         global_count=2,
     )
-    train.set_learning_rate(trainee.optimizer, 1e-3)
+    set_learning_rate(trainee.optimizer, 1e-3)
     loss = train.forward_backward(
         trainee.network, boxes.make_anchors(), batch, scale=0.5, autocast=mixed_precision(full.precision, CPU)
     )

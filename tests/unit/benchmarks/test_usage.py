@@ -4,20 +4,18 @@ import json
 
 import pytest
 
+from podium_benchmarks import benchmark
 from podium_benchmarks.core import cli
-from podium_benchmarks.ncf import config as ncf_config
-from podium_benchmarks.ncf import data as ncf_data
-from podium_benchmarks.resnet import config as resnet_config
-from podium_benchmarks.resnet import data as resnet_data
+from podium_benchmarks.resnet import BENCHMARK as RESNET
 
 
-def refusal(module, *arguments, **environment):
+def refusal(name, *arguments, **environment):
     """The sentence with which a request is refused."""
-    config, data = (resnet_config, resnet_data) if module == "resnet" else (ncf_config, ncf_data)
+    trainer = benchmark(name)
 
     def ask():
-        request = cli.parse(module, arguments, environment)
-        data.check_data(cli.configure(config.PRESETS[request.preset], request), request.data_dir)
+        request = cli.parse(trainer, arguments, environment)
+        trainer.load("data").check_data(cli.configure(trainer, request), request.settings.data_dir)
 
     with pytest.raises(cli.UsageError) as refused:
         ask()
@@ -80,15 +78,15 @@ def test_flags_win_over_the_environment():
         "PODIUM_TARGET": "0.5",
         "PODIUM_HYPERPARAMETERS": '{"width": 4, "max_epochs": 2}',
     }
-    request = cli.parse("resnet", ["--seed", "9", "--set", "width=16"], environment)
-    assert (request.seed, request.target) == (9, 0.5)
-    config = cli.configure(resnet_config.TINY, request)
+    request = cli.parse(RESNET, ["--seed", "9", "--set", "width=16"], environment)
+    assert (request.settings.seed, request.target) == (9, 0.5)
+    config = cli.configure(RESNET, request)
     assert (config.width, config.max_epochs, config.target) == (16, 2, 0.5)
 
 
 def test_hyperparameters_may_carry_the_optimiser_in_front_as_in_v0_7_logs():
-    request = cli.parse("resnet", ["--set", "opt_name=lars", "--set", "lars_opt_weight_decay=2e-4"], {})
-    config = cli.configure(resnet_config.TINY, request)
+    request = cli.parse(RESNET, ["--set", "opt_name=lars", "--set", "lars_opt_weight_decay=2e-4"], {})
+    config = cli.configure(RESNET, request)
     assert (config.opt_name, config.opt_weight_decay, config.lars_epsilon) == ("lars", 2e-4, 0.0)
 
 
