@@ -31,5 +31,20 @@ def below_one(config: object, *names: str) -> None:
             raise ValueError(f"{name} must be from 0 to below 1, not {getattr(config, name)}")
 
 
+def ratio(config: object, *names: str) -> None:
+    """Each named setting is a number from 0 to 1."""
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, not {getattr(config, name)}")
+
+
+def rising(config: object, *names: str) -> None:
+    """Each named setting is a list of whole numbers above 0, each above the one before; it may be empty."""
+    for name in names:
+        numbers = getattr(config, name)
+        if list(numbers) != sorted({number for number in numbers if number > 0}):
+            raise ValueError(f"{name} must be rising whole numbers above 0, not {numbers}")
+
+
 def _listed(allowed: tuple[str, ...]) -> str:
     return allowed[0] if len(allowed) == 1 else f"one of {', '.join(allowed)}"

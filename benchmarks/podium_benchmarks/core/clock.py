@@ -6,8 +6,8 @@ the benchmark's own, building the model included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from mlperf_logging.mllog import constants as keys
@@ -16,6 +16,8 @@ from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.settings import RunSettings
+
+Quality = TypeVar("Quality", float, dict[str, float])
 
 
 def open_log(
@@ -59,10 +61,20 @@ def start(log: Log, ranks: Ranks, max_epochs: int) -> None:
     dist.barrier(ranks)
 
 
+def evaluation(log: Log, epoch: int, evaluate: Callable[[], Quality]) -> Quality:
+    """Return what `evaluate` returns, logged as the quality after `epoch`."""
+    log.start(keys.EVAL_START, epoch_num=epoch)
+    quality = evaluate()
+    log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
+    log.end(keys.EVAL_STOP, epoch_num=epoch)
+    return quality
+
+
 def stop(log: Log, ranks: Ranks, settings: RunSettings, *, reached: bool, epoch: int) -> None:
-    """Stop the clock."""
+    """Stop the clock; the ranks then leave together."""
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     log.end(keys.RUN_STOP, status=keys.SUCCESS if reached else keys.ABORTED, epoch_num=epoch)
     if settings.times_initialization:
         log.event("run_final")  # the last line that v0.5 asks for
+    dist.leave()

@@ -7,7 +7,7 @@ for two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -129,38 +129,20 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.90,
     max_epochs=30,
-    global_batch_size=128,
     max_sequence_length=10,
     length_buckets=3,
-    opt_name="adam",
     opt_base_learning_rate=4e-3,
-    opt_learning_rate_alt_warmup_func=True,
     opt_learning_rate_warmup_steps=100,
-    opt_learning_rate_alt_decay_func=True,
-    opt_learning_rate_remain_steps=0.666,
-    opt_learning_rate_decay_interval=0,
-    opt_learning_rate_decay_steps=4,
-    opt_learning_rate_decay_factor=0.5,
-    opt_adam_beta_1=0.9,
-    opt_adam_beta_2=0.999,
-    opt_adam_epsilon=1e-8,
-    gradient_norm=5.0,
-    label_smoothing=0.1,
     dropout=0.1,
     vocab_size=4000,
     hidden_size=96,
-    layers=4,
-    beam_size=5,
-    length_power=0.6,
-    coverage=0.1,
     max_decode_length=20,
     eval_sentences_at_once=250,
     toy_pairs=6000,
-    precision="auto",
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

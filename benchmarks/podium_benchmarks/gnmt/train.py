@@ -13,7 +13,7 @@ from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.optimizers import adam, set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
@@ -37,7 +37,7 @@ def train(config: Config, settings: RunSettings) -> None:
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     model = build_model(config, vocabulary_size(config, settings.data_dir), seed, ranks)
     network = dist.replicate(model, ranks)
-    optimizer = build_optimizer(model, config)
+    optimizer = adam(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, config, ranks, autocast)
     clock.log_hyperparameters(log, seed, config.log_values())
@@ -69,16 +69,11 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, batch.global_sentences, step / data.steps_per_epoch, tokens=batch.global_tokens)
         progress.flush(step / data.steps_per_epoch)
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
-        log.start(keys.EVAL_START, epoch_num=epoch)
-        bleu = evaluate(model, data, config, ranks, autocast)
-        log.event(keys.EVAL_ACCURACY, bleu, epoch_num=epoch)
-        log.end(keys.EVAL_STOP, epoch_num=epoch)
+        bleu = clock.evaluation(log, epoch, lambda: evaluate(model, data, config, ranks, autocast))
         log.end(keys.BLOCK_STOP, first_epoch_num=epoch, epoch_count=1)
-        reached = bleu >= config.target
-        if reached:
+        if reached := bleu >= config.target:
             break
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> GNMT:
@@ -87,16 +82,6 @@ def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> GNM
     model = GNMT(config, vocab_size)
     initialise(model)
     return model.to(ranks.device)
-
-
-def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        model.parameters(),
-        lr=0.0,
-        betas=(config.opt_adam_beta_1, config.opt_adam_beta_2),
-        eps=config.opt_adam_epsilon,
-        fused=True,
-    )
 
 
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
@@ -148,7 +133,7 @@ def synthetic_step(
     """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
     ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
     model = build_model(config, config.vocab_size, 0, ranks)
-    optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
+    optimizer, autocast = adam(model, config), mixed_precision(config.precision, device)
     length = min(25, config.max_sequence_length)
     batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
 

@@ -7,7 +7,7 @@ network, narrower, on small images and in the same loop, for two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -77,9 +77,7 @@ class Config:
             raise ValueError(f"nms_candidates must be at least 2, not {self.nms_candidates}")
         if len(self.anchor_sizes) != len(STRIDES) or min(self.anchor_sizes) < 1:
             raise ValueError(f"anchor_sizes must be {len(STRIDES)} whole numbers above 0, not {self.anchor_sizes}")
-        if list(self.opt_learning_rate_decay_steps) != sorted({n for n in self.opt_learning_rate_decay_steps if n > 0}):
-            raise ValueError("opt_learning_rate_decay_steps must be rising whole numbers above 0, not "
-                             f"{self.opt_learning_rate_decay_steps}")  # fmt: skip
+        checks.rising(self, "opt_learning_rate_decay_steps")
 
     def log_values(self) -> Mapping[str, Any]:
         """The log's hyperparameters."""
@@ -137,22 +135,16 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=(0.50, 0.45),
     max_epochs=40,
-    epochs_between_evals=1,
     global_batch_size=8,
     opt_base_learning_rate=0.04,
     opt_learning_rate_warmup_steps=100,
-    opt_learning_rate_warmup_factor=1 / 3,
     opt_learning_rate_decay_steps=(),
-    opt_learning_rate_decay_factor=0.1,
-    opt_momentum=0.9,
-    opt_weight_decay=1e-4,
-    gradient_clip_norm=0.0,
     num_image_candidates=100,
     candidate_pool="image",
-    sync_bn=False,
     min_image_size=128,
     max_image_size=224,
     width=16,
@@ -166,13 +158,8 @@ TINY = Config(
     eval_candidates=100,
     nms_candidates=200,
     num_classes=0,
-    backbone_weights="",
     train_scenes=600,
     eval_scenes=100,
-    precision="auto",
-    compile="auto",
-    resident_megabytes=2048,
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

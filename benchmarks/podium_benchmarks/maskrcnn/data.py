@@ -18,12 +18,10 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.core.files import beside_data
-from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
-from podium_benchmarks.core.scenes import make_scenes
+from podium_benchmarks.core.photos import Photos, check_photos, read_photos
+from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.maskrcnn.config import Config
 
-SCENE_CLASSES = 3
-SCENES_SEED = 2019  # of the data set itself, which is the same in every run
 EVAL_BATCH = 8
 BACKBONE = "resnet50.pth"  # in the data folder
 MEAN_BGR = (102.9801, 115.9465, 122.7717)
@@ -58,29 +56,18 @@ def check_data(config: Config, data_dir: Path | None) -> None:
         raise UsageError(f"a frozen backbone can't learn: lay its trained weights beside the data as {BACKBONE}, give "
                          "them with --set backbone_weights=FILE, or train it from random ones with --set "
                          "frozen_backbone=false")  # fmt: skip
-    if data_dir is not None:
-        coco.check_folder(data_dir)
-    elif config.num_classes not in {0, SCENE_CLASSES}:
-        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
-                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
+    check_photos(config, data_dir)
 
 
 def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
     """Read the annotations, or make scenes; small sets are decoded into memory."""
-    if data_dir is None:
-        make = partial(make_scenes, size=config.min_image_size, classes=SCENE_CLASSES, seed=SCENES_SEED)
-        train, evaluation = make(config.train_scenes, held_out=False), make(config.eval_scenes, held_out=True)
-    else:
-        train, evaluation = coco.read_folder(data_dir, segmentations=True)
-        coco.check_num_classes(train, config.num_classes, data_dir)
+    train, evaluation = read_photos(config, data_dir, scene_size=config.min_image_size, segmentations=True)
     train, counts = coco.for_training(train, crowds=False)
     train, outlines = _with_outlines(train)
     repairs = {**counts, **outlines}
     # a mirrored digit isn't one
     data = Data(config, train, evaluation, ranks, repairs=repairs, mirrored=data_dir is not None)
-    pixels = sum(photo.height * photo.width for part in (train, evaluation) for photo in part.photos)
-    if pixels * 3 <= config.resident_megabytes * 2**20:
-        data.decode_all()
+    data.decode_if_within(config.resident_megabytes)
     return data
 
 
@@ -107,28 +94,18 @@ def _with_outlines(part: CocoSet) -> tuple[CocoSet, Mapping[str, int]]:
     return CocoSet(tuple(photos), part.category_ids), {"polygons_dropped": dropped}
 
 
-class Data:
+class Data(Photos):
     """Training and evaluation photos, scaled by a pool of threads."""
 
     def __init__(
         self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
         mirrored: bool,
     ) -> None:  # fmt: skip
-        self.truth, self.repairs = evaluation, repairs
-        self.num_classes = len(train.category_ids)
-        self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
-        self._config, self._ranks, self._mirrored = config, ranks, mirrored
-        self._train: Sequence[Photo] = train.photos
-        self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
-        self._threads = thread_pool(ranks)
+        super().__init__(train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
+        self._config = config
         self._upright = torch.tensor([photo.height > photo.width for photo in train.photos])
         sizes = (self._upright.sum().item(), (~self._upright).sum().item())
         self.steps_per_epoch = sum(-(-int(size) // config.global_batch_size) for size in sizes)
-
-    def decode_all(self) -> None:
-        """Keep all pixels in memory."""
-        self._train = list(self._threads.map(coco.decoded, self._train))
-        self._evaluation = list(self._threads.map(coco.decoded, self._evaluation))
 
     def epoch(self, seed: int) -> Iterator[Batch]:
         """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place.

@@ -15,11 +15,12 @@ from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.photos import SCENE_CLASSES
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
-from podium_benchmarks.maskrcnn.data import SCENE_CLASSES, Batch, Sample, collate, open_data, scaled_size, with_backbone
+from podium_benchmarks.maskrcnn.data import Batch, Sample, collate, open_data, scaled_size, with_backbone
 from podium_benchmarks.maskrcnn.eval import evaluate
 from podium_benchmarks.maskrcnn.losses import TrainingPass
 from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
@@ -61,16 +62,12 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, batch.global_count, step / data.steps_per_epoch)
         progress.flush(epoch)
         if epoch % config.epochs_between_evals == 0 or epoch == config.max_epochs:
-            log.start(keys.EVAL_START, epoch_num=epoch)
-            quality = evaluate(trainee.model, data, ranks, trainee.autocast)
-            log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
-            log.end(keys.EVAL_STOP, epoch_num=epoch)
+            quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, data, ranks, trainee.autocast))
             reached = quality["BBOX"] >= config.target[0] and quality["SEGM"] >= config.target[1]
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
         if reached:
             break
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ longest_game=1.4, opt_base_learning_rate=0.01, global_batch_size=16 and so on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -94,13 +94,9 @@ class Config:
         checks.below_one(self, "opt_momentum")
         if not SMALLEST <= self.board_size <= LARGEST:
             raise ValueError(f"board_size must be {SMALLEST} to {LARGEST}, not {self.board_size}")
-        for name in ("sampling_share", "gate_win_rate", "resign_disabled_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
+        checks.ratio(self, "sampling_share", "gate_win_rate", "resign_disabled_share")
         boundaries, rates = self.opt_learning_rate_decay_boundary_steps, self.opt_base_learning_rate
-        if list(boundaries) != sorted({step for step in boundaries if step > 0}):
-            raise ValueError("opt_learning_rate_decay_boundary_steps must be rising whole numbers above 0, not "
-                             f"{boundaries}")  # fmt: skip
+        checks.rising(self, "opt_learning_rate_decay_boundary_steps")
         if len(rates) not in {1, len(boundaries) + 1} or min(rates) <= 0:
             raise ValueError(f"opt_base_learning_rate must be one rate above 0, or {len(boundaries) + 1} for "
                              f"{len(boundaries)} boundaries, not {rates}")  # fmt: skip
@@ -175,46 +171,30 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.60,
     max_epochs=8,
-    quality="win_rate",
     board_size=5,
     komi=0.5,
-    network="v0.6",
     width=16,
     blocks=3,
     features=32,
-    start_checkpoint="",
-    opponent_checkpoint="",
-    checkpoint_dir="",
     games_per_generation=192,
     readouts=32,
     virtual_losses=4,
     games_at_a_time=96,
-    c_puct=1.25,
-    c_puct_base=19652.0,
-    first_play_penalty=0.2,
-    longest_game=2.0,
     resign_threshold=1.0,
     resign_disabled_share=0.0,
     global_batch_size=128,
     opt_base_learning_rate=(0.05,),
-    opt_learning_rate_warmup_steps=0,
-    opt_learning_rate_warmup_factor=0.0,
     opt_learning_rate_decay_boundary_steps=(),
-    opt_momentum=0.9,
-    opt_weight_decay=1e-4,
     value_cost_weight=1.0,
     window_generations=4,
     sampling_share=1.0,
-    sync_bn=False,
     gate_games=40,
     gate_win_rate=0.55,
-    eval_games=100,
     eval_readouts=32,
-    precision="auto",
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

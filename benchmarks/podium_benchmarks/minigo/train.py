@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,6 @@ def train(config: Config, settings: RunSettings) -> None:
     if config.quality == "win_rate":
         reached = evaluate_afterwards(checkpoints, opponent, run)
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 @dataclass(frozen=True)
@@ -159,22 +159,16 @@ def wins_its_gate(candidate: PolicyValue, best: PolicyValue, epoch: int, run: Ru
 
 def predicts_enough(best: PolicyValue, records: Sequence[Record], epoch: int, run: Run) -> bool:
     """The quality of v0.5, on the clock."""
-    run.log.start(keys.EVAL_START, epoch_num=epoch)
-    share = predicted_share(run.config, run.player(best), records, run.ranks)
-    run.log.event(keys.EVAL_ACCURACY, share, epoch_num=epoch)
-    run.log.end(keys.EVAL_STOP, epoch_num=epoch)
-    return share >= run.config.target
+    predict = partial(predicted_share, run.config, run.player(best), records, run.ranks)
+    return clock.evaluation(run.log, epoch, predict) >= run.config.target
 
 
 def evaluate_afterwards(checkpoints: Sequence[Checkpoint], opponent: PolicyValue, run: Run) -> bool:
     """The quality of v0.6: the time that counts is that of the first model that wins often enough (eval_models.py)."""
     for checkpoint in checkpoints:
-        run.log.start(keys.EVAL_START, epoch_num=checkpoint.epoch)
         eval_seed = seeds.derive(run.seed, "eval", checkpoint.epoch)
-        wins = run.win_rate(checkpoint.model, opponent, run.config.eval_games, eval_seed)
-        run.log.event(keys.EVAL_ACCURACY, wins, epoch_num=checkpoint.epoch)
-        run.log.end(keys.EVAL_STOP, epoch_num=checkpoint.epoch)
-        if wins >= run.config.target:
+        play = partial(run.win_rate, checkpoint.model, opponent, run.config.eval_games, eval_seed)
+        if clock.evaluation(run.log, checkpoint.epoch, play) >= run.config.target:
             run.log.event("eval_result", None, iteration=checkpoint.epoch, timestamp=checkpoint.time_ms / 1000)
             return True
     run.log.event("eval_result", None, iteration=0, timestamp=0)

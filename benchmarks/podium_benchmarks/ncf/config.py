@@ -7,7 +7,7 @@ generated ratings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -81,16 +81,12 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.70,
     max_epochs=20,
     global_batch_size=8192,
-    opt_name="adam",
     opt_base_learning_rate=2e-3,
-    opt_adam_beta_1=0.9,
-    opt_adam_beta_2=0.999,
-    opt_adam_epsilon=1e-8,
-    negatives=4,
     eval_negatives=99,
     mf_factors=16,
     mlp_widths=(64, 64, 32, 16),
@@ -98,7 +94,6 @@ TINY = Config(
     generated_items=1000,
     generated_ratings=40,
     precision="fp32",
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

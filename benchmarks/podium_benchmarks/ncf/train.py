@@ -55,16 +55,11 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, global_count, step / steps_per_epoch)
         progress.flush(step / steps_per_epoch)
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
-        log.start(keys.EVAL_START, epoch_num=epoch)
-        hit_rate = evaluate(model, data, autocast)
-        log.event(keys.EVAL_ACCURACY, hit_rate, epoch_num=epoch)
-        log.end(keys.EVAL_STOP, epoch_num=epoch)
+        hit_rate = clock.evaluation(log, epoch, lambda: evaluate(model, data, autocast))
         log.end(keys.BLOCK_STOP, first_epoch_num=epoch, epoch_count=1)
-        reached = hit_rate >= config.target
-        if reached:
+        if reached := hit_rate >= config.target:
             break
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 def build_model(config: Config, users: int, items: int, seed: int, ranks: Ranks) -> NeuMF:

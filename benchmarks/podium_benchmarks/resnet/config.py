@@ -7,7 +7,7 @@ loop at a size for two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -132,34 +132,21 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.97,
     max_epochs=30,
     epochs_between_evals=1,
-    eval_offset_epochs=0,
     global_batch_size=64,
-    opt_name="sgd",
     opt_base_learning_rate=0.04,
-    opt_end_learning_rate=1e-4,
     opt_learning_rate_warmup_epochs=2,
     opt_learning_rate_decay_boundary_epochs=(),
-    opt_learning_rate_decay_poly_power=2.0,
-    opt_learning_rate_decay_steps=0,
-    opt_momentum=0.9,
-    opt_weight_decay=1e-4,
-    lars_epsilon=0.0,
-    label_smoothing=0.0,
     width=8,
     blocks=(1, 1, 1, 1),
     num_classes=10,
     image_size=32,
     min_crop_area=0.5,
     eval_crop=1.0,
-    sync_bn=False,
-    precision="auto",
-    compile="auto",
-    resident_megabytes=2048,
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

@@ -63,16 +63,11 @@ def train(config: Config, settings: RunSettings) -> None:
                 progress.step(loss_sum, global_count, step / steps_per_epoch)
             progress.flush(step / steps_per_epoch)
             log.end(keys.EPOCH_STOP, epoch_num=epoch)
-        log.start(keys.EVAL_START, epoch_num=epoch)
-        accuracy = evaluate(model, data, ranks, autocast)
-        log.event(keys.EVAL_ACCURACY, accuracy, epoch_num=epoch)
-        log.end(keys.EVAL_STOP, epoch_num=epoch)
+        accuracy = clock.evaluation(log, epoch, lambda: evaluate(model, data, ranks, autocast))
         log.end(keys.BLOCK_STOP, first_epoch_num=block[0], epoch_count=len(block))
-        reached = accuracy >= config.target
-        if reached:
+        if reached := accuracy >= config.target:
             break
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:

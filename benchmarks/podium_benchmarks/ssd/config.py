@@ -7,7 +7,7 @@ narrower, at the same input size and in the same loop, for two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -56,10 +56,7 @@ class Config:
         checks.below_one(self, "opt_momentum")
         if self.width % 4:
             raise ValueError(f"width must be a multiple of 4, not {self.width}")
-        for name in ("eval_iterations", "opt_learning_rate_decay_boundary_steps"):
-            numbers = getattr(self, name)
-            if list(numbers) != sorted({n for n in numbers if n > 0}):
-                raise ValueError(f"{name} must be rising whole numbers above 0, not {numbers}")
+        checks.rising(self, "eval_iterations", "opt_learning_rate_decay_boundary_steps")
 
     def evaluation_steps(self, steps_per_epoch: int) -> frozenset[int]:
         """Steps, counted from 1, after which the quality is evaluated; the run ends with the last of them."""
@@ -118,7 +115,8 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.32,
     max_epochs=80,
     epochs_between_evals=1,
@@ -126,21 +124,11 @@ TINY = Config(
     global_batch_size=8,
     opt_base_learning_rate=0.02,
     opt_learning_rate_warmup_steps=100,
-    opt_learning_rate_warmup_factor=0.0,
     opt_learning_rate_decay_boundary_steps=(),
-    opt_momentum=0.9,
-    opt_weight_decay=5e-4,
-    max_samples=1,
-    model_bn_span=0,
     width=8,
     num_classes=0,
-    backbone_weights="",
     train_scenes=600,
     eval_scenes=100,
-    precision="auto",
-    compile="auto",
-    resident_megabytes=2048,
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

@@ -19,14 +19,12 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, share
 from podium_benchmarks.core.files import beside_data
-from podium_benchmarks.core.prefetch import prefetched, thread_pool, to_device
-from podium_benchmarks.core.scenes import make_scenes
+from podium_benchmarks.core.photos import Photos, check_photos, read_photos
+from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colours, mirror, random_crop, random_jitter
 from podium_benchmarks.ssd.config import Config
 from podium_benchmarks.ssd.model import IMAGE_SIZE
 
-SCENE_CLASSES = 3
-SCENES_SEED = 2019  # of the data set itself, which is the same in every run
 EVAL_BATCH = 32
 BACKBONE = "resnet34.pth"  # in the data folder
 MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,11 +49,7 @@ def with_backbone(config: Config, data_dir: Path | None) -> Config:
 def check_data(config: Config, data_dir: Path | None) -> None:
     """Refuse what can't be run; no image is opened yet."""
     config = with_backbone(config, data_dir)
-    if data_dir is not None:
-        coco.check_folder(data_dir)
-    elif config.num_classes not in {0, SCENE_CLASSES}:
-        raise UsageError(f"without --data there are only {SCENE_CLASSES} digits to find, but num_classes is "
-                         f"{config.num_classes}: give --data DIR; {coco.LAYOUT}")  # fmt: skip
+    check_photos(config, data_dir)
     if config.backbone_weights and not Path(config.backbone_weights).is_file():
         raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
     try:
@@ -66,41 +60,24 @@ def check_data(config: Config, data_dir: Path | None) -> None:
 
 def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
     """Read the annotations, or make scenes; small sets are decoded into memory."""
-    if data_dir is None:
-        make = partial(make_scenes, size=IMAGE_SIZE, classes=SCENE_CLASSES, seed=SCENES_SEED)
-        train, evaluation = make(config.train_scenes, held_out=False), make(config.eval_scenes, held_out=True)
-    else:
-        train, evaluation = coco.read_folder(data_dir, segmentations=False)
-        coco.check_num_classes(train, config.num_classes, data_dir)
+    train, evaluation = read_photos(config, data_dir, scene_size=IMAGE_SIZE, segmentations=False)
     # The reference trains on boxes around crowds like on any other
     train, counts = coco.for_training(train, crowds=True)
     # a mirrored digit isn't one
     data = Data(config, train, evaluation, ranks, repairs=counts, mirrored=data_dir is not None)
-    pixels = sum(photo.height * photo.width for part in (train, evaluation) for photo in part.photos)
-    if pixels * 3 <= config.resident_megabytes * 2**20:
-        data.decode_all()
+    data.decode_if_within(config.resident_megabytes)
     return data
 
 
-class Data:
+class Data(Photos):
     """Training and evaluation photos, cut and scaled by a pool of threads."""
 
     def __init__(
         self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
         mirrored: bool,
     ) -> None:  # fmt: skip
-        self.truth, self.repairs = evaluation, repairs
-        self.num_classes = len(train.category_ids)
-        self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
-        self._config, self._ranks, self._mirrored = config, ranks, mirrored
-        self._train: Sequence[Photo] = train.photos
-        self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
-        self._threads = thread_pool(ranks)
-
-    def decode_all(self) -> None:
-        """Keep all pixels in memory."""
-        self._train = list(self._threads.map(coco.decoded, self._train))
-        self._evaluation = list(self._threads.map(coco.decoded, self._evaluation))
+        super().__init__(train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
+        self._config = config
 
     def epoch(self, seed: int) -> Iterator[Batch]:
         """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place."""

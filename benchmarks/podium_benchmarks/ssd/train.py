@@ -15,13 +15,14 @@ from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.photos import SCENE_CLASSES
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
 from podium_benchmarks.ssd.config import Config
-from podium_benchmarks.ssd.data import SCENE_CLASSES, Batch, normalise, open_data, with_backbone
+from podium_benchmarks.ssd.data import Batch, normalise, open_data, with_backbone
 from podium_benchmarks.ssd.eval import evaluate
 from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, full_model, initialise, load_backbone
 
@@ -66,10 +67,7 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, batch.global_count, step / steps_per_epoch)
             if step in evaluation_steps:
                 progress.flush(step / steps_per_epoch)
-                log.start(keys.EVAL_START, epoch_num=epoch)
-                quality = evaluate(trainee.model, anchors, data, ranks, autocast)
-                log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
-                log.end(keys.EVAL_STOP, epoch_num=epoch)
+                quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, anchors, data, ranks, autocast))
                 progress.restart_clock()
                 reached = quality >= config.target
                 if reached or step == max(evaluation_steps):
@@ -79,7 +77,6 @@ def train(config: Config, settings: RunSettings) -> None:
         if reached or step >= max(evaluation_steps):
             break
     clock.stop(log, ranks, settings, reached=reached, epoch=epoch)
-    dist.leave()
 
 
 @dataclass(frozen=True)

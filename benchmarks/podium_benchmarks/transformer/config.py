@@ -7,7 +7,7 @@ and loop at a size for two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlperf_logging.mllog import constants as keys
@@ -100,7 +100,8 @@ FULL = Config(
     stats_interval_seconds=1.0,
 )
 
-TINY = Config(
+TINY = replace(
+    FULL,
     target=0.90,
     max_epochs=40,
     global_batch_size=1536,
@@ -108,23 +109,15 @@ TINY = Config(
     opt_name="adam",
     opt_base_learning_rate=1.0,
     opt_learning_rate_warmup_steps=300,
-    opt_adam_beta_1=0.9,
     opt_adam_beta_2=0.98,
-    opt_adam_epsilon=1e-9,
-    label_smoothing=0.1,
-    dropout=0.1,
     vocab_size=4000,
     hidden_size=128,
     filter_size=512,
     heads=4,
     layers=2,
-    beam_size=4,
-    length_power=0.6,
     extra_decode_length=10,
     eval_sentences_at_once=250,
     toy_pairs=6000,
-    precision="auto",
-    stats_interval_seconds=1.0,
 )
 
 PRESETS = {"tiny": TINY, "full": FULL}

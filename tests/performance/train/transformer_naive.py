@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from podium_benchmarks.core.dist import Ranks, cpu_count
-from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.optimizers import adam, set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.transformer import train as trainer
 from podium_benchmarks.transformer.config import TINY
@@ -71,7 +71,7 @@ class Ours:
         self.config = TINY
         self.data = Data(self.config, data_dir, ranks)
         self.model = trainer.build_model(self.config, self.config.vocab_size, 0, ranks)
-        self.optimizer = trainer.build_optimizer(self.model, self.config)
+        self.optimizer = adam(self.model, self.config)
         self.autocast = mixed_precision(self.config.precision, ranks.device)
         self._epoch = 0
         self._batches = self.data.epoch(self._epoch)
