@@ -21,12 +21,13 @@ Quality = TypeVar("Quality", float, dict[str, float])
 
 
 def open_log(
-    log: Log, benchmark: str, settings: RunSettings, max_epochs: int | None = None, *, timed_from_start: bool = True
-) -> None:
-    """Log who submits what, then the start of initialization; under the rules of v0.5 also start the clock.
+    ranks: Ranks, benchmark: str, settings: RunSettings, max_epochs: int | None = None, *, timed_from_start: bool = True
+) -> Log:
+    """The run's log, begun with who submits what and the start of initialization; in v0.5 also with the clock's start.
 
     `timed_from_start` is false where v0.5 has another rule (NCF).
     """
+    log = Log(enabled=ranks.rank == 0)
     log.event(keys.SUBMISSION_BENCHMARK, benchmark)
     log.event(keys.SUBMISSION_ORG, settings.org)
     log.event(keys.SUBMISSION_DIVISION, settings.division)
@@ -42,6 +43,7 @@ def open_log(
         log.end(keys.INIT_STOP)
         log.start(keys.RUN_START, **({} if max_epochs is None else {"max_epochs": max_epochs}))
         dist.wait_for_all()  # no rank begins before the clock runs
+    return log
 
 
 def log_hyperparameters(log: Log, seed: int, values: Mapping[str, Any]) -> None:
@@ -49,6 +51,12 @@ def log_hyperparameters(log: Log, seed: int, values: Mapping[str, Any]) -> None:
     log.event(keys.SEED, seed)
     for key, value in values.items():
         log.event(key, value)
+
+
+def log_samples(log: Log, train: int, evaluation: int) -> None:
+    """The sizes of both sets."""
+    log.event(keys.TRAIN_SAMPLES, train)
+    log.event(keys.EVAL_SAMPLES, evaluation)
 
 
 def start(log: Log, ranks: Ranks, max_epochs: int) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from podium_benchmarks.core import dist
+from mlperf_logging.mllog import constants as keys
+
+from podium_benchmarks.core import clock, dist
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.files import forget
+from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.text import Sentences, find_file, read_parallel, require_files
 from podium_benchmarks.core.tokens import BytePairs, Tokens, Words
 from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, toy_language
@@ -36,6 +40,23 @@ class Corpus:
             for lines, file in zip(parts, self.files, strict=True)
         )
         return sources, targets, evaluation
+
+
+class TextConfig(Protocol):
+    """The settings that both translation benchmarks have."""
+
+    @property
+    def target(self) -> float: ...
+    @property
+    def max_sequence_length(self) -> int: ...
+    def log_values(self) -> Mapping[str, Any]: ...
+
+
+def log_settings(log: Log, seed: int, config: TextConfig) -> None:
+    """The seed, the hyperparameters, what becomes of long sentences, and the target."""
+    clock.log_hyperparameters(log, seed, config.log_values())
+    log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
+    log.event("eval_target", config.target)
 
 
 def toy_corpus(pairs: int, reserved: int) -> Corpus:

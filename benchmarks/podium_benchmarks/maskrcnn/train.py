@@ -13,7 +13,6 @@ from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.photos import SCENE_CLASSES
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
@@ -30,8 +29,7 @@ def train(config: Config, settings: RunSettings) -> None:
     """Train until both targets or max_epochs; everything a reader needs to know goes to the log."""
     config = with_backbone(config, settings.data_dir)
     ranks = dist.join()
-    log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "maskrcnn", settings, config.max_epochs)
+    log = clock.open_log(ranks, "maskrcnn", settings, config.max_epochs)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     # Classes that only the data set knows become known on the clock, as its annotations are data.
     num_classes = config.num_classes or (0 if settings.data_dir else SCENE_CLASSES)
@@ -43,8 +41,7 @@ def train(config: Config, settings: RunSettings) -> None:
     data = open_data(config, settings.data_dir, ranks)
     if not num_classes:
         trainee = build(dataclasses.replace(config, num_classes=data.num_classes), seed, ranks)
-    log.event(keys.TRAIN_SAMPLES, data.train_samples)
-    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    clock.log_samples(log, data.train_samples, data.eval_samples)
     log.event("data_repairs", dict(data.repairs))
     progress = Progress(log, ranks, config.stats_interval_seconds)
     step, reached = 0, False

@@ -34,8 +34,7 @@ def train(config: Config, settings: RunSettings) -> None:
     """Play, learn, promote, for as many generations as there may be, or until the recorded moves are predicted."""
     config = with_checkpoints(config, settings.data_dir)
     ranks = dist.join()
-    log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "minigo", settings)
+    log = clock.open_log(ranks, "minigo", settings)
     run = Run(config, dist.from_rank0(seeds.master_seed(settings.seed), ranks.device), ranks, log)
     model = build_model(config, run.seed, ranks)
     opponent, best = frozen_opponent(model, config), frozen(model)  # the best one plays the games
@@ -47,8 +46,8 @@ def train(config: Config, settings: RunSettings) -> None:
     records = (
         read_games(settings.data_dir, config.board_size) if settings.data_dir and config.quality == "pro_moves" else []
     )
-    log.event(keys.TRAIN_SAMPLES, config.games_per_generation)
-    log.event(keys.EVAL_SAMPLES, sum(len(record.moves) for record in records) or config.eval_games)
+    recorded_moves = sum(len(record.moves) for record in records)
+    clock.log_samples(log, config.games_per_generation, recorded_moves or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     window: list[Examples] = []
     checkpoints: list[Checkpoint] = []

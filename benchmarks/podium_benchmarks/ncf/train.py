@@ -9,7 +9,6 @@ from torch import nn
 
 from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
@@ -24,8 +23,7 @@ from podium_benchmarks.ncf.ratings import read_ratings
 def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
-    log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "ncf", settings, timed_from_start=False)
+    log = clock.open_log(ranks, "ncf", settings, timed_from_start=False)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     clock.log_hyperparameters(log, seed, config.log_values())
     ratings = read_ratings(settings.data_dir / "ratings.csv") if settings.data_dir else generate(config)
@@ -36,8 +34,7 @@ def train(config: Config, settings: RunSettings) -> None:
     model = build_model(config, ratings.users, ratings.items, seed, ranks)
     network, optimizer = dist.replicate(model, ranks), build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
-    log.event(keys.TRAIN_SAMPLES, data.train_samples)
-    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    clock.log_samples(log, data.train_samples, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     step = 0

@@ -12,7 +12,6 @@ from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
@@ -28,8 +27,7 @@ from podium_benchmarks.resnet.optimizer import build_optimizer
 def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
-    log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "resnet", settings, config.max_epochs)
+    log = clock.open_log(ranks, "resnet", settings, config.max_epochs)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     model = build_model(config, seed, ranks)
     network = dist.replicate(model, ranks)  # the same parameters; its backward pass averages gradients over ranks
@@ -40,8 +38,7 @@ def train(config: Config, settings: RunSettings) -> None:
 
     clock.start(log, ranks, config.max_epochs)
     data: Data = open_folder(config, settings.data_dir, ranks) if settings.data_dir else digits(config, ranks.device)
-    log.event(keys.TRAIN_SAMPLES, data.train_samples)
-    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    clock.log_samples(log, data.train_samples, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     step = 0

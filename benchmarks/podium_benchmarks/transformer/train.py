@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
 from torch import nn
 
-from podium_benchmarks.core import clock, dist, seeds
+from podium_benchmarks.core import clock, corpora, dist, seeds
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import adam, set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.settings import RunSettings
@@ -26,22 +25,17 @@ from podium_benchmarks.transformer.model import Transformer, initialise
 def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
     ranks = dist.join()
-    log = Log(enabled=ranks.rank == 0)
-    clock.open_log(log, "transformer", settings, config.max_epochs)
+    log = clock.open_log(ranks, "transformer", settings, config.max_epochs)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     model = build_model(config, vocabulary_size(config, settings.data_dir), seed, ranks)
-    network = dist.replicate(model, ranks)
-    optimizer = adam(model, config)
+    network, optimizer = dist.replicate(model, ranks), adam(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
     warm_up(network, config, ranks, autocast)
-    clock.log_hyperparameters(log, seed, config.log_values())
-    log.event(keys.MAX_SEQUENCE_LENGTH, config.max_sequence_length, method="discard")
-    log.event("eval_target", config.target)
+    corpora.log_settings(log, seed, config)
 
     clock.start(log, ranks, config.max_epochs)
     data = Data(config, settings.data_dir, ranks)
-    log.event(keys.TRAIN_SAMPLES, data.train_samples)
-    log.event(keys.EVAL_SAMPLES, data.eval_samples)
+    clock.log_samples(log, data.train_samples, data.eval_samples)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     torch.manual_seed(seeds.derive(seed, "dropout", ranks.rank))
     step = 0

@@ -5,7 +5,6 @@ import torch
 
 from podium_benchmarks.core import cli, clock
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.resnet import BENCHMARK as RESNET
 
 RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
@@ -17,8 +16,7 @@ def written(capsys, log_lines):
 
     def write(**environment):
         settings = cli.parse(RESNET, [], environment).settings
-        log = Log(enabled=True)
-        clock.open_log(log, "resnet", settings, 90)
+        log = clock.open_log(RANKS, "resnet", settings, 90)
         log.event("model built")
         clock.start(log, RANKS, 90)
         clock.stop(log, RANKS, settings, reached=True, epoch=61)

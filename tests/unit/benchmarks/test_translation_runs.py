@@ -139,7 +139,7 @@ def test_text_that_is_wrong_inside_ends_the_run_with_one_sentence(benchmark_name
         (("gnmt", "--preset", "full"), "the full preset needs text: give --data DIR; expected train.tok.clean.bpe.32000.en,"),
         (("transformer", "--preset", "full"), "the full preset needs text: give --data DIR; expected train.en, train.de,"),
         (("gnmt", "--data", "/nowhere"), "--data /nowhere is not a folder; expected train.tok"),
-        (("gnmt", "--target", "101"), "--target '101' is not a number above 0 and up to 1 (or 100"),
+        (("gnmt", "--target", "101"), "--target '101' is not a number above 0 and up to 1 (or up to 100"),
         (("gnmt", "--set", "layers=1"), "layers must be at least 2, not 1"),
         (("gnmt", "--set", "opt_name=sgd"), "opt_name must be adam, not 'sgd'"),
         (("gnmt", "--set", "toy_pairs=500"), "toy_pairs must be above the 500 held out, not 500"),
