@@ -1,11 +1,8 @@
 """Training throughput of the full models on one GPU, with made-up data (aims are for one H200-class GPU).
 
-    resnet       images per second          3,000
-    ssd          images per second          1,500
-    maskrcnn     images per second             40
-    gnmt         target tokens per second  150,000
-    transformer  target tokens per second  100,000
-    ncf          seconds to 10 epochs           90    a whole run on generated ratings of ml-20m's size
+    resnet, ssd, maskrcnn  images per second
+    gnmt, transformer      target tokens per second
+    ncf                    seconds to 10 epochs: a whole run on generated ratings of ml-20m's size
 
     python tests/performance/train_gpu.py [BENCHMARK ...] [--out docs/performance/gpu.json] [--device cuda]
 
@@ -19,7 +16,6 @@ missed.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.metadata
 import json
 import os
@@ -30,43 +26,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+
+import podium_benchmarks  # noqa: E402
+from podium_benchmarks import benchmarks  # noqa: E402
+from podium_benchmarks.core.benchmark import GpuRun, GpuStep  # noqa: E402
+
 REPEATS = 5
 
 
-@dataclass(frozen=True)
-class Case:
-    """What to measure of a benchmark: how much a step is given, and how much a second it should do."""
-
-    unit: str  # images or tokens
-    amount: int  # of a step
-    aim: float  # a second
-
-
-CASES = {
-    "resnet": Case("images", 512, 3000),
-    "ssd": Case("images", 256, 1500),
-    "maskrcnn": Case("images", 16, 40),
-    "gnmt": Case("tokens", 25_600, 150_000),
-    "transformer": Case("tokens", 12_800, 100_000),
-}
-NCF_EPOCHS, NCF_AIM_SECONDS = 10, 90
-# NVIDIA's settings of round v0.5 for a batch of this size
-NCF_SETTINGS = {"global_batch_size": 1_048_576, "opt_base_learning_rate": 0.0045, "opt_adam_beta_1": 0.25,
-                "opt_adam_beta_2": 0.5, "max_epochs": NCF_EPOCHS}  # fmt: skip
+CASES = {record.name: record.performance.gpu for record in benchmarks() if record.performance.gpu is not None}
+STEPS = {name: case for name, case in CASES.items() if isinstance(case, GpuStep)}
+RUNS = {name: case for name, case in CASES.items() if isinstance(case, GpuRun)}
 
 
 def measure(benchmark: str, amount: int, device: torch.device, seconds: float) -> dict[str, Any]:
     """One benchmark's rate, its spread, memory, and the time to build, compile and warm up."""
-    config, train = (importlib.import_module(f"podium_benchmarks.{benchmark}.{part}") for part in ("config", "train"))
+    record = podium_benchmarks.benchmark(benchmark)
     start = time.perf_counter()
-    model, step, done = train.synthetic_step(config.FULL, device, amount)
+    model, step, done = record.load("train").synthetic_step(record.presets["full"], device, amount)
     for _ in range(3):
         loss = step()
     wait(device)
@@ -100,22 +84,23 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measure_ncf() -> dict[str, Any]:
-    """A whole run of the full network at ml-20m's size, timed by its own log: the evaluation of each epoch included."""
-    command = [sys.executable, "-m", "podium_benchmarks.ncf"]
+def measure_run(benchmark: str, case: GpuRun) -> dict[str, Any]:
+    """A whole run of the full network on generated data, timed by its own log: evaluations included."""
+    command = [sys.executable, "-m", f"podium_benchmarks.{benchmark}"]
+    hyperparameters = {**case.hyperparameters, "max_epochs": case.epochs}
     path = os.pathsep.join(filter(None, [str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         subprocess.run([*command, "generate", "--out", folder], env=environment, check=True)
         generated_seconds = time.perf_counter() - start
-        settings = [word for key, value in NCF_SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        settings = [word for key, value in hyperparameters.items() for word in ("--set", f"{key}={value}")]
         # No target that can be reached, so that all epochs are run
         run = subprocess.run([*command, "--preset", "full", "--data", folder, "--target", "1", "--seed", "1", *settings],
                              env=environment, stdout=subprocess.PIPE, text=True, check=True)  # fmt: skip
     lines = [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()]
-    told = ("run_start", "run_stop", "epoch_start", "epoch_stop")
-    times = {key: [line["time_ms"] for line in lines if line["key"] == key] for key in told}
+    timed = ("run_start", "run_stop", "epoch_start", "epoch_stop")
+    times = {key: [line["time_ms"] for line in lines if line["key"] == key] for key in timed}
     epochs = [stop - start for start, stop in zip(times["epoch_start"], times["epoch_stop"], strict=True)]
     samples = next(line["value"] for line in lines if line["key"] == "train_samples")
     return {
@@ -124,7 +109,7 @@ def measure_ncf() -> dict[str, Any]:
         "samples_per_second": round(samples / statistics.median(epochs) * 1000),
         "hit_rates": [line["value"] for line in lines if line["key"] == "eval_accuracy"],
         "generated_seconds": round(generated_seconds, 1),
-        "settings": NCF_SETTINGS,
+        "settings": hyperparameters,
     }
 
 
@@ -153,8 +138,8 @@ def keep(out: Path, device: torch.device, name: str, result: dict[str, Any]) -> 
 
 
 def throughput(name: str, device: torch.device, arguments: argparse.Namespace) -> tuple[dict[str, Any], bool]:
-    """The result of one of CASES, printed, and whether it meets its aim."""
-    case = CASES[name]
+    """The result of one of STEPS, printed, and whether it meets its aim."""
+    case = STEPS[name]
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -175,8 +160,8 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, help="of a step")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each of the five measurements")
     arguments = parser.parse_args()
-    if unknown := set(arguments.benchmarks) - {*CASES, "ncf"}:
-        parser.error(f"unknown benchmark {min(unknown)}: choose from {', '.join(CASES)}, ncf")
+    if unknown := set(arguments.benchmarks) - set(CASES):
+        parser.error(f"unknown benchmark {min(unknown)}: choose from {', '.join(CASES)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("there is no GPU that torch can use: run this on a machine that has one, or try the command itself with "
               "--device cpu --images 1 --tokens 500 --seconds 1", file=sys.stderr)  # fmt: skip
@@ -185,12 +170,13 @@ def main() -> int:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     good = True
-    # NCF at its full size takes a quarter of an hour on a CPU: only where it is asked for
-    for name in arguments.benchmarks or [*CASES, *(["ncf"] if device.type == "cuda" else [])]:
-        if name == "ncf":
-            result = {"unit": "seconds", "aim": NCF_AIM_SECONDS, **measure_ncf()}
-            met = result["seconds"] <= NCF_AIM_SECONDS
-            print(f"ncf         {result['seconds']:>11,.1f} seconds to {NCF_EPOCHS} epochs (aim {NCF_AIM_SECONDS}), "
+    # A run at full size takes a quarter of an hour on a CPU: only where it is asked for
+    for name in arguments.benchmarks or (CASES if device.type == "cuda" else STEPS):
+        if name in RUNS:
+            case = RUNS[name]
+            result = {"unit": "seconds", "aim": case.aim_seconds, **measure_run(name, case)}
+            met = result["seconds"] <= case.aim_seconds
+            print(f"{name:11} {result['seconds']:>11,.1f} seconds to {case.epochs} epochs (aim {case.aim_seconds}), "
                   f"{result['samples_per_second']:,} samples a second", flush=True)  # fmt: skip
         else:
             result, met = throughput(name, device, arguments)

@@ -1,8 +1,8 @@
-"""Seconds to quality of the two detectors (aims on two cores in brackets), and their loops beside plain ones.
+"""Seconds to quality of the two detectors, beside the aims on two cores, and their loops beside plain ones.
 
-    ssd       made-up scenes to a box AP of 0.32                       (150 s)
-    maskrcnn  made-up scenes to a box AP of 0.50 and a mask AP of 0.45 (240 s)
-    ssd       photos in the COCO layout to a box AP of 0.10            (150 s)
+    ssd       made-up scenes to a box AP of 0.32
+    maskrcnn  made-up scenes to a box AP of 0.50 and a mask AP of 0.45
+    ssd       photos in the COCO layout to a box AP of 0.10
     both      images per second, beside detection_naive.py
 
     python tests/performance/train/detection.py [--seeds 1 2 3 4 5] [--data DIR]
@@ -14,37 +14,32 @@ scenes of 480 pixels, written out as JPEG. Exits with 1 if a run misses its targ
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:2])}
+from timing import REPOSITORY, timed_run
 
-from tests.unit.benchmarks.coco_folder import write_folder  # noqa: E402
+from podium_benchmarks import benchmark
+from podium_benchmarks.core.scenes import make_scenes
 
-from podium_benchmarks.core.scenes import make_scenes  # noqa: E402
+sys.path.insert(0, str(REPOSITORY))
+from tests.unit.benchmarks.coco_folder import write_folder
+
+PHOTOS_AIM_SECONDS = 150
 
 
-def measure(benchmark: str, seed: int, aim_seconds: float, *arguments: str) -> bool:
-    """One run; prints its line and tells whether it reached its target in time."""
-    command = [sys.executable, "-m", f"podium_benchmarks.{benchmark}", "--seed", str(seed), *arguments]
-    start = time.perf_counter()
-    run = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
-    wall_seconds = time.perf_counter() - start
-    lines = [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()]
-    found = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
-    numbers = found[-1].values() if isinstance(found[-1], dict) else [found[-1]]
-    reached = lines[-1]["metadata"]["status"] == "success"
-    print(f"{benchmark} {'photos' if arguments else 'scenes'}, seed {seed}: {wall_seconds:.0f} s wall (aim "
-          f"{aim_seconds:.0f}), {len(found)} evaluations, AP {'/'.join(f'{number:.3f}' for number in numbers)}"
-          f"{'' if reached else ', target missed'}", flush=True)  # fmt: skip
-    return reached and wall_seconds <= aim_seconds
+def measure(name: str, seed: int, aim_seconds: float, *arguments: str) -> bool:
+    """One run; prints its line and returns whether it reached its target in time."""
+    run = timed_run(name, seed, *arguments)
+    last = run.qualities[-1]
+    numbers = last.values() if isinstance(last, dict) else [last]
+    print(f"{name} {'photos' if arguments else 'scenes'}, seed {seed}: {run.wall_seconds:.0f} s wall (aim "
+          f"{aim_seconds:.0f}), {len(run.qualities)} evaluations, AP {'/'.join(f'{number:.3f}' for number in numbers)}"
+          f"{'' if run.reached else ', target missed'}", flush=True)  # fmt: skip
+    return run.reached and run.wall_seconds <= aim_seconds
 
 
 def main() -> int:
@@ -59,11 +54,15 @@ def main() -> int:
                       for count, held_out in ((205, False), (87, True)))  # fmt: skip
         scenes = write_folder(Path(folder) / "coco", train, val)
         for seed in arguments.seeds:
-            good &= measure("ssd", seed, 150)
-            good &= measure("maskrcnn", seed, 240)
-            good &= measure("ssd", seed, 150, "--data", str(arguments.data or scenes), "--target", "0.10")
+            for name in ("ssd", "maskrcnn"):
+                good &= measure(name, seed, benchmark(name).performance.tiny_seconds)
+            good &= measure(
+                "ssd", seed, PHOTOS_AIM_SECONDS, "--data", str(arguments.data or scenes), "--target", "0.10"
+            )
         naive = Path(__file__).with_name("detection_naive.py")
-        run = subprocess.run([sys.executable, str(naive), "--data", str(scenes)], env=ENVIRONMENT, check=False)
+        path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "benchmarks")])
+        command = [sys.executable, str(naive), "--data", str(scenes)]
+        run = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False)
     return 0 if good and run.returncode == 0 else 1
 
 

@@ -10,42 +10,31 @@ the games that are played afterwards to find that model. Exits with 1 if an aim 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+import torch
+from timing import timed_run
 
-import torch  # noqa: E402
+from podium_benchmarks.core.dist import Ranks, cpu_count
+from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.minigo import BENCHMARK
+from podium_benchmarks.minigo.config import TINY
+from podium_benchmarks.minigo.networks import build_model, frozen
+from podium_benchmarks.minigo.selfplay import Resignation, self_play
+from podium_benchmarks.minigo.train import Run
 
-from podium_benchmarks.core.dist import Ranks, cpu_count  # noqa: E402
-from podium_benchmarks.core.mllog import Log  # noqa: E402
-from podium_benchmarks.minigo.config import TINY  # noqa: E402
-from podium_benchmarks.minigo.networks import build_model, frozen  # noqa: E402
-from podium_benchmarks.minigo.selfplay import Resignation, self_play  # noqa: E402
-from podium_benchmarks.minigo.train import Run  # noqa: E402
-
-AIM_SECONDS, AIM_TIMES = 180, 3
+AIM_SECONDS, AIM_TIMES = BENCHMARK.performance.tiny_seconds, 3
 
 
 def measure(seed: int) -> bool:
-    """One run; prints its line and tells whether it reached its target in time."""
-    command = [sys.executable, "-m", "podium_benchmarks.minigo", "--seed", str(seed)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "benchmarks")}
-    start = time.perf_counter()
-    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    wall_seconds = time.perf_counter() - start
-    lines = [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()]
-    wins = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
-    result = next(line["metadata"] for line in lines if line["key"] == "eval_result")
+    """One run; prints its line and returns whether it reached its target in time."""
+    run = timed_run("minigo", seed)
+    result = next(line["metadata"] for line in run.lines if line["key"] == "eval_result")
     print(f"minigo, seed {seed}: {result['timestamp']:.0f} s on the clock (aim {AIM_SECONDS}), generation "
-          f"{result['iteration']}, {wall_seconds:.0f} s wall; promoted models won "
-          f"{' '.join(f'{share:.2f}' for share in wins)} of {TINY.eval_games} games", flush=True)  # fmt: skip
-    return lines[-1]["metadata"]["status"] == "success" and result["timestamp"] <= AIM_SECONDS
+          f"{result['iteration']}, {run.wall_seconds:.0f} s wall; promoted models won "
+          f"{' '.join(f'{ratio:.2f}' for ratio in run.qualities)} of {TINY.eval_games} games", flush=True)  # fmt: skip
+    return run.reached and result["timestamp"] <= AIM_SECONDS
 
 
 def games_per_second(run: Run, games: int, at_a_time: int, seed: int) -> float:

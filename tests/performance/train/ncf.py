@@ -10,46 +10,37 @@ Seconds to quality are those from starting a process to its end. Exits with 1 if
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY / "benchmarks")}
+import torch
+from timing import ENVIRONMENT, timed_run
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
-import torch  # noqa: E402
-from torch.nn import functional  # noqa: E402
-from torch.utils.data import DataLoader, Dataset  # noqa: E402
+from podium_benchmarks.core.dist import Ranks, cpu_count
+from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.ncf import BENCHMARK
+from podium_benchmarks.ncf import train as trainer
+from podium_benchmarks.ncf.config import TINY
+from podium_benchmarks.ncf.data import Data, generate
+from podium_benchmarks.ncf.optimizer import build_optimizer
+from podium_benchmarks.ncf.ratings import Ratings
 
-from podium_benchmarks.core.dist import Ranks, cpu_count  # noqa: E402
-from podium_benchmarks.core.precision import mixed_precision  # noqa: E402
-from podium_benchmarks.ncf import train as trainer  # noqa: E402
-from podium_benchmarks.ncf.config import TINY  # noqa: E402
-from podium_benchmarks.ncf.data import Data, generate  # noqa: E402
-from podium_benchmarks.ncf.optimizer import build_optimizer  # noqa: E402
-from podium_benchmarks.ncf.ratings import Ratings  # noqa: E402
-
-AIM_SECONDS, AIM_TIMES, AIM_GENERATED_SECONDS, AIM_BYTES = 20, 20, 60, 16e9
+AIM_SECONDS = BENCHMARK.performance.tiny_seconds
+AIM_TIMES, AIM_GENERATED_SECONDS, AIM_BYTES = 20, 60, 16e9
 
 
 def measure(seed: int) -> bool:
-    """One tiny run; prints its line and tells whether it reached its target in time."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "podium_benchmarks.ncf", "--seed", str(seed)]
-    run = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
-    wall_seconds = time.perf_counter() - start
-    lines = [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()]
-    rates = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
-    print(f"ncf, seed {seed}: {wall_seconds:.1f} s wall (aim {AIM_SECONDS}), {len(rates)} epochs, HR@10 {rates[-1]:.4f}",
-          flush=True)  # fmt: skip
-    return lines[-1]["metadata"]["status"] == "success" and wall_seconds <= AIM_SECONDS
+    """One tiny run; prints its line and returns whether it reached its target in time."""
+    run = timed_run("ncf", seed)
+    print(f"ncf, seed {seed}: {run.wall_seconds:.1f} s wall (aim {AIM_SECONDS}), {len(run.qualities)} epochs, HR@10 "
+          f"{run.qualities[-1]:.4f}", flush=True)  # fmt: skip
+    return run.reached and run.wall_seconds <= AIM_SECONDS
 
 
 class Pairs(Dataset[tuple[int, int, float]]):
