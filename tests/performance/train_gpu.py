@@ -6,7 +6,7 @@
 
     python tests/performance/train_gpu.py [BENCHMARK ...] [--out docs/performance/gpu.json] [--device cuda]
 
-The step is the trainer's own, with forward and backward pass and the optimiser: bf16, channels last, compiled. Its time
+The step is the trainer's own, with forward and backward pass and the optimizer: bf16, channels last, compiled. Its time
 is the median of five measurements of some seconds each, after compilation. Each result goes to --out as soon as it is
 there, beside those of an earlier call on the same machine. Without a GPU this ends with 2 and one sentence; `--device
 cpu --images 1 --tokens 500 --seconds 1` tries the command itself, and no aim is applied. Exits with 1 if an aim is

@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics may span all ranks; unlike torch's SyncBatchNorm it also runs on CPUs."""
+"""Batch normalization whose statistics may span all ranks; unlike torch's SyncBatchNorm it also runs on CPUs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of (B, C, H, W) over this rank's samples, or over those of all ranks if `span_ranks`.
+    """Batch normalization of (B, C, H, W) over this rank's samples, or over those of all ranks if `span_ranks`.
 
     With `span_ranks` a step gives the same result however many ranks share the global batch, and also when their
-    shares differ in size; one rank takes the same way, as torch's own sums of channels-last values on CPUs are off by
+    shards differ in size; one rank takes the same way, as torch's own sums of channels-last values on CPUs are off by
     1e-4.
     """
 
@@ -27,7 +27,7 @@ class BatchNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(unbiased, self.momentum)
             return normed
-        # One value has no variance, and a rank may get no sample of a short last batch: normalise those as in
+        # One value has no variance, and a rank may get no sample of a short last batch: normalize those as in
         # evaluation instead of failing.
         enough = x.numel() // x.shape[1] > 1
         return torch.batch_norm(

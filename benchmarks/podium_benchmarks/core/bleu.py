@@ -10,7 +10,7 @@ from podium_benchmarks.core import dist
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Uncased BLEU, 0..1, with mteval-v14's international tokenisation: `sacrebleu -lc --tokenize intl`.
+    """Uncased BLEU, 0..1, with mteval-v14's international tokenization: `sacrebleu -lc --tokenize intl`.
 
     The Transformer's own script (tensor2tensor's bleu_hook.py) lower-cases, splits and smooths in the same way.
     """

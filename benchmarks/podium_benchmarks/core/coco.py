@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from podium_benchmarks.core.cli import DataError, UsageError
-from podium_benchmarks.core.files import forget
+from podium_benchmarks.core.files import drop_page_cache
 
 LAYOUT = "expected DIR/{train,val}2017/*.jpg and DIR/annotations/instances_{train,val}2017.json"
 Segmentation = Any  # as in COCO's JSON: a list of polygons, or a run-length encoding {"size": [h, w], "counts": ...}
@@ -28,7 +28,7 @@ Segmentation = Any  # as in COCO's JSON: a list of polygons, or a run-length enc
 
 @dataclass(frozen=True)
 class Photo:
-    """One image and its objects; pixels are in a file until somebody decodes them, or in `image`."""
+    """One image and its objects; pixels are in a file until they are decoded, or in `image`."""
 
     id: int
     file: Path | None
@@ -37,7 +37,7 @@ class Photo:
     width: int
     boxes: torch.Tensor  # (n, 4) float32: left, top, right, bottom in pixels
     labels: torch.Tensor  # (n,) int64 from 1: the place in `CocoSet.category_ids`, plus 1; 0 is for background
-    segmentations: tuple[Segmentation, ...]  # n, or none where the reader was told to leave them out
+    segmentations: tuple[Segmentation, ...]  # n, or none where the reader left them out
     areas: torch.Tensor  # (n,) float32, of the object rather than its box
     crowd: torch.Tensor  # (n,) bool: one box around many objects
 
@@ -63,7 +63,7 @@ def check_folder(folder: Path) -> None:
         if not (folder / "annotations" / f"instances_{part}2017.json").is_file():
             raise UsageError(f"--data {folder} has no file annotations/instances_{part}2017.json; {LAYOUT}")
     read_folder(folder, segmentations=False)
-    forget(_json_file(folder, part) for part in ("train", "val"))
+    drop_page_cache(_json_file(folder, part) for part in ("train", "val"))
 
 
 def read_folder(folder: Path, *, segmentations: bool) -> tuple[CocoSet, CocoSet]:
@@ -98,7 +98,7 @@ def read_part(folder: Path, part: str, *, segmentations: bool) -> CocoSet:
     image_ids = [_field(file, "image", image, "id") for image in images]
     if len(set(image_ids)) < len(image_ids):
         twice = next(image_id for image_id in image_ids if image_ids.count(image_id) > 1)
-        raise DataError(f"{file}: image id {twice} is there twice; ids must differ")
+        raise DataError(f"{file}: image id {twice} occurs twice; ids must be unique")
     _check_files(folder / f"{part}2017", [_field(file, "image", image, "file_name") for image in images])
     objects = _objects_by_image(file, image_ids, category_ids, annotations)
     photos = []
@@ -189,7 +189,7 @@ def decoded(photo: Photo) -> Photo:
 
 
 def ground_truth(coco: CocoSet) -> COCO:
-    """The set as pycocotools' object, made in memory and without a word on standard output."""
+    """The set as pycocotools' object, made in memory and without output."""
     annotations = []
     for photo in coco.photos:
         sizes = torch.cat([photo.boxes[:, :2], photo.boxes[:, 2:] - photo.boxes[:, :2]], dim=1)

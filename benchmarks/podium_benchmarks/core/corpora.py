@@ -11,7 +11,7 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import clock, dist
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.files import forget
+from podium_benchmarks.core.files import drop_page_cache
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.text import Sentences, find_file, read_parallel, require_files
 from podium_benchmarks.core.tokens import BytePairs, Tokens, Words
@@ -74,7 +74,7 @@ def multi30k_corpus(data_dir: Path, vocab_size: int, reserved: int) -> Corpus:
     """Multi30k's text files; one encoding for both languages is learned from the training text."""
     files = require_files(data_dir, MULTI30K, "")
     train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
-    state = dist.made_by_rank_zero(lambda: BytePairs.learn([*train[0], *train[1]], vocab_size, reserved))
+    state = dist.broadcast_from_rank0(lambda: BytePairs.learn([*train[0], *train[1]], vocab_size, reserved))
     return Corpus(train, evaluation, [str(file) for file in files[:3]], BytePairs(state, reserved))
 
 
@@ -112,4 +112,4 @@ def check_text(files: Sequence[Path], tokens: Tokens | None = None) -> None:
         for file, lines in zip((source, target), read_parallel(source, target), strict=True):
             if tokens is not None and file != files[3]:  # the evaluation's references are never encoded
                 tokens.check(lines, str(file))
-    forget(files)
+    drop_page_cache(files)

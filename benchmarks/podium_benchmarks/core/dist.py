@@ -63,7 +63,7 @@ def barrier(ranks: Ranks) -> None:
 
 
 def wait_for_all() -> None:
-    """Return once every rank has come here; work on their devices may go on."""
+    """Return once every rank has reached this call; work on their devices may continue."""
     if dist.is_initialized():
         dist.barrier()
 
@@ -104,8 +104,8 @@ def gather_objects(value: T) -> list[T]:
     return values
 
 
-def made_by_rank_zero(make: Callable[[], T]) -> T:
-    """What `make` returns on rank 0, on every rank: the others wait instead of doing the same work beside it."""
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
+    """What `make` returns on rank 0, on every rank: the others wait instead of doing the same work."""
     if not dist.is_initialized():
         return make()
     values = [make() if dist.get_rank() == 0 else None]
@@ -113,11 +113,11 @@ def made_by_rank_zero(make: Callable[[], T]) -> T:
     return values[0]  # type: ignore[return-value]
 
 
-def made_by_all(makes: Sequence[Callable[[], T]], ranks: Ranks) -> list[T]:
-    """What each of `makes` returns, on every rank: each rank calls its share of them."""
+def compute_sharded(makes: Sequence[Callable[[], T]], ranks: Ranks) -> list[T]:
+    """What each of `makes` returns, on every rank: each rank computes its shard of them."""
     if not dist.is_initialized():
         return [make() for make in makes]
-    parts = gather_objects([make() for make in makes[share(len(makes), ranks)]])
+    parts = gather_objects([make() for make in makes[shard(len(makes), ranks)]])
     return [value for part in parts for value in part]
 
 
@@ -130,21 +130,21 @@ def from_rank0(value: int, device: torch.device) -> int:
     return int(tensor.item())
 
 
-def share(count: int, ranks: Ranks) -> slice:
+def shard(count: int, ranks: Ranks) -> slice:
     """This rank's contiguous part of `count` items; parts differ by at most one and cover each item once."""
     start, stop = (count * part // ranks.world_size for part in (ranks.rank, ranks.rank + 1))
     return slice(start, stop)
 
 
-def share_size(count: int, ranks: Ranks) -> int:
+def shard_size(count: int, ranks: Ranks) -> int:
     """How many of `count` items are this rank's."""
-    return len(range(count)[share(count, ranks)])
+    return len(range(count)[shard(count, ranks)])
 
 
 def _threads(cores: int) -> int:
     """Threads for this process: what OMP_NUM_THREADS asks for, else its part of the cores.
 
-    The 1 that torchrun sets for several processes is its guess, nobody's wish. More threads than cores are ruinous:
+    The 1 that torchrun sets for several processes is a guess, not a request. More threads than cores are ruinous:
     two processes with two threads each on two cores were measured 30 times slower than with one each.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def forget(files: Iterable[Path]) -> None:
+def drop_page_cache(files: Iterable[Path]) -> None:
     """Drop files from the host's cache: a data set that was checked for mistakes must be as cold as before."""
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
@@ -17,8 +17,8 @@ def forget(files: Iterable[Path]) -> None:
             os.close(descriptor)
 
 
-def beside_data(named: str, data_dir: Path | None, name: str) -> str:
-    """The file that a setting names; where it names none, the one of that name in the data folder; else nothing."""
+def or_in_data_dir(named: str, data_dir: Path | None, name: str) -> str:
+    """The file that a setting names, else `name` in the data folder where that exists, else nothing."""
     if named or data_dir is None or not (data_dir / name).is_file():
         return named
     return str(data_dir / name)

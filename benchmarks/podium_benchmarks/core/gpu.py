@@ -18,7 +18,7 @@ class Reading:
 
 
 class GpuMeter:
-    """Reads one device; tells nothing (None) without a GPU, without NVML, or from GPUs too old to count energy."""
+    """Reads one device; returns None without a GPU, without NVML, or from GPUs too old to count energy."""
 
     def __init__(self, device: torch.device) -> None:
         self._nvml: Any = None

@@ -59,6 +59,6 @@ def finite(value: float) -> float | None:
 
 
 def _short(filename: str) -> str:
-    """The path within the package's parent folder: a log should not tell where the package is installed."""
+    """The path within the package's parent folder: a log should not reveal where the package is installed."""
     path = Path(filename)
     return str(path.relative_to(_PACKAGE_PARENT)) if path.is_relative_to(_PACKAGE_PARENT) else path.name

@@ -1,4 +1,4 @@
-"""The photos that a detector is trained and evaluated on: a folder in the COCO layout, or made-up scenes."""
+"""The photos that a detector is trained and evaluated on: a folder in the COCO layout, or synthetic scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from podium_benchmarks.core import coco
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.prefetch import thread_pool
 from podium_benchmarks.core.scenes import make_scenes
 
@@ -61,7 +61,7 @@ class Photos:
         self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
         self._ranks, self._mirrored = ranks, mirrored
         self._train: Sequence[Photo] = train.photos
-        self._evaluation: Sequence[Photo] = evaluation.photos[share(self.eval_samples, ranks)]
+        self._evaluation: Sequence[Photo] = evaluation.photos[shard(self.eval_samples, ranks)]
         self._threads = thread_pool(ranks)
 
     def decode_if_within(self, megabytes: int) -> None:

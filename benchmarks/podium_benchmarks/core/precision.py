@@ -15,15 +15,15 @@ def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
 
 
 def is_compiled(setting: str, device: torch.device) -> bool:
-    """For `yes`, or for `auto` on a GPU: on a CPU it takes a compiler and minutes for a few per cent."""
+    """For `yes`, or for `auto` on a GPU: on a CPU it needs a compiler and takes minutes to gain a few percent."""
     return setting == "yes" or (setting == "auto" and device.type == "cuda")
 
 
 def compile_training(module: nn.Module, batch_size: int | None = None) -> None:
     """Compile what `module` does in training with batches of `batch_size`; None: with whatever shapes.
 
-    All else runs as it is: evaluation, and the odd last batch of an epoch. Each would be compiled anew when it first
-    comes, which takes half a minute, and that is on the clock. Where shapes vary, the first is compiled for itself and
+    All else runs as it is: evaluation, and the odd last batch of an epoch. Each would be compiled again when it first
+    occurs, which takes half a minute, and that is on the clock. Where shapes vary, the first is compiled for itself and
     the second as one program for all: warm up with two that differ in every dimension that can vary.
     """
     plain = module.forward

@@ -83,7 +83,7 @@ def _scene(
 
 
 def _background(size: int, random: np.random.Generator) -> torch.Tensor:
-    """(3, size, size) float: clouds of a coarse and a fine pattern, in random colours."""
+    """(3, size, size) float: clouds of a coarse and a fine pattern, in random colors."""
     coarse = torch.from_numpy(random.uniform(0, 255, (1, 3, 4, 4)).astype(np.float32))
     cells = int(random.integers(16, 48))
     fine = torch.from_numpy(random.normal(0, 25, (1, 3, cells, cells)).astype(np.float32))
@@ -103,8 +103,8 @@ def _apart(box: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> 
 
 
 def _paste(image: torch.Tensor, cover: torch.Tensor, left: int, top: int, random: np.random.Generator) -> None:
-    """Blend the digit into `image`, in a colour away from the background's brightness there."""
+    """Blend the digit into `image`, in a color away from the background's brightness there."""
     patch = image[:, top : top + cover.shape[0], left : left + cover.shape[1]]
     dark = patch.mean() > 127
-    colour = torch.from_numpy(random.uniform(0, 60, 3).astype(np.float32))
-    patch.lerp_((colour if dark else 255 - colour).view(3, 1, 1).expand_as(patch), cover.expand_as(patch))
+    color = torch.from_numpy(random.uniform(0, 60, 3).astype(np.float32))
+    patch.lerp_((color if dark else 255 - color).view(3, 1, 1).expand_as(patch), cover.expand_as(patch))

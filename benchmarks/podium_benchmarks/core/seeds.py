@@ -1,6 +1,6 @@
 """One master seed, logged; everything random in a run is derived from it.
 
-Seeds of an epoch are the same on all ranks: ranks shuffle alike and each takes its share, so that a run does not
+Seeds of an epoch are the same on all ranks: ranks shuffle alike and each takes its shard, so that a run does not
 depend on how many ranks it has.
 """
 

@@ -20,7 +20,7 @@ class RunSettings:
     platform: str = "local"
     poc_name: str = "unnamed"  # point of contact, in the log of v0.6 only
     entry: str | None = None  # in the log of v0.6 only; None: the platform
-    cache_cleared: bool = False  # whoever starts the process can clear the host's caches; a trainer can't
+    cache_cleared: bool = False  # by whoever started the process; a trainer can't do it
 
     @property
     def times_initialization(self) -> bool:

@@ -35,11 +35,11 @@ class Progress:
         self._steps = self._total_steps = 0
         self._steps_per_line = 1
         self._gpu = GpuMeter(ranks.device)
-        self._waited_seconds: float | None = None  # for data; None: nobody tells
+        self._waited_seconds: float | None = None  # for data; None: not measured
         self._since = time.perf_counter()
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
-        """The same batches; how long the loop waits for them is part of the lines, as rank 0's share of the time."""
+        """The same batches; how long the loop waits for them is part of the lines, as a ratio of rank 0's time."""
         batches = iter(batches)
         while True:
             before = time.perf_counter()
@@ -52,7 +52,7 @@ class Progress:
     def step(self, loss_sum: torch.Tensor, global_count: int, epoch: float, *, tokens: int = 0) -> None:
         """Add one step: this rank's summed loss and the samples of all ranks; `epoch` is fractional.
 
-        Where samples are made of tokens, `tokens` counts those of all ranks, and the loss is told per token.
+        Where samples are made of tokens, `tokens` counts those of all ranks, and the loss is given per token.
         """
         self._loss_sum += loss_sum.detach()
         self._samples += global_count

@@ -58,7 +58,7 @@ class BytePairs:
             model = models.BPE.from_file(str(vocabulary), str(merges))
             ids = json.loads(vocabulary.read_text("utf-8")).values()
         except Exception as error:  # the library raises no narrower one
-            raise UsageError(f"{vocabulary} and {merges} are no BPE files of `tokenizers`: {error}") from error
+            raise UsageError(f"{vocabulary} and {merges} are not BPE files of `tokenizers`: {error}") from error
         if ids and max(ids) + reserved >= size:
             raise UsageError(
                 f"{vocabulary} has ids up to {max(ids)}, and {reserved} are reserved, but vocab_size is {size}: "
@@ -78,7 +78,7 @@ class BytePairs:
         return self._tokenizer.decode([token - self._reserved for token in ids if token >= self._reserved]).strip()
 
     def check(self, lines: Sequence[str], file: str) -> None:
-        """The library drops what its vocabulary can't express without a word."""
+        """The library silently drops what its vocabulary can't express."""
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         characters = set[str]().union(*lines)
         unknown = {c for c in characters if not self._known.issuperset(byte_level.pre_tokenize_str(c)[0][0])}

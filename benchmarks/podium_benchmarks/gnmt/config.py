@@ -1,4 +1,4 @@
-"""What a GNMT run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of a GNMT run; hyperparameters are named by their MLPerf log keys.
 
 `full` is the reference (mlcommons/training v0.6, rnn_translator/pytorch), `tiny` the same network and loop at a size
 for two CPU cores.
@@ -30,7 +30,7 @@ class Config:
     opt_learning_rate_alt_warmup_func: bool  # true: exponential from 1 %, as the reference; false: linear
     opt_learning_rate_warmup_steps: int
     opt_learning_rate_alt_decay_func: bool  # true: decay every decay_interval; false: evenly over the steps left
-    opt_learning_rate_remain_steps: float  # where the decay starts: a step, or up to 1 the share of all steps
+    opt_learning_rate_remain_steps: float  # where the decay starts: a step, or up to 1 the fraction of all steps
     opt_learning_rate_decay_interval: int  # steps; 0: evenly over the steps left
     opt_learning_rate_decay_steps: int  # how many decays
     opt_learning_rate_decay_factor: float

@@ -3,7 +3,7 @@
 Layouts of --data DIR (each file may be gzipped):
 
     WMT16     as the reference's download_dataset.sh leaves it: train.tok.clean.bpe.32000.{en,de} and
-              newstest2014.tok.bpe.32000.en (tokenised, split into subwords), newstest2014.de (plain text),
+              newstest2014.tok.bpe.32000.en (tokenized, split into subwords), newstest2014.de (plain text),
               vocab.bpe.32000 (one subword a line)
     Multi30k  train.{en,de}, test_2016_flickr.{en,de}; its encoding of vocab_size ids is learned from train
 
@@ -28,11 +28,11 @@ from podium_benchmarks.core.corpora import (
     multi30k_corpus,
     toy_corpus,
 )
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.text import flat_positions, read_lines, read_parallel, require_files
 from podium_benchmarks.core.tokens import Words
 from podium_benchmarks.gnmt.config import Config
-from podium_benchmarks.gnmt.detokenise import detokenise
+from podium_benchmarks.gnmt.detokenize import detokenize
 from podium_benchmarks.gnmt.model import BEGIN, END, RESERVED, UNKNOWN
 
 WMT = ("train.tok.clean.bpe.32000.en", "train.tok.clean.bpe.32000.de", "newstest2014.tok.bpe.32000.en",
@@ -53,7 +53,7 @@ def vocabulary_size(config: Config, data_dir: Path | None) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's share of a global batch: source (B, S), target (B, T) from begin to end."""
+    """This rank's shard of a global batch: source (B, S), target (B, T) from begin to end."""
 
     source: torch.Tensor
     source_lengths: torch.Tensor  # (B,), on the CPU
@@ -64,7 +64,7 @@ class Batch:
 
 
 class Data:
-    """Everything as token ids on the device; all ranks draw the same batches and each takes its share."""
+    """Everything as token ids on the device; all ranks draw the same batches and each takes its shard."""
 
     def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
         self._config, self._ranks = config, ranks
@@ -93,7 +93,7 @@ class Data:
             shuffled = rows[torch.randperm(len(rows), generator=generator)]
             batches.extend(shuffled[: len(rows) // size * size].view(-1, size))
         for number in torch.randperm(len(batches), generator=generator).tolist():
-            mine = batches[number][share(size, self._ranks)]
+            mine = batches[number][shard(size, self._ranks)]
             steps = self._targets.lengths_of(mine) - 1
             yield Batch(
                 source=self._sources.padded(mine),
@@ -114,10 +114,10 @@ def buckets(lengths: torch.Tensor, config: Config) -> list[torch.Tensor]:
 
 
 class Subwords(Words):
-    """subword-nmt's text: 'sub@@ words' between spaces, of Moses' tokenised text."""
+    """subword-nmt's text: 'sub@@ words' between spaces, of Moses' tokenized text."""
 
     def decode(self, ids: list[int]) -> str:
-        return detokenise(super().decode(ids).replace("@@ ", "").removesuffix("@@"))
+        return detokenize(super().decode(ids).replace("@@ ", "").removesuffix("@@"))
 
 
 def open_corpus(config: Config, data_dir: Path | None) -> Corpus:

@@ -1,7 +1,7 @@
 """GNMT v2 (mlcommons/training v0.6, rnn_translator/pytorch/seq2seq/models).
 
 The encoder's first LSTM reads both ways; LSTMs from the third on are added to their input. The decoder's first LSTM
-asks the source (normalised Bahdanau attention), and all LSTMs behind it get the answer beside their input.
+asks the source (normalized Bahdanau attention), and all LSTMs behind it get the answer in addition to their input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MASKED = -65504.0  # the least number of fp16
 
 
 class Attention(nn.Module):
-    """Normalised Bahdanau attention: score = g v / |v| . tanh(W q + U k + b)."""
+    """Normalized Bahdanau attention: score = g v / |v| . tanh(W q + U k + b)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def full_model(config: Config) -> GNMT:
     return GNMT(config, config.vocab_size)
 
 
-def initialise(model: GNMT) -> None:
+def initialize(model: GNMT) -> None:
     """Everything uniform in -0.1 .. 0.1, but one of the two biases of each LSTM 0, attention's scale H^-0.5, bias 0."""
     for name, parameter in model.named_parameters():
         if "bias_hh" in name:

@@ -19,7 +19,7 @@ from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
 from podium_benchmarks.gnmt.data import Batch, Data, vocabulary_size
 from podium_benchmarks.gnmt.eval import evaluate
-from podium_benchmarks.gnmt.model import GNMT, RESERVED, initialise
+from podium_benchmarks.gnmt.model import GNMT, RESERVED, initialize
 
 WARMUP_FROM = 0.01  # of the base learning rate
 
@@ -74,20 +74,20 @@ def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> GNM
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = GNMT(config, vocab_size)
-    initialise(model)
+    initialize(model)
     return model.to(ranks.device)
 
 
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
-    """Pass made-up sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    """Pass synthetic sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     count = max(1, config.global_batch_size // ranks.world_size)
-    batch = made_up_batch(count, config.max_sequence_length, ranks.device)  # the longest, for the buffers' sake
+    batch = synthetic_batch(count, config.max_sequence_length, ranks.device)  # the longest, for the buffers' sake
     for _ in range(2):
         forward_backward(network, batch, 0.0, scale=1.0, autocast=autocast)
     network.zero_grad(set_to_none=True)
 
 
-def made_up_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
+def synthetic_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
     """Random words without padding; `length` of them to predict."""
     source = torch.randint(RESERVED, vocab_size, (sentences, length), device=device)
     target = torch.randint(RESERVED, vocab_size, (sentences, length + 1), device=device)
@@ -112,7 +112,7 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
 def forward_backward(
     network: nn.Module, batch: Batch, smoothing: float, *, scale: float, autocast: torch.autocast
 ) -> torch.Tensor:
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
         logits = network(batch.source, batch.source_lengths, batch.target, batch.positions)
     words = batch.target[:, 1:].flatten()[batch.positions]
@@ -124,12 +124,12 @@ def forward_backward(
 def synthetic_step(
     config: Config, device: torch.device, tokens: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
-    """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
+    """The model, a whole training step on synthetic words (it returns the loss), and its target tokens: for timing."""
     ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
     model = build_model(config, config.vocab_size, 0, ranks)
     optimizer, autocast = adam(model, config), mixed_precision(config.precision, device)
     length = min(25, config.max_sequence_length)
-    batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
+    batch = synthetic_batch(max(1, tokens // length), length, device, config.vocab_size)
 
     def step() -> torch.Tensor:
         set_learning_rate(optimizer, config.opt_base_learning_rate)

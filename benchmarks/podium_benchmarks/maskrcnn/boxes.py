@@ -20,12 +20,12 @@ IGNORED, NEGATIVE = -2, -1  # what an anchor or proposal can be instead of an ob
 def cell_anchors(stride: int, size: int) -> torch.Tensor:
     """(3, 4) anchors around the first cell, by ratio; sides are rounded before they are scaled up to `size`."""
     anchors = []
-    centre = (stride - 1) / 2
+    center = (stride - 1) / 2
     for ratio in RATIOS:
         width = round(math.sqrt(stride * stride / ratio))
         height = round(width * ratio)
         across, down = ((side * size / stride - 1) / 2 for side in (width, height))
-        anchors.append((centre - across, centre - down, centre + across, centre + down))
+        anchors.append((center - across, center - down, center + across, center + down))
     return torch.tensor(anchors)
 
 
@@ -58,9 +58,9 @@ def decode(anchors: torch.Tensor, offsets: torch.Tensor, weights: Sequence[float
     """Boxes (..., 4) of `anchors` (..., 4) moved by `offsets` (..., 4)."""
     offsets = offsets / offsets.new_tensor(weights)
     size = as_exclusive(anchors)[..., 2:] - anchors[..., :2]
-    centre = anchors[..., :2] + size / 2 + offsets[..., :2] * size
+    center = anchors[..., :2] + size / 2 + offsets[..., :2] * size
     half = offsets[..., 2:].clamp(max=LARGEST_LOG_SCALE).exp() * size / 2
-    return torch.cat([centre - half, centre + half - 1], dim=-1)
+    return torch.cat([center - half, center + half - 1], dim=-1)
 
 
 def clip(boxes: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> torch.Tensor:
@@ -87,12 +87,12 @@ def match(
     return matched
 
 
-def sample(matched: torch.Tensor, most: int, positive_share: float, keys: torch.Tensor) -> torch.Tensor:
-    """Places of at most `most` candidates: at most `positive_share` of that with an object, the rest without, in order.
+def sample(matched: torch.Tensor, most: int, positive_ratio: float, keys: torch.Tensor) -> torch.Tensor:
+    """Places of at most `most` candidates: at most `positive_ratio` of that with an object, the rest without, in order.
 
     Those with the highest keys (n,), which are random, are taken.
     """
-    positives = _highest(keys, matched >= 0, int(most * positive_share))
+    positives = _highest(keys, matched >= 0, int(most * positive_ratio))
     negatives = _highest(keys, matched == NEGATIVE, most - len(positives))
     return torch.cat([positives, negatives]).sort().values
 

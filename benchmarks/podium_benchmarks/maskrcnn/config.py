@@ -1,4 +1,4 @@
-"""What a Mask R-CNN run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of a Mask R-CNN run; hyperparameters are named by their MLPerf log keys.
 
 `full` is the reference (mlcommons/training v0.6, object_detection, e2e_mask_rcnn_R_50_FPN_1x), `tiny` the same
 network, narrower, on small images and in the same loop, for two CPU cores.
@@ -28,20 +28,20 @@ class Config:
     global_batch_size: int
     opt_base_learning_rate: float
     opt_learning_rate_warmup_steps: int
-    opt_learning_rate_warmup_factor: float  # the warm-up starts at this share of the rate
+    opt_learning_rate_warmup_factor: float  # the warm-up starts at this fraction of the rate
     opt_learning_rate_decay_steps: tuple[int, ...]
     opt_learning_rate_decay_factor: float  # at each of them
     opt_momentum: float
     opt_weight_decay: float  # of all but biases
     gradient_clip_norm: float  # 0: gradients stay as they are
-    num_image_candidates: int  # proposals that training goes on with
+    num_image_candidates: int  # proposals kept for training
     candidate_pool: str  # of how many images: rank (all that a rank trains on together) or image (of each)
-    sync_bn: bool  # statistics of the whole batch instead of a rank's share; without meaning where they are frozen
+    sync_bn: bool  # statistics of the whole batch instead of a rank's shard; without meaning where they are frozen
 
     min_image_size: int  # the shorter side is scaled to this,
     max_image_size: int  # unless the longer one would pass this
     width: int  # channels of the backbone's stem; 64 is the full network
-    frozen_backbone: bool  # no statistics in batch normalisation, stem and first stage fixed: needs trained weights
+    frozen_backbone: bool  # no statistics in batch normalization, stem and first stage fixed: needs trained weights
     fpn_channels: int
     box_features: int
     mask_channels: int
@@ -51,12 +51,12 @@ class Config:
     eval_candidates: int  # proposals per image
     nms_candidates: int  # per level and image, in training; half of it in evaluation
     num_classes: int  # without background; 0: as many as the data set has
-    backbone_weights: str  # a ResNet-50's state_dict in torchvision's names; empty: DIR/resnet50.pth, if it is there
-    train_scenes: int  # made-up images, when there is no --data
+    backbone_weights: str  # a ResNet-50's state_dict in torchvision's names; empty: DIR/resnet50.pth where it exists
+    train_scenes: int  # synthetic images, used without --data
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
-    resident_megabytes: int  # decoded images are kept in memory if the set is no larger
+    resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:

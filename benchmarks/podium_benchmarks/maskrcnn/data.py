@@ -1,4 +1,4 @@
-"""Training batches and evaluation images, from a folder in the COCO layout or from made-up scenes."""
+"""Training batches and evaluation images, from a folder in the COCO layout or from synthetic scenes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as vision
 from podium_benchmarks.core import coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
-from podium_benchmarks.core.dist import Ranks, share
-from podium_benchmarks.core.files import beside_data
+from podium_benchmarks.core.dist import Ranks, shard
+from podium_benchmarks.core.files import or_in_data_dir
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.maskrcnn.config import Config
@@ -31,7 +31,7 @@ Size = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's share of a global batch, on the device; lists have an entry for each image."""
+    """This rank's shard of a global batch, on the device; lists have an entry for each image."""
 
     images: torch.Tensor  # (B, 3, H, W) uint8 RGB, padded at the right and at the bottom
     sizes: Sequence[Size]  # of the images without padding
@@ -43,8 +43,8 @@ class Batch:
 
 
 def with_backbone(config: Config, data_dir: Path | None) -> Config:
-    """With the weights that lie beside the data, where the settings name no others."""
-    return replace(config, backbone_weights=beside_data(config.backbone_weights, data_dir, BACKBONE))
+    """With the weights in the data folder, unless the settings name others."""
+    return replace(config, backbone_weights=or_in_data_dir(config.backbone_weights, data_dir, BACKBONE))
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
@@ -53,7 +53,7 @@ def check_data(config: Config, data_dir: Path | None) -> None:
     if config.backbone_weights and not Path(config.backbone_weights).is_file():
         raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
     if config.frozen_backbone and not config.backbone_weights:
-        raise UsageError(f"a frozen backbone can't learn: lay its trained weights beside the data as {BACKBONE}, give "
+        raise UsageError(f"a frozen backbone can't learn: put its weights into the data folder as {BACKBONE}, give "
                          "them with --set backbone_weights=FILE, or train it from random ones with --set "
                          "frozen_backbone=false")  # fmt: skip
     check_photos(config, data_dir)
@@ -72,7 +72,7 @@ def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
 
 
 def _with_outlines(part: CocoSet) -> tuple[CocoSet, Mapping[str, int]]:
-    """The set without polygons of fewer than three corners; raises DataError for what is no outline at all."""
+    """The set without polygons of fewer than three corners; raises DataError for what is not an outline."""
     dropped, photos = 0, []
     for photo in part.photos:
         outlines = []
@@ -110,7 +110,7 @@ class Data(Photos):
     def epoch(self, seed: int) -> Iterator[Batch]:
         """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place.
 
-        Upright photos and others are in batches of their own, so that padding stays small.
+        Upright photos and others are in separate batches, so that padding stays small.
         """
         order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
         upright = self._upright[order]
@@ -121,7 +121,7 @@ class Data(Photos):
             if len(batch)
         ]
         batches.sort(key=lambda places: int(places[0]))  # the permutation decides which kind comes when
-        mine = [order[batch][share(len(batch), self._ranks)].tolist() for batch in batches]
+        mine = [order[batch][shard(len(batch), self._ranks)].tolist() for batch in batches]
         make = partial(self._sample, seed)
         for samples, batch in zip(prefetched(self._threads, make, mine), batches, strict=True):
             yield collate(samples, len(batch), self._ranks.device)
@@ -219,10 +219,10 @@ def collate(samples: Sequence[Sample], global_count: int, device: torch.device) 
     )
 
 
-def normalise(images: torch.Tensor, sizes: Sequence[Size]) -> torch.Tensor:
+def normalize(images: torch.Tensor, sizes: Sequence[Size]) -> torch.Tensor:
     """uint8 RGB images as the network wants them: BGR less its mean, 0 where padded, channels last."""
-    colours = images.flip(1).float().sub_(torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1))
-    for image, (height, width) in zip(colours, sizes, strict=True):
+    colors = images.flip(1).float().sub_(torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1))
+    for image, (height, width) in zip(colors, sizes, strict=True):
         image[:, height:] = 0
         image[:, :, width:] = 0
-    return colours.contiguous(memory_format=torch.channels_last)
+    return colors.contiguous(memory_format=torch.channels_last)

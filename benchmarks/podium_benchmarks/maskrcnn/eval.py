@@ -16,7 +16,7 @@ from podium_benchmarks.core.detection_eval import Detections, average_precision
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.maskrcnn.boxes import as_exclusive, clip, decode, grid_anchors
 from podium_benchmarks.maskrcnn.config import STRIDES
-from podium_benchmarks.maskrcnn.data import Data, Size, normalise
+from podium_benchmarks.maskrcnn.data import Data, Size, normalize
 from podium_benchmarks.maskrcnn.detector import ROI_WEIGHTS, dense, pool, propose
 from podium_benchmarks.maskrcnn.model import BOX_POOL, MASK_POOL, MASK_SIDE, MaskRCNN
 
@@ -44,7 +44,7 @@ def detect(
     """What is in each photo, from its scaled and padded image (B, 3, H, W) uint8."""
     config = model.config
     with autocast:
-        maps, scores, offsets = dense(model, normalise(images, sizes))
+        maps, scores, offsets = dense(model, normalize(images, sizes))
     levels = grid_anchors([x.shape[2:] for x in maps], STRIDES, config.anchor_sizes, images.device)
     proposals = propose(config, scores, offsets, levels, sizes, training=False)
     counts = [len(boxes) for boxes in proposals]
@@ -92,12 +92,12 @@ def outline(shape: torch.Tensor, box: Sequence[float], photo: Photo) -> Segmenta
 
     The mask gets a border of zeros and the box grows by as much, so that the scaled mask can end within it.
     """
-    centre_x, centre_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     grown = (MASK_SIDE + 2) / MASK_SIDE / 2
     half_width, half_height = (box[2] - box[0]) * grown, (box[3] - box[1]) * grown
     left, top, right, bottom = (
         int(side)
-        for side in (centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height)
+        for side in (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height)
     )
     width, height = max(right - left + 1, 1), max(bottom - top + 1, 1)
     scaled = F.interpolate(F.pad(shape, (1, 1, 1, 1))[None, None], (height, width), mode="bilinear")[0, 0]

@@ -12,7 +12,7 @@ from torchvision.ops import roi_align
 
 from podium_benchmarks.maskrcnn.boxes import IGNORED, encode, grid_anchors, match, sample
 from podium_benchmarks.maskrcnn.config import STRIDES, Config
-from podium_benchmarks.maskrcnn.data import Batch, normalise
+from podium_benchmarks.maskrcnn.data import Batch, normalize
 from podium_benchmarks.maskrcnn.detector import ANCHOR_WEIGHTS, ROI_WEIGHTS, dense, pool, propose
 from podium_benchmarks.maskrcnn.model import BOX_POOL, MASK_POOL, MASK_SIDE, MaskRCNN
 
@@ -33,7 +33,7 @@ class TrainingPass(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast:
-            maps, scores, offsets = dense(self.model, normalise(batch.images, batch.sizes))
+            maps, scores, offsets = dense(self.model, normalize(batch.images, batch.sizes))
         levels = grid_anchors([x.shape[2:] for x in maps], STRIDES, self.config.anchor_sizes, batch.images.device)
         draws = [torch.Generator(batch.images.device).manual_seed(seed) for seed in batch.seeds]
         anchor_sums, anchor_count = anchor_losses(scores, offsets, torch.cat(levels), batch, draws)

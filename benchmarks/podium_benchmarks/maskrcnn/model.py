@@ -168,10 +168,10 @@ def full_model(config: Config) -> MaskRCNN:
     return MaskRCNN(config, config.num_classes)
 
 
-def initialise(model: MaskRCNN) -> None:
+def initialize(model: MaskRCNN) -> None:
     """As the reference, whose backbone always starts from trained weights.
 
-    A random backbone starts as torchvision's with residual branches of zero, where it has batch normalisation.
+    A random backbone starts as torchvision's with residual branches of zero, where it has batch normalization.
     """
     for module in model.backbone.modules():
         if isinstance(module, nn.Conv2d):

@@ -22,7 +22,7 @@ from podium_benchmarks.maskrcnn.config import Config
 from podium_benchmarks.maskrcnn.data import Batch, Sample, collate, open_data, scaled_size, with_backbone
 from podium_benchmarks.maskrcnn.eval import evaluate
 from podium_benchmarks.maskrcnn.losses import TrainingPass
-from podium_benchmarks.maskrcnn.model import MaskRCNN, initialise, load_backbone
+from podium_benchmarks.maskrcnn.model import MaskRCNN, initialize, load_backbone
 
 
 def train(config: Config, settings: RunSettings) -> None:
@@ -69,7 +69,7 @@ def train(config: Config, settings: RunSettings) -> None:
 
 @dataclass(frozen=True)
 class Trainee:
-    """A model, its training pass with gradients averaged over ranks, and its optimiser."""
+    """A model, its training pass with gradients averaged over ranks, and its optimizer."""
 
     model: MaskRCNN
     network: nn.Module
@@ -81,7 +81,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = MaskRCNN(config, config.num_classes)
-    initialise(model)
+    initialize(model)
     if config.backbone_weights:
         load_backbone(model, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
@@ -104,16 +104,16 @@ def make_optimizer(model: MaskRCNN, config: Config) -> torch.optim.Optimizer:
 
 
 def warm_up(trainee: Trainee, config: Config, ranks: Ranks) -> None:
-    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    """Pass synthetic images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
-    count = dist.share_size(config.global_batch_size, ranks)
+    count = dist.shard_size(config.global_batch_size, ranks)
     for sides in ((3, 4), (3, 4), (5, 3)):  # a second shape, so that what is compiled for any shape is made now, too
-        forward_backward(trainee.network, made_up_batch(config, count, ranks.device, sides), ranks)
+        forward_backward(trainee.network, synthetic_batch(config, count, ranks.device, sides), ranks)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
 
 
-def made_up_batch(config: Config, count: int, device: torch.device, sides: tuple[int, int] = (3, 4)) -> Batch:
+def synthetic_batch(config: Config, count: int, device: torch.device, sides: tuple[int, int] = (3, 4)) -> Batch:
     """Noise of the size that a photo with such sides, height to width, is scaled to; one object in each."""
     height, width = scaled_size(config, *(side * config.min_image_size for side in sides))
     mask = torch.zeros((1, height, width), dtype=torch.uint8)
@@ -126,9 +126,9 @@ def made_up_batch(config: Config, count: int, device: torch.device, sides: tuple
 def synthetic_step(
     config: Config, device: torch.device, images: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
-    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    """The model, a whole training step on synthetic images (it returns the loss), and their number: for timing."""
     alone = Ranks(rank=0, world_size=1, device=device, cores=1)
-    trainee, batch = build(config, 0, alone), made_up_batch(config, images, device)
+    trainee, batch = build(config, 0, alone), synthetic_batch(config, images, device)
 
     def step() -> torch.Tensor:
         set_learning_rate(trainee.optimizer, 0.0)  # noise can't be learned: weights would grow until nothing is finite
@@ -141,7 +141,7 @@ def synthetic_step(
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Of this step, counted from 0; the warm-up rises in a line from a share of the rate."""
+    """Of this step, counted from 0; the warm-up rises in a line from a fraction of the rate."""
     base, warmup_steps = config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
     if step < warmup_steps:
         start = config.opt_learning_rate_warmup_factor

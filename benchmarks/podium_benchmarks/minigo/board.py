@@ -45,7 +45,7 @@ class Geometry:
         return seed
 
     def alive(self, stones: int, empty: int) -> int:
-        """Those of `stones` of one colour whose groups touch `empty`."""
+        """Those of `stones` of one color whose groups touch `empty`."""
         return self.flood(self.around(empty) & stones, stones)
 
     def planes(self, sets: Sequence[int]) -> NDArray[np.uint8]:
@@ -100,7 +100,7 @@ class Position:
         if stone & (own | other):
             raise IllegalMoveError(f"{lines.name(move)} is taken")
         if stone & self.ko:
-            raise IllegalMoveError(f"{lines.name(move)} retakes a ko at once")
+            raise IllegalMoveError(f"{lines.name(move)} retakes a ko immediately")
         own |= stone
         around = lines.around(stone)
         taken = 0
@@ -157,7 +157,7 @@ class Position:
         return True
 
     def score(self, komi: float) -> float:
-        """Black's points less White's and `komi`: stones, and empty areas that touch only one colour."""
+        """Black's points less White's and `komi`: stones, and empty areas that touch only one color."""
         lines = self.geometry
         empty = lines.board & ~(self.black | self.white)
         black, white = (lines.flood(lines.around(stones) & empty, empty) for stones in (self.black, self.white))

@@ -1,4 +1,4 @@
-"""What a MiniGo run can be told; hyperparameters carry their MLPerf log keys as names where there are any.
+"""The settings of a MiniGo run; hyperparameters are named by their MLPerf log keys where they have one.
 
 `full` is v0.6's reference (mlcommons/training, minigo, 9x9), `tiny` the same on 5x5, for two CPU cores. What v0.5 had
 otherwise can be set: network=v0.5, quality=pro_moves, c_puct=1.38, c_puct_base=0, first_play_penalty=0,
@@ -16,7 +16,7 @@ from mlperf_logging.mllog import constants as keys
 from podium_benchmarks.core import checks
 from podium_benchmarks.minigo.board import LARGEST, SMALLEST
 
-# Of each round's network: whether convolutions have biases, and the share of new statistics in its normalisation
+# Of each round's network: whether convolutions have biases, and the weight of new statistics in its normalization
 NETWORKS = {"v0.5": (True, 0.003), "v0.6": (False, 0.05)}
 
 
@@ -37,9 +37,9 @@ class SearchSettings:
 class Config:
     """One run's settings. An epoch is one generation of games; they count from 1."""
 
-    target: float  # share of games won against the opponent, or of moves predicted
+    target: float  # ratio of games won against the opponent, or of moves predicted
     max_epochs: int
-    quality: str  # win_rate (v0.6, told after the clock) or pro_moves (v0.5, after each generation)
+    quality: str  # win_rate (v0.6, evaluated after the clock has stopped) or pro_moves (v0.5, after each generation)
 
     board_size: int
     komi: float
@@ -59,7 +59,7 @@ class Config:
     c_puct_base: float  # 0: c_puct stays the same
     first_play_penalty: float
     longest_game: float  # moves per point of the board; then it is scored as it stands
-    resign_threshold: float  # 1 or more: nobody resigns
+    resign_threshold: float  # 1 or more: no player resigns
     resign_disabled_share: float
 
     global_batch_size: int
@@ -72,7 +72,7 @@ class Config:
     value_cost_weight: float
     window_generations: int  # whose games are trained on
     sampling_share: float  # of their positions, in each generation
-    sync_bn: bool  # statistics of the whole batch instead of a rank's share
+    sync_bn: bool  # statistics of the whole batch instead of a rank's shard
 
     gate_games: int  # against the best network so far; 0: each new one is promoted
     gate_win_rate: float
@@ -108,7 +108,7 @@ class Config:
                               longest_game=self.longest_game)  # fmt: skip
 
     def log_values(self) -> Mapping[str, Any]:
-        """The log's hyperparameters; v0.7's checker has names of its own for three of them."""
+        """The log's hyperparameters; v0.7's checker has other names for three of them."""
         rates, boundaries = self.opt_base_learning_rate, list(self.opt_learning_rate_decay_boundary_steps)
         return {
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,

@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.minigo import sgf
 from podium_benchmarks.minigo.board import symmetries
 from podium_benchmarks.minigo.config import Config
@@ -31,7 +31,7 @@ class Examples:
     """Positions with what the network should have said of them, in the order of their games' numbers."""
 
     planes: torch.Tensor  # (n, 17, points) uint8
-    chances: torch.Tensor  # (n, points + 1) float32: shares of the visits
+    chances: torch.Tensor  # (n, points + 1) float32: ratios of the visits
     winners: torch.Tensor  # (n,) float32: 1 Black, -1 White
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's share of a global batch, on the device."""
+    """This rank's shard of a global batch, on the device."""
 
     planes: torch.Tensor  # (B, 17, size, size) uint8
     chances: torch.Tensor  # (B, points + 1)
@@ -74,7 +74,7 @@ def with_checkpoints(config: Config, data_dir: Path | None) -> Config:
 
 
 def examples_of(games: Sequence[Game], size: int) -> Examples:
-    """Those of all positions of games that somebody won."""
+    """Those of all positions of games that one player won."""
     decided = sorted((game for game in games if game.winner), key=lambda game: game.number)
     if not decided:
         points = size * size
@@ -121,7 +121,7 @@ def batches(examples: Examples, config: Config, seed: int, ranks: Ranks) -> Iter
     places = torch.from_numpy(symmetries(config.board_size).copy()).to(device)  # (8, points + 1)
     size = config.board_size
     for part, turn in zip(order.split(config.global_batch_size), turns.split(config.global_batch_size), strict=True):
-        mine = share(len(part), ranks)
+        mine = shard(len(part), ranks)
         chosen, place = part[mine], places[turn[mine]]
         planes = examples.planes[chosen].gather(2, place[:, None, :-1].expand(-1, PLANES, -1))
         yield Batch(

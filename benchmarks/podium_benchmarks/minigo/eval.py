@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from podium_benchmarks.core import dist
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.features import Evaluate
 from podium_benchmarks.minigo.search import Forest
@@ -17,18 +17,18 @@ from podium_benchmarks.minigo.sgf import Record
 
 
 def win_rate(config: Config, first: Evaluate, second: Evaluate, ranks: Ranks, *, games: int) -> float:
-    """Share of games that `first` wins against `second`, each rank playing some of them; the same on every rank."""
-    mine = range(games)[share(games, ranks)]
+    """Ratio of games that `first` wins against `second`, each rank playing some of them; the same on every rank."""
+    mine = range(games)[shard(games, ranks)]
     wins = match(first, second, config.search(config.eval_readouts), config.board_size, mine)
     total = dist.sum_over_ranks(torch.tensor(float(wins), dtype=torch.float64, device=ranks.device))
     return total.item() / games
 
 
-def predicted_share(config: Config, evaluate: Evaluate, records: Sequence[Record], ranks: Ranks) -> float:
-    """Share of recorded moves that are the search's, each position looked at once, on one rank."""
+def predicted_ratio(config: Config, evaluate: Evaluate, records: Sequence[Record], ranks: Ranks) -> float:
+    """Ratio of recorded moves that are the search's, each position looked at once, on one rank."""
     positions = [position for record in records for position in record.positions]
     moves = [move for record in records for move in record.moves]
-    mine = range(len(moves))[share(len(moves), ranks)]
+    mine = range(len(moves))[shard(len(moves), ranks)]
     forest = Forest(config.games_at_a_time, config.board_size, config.search(config.eval_readouts), evaluate)
     hits = 0
     for start in range(mine.start, mine.stop, config.games_at_a_time):

@@ -27,7 +27,7 @@ class Block(nn.Module):
 class PolicyValue(nn.Module):
     """(B, 17, size, size) -> logits of moves (B, size * size + 1) and (B,) how the game ends: 1 Black wins, -1 White.
 
-    `bias` is that of convolutions: v0.5 has them, v0.6 does not. `momentum` is the share of new statistics.
+    `bias` is that of convolutions: v0.5 has them, v0.6 does not. `momentum` is the weight of new statistics.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PolicyValue(nn.Module):
 
 
 def _plain_norm(channels: int, momentum: float) -> BatchNorm:
-    """The heads' normalisation has neither scale nor shift to learn."""
+    """The heads' normalization has neither scale nor shift to learn."""
     norm = BatchNorm(channels, momentum=momentum)
     del norm.weight, norm.bias
     norm.register_buffer("weight", torch.ones(channels))
@@ -68,7 +68,7 @@ def full_model(config: Config) -> PolicyValue:
                        bias=bias, momentum=momentum, sync_bn=config.sync_bn)  # fmt: skip
 
 
-def initialise(model: PolicyValue) -> None:
+def initialize(model: PolicyValue) -> None:
     """Glorot-uniform weights and biases of 0, as TensorFlow's layers start."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

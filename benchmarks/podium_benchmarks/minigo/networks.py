@@ -1,4 +1,4 @@
-"""Networks of a run: made, read, written, frozen to play with, and how they are optimised."""
+"""Networks of a run: made, read, written, frozen to play with, and how they are optimized."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from podium_benchmarks.core import dist, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.minigo.config import Config
-from podium_benchmarks.minigo.model import PolicyValue, full_model, initialise
+from podium_benchmarks.minigo.model import PolicyValue, full_model, initialize
 
 
 def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = full_model(config)
-    initialise(model)
+    initialize(model)
     if config.start_checkpoint:
         load_weights(model, Path(config.start_checkpoint))
     return model.to(ranks.device)
@@ -58,7 +58,7 @@ def frozen_opponent(model: PolicyValue, config: Config) -> PolicyValue:
 
 
 def make_optimizer(model: PolicyValue, config: Config) -> torch.optim.Optimizer:
-    """SGD; biases don't decay, and neither do shifts of batch normalisation in v0.6's network."""
+    """SGD; biases don't decay, and neither do shifts of batch normalization in v0.6's network."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         is_shift = name.endswith("bias") and "bn" in name

@@ -14,7 +14,7 @@ from podium_benchmarks.core import dist
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.minigo import sgf
 from podium_benchmarks.minigo.config import FULL, NETWORKS
-from podium_benchmarks.minigo.eval import predicted_share
+from podium_benchmarks.minigo.eval import predicted_ratio
 from podium_benchmarks.minigo.features import evaluator
 from podium_benchmarks.minigo.networks import build_model
 
@@ -49,12 +49,12 @@ def predict(argv: Sequence[str]) -> int:
     sources = sorted({record.name.split(":")[0] for record in records})
     for source in sources:
         some = [record for record in records if record.name.split(":")[0] == source]
-        report(source, predicted_share(config, evaluate, some, ranks), sum(len(record.moves) for record in some))
+        report(source, predicted_ratio(config, evaluate, some, ranks), sum(len(record.moves) for record in some))
     if len(sources) > 1:
         moves = sum(len(record.moves) for record in records)
-        report("all", predicted_share(config, evaluate, records, ranks), moves)
+        report("all", predicted_ratio(config, evaluate, records, ranks), moves)
     return 0
 
 
-def report(name: str, share: float, moves: int) -> None:
-    print(f"{name}: {100 * share:.2f} % of {moves:,} moves predicted", flush=True)
+def report(name: str, ratio: float, moves: int) -> None:
+    print(f"{name}: {100 * ratio:.2f} % of {moves:,} moves predicted", flush=True)

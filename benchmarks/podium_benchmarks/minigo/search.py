@@ -40,7 +40,7 @@ class Forest:
         self._positions: list[list[Position]] = [[] for _ in range(games)]
 
     def reset(self, game: int, position: Position) -> None:
-        """Start a tree anew."""
+        """Restart a tree."""
         self._clear(game, 0)
         self._positions[game] = [position]
         self._used[game] = 1
@@ -60,11 +60,11 @@ class Forest:
         if len(new):
             self._expand(new, np.zeros(len(new), dtype=np.int64))
 
-    def add_noise(self, game: int, noise: NDArray[np.float64], share: float) -> None:
+    def add_noise(self, game: int, noise: NDArray[np.float64], ratio: float) -> None:
         """Mix a distribution over all moves into the root's chances, over those that are allowed."""
         allowed = self._allowed[game, 0]
         mixed = noise * allowed
-        self._p[game, 0] = (1 - share) * self._p[game, 0] + share * mixed / max(mixed.sum(), 1e-12)
+        self._p[game, 0] = (1 - ratio) * self._p[game, 0] + ratio * mixed / max(mixed.sum(), 1e-12)
 
     def search(self, games: NDArray[np.int64]) -> None:
         """Add as many visits to the roots of these games as there are readouts."""
@@ -80,13 +80,13 @@ class Forest:
         """(moves,) of the root."""
         return self._n[game, 0].copy()
 
-    def outlook(self, game: int) -> float:
+    def expected_result(self, game: int) -> float:
         """-1 to 1: how well the root's player does, by all visits."""
         count = self._n[game, 0].sum()
         return float((self._value[game, 0] + self._w[game, 0].sum()) / (1 + count))
 
     def _read(self, games: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Select `counts` leaves of each of the games, evaluate them together, and tell their ancestors."""
+        """Select `counts` leaves of each of the games, evaluate them together, and update their ancestors."""
         found = [self._select(games[counts > turn]) for turn in range(int(counts.max()))]
         places = np.concatenate([game * self._capacity + node for game, node in found])
         new = np.unique(places[~self._expanded.ravel()[places]])

@@ -15,21 +15,21 @@ from podium_benchmarks.minigo.features import Evaluate
 from podium_benchmarks.minigo.search import Forest
 
 DIRICHLET_PER_POINT = 0.03 * 361  # over the points of the board
-NOISE_SHARE = 0.25
-SOFT_SHARE = 1 / 12  # of the points: so many moves are drawn by their visits, later ones are the most visited
+NOISE_RATIO = 0.25
+SOFT_RATIO = 1 / 12  # of the points: so many moves are drawn by their visits, later ones are the most visited
 
 
 @dataclass(frozen=True)
 class Resignation:
-    """When a player gives up: an outlook below -`threshold`, but in a share of the games never."""
+    """A player gives up when its expected result is below -`threshold`, but never in `disabled_ratio` of the games."""
 
     threshold: float
-    disabled_share: float
+    disabled_ratio: float
 
 
 @dataclass
 class Game:
-    """One game as it goes on."""
+    """One game in progress."""
 
     number: int
     random: np.random.Generator
@@ -51,7 +51,7 @@ def self_play(
         for seat in range(min(at_a_time, len(numbers))):
             if seat not in seats and (number := next(waiting, None)) is not None:
                 random = np.random.default_rng(seeds.derive(seed, "game", number))
-                seats[seat] = Game(number, random, bool(random.random() >= resignation.disabled_share))
+                seats[seat] = Game(number, random, bool(random.random() >= resignation.disabled_ratio))
                 forest.reset(seat, Position(geometry(size)))
         if not seats:
             return
@@ -67,20 +67,20 @@ def _play_a_move(
     for seat, game in seats.items():
         lines = forest.position(seat).geometry
         noise = game.random.dirichlet(np.full(lines.moves, DIRICHLET_PER_POINT / (lines.moves - 1)))
-        forest.add_noise(seat, noise, NOISE_SHARE)
+        forest.add_noise(seat, noise, NOISE_RATIO)
     forest.search(taken)
     moves = []
     for seat in taken.tolist():
         game, visits, position = seats[seat], forest.visits(seat), forest.position(seat)
         game.positions.append(position)
         game.visits.append(visits)
-        soft = position.moves < SOFT_SHARE * (len(visits) - 1)
+        soft = position.moves < SOFT_RATIO * (len(visits) - 1)
         moves.append(int(game.random.choice(len(visits), p=visits / visits.sum())) if soft else int(visits.argmax()))
-    outlooks = [forest.outlook(seat) for seat in taken.tolist()]
+    expected_results = [forest.expected_result(seat) for seat in taken.tolist()]
     forest.advance(taken.tolist(), moves)
-    for seat, outlook in zip(taken.tolist(), outlooks, strict=True):
+    for seat, expected_result in zip(taken.tolist(), expected_results, strict=True):
         game, after = seats[seat], forest.position(seat)
-        if game.may_resign and outlook < -resignation.threshold:
+        if game.may_resign and expected_result < -resignation.threshold:
             game.winner = after.to_play  # the other one
         elif forest.ended(after):
             game.winner = int(np.sign(after.score(settings.komi)))
@@ -95,7 +95,7 @@ def match(first: Evaluate, second: Evaluate, settings: SearchSettings, size: int
     No noise, no resigning, and the most visited move is made: what players see must differ, or all games are the same.
     """
     forests = [Forest(max(1, len(numbers)), size, settings, evaluate) for evaluate in (first, second)]
-    colours = [BLACK if number % 2 == 0 else WHITE for number in numbers]
+    colors = [BLACK if number % 2 == 0 else WHITE for number in numbers]
     for forest in forests:
         for seat in range(len(numbers)):
             forest.reset(seat, Position(geometry(size)))
@@ -103,7 +103,7 @@ def match(first: Evaluate, second: Evaluate, settings: SearchSettings, size: int
     while going:
         moves: dict[int, int] = {}
         for player, forest in enumerate(forests):
-            mine = [seat for seat in sorted(going) if (forest.position(seat).to_play == colours[seat]) == (player == 0)]
+            mine = [seat for seat in sorted(going) if (forest.position(seat).to_play == colors[seat]) == (player == 0)]
             if mine:
                 forest.search(np.array(mine))
             for seat in mine:
@@ -114,5 +114,5 @@ def match(first: Evaluate, second: Evaluate, settings: SearchSettings, size: int
             after = forests[0].position(seat)
             if forests[0].ended(after):
                 going.discard(seat)
-                wins += after.score(settings.komi) * colours[seat] > 0
+                wins += after.score(settings.komi) * colors[seat] > 0
     return wins

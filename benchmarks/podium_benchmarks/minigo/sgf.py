@@ -18,7 +18,7 @@ LAYOUT = "expected .sgf files, or .tar or .tar.gz archives of them"
 
 @dataclass(frozen=True)
 class Record:
-    """One game: the positions that somebody moved in, and their moves; passes are left out of both."""
+    """One game: the positions in which a player moved, and their moves; passes are left out of both."""
 
     name: str
     positions: tuple[Position, ...]
@@ -91,7 +91,7 @@ def read_game(name: str, text: str, size: int) -> Record:
             raise wrong(node.start(), f"move {count}: {key} plays twice in a row, or White begins")
         move = _move(values[0], size)
         if move is None:
-            raise wrong(node.start(), f"move {count}: {values[0]!r} is no point of a {size}x{size} board")
+            raise wrong(node.start(), f"move {count}: {values[0]!r} is not a point of a {size}x{size} board")
         if move < size * size:
             positions.append(position)
             moves.append(move)

@@ -22,7 +22,7 @@ from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined, with_checkpoints
-from podium_benchmarks.minigo.eval import predicted_share, win_rate
+from podium_benchmarks.minigo.eval import predicted_ratio, win_rate
 from podium_benchmarks.minigo.features import Evaluate, evaluator
 from podium_benchmarks.minigo.model import PolicyValue
 from podium_benchmarks.minigo.networks import build_model, frozen, frozen_opponent, make_optimizer, save_weights
@@ -61,7 +61,7 @@ def train(config: Config, settings: RunSettings) -> None:
         progress.restart_clock()
         for batch in progress.timed(batches(examples, config, seeds.derive(run.seed, "epoch", epoch), ranks)):
             set_learning_rate(optimizer, learning_rate(config, step))
-            # Replication averages over ranks, whose shares may differ: undo that, divide by all positions of the batch.
+            # DDP averages over ranks, whose shards may differ in size: undo that, divide by all positions of the batch.
             scale = ranks.world_size / batch.global_count
             loss_sum = forward_backward(replicated, batch, run, scale=scale)
             optimizer.step()
@@ -103,11 +103,11 @@ class Run:
         )
 
     def player(self, model: PolicyValue, random: np.random.Generator | None = None) -> Evaluate:
-        """A frozen model as one who plays; with `random`, one who looks at each board from any side."""
+        """A frozen model as a player; with `random`, it evaluates each board in a random symmetry."""
         return evaluator(model, self.ranks.device, self.autocast(), random)
 
     def win_rate(self, first: PolicyValue, second: PolicyValue, games: int, seed: int) -> float:
-        """Share of the games that `first` wins; boards seen from any side make each game another one (v0.6)."""
+        """Ratio of games that `first` wins; random symmetries of the boards make each game different (v0.6)."""
         players = [
             self.player(model, np.random.default_rng(seeds.derive(seed, name, self.ranks.rank)))
             for name, model in (("first", first), ("second", second))
@@ -125,23 +125,23 @@ class Checkpoint:
 
 
 def play_generation(best: PolicyValue, epoch: int, run: Run) -> list[Game]:
-    """This rank's share of a generation's games."""
+    """This rank's shard of a generation's games."""
     config, count = run.config, run.config.games_per_generation
-    mine = range(count)[dist.share(count, run.ranks)]
+    mine = range(count)[dist.shard(count, run.ranks)]
     resignation = Resignation(config.resign_threshold, config.resign_disabled_share)
     games: list[Game] = []
-    start = told = time.perf_counter()
+    start = reported = time.perf_counter()
     for game in self_play(
         run.player(best), config.search(config.readouts), config.board_size, mine,
         at_a_time=config.games_at_a_time, seed=seeds.derive(run.seed, "self-play", epoch), resignation=resignation,
     ):  # fmt: skip
         games.append(game)
         now = time.perf_counter()
-        if now - told >= max(1.0, config.stats_interval_seconds) or len(games) == len(mine):
+        if now - reported >= max(1.0, config.stats_interval_seconds) or len(games) == len(mine):
             # Of this rank alone: ranks meet only when all of them have finished
             stats = {"games_per_second": round(len(games) / (now - start), 2)}
             run.log.event("tracked_stats", stats, epoch_num=round(epoch - 1 + len(games) / len(mine) / 2, 4))
-            told = now
+            reported = now
     dist.barrier(run.ranks)
     run.log.event("actual_selfplay_games_per_generation", count, epoch_num=epoch)
     return games
@@ -158,7 +158,7 @@ def wins_its_gate(candidate: PolicyValue, best: PolicyValue, epoch: int, run: Ru
 
 def predicts_enough(best: PolicyValue, records: Sequence[Record], epoch: int, run: Run) -> bool:
     """The quality of v0.5, on the clock."""
-    predict = partial(predicted_share, run.config, run.player(best), records, run.ranks)
+    predict = partial(predicted_ratio, run.config, run.player(best), records, run.ranks)
     return clock.evaluation(run.log, epoch, predict) >= run.config.target
 
 
@@ -179,7 +179,7 @@ def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:
     config, state = run.config, {name: value.clone() for name, value in model.state_dict().items()}
     settings = config.search(min(config.readouts, config.virtual_losses))
     games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
-                      resignation=Resignation(threshold=1.0, disabled_share=0.0))  # fmt: skip
+                      resignation=Resignation(threshold=1.0, disabled_ratio=0.0))  # fmt: skip
     examples = joined([examples_of(list(games), config.board_size)], run.ranks.device)
     for batch in batches(examples, config, 0, run.ranks):
         forward_backward(replicated, batch, run, scale=1.0)
@@ -199,7 +199,7 @@ def learning_rate(config: Config, step: int) -> float:
 
 
 def forward_backward(replicated: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with run.autocast():
         logits, black_wins = replicated(batch.planes.float())
     move_loss = F.cross_entropy(logits.float(), batch.chances, reduction="sum")

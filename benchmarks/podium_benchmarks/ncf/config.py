@@ -1,4 +1,4 @@
-"""What an NCF run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of an NCF run; hyperparameters are named by their MLPerf log keys.
 
 `full` is the reference (mlcommons/training v0.5, recommendation/pytorch) on ml-20m, `tiny` the same network on
 generated ratings.
@@ -29,7 +29,7 @@ class Config:
     opt_adam_beta_2: float
     opt_adam_epsilon: float
 
-    negatives: int  # drawn anew per positive and epoch
+    negatives: int  # drawn again for each positive and epoch
     eval_negatives: int  # per user
     mf_factors: int
     mlp_widths: tuple[int, ...]  # of the layers' inputs; the first is both embeddings together

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.ncf.config import Config
 from podium_benchmarks.ncf.ratings import Ratings
 
@@ -51,7 +51,7 @@ class NegativeSampler:
 
     def __init__(self, ratings: Ratings, device: torch.device) -> None:
         self._items = ratings.items
-        # Sorted user * items + item: one binary search tells whether a pair is a training positive.
+        # Sorted user * items + item: one binary search finds out whether a pair is a training positive.
         pairs = ratings.train_users.to(device).long() * ratings.items + ratings.train_items.to(device)
         self._positives = pairs.unique()
 
@@ -89,18 +89,18 @@ class Data:
         )
         negatives = self._sampler.draw(users, generator).view(ratings.users, config.eval_negatives)
         candidates = torch.cat([ratings.held_out.to(ranks.device, torch.int32).unsqueeze(1), negatives], dim=1)
-        mine = share(ratings.users, ranks)
+        mine = shard(ratings.users, ranks)
         self.eval_users = torch.arange(ratings.users, device=ranks.device)[mine]  # (M,)
         self.eval_candidates = candidates[mine]  # (M, 1 + eval_negatives) int32, the held-out item first
 
     def epoch(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]]:
-        """This rank's shares of the global batches: users, items, labels (B,), size of the global batch."""
+        """This rank's shards of the global batches: users, items, labels (B,), size of the global batch."""
         generator = torch.Generator(self._users.device).manual_seed(seed)
         users = self._users.repeat(1 + self._config.negatives)
         negatives = self._sampler.draw(users[len(self._users) :], generator)
         items = torch.cat([self._items, negatives])
         order = torch.randperm(len(users), generator=generator, device=users.device)
         for batch in order.split(self._config.global_batch_size):
-            mine = batch[share(len(batch), self._ranks)]
+            mine = batch[shard(len(batch), self._ranks)]
             labels = (mine < len(self._users)).float()
             yield users[mine].long(), items[mine].long(), labels, len(batch)

@@ -1,4 +1,4 @@
-"""`python -m podium_benchmarks.ncf generate`: made-up ratings in ml-20m's shape and layout, for trying its size."""
+"""`python -m podium_benchmarks.ncf generate`: synthetic ratings in ml-20m's shape and layout, to test at its size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make_pairs(users: int, items: int, ratings: int, random: np.random.Generator
     """(ratings,) rising user * items + item: each once, every item rated, every user often enough."""
     weights = np.exp(SPREAD * random.standard_normal(users))
     wanted = np.full(users, FEWEST) + random.multinomial(ratings - FEWEST * users, weights / weights.sum())
-    most = items // 2  # nobody has seen everything
+    most = items // 2  # no user has rated everything
     while surplus := int(np.maximum(wanted - most, 0).sum()):
         wanted = np.minimum(wanted, most)
         room = most - wanted

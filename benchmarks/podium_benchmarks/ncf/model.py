@@ -1,4 +1,4 @@
-"""NeuMF: matrix factorisation beside a perceptron (mlcommons/training v0.5, recommendation/pytorch/neumf.py)."""
+"""NeuMF: matrix factorization next to a perceptron (mlcommons/training v0.5, recommendation/pytorch/neumf.py)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def full_model(config: Config) -> NeuMF:
     return NeuMF(users=ML_20M_USERS, items=ML_20M_ITEMS, mf_factors=config.mf_factors, mlp_widths=config.mlp_widths)
 
 
-def initialise(model: NeuMF) -> None:
+def initialize(model: NeuMF) -> None:
     """Embeddings N(0, 0.01), perceptron Glorot uniform, output LeCun uniform; biases keep torch's default."""
     for embedding in (model.mf_users, model.mf_items, model.mlp_users, model.mlp_items):
         nn.init.normal_(embedding.weight, std=0.01)

@@ -1,4 +1,4 @@
-"""Adam, and LazyAdam, which leaves alone what a batch has not touched."""
+"""Adam, and LazyAdam, which updates only the rows that a batch has touched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from podium_benchmarks.ncf.model import NeuMF
 class LazyAdam(torch.optim.Optimizer):
     """Adam that moves only those rows of a matrix that have a gradient (tf.contrib.opt.LazyAdamOptimizer).
 
-    The other rows' moments don't decay either. All rows share the number of steps, as there. What is no matrix is
+    The other rows' moments don't decay either. All rows share the number of steps, as there. What is not a matrix is
     treated as by Adam.
     """
 
@@ -46,7 +46,7 @@ class LazyAdam(torch.optim.Optimizer):
         square = torch.lerp(state["square"][rows], gradient.square(), 1 - beta_2)
         state["mean"][rows], state["square"][rows] = mean, square
         size = group["lr"] * (1 - beta_2 ** state["step"]) ** 0.5 / (1 - beta_1 ** state["step"])
-        # Epsilon as the paper's section 2 and TensorFlow have it: beside the uncorrected root
+        # Epsilon as the paper's section 2 and TensorFlow have it: next to the uncorrected root
         parameter[rows] -= size * mean / (square.sqrt() + group["eps"])
 
 

@@ -34,7 +34,7 @@ def read_ratings(file: Path) -> Ratings:
     """Identifiers become consecutive numbers, each user's last rating by time is held out.
 
     Of a user's ratings at the same time the last one in the file is the last. Raises DataError, naming the line, for
-    what is no rating, for an item that a user rates twice, and for a user with a single rating.
+    lines that are not ratings, for an item that a user rates twice, and for a user with a single rating.
     """
     parts = list(_columns(file))
     if not parts:
@@ -126,7 +126,7 @@ def _numbers(letters: NDArray[np.uint8], starts: Numbers, lengths: Numbers) -> N
 
 
 def _tell_wrong_line(file: Path, text: bytes, first_line: int) -> None:
-    """Raise DataError for the first line that is no rating."""
+    """Raise DataError for the first line that is not a rating."""
     for number, line in enumerate(text.split(b"\n")[:-1], start=first_line):
         fields = line.split(b",")
         if not line:

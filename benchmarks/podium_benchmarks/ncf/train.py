@@ -15,7 +15,7 @@ from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ncf.config import Config
 from podium_benchmarks.ncf.data import Data, generate
 from podium_benchmarks.ncf.eval import evaluate
-from podium_benchmarks.ncf.model import NeuMF, initialise
+from podium_benchmarks.ncf.model import NeuMF, initialize
 from podium_benchmarks.ncf.optimizer import build_optimizer
 from podium_benchmarks.ncf.ratings import read_ratings
 
@@ -43,7 +43,7 @@ def train(config: Config, settings: RunSettings) -> None:
         log.start(keys.EPOCH_START, epoch_num=epoch)
         progress.restart_clock()
         for batch_users, batch_items, labels, global_count in data.epoch(seeds.derive(seed, "epoch", epoch)):
-            # Replication averages over ranks, whose shares may differ: undo that, divide by all samples of the batch.
+            # DDP averages over ranks, whose shards may differ in size: undo that, divide by all samples of the batch.
             scale = ranks.world_size / global_count
             loss_sum = forward_backward(network, batch_users, batch_items, labels, scale=scale, autocast=autocast)
             optimizer.step()
@@ -63,7 +63,7 @@ def build_model(config: Config, users: int, items: int, seed: int, ranks: Ranks)
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = NeuMF(users=users, items=items, mf_factors=config.mf_factors, mlp_widths=config.mlp_widths)
-    initialise(model)
+    initialize(model)
     return model.to(ranks.device)
 
 
@@ -71,7 +71,7 @@ def forward_backward(
     network: nn.Module, users: torch.Tensor, items: torch.Tensor, labels: torch.Tensor, *, scale: float,
     autocast: torch.autocast,
 ) -> torch.Tensor:  # fmt: skip
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
         logits = network(users, items)
     loss_sum = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="sum")

@@ -1,1 +1,1 @@
-"""Making the data sets that the trainers read: download, verify, reformat. Untimed by the rules."""
+"""Prepares the data sets that the trainers read: download, verify, reformat. Untimed by the rules."""

@@ -19,15 +19,15 @@ class Archive:
     """One file of a data set's own home."""
 
     name: str
-    url: str  # empty where the licence forbids automatic download
+    url: str  # empty where the license forbids automatic download
     size: int | None = None  # bytes, where known
     digest: str = ""  # "md5:..." or "sha256:..."; empty: whatever comes first is trusted and recorded
-    origin: str = ""  # who says so
+    origin: str = ""  # who published the digest
 
 
 @dataclass(frozen=True)
 class Verified:
-    """An archive that is here, and how it was verified."""
+    """A local archive, and how it was verified."""
 
     archive: Archive
     path: Path

@@ -33,7 +33,7 @@ def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if WANTED.fullmatch(name)]
         except zipfile.BadZipFile as error:
-            raise PrepareError(f"{path} is no zip file ({error}): download it again") from error
+            raise PrepareError(f"{path} is not a zip file ({error}): download it again") from error
         missing = [name for name in names if not (out / name).exists()]
         parts = [missing[start::workers] for start in range(workers)]
         with (

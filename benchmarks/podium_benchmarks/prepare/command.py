@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         if (out / SUMS).exists():
-            print(f"{out} holds a whole data set already (it has {SUMS}): choose another folder to make it anew")
+            print(f"{out} already holds a complete data set (it has {SUMS}): choose another folder to prepare it again")
             return 0
         print(f"license: {recipe.license}", flush=True)
         make(recipe, out, arguments.source, arguments.workers, keep=arguments.keep_downloads)
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def make(recipe: Recipe, out: Path, sources: Sequence[Path], workers: int, *, keep: bool) -> None:
-    """The data set in `out`, SHA256SUMS last: with it the folder is whole."""
+    """The data set in `out`, SHA256SUMS last: its presence marks a complete folder."""
     module = recipe.load()
     out.mkdir(parents=True, exist_ok=True)
     if any(module.adopt(source, out) for source in sources if hasattr(module, "adopt")):

@@ -1,4 +1,4 @@
-"""Downloads: several at a time, resumed where they broke off, never taken for whole before they are."""
+"""Downloads: several at a time, resumed where they broke off, never used before they are complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = (408, 425, 429, 500, 502, 503, 504)  # answers after which a server may 
 
 
 def fetch_all(archives: Sequence[Archive], folder: Path, workers: int, pause: float = FIRST_PAUSE_SECONDS) -> None:
-    """Download into `folder` what is not there yet. Raises PrepareError for the first that can't be had."""
+    """Download into `folder` what is missing. Raises PrepareError for the first file that can't be downloaded."""
     missing = [archive for archive in archives if not (folder / archive.name).exists()]
     if not missing:
         return
@@ -51,7 +51,7 @@ def download(archive: Archive, folder: Path, progress: Callable[[int], object], 
             tries = 0 if part.exists() and part.stat().st_size > before else tries + 1
             if tries >= TRIES_WITHOUT_A_BYTE:
                 raise PrepareError(f"{archive.url}: {_cause(error)}, {tries} times in a row: run the command again "
-                                   "later, it goes on from here, or download the file yourself and name its folder "
+                                   "later (it resumes here), or download the file yourself and name its folder "
                                    "with --source") from error  # fmt: skip
             time.sleep(min(30.0, pause * 2**tries))
         else:
@@ -65,7 +65,7 @@ def need_room(folder: Path, size: int) -> None:
     """Raises PrepareError when a disk has less."""
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise PrepareError(f"{folder} has {free / 1e9:.1f} GB free, and {size / 1e9:.1f} GB are needed: free some, or "
+        raise PrepareError(f"{folder} has {free / 1e9:.1f} GB free, and {size / 1e9:.1f} GB are needed: free space, or "
                            "choose another disk")  # fmt: skip
 
 
@@ -89,12 +89,12 @@ def _go_on(archive: Archive, part: Path, progress: Callable[[int], object]) -> N
             while block := answer.read(BLOCK_BYTES):
                 file.write(block)
                 progress(len(block))
-        if answer.length:  # urllib ends a broken answer without a word
+        if answer.length:  # urllib does not report a truncated answer
             raise http.client.IncompleteRead(b"", answer.length)
 
 
 def _give_up_for_good(archive: Archive, folder: Path, error: Exception) -> None:
-    """Raise PrepareError when trying again is no use."""
+    """Raise PrepareError when another try is pointless."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             _part(folder, archive).unlink()  # it is longer than the file: another one
@@ -102,7 +102,7 @@ def _give_up_for_good(archive: Archive, folder: Path, error: Exception) -> None:
             raise PrepareError(f"{archive.url}: {error.code} {error.reason}: has the file moved? Download "
                                f"{archive.name} yourself and name its folder with --source") from error  # fmt: skip
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise PrepareError(f"{folder}: the disk is full: free some and run the command again, it goes on from "
+        raise PrepareError(f"{folder}: the disk is full: free some space and run the command again; it resumes "
                            "here") from error  # fmt: skip
     elif isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         raise PrepareError(f"{folder}: {error.strerror}") from error
@@ -118,5 +118,5 @@ def _part(folder: Path, archive: Archive) -> Path:
 
 
 def _tag_file(part: Path) -> Path:
-    """What tells one version of the file from another: a part of each is neither."""
+    """Identifies the version of the file, so that parts of two versions are never joined."""
     return part.with_suffix(".tag")

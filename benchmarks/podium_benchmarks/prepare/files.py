@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is whole."""
+    """A file that gets its final name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
@@ -29,7 +29,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 
 def in_processes(work: Callable[[T], object], tasks: Sequence[T], workers: int, what: str) -> None:
-    """`work` on every task, in processes of their own; the first error ends it."""
+    """`work` on every task, in worker processes; the first error ends it."""
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         for _ in tqdm(pool.map(work, tasks), total=len(tasks), desc=what, mininterval=1):
             pass

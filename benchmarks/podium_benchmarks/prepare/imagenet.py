@@ -40,10 +40,10 @@ def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
     if len(members) != len(wnids):
         raise PrepareError(f"{val} has {len(members):,} images, but the development kit labels {len(wnids):,}: take "
                            "both from the same release")  # fmt: skip
-    labelled = [(f"{wnid}/{name}", offset, size)
+    labeled = [(f"{wnid}/{name}", offset, size)
                 for wnid, (name, offset, size) in zip(wnids, sorted(members), strict=True)]  # fmt: skip
-    count = min(VAL_SHARDS, len(labelled))
-    shards = [Shard(out / "val" / f"{number:02}.tar", labelled[number::count]) for number in range(count)]
+    count = min(VAL_SHARDS, len(labeled))
+    shards = [Shard(out / "val" / f"{number:02}.tar", labeled[number::count]) for number in range(count)]
     in_processes(partial(write_shard, val), shards, workers, "val")
     classes = [(out / "train" / name, offset) for name, offset, _ in _members(train)]
     in_processes(partial(write_class, train), classes, workers, "train")
@@ -73,7 +73,7 @@ def write_class(train: Path, task: tuple[Path, int]) -> None:
 
 
 def write_shard(source: Path, shard: Shard) -> None:
-    """Copy the members; a shard that is there already is whole."""
+    """Copy the members; a shard that already exists is complete."""
     if shard.path.exists():
         return
     with source.open("rb") as reader, written(shard.path) as file, tarfile.open(fileobj=file, mode="w") as archive:
@@ -89,7 +89,7 @@ def _members(path: Path) -> list[tuple[str, int, int]]:
         with tarfile.open(path, "r:") as archive:
             return [(PurePosixPath(m.name).name, m.offset_data, m.size) for m in archive if m.isfile()]
     except tarfile.TarError as error:
-        raise PrepareError(f"{path} is no uncompressed tar ({error}): download it again") from error
+        raise PrepareError(f"{path} is not an uncompressed tar file ({error}): download it again") from error
 
 
 def _read(kit: tarfile.TarFile, path: Path, name: str) -> bytes:

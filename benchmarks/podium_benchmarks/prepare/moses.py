@@ -1,7 +1,7 @@
-"""Moses' word tokenisation of English and German (tokenizer.perl as the GNMT reference calls it), in our own words.
+"""Moses' word tokenization of English and German (tokenizer.perl as the GNMT reference calls it), in our own words.
 
 What it does: punctuation stands alone but for points, apostrophes and hyphens within words and commas within numbers;
-English apostrophes stay with what follows them; a full stop stays with an abbreviation or when the sentence goes on;
+English apostrophes stay with what follows them; a full stop stays with an abbreviation or when the sentence continues;
 what XML needs is escaped. Its lists of abbreviations are longer than the ones here.
 """
 
@@ -30,10 +30,10 @@ APOSTROPHES_EN = (
     (re.compile(r"(?<=\d)'(?=s)"), " '"),
 )
 MOST_WORDS, MOST_TIMES = 80, 9  # clean-corpus-n.perl: words of a sentence, and of one side per word of the other
-MARK = "\ue000"  # of private use: stands for several points while single ones are looked at
+MARK = "\ue000"  # of private use: stands for several points while single ones are handled
 
 
-def tokenise(line: str, language: str) -> str:
+def tokenize(line: str, language: str) -> str:
     """Words between single spaces."""
     text = ALONE.sub(r" \1 ", CONTROL.sub("", " ".join(line.split())))
     text = DOTS.sub(lambda dots: f" {MARK * len(dots[0])} ", text)
@@ -67,9 +67,9 @@ def _parted(word: str, following: str, language: str) -> str:
     return f"{stem} ."
 
 
-def tokenise_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def tokenize_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """English and German pairs in words, without those that the reference cleans away or filters out."""
-    words = ((tokenise(english, "en"), tokenise(german, "de")) for english, german in pairs)
+    words = ((tokenize(english, "en"), tokenize(german, "de")) for english, german in pairs)
     return [pair for pair in words if _fits(*pair)]
 
 

@@ -24,4 +24,4 @@ def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
         with zipfile.ZipFile(path) as archive, archive.open(RATINGS) as reader, written(out / "ratings.csv") as file:
             shutil.copyfileobj(reader, file, 1 << 20)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise PrepareError(f"{path} is no zip file with {RATINGS} ({error}): download it again") from error
+        raise PrepareError(f"{path} is not a zip file with {RATINGS} ({error}): download it again") from error

@@ -18,7 +18,7 @@ from podium_benchmarks.gnmt.config import FULL
 from podium_benchmarks.gnmt.data import WMT as FILES
 from podium_benchmarks.gnmt.model import RESERVED
 from podium_benchmarks.prepare import wmt
-from podium_benchmarks.prepare.moses import tokenise, tokenise_pairs
+from podium_benchmarks.prepare.moses import tokenize, tokenize_pairs
 
 CORPORA = (
     (wmt.EUROPARL, "europarl-v7.de-en"),
@@ -40,7 +40,7 @@ WORDS_AT_ONCE = 100_000
 
 def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
     """OUT/train.tok.clean.bpe.32000.{en,de}, newstest2014.tok.bpe.32000.en, newstest2014.de, vocab.bpe.32000."""
-    pairs = list(tokenised(wmt.read_pairs(archives, CORPORA), workers))
+    pairs = list(tokenized(wmt.read_pairs(archives, CORPORA), workers))
     english, german = wmt.read_newstest(archives[wmt.DEV.name])
     size = FULL.vocab_size - RESERVED
     print(f"{len(pairs):,} pairs; learning {size:,} subwords", flush=True)
@@ -48,11 +48,11 @@ def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
     for place, language in enumerate(wmt.LANGUAGES):
         lines = segment([pair[place] for pair in pairs], encoding)
         wmt.write_lines(out / f"train.tok.clean.bpe.32000.{language}", lines)
-    source = segment([tokenise(line, "en") for line in english], encoding)
+    source = segment([tokenize(line, "en") for line in english], encoding)
     wmt.write_lines(out / "newstest2014.tok.bpe.32000.en", source)
     wmt.write_lines(out / "newstest2014.de", german)
     wmt.write_lines(out / "vocab.bpe.32000", vocabulary(encoding))
-    tell_reference(out)
+    report_reference(out)
 
 
 def adopt(source: Path, out: Path) -> bool:
@@ -61,25 +61,25 @@ def adopt(source: Path, out: Path) -> bool:
         return False
     for name in FILES:
         shutil.copyfile(source / name, out / name)
-    tell_reference(out)
+    report_reference(out)
     return True
 
 
-def tell_reference(out: Path) -> None:
-    """Say which files are the reference's, byte by byte: a closed submission needs all of them."""
+def report_reference(out: Path) -> None:
+    """Print which files are identical to the reference's: a closed submission needs all of them."""
     for name, wanted in REFERENCE_MD5.items():
         with (out / name).open("rb") as file:
             same = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == wanted
         print(f"{name}: {'the same as the reference' if same else 'differs from the reference'}", flush=True)
 
 
-def tokenised(pairs: Iterable[tuple[str, str]], workers: int) -> Iterator[tuple[str, str]]:
+def tokenized(pairs: Iterable[tuple[str, str]], workers: int) -> Iterator[tuple[str, str]]:
     """Pairs of words that can be learned from, as the reference cleans and filters them."""
     stream = iter(pairs)
     chunks = iter(lambda: list(itertools.islice(stream, PAIRS_AT_ONCE)), [])
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         for kept in tqdm(
-            pool.map(tokenise_pairs, chunks), desc=f"tokenise, {PAIRS_AT_ONCE:,} at a time", mininterval=1
+            pool.map(tokenize_pairs, chunks), desc=f"tokenize, {PAIRS_AT_ONCE:,} at a time", mininterval=1
         ):
             yield from kept
 

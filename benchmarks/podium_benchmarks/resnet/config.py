@@ -1,4 +1,4 @@
-"""What a ResNet run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of a ResNet run; hyperparameters are named by their MLPerf log keys.
 
 `full` is the reference on 8 devices (mlcommons/training v0.6, image_classification), `tiny` the same network and
 loop at a size for two CPU cores.
@@ -44,10 +44,10 @@ class Config:
     image_size: int
     min_crop_area: float  # smallest random crop, as a part of the image
     eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
-    sync_bn: bool  # batch statistics over the global batch rather than each rank's share
+    sync_bn: bool  # batch statistics over the global batch rather than each rank's shard
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
-    resident_megabytes: int  # decoded images are kept in memory if the set is no larger
+    resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Config:
         return self.opt_learning_rate_decay_steps or max(1, left)
 
     def log_values(self, world_size: int) -> Mapping[str, Any]:
-        """The log's hyperparameters, in the names of both v0.6 and v0.7 (which prefixes them with the optimiser)."""
+        """The log's hyperparameters, in the names of both v0.6 and v0.7 (which prefixes them with the optimizer)."""
         bn_span = self.global_batch_size if self.sync_bn else -(-self.global_batch_size // world_size)
         common = {
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
@@ -88,7 +88,7 @@ class Config:
         }
         if self.opt_learning_rate_decay_boundary_epochs:
             common[keys.OPT_LR_DECAY_BOUNDARY_EPOCHS] = list(self.opt_learning_rate_decay_boundary_epochs)
-        of_optimiser = {
+        of_optimizer = {
             "opt_base_learning_rate": self.opt_base_learning_rate,
             "opt_end_learning_rate": self.opt_end_learning_rate,
             "opt_learning_rate_decay_poly_power": self.opt_learning_rate_decay_poly_power,
@@ -98,8 +98,8 @@ class Config:
         }
         if self.opt_name == "lars":
             common[keys.LARS_EPSILON] = self.lars_epsilon
-            of_optimiser["opt_learning_rate_warmup_epochs"] = self.opt_learning_rate_warmup_epochs
-        return common | {f"{self.opt_name}_{key}": value for key, value in of_optimiser.items()}
+            of_optimizer["opt_learning_rate_warmup_epochs"] = self.opt_learning_rate_warmup_epochs
+        return common | {f"{self.opt_name}_{key}": value for key, value in of_optimizer.items()}
 
 
 FULL = Config(

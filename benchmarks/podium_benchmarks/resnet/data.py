@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.resnet import sources
 from podium_benchmarks.resnet.config import Config
 
@@ -29,11 +29,11 @@ class Data(Protocol):
     eval_samples: int
 
     def epoch(self, seed: int, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """This rank's shares of the epoch's global batches: images, labels (B,), size of the global batch."""
+        """This rank's shards of the epoch's global batches: images, labels (B,), size of the global batch."""
         ...
 
     def evaluation(self, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """This rank's share of the evaluation set."""
+        """This rank's shard of the evaluation set."""
         ...
 
 
@@ -57,8 +57,8 @@ def digits(config: Config, device: torch.device) -> ResidentImages:
     assert spec.submodule_search_locations is not None
     file = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     table = np.loadtxt(file, delimiter=",", dtype=np.int64)  # (1797, 65): pixels 0..16, label
-    grey = torch.from_numpy(table[:, :64] * 255 // 16).to(torch.uint8).view(-1, 1, 8, 8)
-    images, labels = grey.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(table[:, 64])
+    gray = torch.from_numpy(table[:, :64] * 255 // 16).to(torch.uint8).view(-1, 1, 8, 8)
+    images, labels = gray.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(table[:, 64])
     is_eval = torch.arange(len(labels)) % 5 == 0
     return ResidentImages(
         config,
@@ -84,7 +84,7 @@ class ResidentImages:
         self._config, self._train, self._evaluation, self._mirror = config, train, evaluation, mirror
 
     def epoch(self, seed: int, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """Order and crops are drawn for the whole epoch on every rank alike, then each rank takes its share."""
+        """Order and crops are drawn for the whole epoch on every rank alike, then each rank takes its shard."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(self.train_samples, generator=generator)
         boxes = random_boxes(self.train_samples, self._config.min_crop_area, generator)  # (N, 4)
@@ -94,13 +94,13 @@ class ResidentImages:
         for chosen, box in zip(
             order.split(self._config.global_batch_size), boxes.split(self._config.global_batch_size), strict=True
         ):
-            mine = share(len(chosen), ranks)
+            mine = shard(len(chosen), ranks)
             images = crop_and_resize(self._train.images[chosen[mine]], box[mine], self._config.image_size)
             yield images, self._train.labels[chosen[mine]], len(chosen)
 
     def evaluation(self, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The central crop of each image."""
-        mine = share(self.eval_samples, ranks)
+        mine = shard(self.eval_samples, ranks)
         side = self._config.eval_crop
         for images, labels in zip(
             self._evaluation.images[mine].split(EVAL_BATCH),
@@ -112,7 +112,7 @@ class ResidentImages:
 
 
 def random_boxes(count: int, min_area: float, generator: torch.Generator, tries: int = 10) -> torch.Tensor:
-    """(count, 4) crops of a square image as centre x, y in -1..1 and sides as parts of the image.
+    """(count, 4) crops of a square image as center x, y in -1..1 and sides as parts of the image.
 
     Area uniform in [min_area, 1], ratio log-uniform in [3/4, 4/3]; the first try that fits, else the whole image.
     """
@@ -124,13 +124,13 @@ def random_boxes(count: int, min_area: float, generator: torch.Generator, tries:
     some = fits.any(1)
     width = torch.where(some, width.gather(1, first).squeeze(1), 1.0)
     height = torch.where(some, height.gather(1, first).squeeze(1), 1.0)
-    centre = (torch.rand(2, count, generator=generator) * 2 - 1) * (1 - torch.stack([width, height]))
-    return torch.stack([*centre, width, height], dim=1)
+    center = (torch.rand(2, count, generator=generator) * 2 - 1) * (1 - torch.stack([width, height]))
+    return torch.stack([*center, width, height], dim=1)
 
 
 def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
     """Cut boxes (B, 4) from images (B, 3, H, W), bilinear, to float (B, 3, size, size); a negative width mirrors."""
-    if not len(images):  # the share of a rank in a batch smaller than the number of ranks; affine_grid refuses it
+    if not len(images):  # the shard of a rank in a batch smaller than the number of ranks; affine_grid refuses it
         return torch.zeros((0, 3, size, size), device=images.device)
     x, y, width, height = boxes.unbind(1)
     zero = torch.zeros_like(x)
@@ -139,7 +139,7 @@ def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int) -> tor
     return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
-def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Subtract the mean colour, on the device; channels last, as convolutions like it."""
+def normalize(images: torch.Tensor) -> torch.Tensor:
+    """Subtract the mean color, on the device; channels last, as convolutions like it."""
     mean = torch.tensor(MEAN_RGB, device=images.device).view(1, 3, 1, 1)
     return (images.float() - mean).contiguous(memory_format=torch.channels_last)

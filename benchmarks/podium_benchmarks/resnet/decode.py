@@ -1,7 +1,7 @@
 """JPEG bytes to crops, with as little decoding as the crop needs.
 
 Where the crop is at least twice the size wanted, libjpeg decodes the image at 1/2, 1/4 or 1/8 of its size: it then
-transforms 1/4, 1/16 or 1/64 of the values. Such crops differ from those of the whole image by less than two grey
+transforms 1/4, 1/16 or 1/64 of the values. Such crops differ from those of the whole image by less than two gray
 levels in the mean (tests/unit/benchmarks/test_decode.py); the others are the same to the last bit.
 """
 
@@ -24,7 +24,7 @@ UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def centre_box(width: int, height: int, part: float) -> Box:
+def center_box(width: int, height: int, part: float) -> Box:
     """The central square with `part` of the shorter side."""
     side = min(width, height) * part
     left, top = (width - side) / 2, (height - side) / 2
@@ -71,5 +71,5 @@ def decode_crop(data: bytes, name: str, size: int, choose: Callable[[int, int], 
 
 
 def _refusal(data: bytes, name: str, error: Exception) -> DataError:
-    reason = f"its {len(data)} bytes are no image" if isinstance(error, UnidentifiedImageError) else error
+    reason = f"its {len(data)} bytes are not an image" if isinstance(error, UnidentifiedImageError) else error
     return DataError(f"{name} can't be decoded ({reason}): replace the file")

@@ -6,7 +6,7 @@ import torch
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.resnet.data import Data, normalise
+from podium_benchmarks.resnet.data import Data, normalize
 
 
 @torch.inference_mode()
@@ -18,7 +18,7 @@ def evaluate(model: torch.nn.Module, data: Data, ranks: Ranks, autocast: torch.a
     counts = torch.zeros(2, dtype=torch.int64, device=ranks.device)  # correct, seen
     for images, labels in data.evaluation(ranks):  # (B, 3, H, W) uint8, (B,)
         with autocast:
-            predicted = model(normalise(images)).argmax(1)
+            predicted = model(normalize(images)).argmax(1)
         counts[0] += (predicted == labels).sum()
         counts[1] += len(labels)
     model.train()

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from podium_benchmarks.core.cli import DataError
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.resnet import decode
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import EVAL_BATCH, ImageSet, ResidentImages
@@ -97,7 +97,7 @@ class _Batches(Dataset):
     def _decode(self, images: Images, index: int, task: Task) -> torch.Tensor:
         data, name = images.read(index), images.name(index)
         if task.seed is None:
-            return decode.decode_crop(data, name, self._size, partial(decode.centre_box, part=self._eval_crop))
+            return decode.decode_crop(data, name, self._size, partial(decode.center_box, part=self._eval_crop))
         random = np.random.default_rng([task.seed, index])
         choose = partial(decode.random_box, min_area=task.min_area, random=random)
         crop = decode.decode_crop(data, name, self._size, choose)
@@ -105,7 +105,7 @@ class _Batches(Dataset):
 
 
 class StreamedImages:
-    """Images too many for memory: worker processes decode this rank's share of each global batch."""
+    """Images too many for memory: worker processes decode this rank's shard of each global batch."""
 
     def __init__(self, config: Config, train: Images, evaluation: Images, ranks: Ranks) -> None:
         self.train_samples, self.eval_samples = len(train.labels), len(evaluation.labels)
@@ -118,14 +118,14 @@ class StreamedImages:
         """A full permutation, the same on all ranks, cut into global batches."""
         order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
         batches = order.split(self._config.global_batch_size)
-        tasks = [Task(0, batch[share(len(batch), ranks)].tolist(), seed, self._config.min_crop_area)
+        tasks = [Task(0, batch[shard(len(batch), ranks)].tolist(), seed, self._config.min_crop_area)
                  for batch in batches]  # fmt: skip
         for (images, labels), batch in zip(self._workers.decoded(tasks), batches, strict=True):
             yield images.to(ranks.device, non_blocking=True), labels.to(ranks.device, non_blocking=True), len(batch)
 
     def evaluation(self, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This rank's part of the evaluation set, each image once."""
-        mine = range(self.eval_samples)[share(self.eval_samples, ranks)]
+        mine = range(self.eval_samples)[shard(self.eval_samples, ranks)]
         tasks = [Task(1, mine[start : start + EVAL_BATCH]) for start in range(0, len(mine), EVAL_BATCH)]
         for images, labels in self._workers.decoded(tasks):
             yield images.to(ranks.device, non_blocking=True), labels.to(ranks.device, non_blocking=True)

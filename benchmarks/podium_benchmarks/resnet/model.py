@@ -16,7 +16,7 @@ EXPANSION = 4
 
 
 def convolution(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Padding is symmetric, kernel // 2; normalisation follows, hence no bias."""
+    """Padding is symmetric, kernel // 2; normalization follows, hence no bias."""
     return nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
 
 
@@ -40,7 +40,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(B, 3, H, W) normalised images -> (B, num_classes) logits."""
+    """(B, 3, H, W) normalized images -> (B, num_classes) logits."""
 
     def __init__(self, *, width: int, blocks: Sequence[int], num_classes: int, sync_bn: bool = False) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def full_model(config: Config) -> ResNet:
     return ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
 
 
-def initialise(model: ResNet) -> None:
+def initialize(model: ResNet) -> None:
     """The reference's start: truncated normal of variance 1 / fan_in (not He's 2), classifier N(0, 0.01)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -15,7 +15,7 @@ LARS_TRUST = 0.001  # eta of the reference
 
 
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """SGD decays all but normalisation parameters, the classifier's bias included; LARS skips biases as well."""
+    """SGD decays all but normalization parameters, the classifier's bias included; LARS skips biases as well."""
     norms = [p for module in model.modules() if isinstance(module, BatchNorm) for p in module.parameters()]
     biases = [p for name, p in model.named_parameters() if name == "classifier.bias"]
     skipped = {id(p) for p in norms + (biases if config.opt_name == "lars" else [])}

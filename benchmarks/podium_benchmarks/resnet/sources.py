@@ -154,7 +154,7 @@ def list_files(folder: Path) -> Files:
 
 def index_shards(shards: Sequence[str], num_classes: int, ranks: Ranks) -> Shards:
     """Where each image lies; ranks share the reading of the headers."""
-    indexed = dist.made_by_all([lambda shard=shard: list(_members(shard)) for shard in shards], ranks)
+    indexed = dist.compute_sharded([lambda shard=shard: list(_members(shard)) for shard in shards], ranks)
     members = [(shard, *member) for shard, found in enumerate(indexed) for member in found]
     if not members:
         raise DataError(f"{Path(shards[0]).parent} has .tar files, but no image ({', '.join(IMAGE_SUFFIXES)}) in them")

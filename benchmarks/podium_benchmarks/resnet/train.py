@@ -17,10 +17,10 @@ from podium_benchmarks.core.precision import compile_training, is_compiled, mixe
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.resnet.config import Config
-from podium_benchmarks.resnet.data import Data, digits, normalise
+from podium_benchmarks.resnet.data import Data, digits, normalize
 from podium_benchmarks.resnet.eval import evaluate
 from podium_benchmarks.resnet.folder import open_folder
-from podium_benchmarks.resnet.model import ResNet, full_model, initialise
+from podium_benchmarks.resnet.model import ResNet, full_model, initialize
 from podium_benchmarks.resnet.optimizer import build_optimizer
 
 
@@ -49,7 +49,7 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.restart_clock()
             for images, labels, global_count in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch), ranks)):
                 set_learning_rate(optimizer, learning_rate(config, step, steps_per_epoch))
-                # Replication averages over ranks, whose shares may differ: undo that, divide by the batch's samples.
+                # DDP averages over ranks, whose shards may differ in size: undo that, divide by the batch's samples.
                 scale = ranks.world_size / global_count
                 loss_sum = forward_backward(
                     network, images, labels, smoothing=config.label_smoothing, scale=scale, autocast=autocast
@@ -71,17 +71,17 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = full_model(config)
-    initialise(model)
+    initialize(model)
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
-        compile_training(model, dist.share_size(config.global_batch_size, ranks))
+        compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     return model
 
 
 def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
-    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    """Pass synthetic images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    count = dist.share_size(config.global_batch_size, ranks)
+    count = dist.shard_size(config.global_batch_size, ranks)
     images = torch.randint(0, 256, (count, 3, config.image_size, config.image_size), device=ranks.device)
     labels = torch.randint(0, config.num_classes, (count,), device=ranks.device)
     for _ in range(2):
@@ -93,7 +93,7 @@ def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, aut
 def synthetic_step(
     config: Config, device: torch.device, images: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
-    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    """The model, a whole training step on synthetic images (it returns the loss), and their number: for timing."""
     config = dataclasses.replace(config, global_batch_size=images)
     model = build_model(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
     optimizer, autocast = build_optimizer(model, config), mixed_precision(config.precision, device)
@@ -139,9 +139,9 @@ def forward_backward(
     scale: float,
     autocast: torch.autocast,
 ) -> torch.Tensor:
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
-        logits = network(normalise(images))
+        logits = network(normalize(images))
     loss_sum = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
     (loss_sum * scale).backward()
     return loss_sum.detach()

@@ -1,4 +1,4 @@
-"""SSD's augmentation (ssd/utils.py): crops by overlap, mirroring and colour jitter; all randomness is handed in."""
+"""SSD's augmentation (ssd/utils.py): crops by overlap, mirroring and color jitter; all randomness is handed in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Boxes = NDArray[np.float32]  # (n, 4) corners in parts of the image
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of an image, and the objects whose centres lie in it."""
+    """A part of an image, and the objects whose centers lie in it."""
 
     left: float
     top: float
@@ -30,7 +30,7 @@ class Crop:
 
 
 def random_crop(boxes: Boxes, max_samples: int, random: np.random.Generator) -> Crop:
-    """Draw ways to crop until one gives a crop that holds the centre of an object."""
+    """Draw ways to crop until one gives a crop that holds the center of an object."""
     while True:
         least = CROP_MODES[random.integers(len(CROP_MODES))]
         if least == WHOLE:
@@ -43,8 +43,8 @@ def random_crop(boxes: Boxes, max_samples: int, random: np.random.Generator) -> 
             crop = np.array([left, top, left + width, top + height], dtype=np.float32)
             if least != ANY and not (_overlaps(boxes, crop) > least).all():
                 continue
-            centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-            kept = np.flatnonzero(((centre > crop[:2]) & (centre < crop[2:])).all(1))
+            center = (boxes[:, :2] + boxes[:, 2:]) / 2
+            kept = np.flatnonzero(((center > crop[:2]) & (center < crop[2:])).all(1))
             if not len(kept):
                 continue
             inside = np.clip(boxes[kept], np.tile(crop[:2], 2), np.tile(crop[2:], 2))
@@ -65,7 +65,7 @@ def mirror(boxes: Boxes) -> Boxes:
 
 @dataclass(frozen=True)
 class Jitter:
-    """How to change the colours of B images; on the host, so that nothing waits for the device."""
+    """How to change the colors of B images; on the host, so that nothing waits for the device."""
 
     factors: torch.Tensor  # (B, 4) of brightness, contrast, saturation; turn of the hue
     order: torch.Tensor  # (B, 4) a permutation of the four for each image
@@ -77,8 +77,8 @@ def random_jitter(random: np.random.Generator) -> tuple[NDArray[np.float64], NDA
     return np.array([1, 1, 1, 0]) + random.uniform(-spread, spread), random.permutation(4)
 
 
-def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
-    """Change the colours of float images (B, 3, H, W) in 0..255, in place, each in its own order."""
+def jitter_colors(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
+    """Change the colors of float images (B, 3, H, W) in 0..255, in place, each in its own order."""
     factors = jitter.factors.to(images.device, images.dtype, non_blocking=True).view(-1, 4, 1, 1, 1)
     changes = (_brightness, _contrast, _saturation, _hue)
     if _one_by_one(images):
@@ -95,7 +95,7 @@ def jitter_colours(images: torch.Tensor, jitter: Jitter) -> torch.Tensor:
 
 
 def _one_by_one(images: torch.Tensor) -> bool:
-    """On a CPU, whose cache an image fits; a GPU takes all images with the same change at once."""
+    """On a CPU, whose cache an image fits; a GPU takes all images with the same change together."""
     return images.device.type == "cpu"
 
 
@@ -107,16 +107,16 @@ def _brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def _contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    mean = _grey(images).mean((1, 2, 3), keepdim=True)
+    mean = _gray(images).mean((1, 2, 3), keepdim=True)
     return images.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 255)
 
 
 def _saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    grey = _grey(images)
-    return images.mul_(factor).add_(grey.mul_(1 - factor)).clamp_(0, 255)
+    gray = _gray(images)
+    return images.mul_(factor).add_(gray.mul_(1 - factor)).clamp_(0, 255)
 
 
-def _grey(images: torch.Tensor) -> torch.Tensor:
+def _gray(images: torch.Tensor) -> torch.Tensor:
     red, green, blue = images.split(1, dim=1)
     return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
@@ -126,10 +126,10 @@ def _hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     red, green, blue = images.split(1, dim=1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    # Where on the circle, in sixths: 0 is red, 2 green, 4 blue; the brightest colour and the other two's difference
+    # Where on the circle, in sixths: 0 is red, 2 green, 4 blue; the brightest color and the other two's difference
     hue = torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
     hue = torch.where(value == red, green - blue, hue).div_(chroma.clamp(min=1e-6)).add_(turn * 6)
-    centres = torch.tensor([0.0, 2.0, 4.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    # A colour's strength falls with the distance d on the circle: 1 up to one sixth, 0 from two on; d = 3 - |3 - |x||
-    strength = (hue - centres).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    centers = torch.tensor([0.0, 2.0, 4.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    # A color's strength falls with the distance d on the circle: 1 up to one sixth, 0 from two on; d = 3 - |3 - |x||
+    strength = (hue - centers).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
     return images.copy_(strength.sub_(1).mul_(chroma).add_(value))

@@ -1,6 +1,6 @@
 """Anchors, which object each one is for, the code of box offsets, and the loss (ssd/{utils,ssd300}.py).
 
-Boxes are in parts of the image: corners (left, top, right, bottom) or centres (x, y, width, height).
+Boxes are in parts of the image: corners (left, top, right, bottom) or centers (x, y, width, height).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEGATIVES_PER_POSITIVE = 3
 
 
 def make_anchors() -> torch.Tensor:
-    """(8732, 4) centres, clamped to 0..1, by map, row, column, shape."""
+    """(8732, 4) centers, clamped to 0..1, by map, row, column, shape."""
     anchors = []
     for cells, step, scale, next_scale, ratios in zip(CELLS, STEPS, SCALES, SCALES[1:], ASPECT_RATIOS, strict=False):
         side, between = scale / IMAGE_SIZE, math.sqrt(scale * next_scale) / IMAGE_SIZE
@@ -39,7 +39,7 @@ def make_anchors() -> torch.Tensor:
 def match(anchors: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Offsets (B, A, 4) and classes (B, A) for each anchor; 0 is background.
 
-    anchors (A, 4) centres; boxes (B, G, 4) corners and labels (B, G), filled up with label 0. An anchor is for the
+    anchors (A, 4) centers; boxes (B, G, 4) corners and labels (B, G), filled up with label 0. An anchor is for the
     box it overlaps most if by more than half, and the best anchor of each box always is for that box; of boxes with
     the same best anchor the last one gets it.
     """
@@ -68,16 +68,16 @@ def _iou(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 def encode(anchors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """What the network should say at anchors (A, 4) for corner boxes (B, A, 4)."""
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)
-    offset = (centre - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
+    center, size = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)
+    offset = (center - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
     return torch.cat([offset, (size / anchors[:, 2:]).log() / SIZE_VARIANCE], dim=-1)
 
 
 def decode(anchors: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Corner boxes (B, A, 4) of what the network said."""
-    centre = anchors[:, :2] + offsets[..., :2] * CENTRE_VARIANCE * anchors[:, 2:]
+    center = anchors[:, :2] + offsets[..., :2] * CENTRE_VARIANCE * anchors[:, 2:]
     size = anchors[:, 2:] * (offsets[..., 2:] * SIZE_VARIANCE).exp()
-    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+    return torch.cat([center - size / 2, center + size / 2], dim=-1)
 
 
 def image_losses(

@@ -1,4 +1,4 @@
-"""What an SSD run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of an SSD run; hyperparameters are named by their MLPerf log keys.
 
 `full` is the reference (mlcommons/training v0.6, single_stage_detector), `tiny` the same network, eight times
 narrower, at the same input size and in the same loop, for two CPU cores.
@@ -34,16 +34,16 @@ class Config:
     opt_momentum: float
     opt_weight_decay: float
     max_samples: int  # tries for a training crop before another overlap is drawn
-    model_bn_span: int  # samples behind batch statistics: a rank's share, the global batch, or 0 for a rank's share
+    model_bn_span: int  # samples behind batch statistics: a rank's shard, the global batch, or 0 for a rank's shard
 
     width: int  # channels of the backbone's stem; 64 is the full network
     num_classes: int  # without background; 0: as many as the data set has
-    backbone_weights: str  # a ResNet-34's state_dict in torchvision's names; empty: DIR/resnet34.pth, if it is there
-    train_scenes: int  # made-up images, when there is no --data
+    backbone_weights: str  # a ResNet-34's state_dict in torchvision's names; empty: DIR/resnet34.pth where it exists
+    train_scenes: int  # synthetic images, used without --data
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
-    resident_megabytes: int  # decoded images are kept in memory if the set is no larger
+    resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
@@ -67,12 +67,12 @@ class Config:
         return frozenset({*range(0, last, self.epochs_between_evals * steps_per_epoch), last} - {0})
 
     def bn_span(self, world_size: int) -> int:
-        """Samples behind batch statistics; all other spans than a rank's share and the whole batch are refused."""
-        share = -(-self.global_batch_size // world_size)
-        if self.model_bn_span not in {0, share, self.global_batch_size}:
-            raise ValueError(f"model_bn_span must be a rank's share of the batch ({share}, or 0) or the whole batch "
+        """Samples behind batch statistics; all other spans than a rank's shard and the whole batch are refused."""
+        shard = -(-self.global_batch_size // world_size)
+        if self.model_bn_span not in {0, shard, self.global_batch_size}:
+            raise ValueError(f"model_bn_span must be a rank's shard of the batch ({shard}, or 0) or the whole batch "
                              f"({self.global_batch_size}), not {self.model_bn_span}")  # fmt: skip
-        return self.model_bn_span or share
+        return self.model_bn_span or shard
 
     def log_values(self, world_size: int) -> Mapping[str, Any]:
         """The log's hyperparameters."""

@@ -1,4 +1,4 @@
-"""Training batches and evaluation images, from a folder in the COCO layout or from made-up scenes."""
+"""Training batches and evaluation images, from a folder in the COCO layout or from synthetic scenes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torchvision.transforms.v2 import functional as vision
 from podium_benchmarks.core import coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
-from podium_benchmarks.core.dist import Ranks, share
-from podium_benchmarks.core.files import beside_data
+from podium_benchmarks.core.dist import Ranks, shard
+from podium_benchmarks.core.files import or_in_data_dir
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
-from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colours, mirror, random_crop, random_jitter
+from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colors, mirror, random_crop, random_jitter
 from podium_benchmarks.ssd.config import Config
 from podium_benchmarks.ssd.model import IMAGE_SIZE
 
@@ -32,7 +32,7 @@ MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's share of a global batch; images are on the device, the rest is where it was made: the host."""
+    """This rank's shard of a global batch; images are on the device, the rest is where it was made: the host."""
 
     images: torch.Tensor  # (B, 3, 300, 300) uint8
     boxes: torch.Tensor  # (B, G, 4) corners in parts of the image
@@ -42,8 +42,8 @@ class Batch:
 
 
 def with_backbone(config: Config, data_dir: Path | None) -> Config:
-    """With the weights that lie beside the data, where the settings name no others."""
-    return dataclasses.replace(config, backbone_weights=beside_data(config.backbone_weights, data_dir, BACKBONE))
+    """With the weights in the data folder, unless the settings name others."""
+    return dataclasses.replace(config, backbone_weights=or_in_data_dir(config.backbone_weights, data_dir, BACKBONE))
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
@@ -83,7 +83,7 @@ class Data(Photos):
         """A permutation, the same on all ranks, cut into global batches; a photo's draws depend on seed and place."""
         order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
         batches = order.split(self._config.global_batch_size)
-        mine = [batch[share(len(batch), self._ranks)].tolist() for batch in batches]
+        mine = [batch[shard(len(batch), self._ranks)].tolist() for batch in batches]
         cut = partial(self._sample, seed)
         for samples, batch in zip(prefetched(self._threads, cut, mine), batches, strict=True):
             yield _collate(samples, len(batch), self._ranks.device)
@@ -145,7 +145,7 @@ def _whole(photo: Photo) -> torch.Tensor:
 
 
 def _collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
-    """A rank's share of a short last batch may be empty."""
+    """A rank's shard of a short last batch may be empty."""
     most = max((len(sample.labels) for sample in samples), default=1)
     images = torch.zeros((len(samples), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
     boxes, labels = torch.zeros(len(samples), most, 4), torch.zeros(len(samples), most, dtype=torch.int64)
@@ -158,11 +158,11 @@ def _collate(samples: Sequence[Sample], global_count: int, device: torch.device)
     return Batch(images, boxes, labels, Jitter(factors, order), global_count)
 
 
-def normalise(images: torch.Tensor, jitter: Jitter | None = None) -> torch.Tensor:
-    """uint8 images as the network wants them, on the device: jittered, standardised, channels last."""
-    colours = images.float()
+def normalize(images: torch.Tensor, jitter: Jitter | None = None) -> torch.Tensor:
+    """uint8 images as the network wants them, on the device: jittered, standardized, channels last."""
+    colors = images.float()
     if jitter is not None:
-        colours = jitter_colours(colours, jitter)
+        colors = jitter_colors(colors, jitter)
     mean, deviation = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN_RGB, DEVIATION_RGB))
-    colours = colours.contiguous(memory_format=torch.channels_last)
-    return torch.addcmul(-mean / deviation, colours, 1 / (255 * deviation))
+    colors = colors.contiguous(memory_format=torch.channels_last)
+    return torch.addcmul(-mean / deviation, colors, 1 / (255 * deviation))

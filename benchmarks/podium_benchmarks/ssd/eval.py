@@ -9,7 +9,7 @@ from podium_benchmarks.core import dist
 from podium_benchmarks.core.detection_eval import Detections, average_precision
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.ssd.boxes import decode
-from podium_benchmarks.ssd.data import Data, normalise
+from podium_benchmarks.ssd.data import Data, normalize
 from podium_benchmarks.ssd.model import SSD
 
 MIN_SCORE, NMS_IOU, MOST_DETECTIONS = 0.05, 0.5, 200
@@ -24,7 +24,7 @@ def evaluate(model: SSD, anchors: torch.Tensor, data: Data, ranks: Ranks, autoca
     mine = []
     for photos, images in data.evaluation():
         with autocast:
-            offsets, logits = model(normalise(images))
+            offsets, logits = model(normalize(images))
         boxes, scores = decode(anchors, offsets.float()), logits.float().softmax(2)
         for photo, photo_boxes, photo_scores in zip(photos, boxes, scores, strict=True):
             found, confidence, labels = detect(photo_boxes, photo_scores)

@@ -63,7 +63,7 @@ def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.
 
 
 class SSD(nn.Module):
-    """(B, 3, 300, 300) normalised images -> box offsets (B, 8732, 4) and class logits (B, 8732, classes + 1).
+    """(B, 3, 300, 300) normalized images -> box offsets (B, 8732, 4) and class logits (B, 8732, classes + 1).
 
     Six maps of 38, 19, 10, 5, 3 and 1 cells a side; anchors come by map, row, column, shape, as in `make_anchors`.
     """
@@ -118,7 +118,7 @@ def full_model(config: Config) -> SSD:
     return SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
 
 
-def initialise(model: SSD) -> None:
+def initialize(model: SSD) -> None:
     """Xavier for the added convolutions, as in the reference, whose backbone always starts from trained weights.
 
     A random backbone starts as torchvision's with residual branches of zero: features that grow with each block would

@@ -21,9 +21,9 @@ from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ssd.augment import Jitter
 from podium_benchmarks.ssd.boxes import image_losses, make_anchors, match
 from podium_benchmarks.ssd.config import Config
-from podium_benchmarks.ssd.data import Batch, normalise, open_data, with_backbone
+from podium_benchmarks.ssd.data import Batch, normalize, open_data, with_backbone
 from podium_benchmarks.ssd.eval import evaluate
-from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, full_model, initialise, load_backbone
+from podium_benchmarks.ssd.model import IMAGE_SIZE, SSD, full_model, initialize, load_backbone
 
 
 def train(config: Config, settings: RunSettings) -> None:
@@ -55,7 +55,7 @@ def train(config: Config, settings: RunSettings) -> None:
         progress.restart_clock()
         for batch in progress.timed(data.epoch(seeds.derive(seed, "epoch", epoch))):
             set_learning_rate(trainee.optimizer, learning_rate(config, step))
-            # Replication averages over ranks, whose shares may differ: undo that, divide by all images of the batch.
+            # DDP averages over ranks, whose shards may differ in size: undo that, divide by all images of the batch.
             scale = ranks.world_size / batch.global_count
             loss_sum = forward_backward(trainee.network, anchors, batch, scale=scale, autocast=autocast)
             trainee.optimizer.step()
@@ -78,7 +78,7 @@ def train(config: Config, settings: RunSettings) -> None:
 
 @dataclass(frozen=True)
 class Trainee:
-    """A model, the same with gradients averaged over ranks, and its optimiser."""
+    """A model, the same with gradients averaged over ranks, and its optimizer."""
 
     model: SSD
     network: nn.Module
@@ -89,29 +89,29 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = full_model(config)
-    initialise(model)
+    initialize(model)
     if config.backbone_weights:
         load_backbone(model, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
-        compile_training(model, dist.share_size(config.global_batch_size, ranks))
+        compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.opt_momentum,
                                 weight_decay=config.opt_weight_decay, fused=True)  # fmt: skip
     return Trainee(model, dist.replicate(model, ranks), optimizer)
 
 
 def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
-    """Pass made-up images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    """Pass synthetic images through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     state = {name: value.clone() for name, value in trainee.model.state_dict().items()}
-    count = dist.share_size(config.global_batch_size, ranks)
-    batch = made_up_batch(count, ranks.device)
+    count = dist.shard_size(config.global_batch_size, ranks)
+    batch = synthetic_batch(count, ranks.device)
     for _ in range(2):
         forward_backward(trainee.network, anchors, batch, scale=1.0, autocast=autocast)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
 
 
-def made_up_batch(count: int, device: torch.device) -> Batch:
+def synthetic_batch(count: int, device: torch.device) -> Batch:
     """Noise, with one object in the middle of each image."""
     return Batch(
         images=torch.randint(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8, device=device),
@@ -125,10 +125,10 @@ def made_up_batch(count: int, device: torch.device) -> Batch:
 def synthetic_step(
     config: Config, device: torch.device, images: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
-    """The model, a whole training step on made-up images (it returns the loss), and their number: for timing."""
+    """The model, a whole training step on synthetic images (it returns the loss), and their number: for timing."""
     config = dataclasses.replace(config, global_batch_size=images)
     trainee = build(config, 0, Ranks(rank=0, world_size=1, device=device, cores=1))
-    anchors, batch = make_anchors().to(device), made_up_batch(images, device)
+    anchors, batch = make_anchors().to(device), synthetic_batch(images, device)
     autocast = mixed_precision(config.precision, device)
 
     def step() -> torch.Tensor:
@@ -153,10 +153,10 @@ def learning_rate(config: Config, step: int) -> float:
 def forward_backward(
     network: nn.Module, anchors: torch.Tensor, batch: Batch, *, scale: float, autocast: torch.autocast
 ) -> torch.Tensor:
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     wanted_offsets, classes = match(anchors, batch.boxes, batch.labels)
     with autocast:
-        offsets, logits = network(normalise(batch.images, batch.jitter))
+        offsets, logits = network(normalize(batch.images, batch.jitter))
     loss_sum = image_losses(offsets.float(), logits.float(), wanted_offsets, classes).sum()
     (loss_sum * scale).backward()
     return loss_sum.detach()

@@ -1,4 +1,4 @@
-"""What a Transformer run can be told; hyperparameters carry their MLPerf log keys as names.
+"""The settings of a Transformer run; hyperparameters are named by their MLPerf log keys.
 
 `full` is Transformer big of the reference (mlcommons/training v0.6, translation/tensorflow), `tiny` the same network
 and loop at a size for two CPU cores.

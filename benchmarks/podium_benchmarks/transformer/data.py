@@ -2,7 +2,7 @@
 
 Layouts of --data DIR (each file may be gzipped):
 
-    WMT17     train.{en,de}, newstest2014.{en,de}: one sentence a line, not tokenised; vocab.json, merges.txt: the
+    WMT17     train.{en,de}, newstest2014.{en,de}: one sentence a line, not tokenized; vocab.json, merges.txt: the
               byte-level BPE of both languages together, as the `tokenizers` library saves it, made in advance
     Multi30k  train.{en,de}, test_2016_flickr.{en,de}; its encoding of vocab_size ids is learned from train
 
@@ -27,7 +27,7 @@ from podium_benchmarks.core.corpora import (
     multi30k_corpus,
     toy_corpus,
 )
-from podium_benchmarks.core.dist import Ranks, share
+from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.text import flat_positions, read_parallel, require_files
 from podium_benchmarks.core.tokens import BytePairs
 from podium_benchmarks.transformer.config import Config
@@ -51,7 +51,7 @@ def vocabulary_size(config: Config, data_dir: Path | None) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's share of a global batch: source (B, S), target (B, T), the places of its M words in the target."""
+    """This rank's shard of a global batch: source (B, S), target (B, T), the places of its M words in the target."""
 
     source: torch.Tensor
     target: torch.Tensor
@@ -61,7 +61,7 @@ class Batch:
 
 
 class Data:
-    """Everything as token ids on the device; all ranks draw the same batches and each takes its share."""
+    """Everything as token ids on the device; all ranks draw the same batches and each takes its shard."""
 
     def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
         self._config, self._ranks = config, ranks
@@ -91,7 +91,7 @@ class Data:
             batches.extend(rows[torch.randperm(len(rows), generator=generator)].split(size))
         for number in torch.randperm(len(batches), generator=generator).tolist():
             rows = batches[number]
-            mine = rows[share(len(rows), self._ranks)]
+            mine = rows[shard(len(rows), self._ranks)]
             lengths = self._targets.lengths_of(mine)
             yield Batch(
                 source=self._sources.padded(mine),

@@ -1,6 +1,6 @@
 """Transformer (Vaswani et al., 2017) as mlcommons/training v0.6, translation/tensorflow/transformer/model has it.
 
-Layers normalise their input, not their sum; query, key, value and output have no bias; one matrix embeds both
+Layers normalize their input, not their sum; query, key, value and output have no bias; one matrix embeds both
 languages and gives the logits; the decoder starts from a zero vector instead of a begin symbol.
 """
 
@@ -191,7 +191,7 @@ def full_model(config: Config) -> Transformer:
     return Transformer(config, config.vocab_size)
 
 
-def initialise(model: Transformer) -> None:
+def initialize(model: Transformer) -> None:
     """Embedding N(0, 1 / H); every matrix Glorot uniform, key and value each on its own; biases 0."""
     nn.init.normal_(model.embedding, std=model.embedding.shape[1] ** -0.5)
     for module in model.modules():

@@ -19,7 +19,7 @@ from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.data import Batch, Data, vocabulary_size
 from podium_benchmarks.transformer.eval import evaluate
-from podium_benchmarks.transformer.model import Transformer, initialise
+from podium_benchmarks.transformer.model import Transformer, initialize
 
 
 def train(config: Config, settings: RunSettings) -> None:
@@ -45,7 +45,7 @@ def train(config: Config, settings: RunSettings) -> None:
         progress.restart_clock()
         for batch in data.epoch(seeds.derive(seed, "epoch", epoch)):
             set_learning_rate(optimizer, learning_rate(config, step))
-            # Replication averages over ranks, whose shares may differ: undo that, divide by all tokens of the batch.
+            # DDP averages over ranks, whose shards may differ in size: undo that, divide by all tokens of the batch.
             scale = ranks.world_size / batch.global_tokens
             loss_sum = forward_backward(network, batch, config.label_smoothing, scale=scale, autocast=autocast)
             optimizer.step()
@@ -72,20 +72,20 @@ def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> Tra
     """The same initial weights on every rank, for any number of ranks."""
     torch.manual_seed(seeds.derive(seed, "model"))
     model = Transformer(config, vocab_size)
-    initialise(model)
+    initialize(model)
     return model.to(ranks.device)
 
 
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
-    """Pass made-up sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
+    """Pass synthetic sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     length = min(32, config.max_sequence_length)
     count = max(1, config.global_batch_size // length // ranks.world_size)
     for _ in range(2):
-        forward_backward(network, made_up_batch(count, length, ranks.device), 0.0, scale=1.0, autocast=autocast)
+        forward_backward(network, synthetic_batch(count, length, ranks.device), 0.0, scale=1.0, autocast=autocast)
     network.zero_grad(set_to_none=True)
 
 
-def made_up_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
+def synthetic_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
     """Random words without padding."""
     source, target = (torch.randint(2, vocab_size, (sentences, length), device=device) for _ in range(2))
     tokens = sentences * length
@@ -95,7 +95,7 @@ def made_up_batch(sentences: int, length: int, device: torch.device, vocab_size:
 def forward_backward(
     network: nn.Module, batch: Batch, smoothing: float, *, scale: float, autocast: torch.autocast
 ) -> torch.Tensor:
-    """Gradients of `scale` times the summed loss; returns that sum over this rank's share, still on the device."""
+    """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
         logits = network(batch.source, batch.target, batch.positions)
     loss_sum = smoothed_loss(logits.float(), batch.target.flatten()[batch.positions], smoothing)
@@ -121,12 +121,12 @@ def smoothed_loss(logits: torch.Tensor, words: torch.Tensor, smoothing: float) -
 def synthetic_step(
     config: Config, device: torch.device, tokens: int
 ) -> tuple[nn.Module, Callable[[], torch.Tensor], int]:
-    """The model, a whole training step on made-up words (it returns the loss), and its target tokens: for timing."""
+    """The model, a whole training step on synthetic words (it returns the loss), and its target tokens: for timing."""
     ranks = Ranks(rank=0, world_size=1, device=device, cores=1)
     model = build_model(config, config.vocab_size, 0, ranks)
     optimizer, autocast = adam(model, config), mixed_precision(config.precision, device)
     length = 32
-    batch = made_up_batch(max(1, tokens // length), length, device, config.vocab_size)
+    batch = synthetic_batch(max(1, tokens // length), length, device, config.vocab_size)
 
     def step() -> torch.Tensor:
         set_learning_rate(optimizer, learning_rate(config, config.opt_learning_rate_warmup_steps))

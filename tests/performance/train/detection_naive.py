@@ -137,15 +137,15 @@ def maskrcnn_step(settings: maskrcnn_config.Config, batches: Iterator[Any], alon
     trainee = maskrcnn.build(settings, 1, alone)
     if plain:
         fp32_nchw(trainee)
-    normalise = maskrcnn_losses.normalise
+    normalize = maskrcnn_losses.normalize
 
     def step() -> int:
         batch = next(batches)
         set_learning_rate(trainee.optimizer, RATE)
         as_it_comes = mock.patch.object(
             maskrcnn_losses,
-            "normalise",
-            lambda *images: normalise(*images).contiguous() if plain else normalise(*images),
+            "normalize",
+            lambda *images: normalize(*images).contiguous() if plain else normalize(*images),
         )
         with as_it_comes:
             loss = maskrcnn.forward_backward(trainee.network, batch, alone)

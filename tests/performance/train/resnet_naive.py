@@ -1,7 +1,7 @@
 """What the ResNet trainer is measured against: the loop as one would first write it.
 
-The same network, way of initialising, settings and data; images decoded one by one as they are asked for, fp32, NCHW, SGD
-as it comes (it decays normalisation too), the loss read at every step, an evaluation after every epoch.
+The same network, way of initializing, settings and data; images decoded one by one as they are asked for, fp32, NCHW, SGD
+as it comes (it decays normalization too), the loss read at every step, an evaluation after every epoch.
 
     python tests/performance/train/resnet_naive.py --data DIR --seed 1 --target 0.6 --set width=16 ...
 
@@ -23,7 +23,7 @@ from podium_benchmarks.resnet import BENCHMARK
 from podium_benchmarks.resnet import train as trainer
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import MEAN_RGB
-from podium_benchmarks.resnet.model import ResNet, initialise
+from podium_benchmarks.resnet.model import ResNet, initialize
 
 
 def loaders(config: Config, folder: str) -> tuple[DataLoader, DataLoader]:
@@ -34,9 +34,9 @@ def loaders(config: Config, folder: str) -> tuple[DataLoader, DataLoader]:
         transforms.Normalize([value / 255 for value in MEAN_RGB], [1 / 255] * 3),
     ]
     crops = [transforms.RandomResizedCrop(size, (config.min_crop_area, 1.0)), transforms.RandomHorizontalFlip()]
-    centres = [transforms.Resize(size), transforms.CenterCrop(size)]
+    centers = [transforms.Resize(size), transforms.CenterCrop(size)]
     train = datasets.ImageFolder(f"{folder}/train", transforms.Compose(crops + end))
-    evaluation = datasets.ImageFolder(f"{folder}/val", transforms.Compose(centres + end))
+    evaluation = datasets.ImageFolder(f"{folder}/val", transforms.Compose(centers + end))
     return DataLoader(train, config.global_batch_size, shuffle=True), DataLoader(evaluation, 256)
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     config = cli.configure(BENCHMARK, request)
     torch.manual_seed(request.settings.seed or 0)
     model = ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes)
-    initialise(model)
+    initialize(model)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1.0, momentum=config.opt_momentum, weight_decay=config.opt_weight_decay
     )

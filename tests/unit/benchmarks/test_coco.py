@@ -116,7 +116,7 @@ def keep(part, list_name, predicate):
         (change("train", "annotations", bbox=[1, 2, 3]), r"annotation 1 has bbox \[1, 2, 3\] and area"),
         (change("train", "annotations", bbox=[1, 2, None, 4], area=2), r"bbox \[1, 2, None, 4\] and area 2; they must"),
         (change("train", "annotations", segmentation="x"), r"annotation 1 has segmentation 'x', which can't be right"),
-        (change("train", "images", id=2), r"image id 2 is there twice; ids must differ"),
+        (change("train", "images", id=2), r"image id 2 occurs twice; ids must be unique"),
         (change("val", "images", height=0), r"image 1 has height 0, which can't be right"),
         (change("train", "images", file_name=None), r"image 1 has file_name None, which can't be right"),
     ],

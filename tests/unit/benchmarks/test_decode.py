@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from podium_benchmarks.core.cli import DataError
-from podium_benchmarks.resnet.decode import centre_box, decode_crop, random_box
+from podium_benchmarks.resnet.decode import center_box, decode_crop, random_box
 
 
 def photo(width, height):
@@ -42,7 +42,7 @@ def test_crops_less_than_twice_the_size_wanted_are_those_of_the_whole_image():
     assert set(differences(photo(333, 250), boxes, 224)) == {0.0}
 
 
-def test_larger_crops_are_decoded_at_a_half_or_less_and_differ_by_less_than_two_grey_levels():
+def test_larger_crops_are_decoded_at_a_half_or_less_and_differ_by_less_than_two_gray_levels():
     boxes = [random_box(641, 481, 0.6, np.random.default_rng(seed)) for seed in range(20)]
     found = list(differences(photo(641, 481), boxes, 160))
     assert 0 < np.mean(found) < 2
@@ -58,24 +58,24 @@ def test_random_boxes_lie_within_the_image():
         assert (right - left) * (bottom - top) >= 0.049 * 300 * 200
 
 
-def test_the_centre_is_a_square():
-    assert centre_box(300, 200, 0.875) == (62.5, 12.5, 237.5, 187.5)
+def test_the_center_is_a_square():
+    assert center_box(300, 200, 0.875) == (62.5, 12.5, 237.5, 187.5)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
-def test_images_in_other_colours_become_rgb(mode):
+def test_images_in_other_colors_become_rgb(mode):
     data = encoded(Image.new("RGB", (20, 20), (200, 100, 50)).convert(mode), "JPEG" if mode in {"L", "CMYK"} else "PNG")
     crop = decode_crop(data, "photo", 10, lambda *_: (0.0, 0.0, 20.0, 20.0))
     expected = (124, 124, 124) if mode == "L" else (200, 100, 50)
-    # a palette has 256 colours, none of which needs to be exact
+    # a palette has 256 colors, none of which needs to be exact
     assert crop.float().mean((1, 2)).tolist() == pytest.approx(expected, abs=26 if mode == "P" else 3)
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda data: b"", r"^cat/1\.jpg can't be decoded \(its 0 bytes are no image\): replace the file$"),
-        (lambda data: b"<html>" * 5, r"its 30 bytes are no image"),
+        (lambda data: b"", r"^cat/1\.jpg can't be decoded \(its 0 bytes are not an image\): replace the file$"),
+        (lambda data: b"<html>" * 5, r"its 30 bytes are not an image"),
         (lambda data: data[:-1000], r"^cat/1\.jpg can't be decoded \(image file is truncated.*\): replace the file$"),
     ],
 )

@@ -18,7 +18,7 @@ DATA = os.urandom(300_000)
 
 
 @dataclass
-class Behaviour:
+class Behavior:
     """What the server does; it notes what it was asked."""
 
     data: bytes = DATA
@@ -30,25 +30,25 @@ class Behaviour:
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, Behaviour]]:
-    behaviour = Behaviour()
+def server() -> Iterator[tuple[str, Behavior]]:
+    behavior = Behavior()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
-            behaviour.asked.append(wanted)
-            if behaviour.answers:
-                self.send_error(behaviour.answers.pop(0))
+            behavior.asked.append(wanted)
+            if behavior.answers:
+                self.send_error(behavior.answers.pop(0))
                 return
             start = 0
-            if wanted and behaviour.ranges and self.headers.get("If-Range", behaviour.tag) == behaviour.tag:
+            if wanted and behavior.ranges and self.headers.get("If-Range", behavior.tag) == behavior.tag:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            body = behaviour.data[start:]
+            body = behavior.data[start:]
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", behaviour.tag)
+            self.send_header("ETag", behavior.tag)
             self.end_headers()
-            self.wfile.write(body[: behaviour.breaks_after.pop(0)] if behaviour.breaks_after else body)
+            self.wfile.write(body[: behavior.breaks_after.pop(0)] if behavior.breaks_after else body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -56,7 +56,7 @@ def server() -> Iterator[tuple[str, Behaviour]]:
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{http.server_port}", behaviour
+    yield f"http://127.0.0.1:{http.server_port}", behavior
     http.shutdown()
     http.server_close()
     thread.join()
@@ -71,51 +71,51 @@ def fetch(folder, *archives: Archive) -> None:
 
 
 def test_several_files_at_a_time(server, tmp_path):
-    address, behaviour = server
+    address, behavior = server
     fetch(tmp_path, *(archive(address, f"{number}.tar") for number in range(5)))
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{number}.tar" for number in range(5)]
     assert all(path.read_bytes() == DATA for path in tmp_path.iterdir())
     fetch(tmp_path, *(archive(address, f"{number}.tar") for number in range(5)))
-    assert len(behaviour.asked) == 5, "what is here is not asked for again"
+    assert len(behavior.asked) == 5, "what is here is not asked for again"
 
 
 def test_a_connection_that_breaks_is_resumed(server, tmp_path):
-    address, behaviour = server
-    behaviour.breaks_after = [100_000, 50_000]
+    address, behavior = server
+    behavior.breaks_after = [100_000, 50_000]
     fetch(tmp_path, archive(address))
     assert (tmp_path / "data.tar").read_bytes() == DATA
-    assert behaviour.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert behavior.asked == [None, "bytes=100000-", "bytes=150000-"]
 
 
 def test_an_interrupted_command_goes_on_where_it_was(server, tmp_path):
-    address, behaviour = server
+    address, behavior = server
     (tmp_path / "data.tar.part").write_bytes(DATA[:200_000])
     fetch(tmp_path, archive(address))
     assert (tmp_path / "data.tar").read_bytes() == DATA
-    assert behaviour.asked == ["bytes=200000-"]
+    assert behavior.asked == ["bytes=200000-"]
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(server, tmp_path):
     """Half of one version and half of another would be neither."""
-    address, behaviour = server
+    address, behavior = server
     (tmp_path / "data.tar.part").write_bytes(os.urandom(100_000))
     (tmp_path / "data.tar.tag").write_text('"\\"old\\""')
     fetch(tmp_path, archive(address))
     assert (tmp_path / "data.tar").read_bytes() == DATA
-    assert behaviour.asked == ["bytes=100000-"]
+    assert behavior.asked == ["bytes=100000-"]
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar"]
 
 
 def test_a_server_without_ranges_starts_again(server, tmp_path):
-    address, behaviour = server
-    behaviour.ranges, behaviour.breaks_after = False, [100_000]
+    address, behavior = server
+    behavior.ranges, behavior.breaks_after = False, [100_000]
     fetch(tmp_path, archive(address))
     assert (tmp_path / "data.tar").read_bytes() == DATA
 
 
 def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
-    address, behaviour = server
-    behaviour.answers = [503, 429]
+    address, behavior = server
+    behavior.answers = [503, 429]
     fetch(tmp_path, archive(address))
     assert (tmp_path / "data.tar").read_bytes() == DATA
 
@@ -126,11 +126,11 @@ def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
     (503, 6, "503 .*, 6 times in a row: run the command again later, it goes on from here"),
 ])  # fmt: skip
 def test_what_can_not_be_had(server, tmp_path, code, times, sentence):
-    address, behaviour = server
-    behaviour.answers = [code] * 10
+    address, behavior = server
+    behavior.answers = [code] * 10
     with pytest.raises(PrepareError, match=sentence):
         fetch(tmp_path, archive(address))
-    assert len(behaviour.asked) == times
+    assert len(behavior.asked) == times
 
 
 def test_nobody_answers(tmp_path):
@@ -139,17 +139,17 @@ def test_nobody_answers(tmp_path):
 
 
 def test_no_room(server, tmp_path):
-    address, behaviour = server
+    address, behavior = server
     with pytest.raises(
         PrepareError, match=r"GB free, and 1000000000000\.0 GB are needed: free some, or choose another disk"
     ):
         fetch(tmp_path, archive(address, size=10**21))
-    assert behaviour.asked == []
+    assert behavior.asked == []
 
 
 def test_a_checksum_that_does_not_fit(server, tmp_path):
-    address, behaviour = server
-    behaviour.data = bytes(len(DATA))
+    address, behavior = server
+    behavior.data = bytes(len(DATA))
     fetch(tmp_path, archive(address))
     with pytest.raises(PrepareError, match=r"data\.tar has the sha256 \w+ instead of \w+ \(its home\): delete it"):
         verify(archive(address), tmp_path / "data.tar")

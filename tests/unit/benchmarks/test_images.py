@@ -24,18 +24,18 @@ def ranks(count):
 
 @pytest.fixture
 def image_folder(tmp_path):
-    """9 training and 5 evaluation images of two classes, each of one grey that tells it apart."""
+    """9 training and 5 evaluation images of two classes, each of one gray that tells it apart."""
     for part, per_class in (("train", (5, 4)), ("val", (3, 2))):
         for label, count in enumerate(per_class):
             (tmp_path / part / f"class{label}").mkdir(parents=True)
             for number in range(count):
-                grey = 20 * (number + 1) + 120 * label
-                Image.new("RGB", (40, 24), (grey,) * 3).save(tmp_path / part / f"class{label}" / f"{number}.jpg")
+                gray = 20 * (number + 1) + 120 * label
+                Image.new("RGB", (40, 24), (gray,) * 3).save(tmp_path / part / f"class{label}" / f"{number}.jpg")
     return tmp_path
 
 
-def greys(images):
-    """The grey of each image, to the nearest ten."""
+def grays(images):
+    """The gray of each image, to the nearest ten."""
     return [int(round(value, -1)) for value in images.float().mean((1, 2, 3)).tolist()]
 
 
@@ -68,10 +68,10 @@ def test_each_image_is_seen_once_and_alike_for_any_number_of_ranks(image_folder,
     for rank in ranks(world_size):
         images = folder.open_folder(config, image_folder, rank)
         for batch, labels, global_count in images.epoch(5, rank):
-            trained.update(zip(greys(batch), labels.tolist(), strict=True))
+            trained.update(zip(grays(batch), labels.tolist(), strict=True))
             sizes.add(global_count)
         for batch, labels in images.evaluation(rank):
-            evaluated.update(zip(greys(batch), labels.tolist(), strict=True))
+            evaluated.update(zip(grays(batch), labels.tolist(), strict=True))
     everything = [(20 * n + 20, 0) for n in range(5)] + [(20 * n + 140, 1) for n in range(4)]
     assert trained == Counter(everything)
     assert evaluated == Counter([(20, 0), (40, 0), (60, 0), (140, 1), (160, 1)])

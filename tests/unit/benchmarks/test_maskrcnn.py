@@ -84,7 +84,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
     full = dataclasses.replace(config.FULL, global_batch_size=1, precision="auto")
     alone = ranks(1)[0]
     trainee = train.build(full, 1, alone)
-    batch = train.made_up_batch(full, 1, CPU)
+    batch = train.synthetic_batch(full, 1, CPU)
     assert batch.images.shape == (1, 3, 800, 1088)  # 800 x 1066, padded
     before = trainee.model.boxes.scores.weight.detach().clone()
     set_learning_rate(trainee.optimizer, 1e-4)

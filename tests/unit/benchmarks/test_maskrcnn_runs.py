@@ -21,7 +21,7 @@ EPOCH = "epoch_start( tracked_stats)+( eval_start eval_accuracy eval_stop)? epoc
 NARROW = ("--set", "width=4", "--set", "fpn_channels=8", "--set", "box_features=16", "--set", "mask_channels=8",
           "--set", "min_image_size=64", "--set", "precision=fp32", "--set", "eval_scenes=3")  # fmt: skip
 SMALL = (*NARROW, "--set", "train_scenes=6", "--set", "global_batch_size=4", "--seed", "5")
-# 21 scenes in batches of 6, the last of 3: shares of 1 and 2. A small rate, as training amplifies rounding.
+# 21 scenes in batches of 6, the last of 3: shards of 1 and 2. A small rate, as training amplifies rounding.
 SHARED = (*NARROW, "--set", "train_scenes=21", "--set", "global_batch_size=6", "--set", "sync_bn=true",
           "--set", "max_epochs=5", "--seed", "3", "--set", "epochs_between_evals=5",
           "--set", "opt_base_learning_rate=0.0002", "--set", "opt_learning_rate_warmup_steps=0",
@@ -80,7 +80,7 @@ def test_a_folder_trains_with_its_own_classes(tmp_path, launch, log_lines):
         (("--target", "0.3/2"), "--target '0.3/2' is not box AP/mask AP"),
         (
             ("--preset", "full", "--data", "{folder}"),
-            "a frozen backbone can't learn: lay its trained weights beside the data as resnet50.pth",
+            "a frozen backbone can't learn: put its weights into the data folder as resnet50.pth",
         ),
         (("--set", "anchor_sizes=8,16"), "anchor_sizes must be 5 whole numbers above 0, not (8, 16)"),
         (("--set", "min_image_size=300"), "max_image_size must be at least min_image_size, which is 300, not 224"),

@@ -114,7 +114,7 @@ def test_no_lost_visit_stays_behind():
     ended = forest._value[0, :used] != 0
     assert not ended.any()  # sixty readouts don't reach two passes from an empty board
     assert np.abs(forest._w[0, :used][known]).max() < 1e-5
-    assert forest.outlook(0) == pytest.approx(0)
+    assert forest.expected_result(0) == pytest.approx(0)
 
 
 def test_the_root_s_visits_are_those_of_the_nodes_below():
@@ -146,8 +146,8 @@ def test_it_passes_to_win_and_does_not_pass_to_lose():
         .XXO.
         .X.O.
         .X.O."""
-    for colour, best in ((BLACK, True), (WHITE, False)):
-        position = board(text, colour, passes=1)
+    for color, best in ((BLACK, True), (WHITE, False)):
+        position = board(text, color, passes=1)
         visits = searched(position).visits(0)
         assert bool(visits.argmax() == PASS) is best
 
@@ -195,7 +195,7 @@ def games_of(config=TINY, numbers=range(6), at_a_time=4, seed=3, resignation=Non
     model = networks.frozen(networks.build_model(config, 1, ALONE))
     player = train.Run(config, seed, ALONE, Log(enabled=False)).player(model)
     settings = config.search(8)
-    resignation = resignation or Resignation(threshold=2.0, disabled_share=0.0)
+    resignation = resignation or Resignation(threshold=2.0, disabled_ratio=0.0)
     return list(self_play(player, settings, 5, numbers, at_a_time=at_a_time, seed=seed, resignation=resignation))
 
 
@@ -210,12 +210,12 @@ def test_games_end_and_are_won_by_their_score():
 
 
 def test_nobody_resigns_in_the_games_where_that_is_off():
-    always = games_of(resignation=Resignation(threshold=0.001, disabled_share=0.0))
-    never = games_of(resignation=Resignation(threshold=0.001, disabled_share=1.0))
+    always = games_of(resignation=Resignation(threshold=0.001, disabled_ratio=0.0))
+    never = games_of(resignation=Resignation(threshold=0.001, disabled_ratio=1.0))
     assert sum(len(game.positions) for game in always) < sum(len(game.positions) for game in never) / 2
 
 
-def test_a_match_counts_the_first_player_s_wins_with_either_colour():
+def test_a_match_counts_the_first_player_s_wins_with_either_color():
     random = np.random.default_rng(1)  # no two games are the same
 
     def knows_the_score(positions):
@@ -312,7 +312,7 @@ def test_only_the_main_line_counts():
         ("(;SZ[9];B[aa])", "line 1: board size 9, but 5 is asked for"),
         ("(;SZ[5]\n;B[aa]\n;W[aa])", "line 3: move 2 is illegal: A5 is taken"),
         ("(;SZ[5];B[aa];B[bb])", "line 1: move 2: B plays twice in a row, or White begins"),
-        ("(;SZ[5];B[ff])", "line 1: move 1: 'ff' is no point of a 5x5 board"),
+        ("(;SZ[5];B[ff])", "line 1: move 1: 'ff' is not a point of a 5x5 board"),
         ("(;SZ[5]AB[aa];W[bb])", "line 1: stones placed before the game (AB) are not supported"),
         ("(;SZ[5])", "line 1: no move in it"),
         ("nothing", "line 1: no game: an SGF file starts with (;"),
@@ -364,7 +364,7 @@ def test_a_network_that_knows_the_moves_predicts_all_of_them(games):
 
     first_moves = {one.moves[0] for one in records}
     assert len(first_moves) == 3  # of the empty board only one of the three can be right
-    share = evaluation.predicted_share(dataclasses.replace(TINY, eval_readouts=8), knows, records, ALONE)
+    share = evaluation.predicted_ratio(dataclasses.replace(TINY, eval_readouts=8), knows, records, ALONE)
     assert share == pytest.approx(7 / 9)
 
 

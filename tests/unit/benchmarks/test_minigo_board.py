@@ -199,7 +199,7 @@ def test_boards_of_other_sizes_are_refused():
         Geometry(4)
 
 
-def test_eight_symmetries_are_all_different_and_keep_neighbours():
+def test_eight_symmetries_are_all_different_and_keep_neighbors():
     table = symmetries(5)
     assert table.shape == (8, 26)
     assert len({tuple(row) for row in table.tolist()}) == 8
@@ -225,12 +225,12 @@ class Plain:
 
     def group(self, place):
         """Its stones and liberties."""
-        colour, stones, liberties, todo = self.board[place], {place}, set(), [place]
+        color, stones, liberties, todo = self.board[place], {place}, set(), [place]
         while todo:
             for other in self.around(todo.pop()):
                 if self.board[other] == ".":
                     liberties.add(other)
-                elif self.board[other] == colour and other not in stones:
+                elif self.board[other] == color and other not in stones:
                     stones.add(other)
                     todo.append(other)
         return stones, liberties

@@ -39,7 +39,7 @@ def test_lars_by_hand():
 
 
 def test_lars_over_six_steps_of_the_schedule_by_hand():
-    """A convolution's weight adapts and decays, a normalisation's and the classifier's bias do neither.
+    """A convolution's weight adapts and decays, a normalization's and the classifier's bias do neither.
 
     Scalars stand for tensors of one element, so a norm is an absolute value and the arithmetic fits on a page:
     warm-up to 4 over two steps, then from 4 to 1 within four more by the square of what is left.

@@ -5,7 +5,7 @@ import torch
 
 from podium_benchmarks import benchmarks
 from podium_benchmarks.resnet.config import TINY
-from podium_benchmarks.resnet.model import ResNet, initialise
+from podium_benchmarks.resnet.model import ResNet, initialize
 
 
 def test_full_models_have_the_reference_parameter_counts():
@@ -32,7 +32,7 @@ def test_resnet_has_161_tensors_and_the_stride_in_the_3x3():
 def test_convolutions_start_with_variance_one_over_fan_in():
     torch.manual_seed(0)
     model = ResNet(width=16, blocks=TINY.blocks, num_classes=10)
-    initialise(model)
+    initialize(model)
     weight = model.stages[3].conv2.weight  # (128, 128, 3, 3)
     assert weight.var().item() == pytest.approx(1 / (128 * 9), rel=0.03)
     assert model.classifier.bias.abs().sum() == 0

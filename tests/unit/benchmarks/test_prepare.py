@@ -21,11 +21,11 @@ from tests.unit.benchmarks.coco_folder import write_folder
 import podium_benchmarks
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.toy_language import toy_language
-from podium_benchmarks.gnmt.detokenise import detokenise
+from podium_benchmarks.gnmt.detokenize import detokenize
 from podium_benchmarks.minigo.sgf import read_games
 from podium_benchmarks.prepare import coco, command, go, imagenet, movielens, wmt16, wmt17
 from podium_benchmarks.prepare.archives import Archive
-from podium_benchmarks.prepare.moses import tokenise
+from podium_benchmarks.prepare.moses import tokenize
 
 WNIDS = ["n01440764", "n01443537", "n01484850"]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -47,9 +47,9 @@ def zipped(path: Path, members: dict[str, bytes]) -> None:
             archive.writestr(name, content)
 
 
-def jpeg(grey: int) -> bytes:
+def jpeg(gray: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (40, 36), (grey, grey, 99)).save(buffer, "JPEG")
+    Image.new("RGB", (40, 36), (gray, gray, 99)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -177,7 +177,7 @@ def test_movielens(prepare, tmp_path, launch, log_lines):
     run = launch("ncf", "--preset", "tiny", "--data", str(out), "--target", "0.01", "--set", "max_epochs=1")
     assert run.returncode == 0, run.stderr
     again, printed = prepare("ncf", None)
-    assert f"{again} holds a whole data set already (it has SHA256SUMS)" in printed
+    assert f"{again} already holds a complete data set (it has SHA256SUMS)" in printed
 
 
 def test_minigo_has_four_games(prepare, tmp_path):
@@ -247,7 +247,7 @@ def test_wmt_becomes_text_and_subwords_that_the_trainer_reads(
     else:
         assert "newstest2014.de: differs from the reference" in printed
         joined = (out / "newstest2014.tok.bpe.32000.en").read_text().replace("@@ ", "")
-        assert joined == "".join(f"{tokenise(line, 'en')} &amp; so\n" for line in english)
+        assert joined == "".join(f"{tokenize(line, 'en')} &amp; so\n" for line in english)
     assert "298 pairs" in printed
     assert (out / "newstest2014.de").read_text() == "".join(f"{line} & so\n" for line in german)
     run = launch(
@@ -292,7 +292,7 @@ def test_subwords_are_spelled_as_subword_nmt_does():
     ("de", "Größe: 5,3 km", "Größe : 5,3 km"),
 ])  # fmt: skip
 def test_mosess_words(language, text, words):
-    assert tokenise(text, language) == words
+    assert tokenize(text, language) == words
 
 
 def test_words_can_be_put_together_again():
@@ -302,7 +302,7 @@ def test_words_can_be_put_together_again():
         pytest.skip(f"no {folder}")
     for language in ("en", "de"):
         lines = gzip.decompress((folder / f"train.{language}.gz").read_bytes()).decode().split("\n")[:5000]
-        whole = sum(detokenise(tokenise(line, language)) == " ".join(line.split()) for line in lines)
+        whole = sum(detokenize(tokenize(line, language)) == " ".join(line.split()) for line in lines)
         assert whole >= 0.99 * len(lines)
 
 

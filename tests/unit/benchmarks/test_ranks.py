@@ -32,16 +32,16 @@ def test_one_and_two_ranks_give_the_same_loss_curve(benchmark_name, settings, la
     assert qualities[1] == pytest.approx(qualities[0], abs=0.02)
 
 
-def _normalise_a_share(rank: int, folder: str) -> None:
+def _normalize_a_shard(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.set_num_threads(1)
     x, upstream, layer = _batch_and_layer()
     layer.span_ranks = True
-    mine = slice(0, 5) if rank == 0 else slice(5, 7)  # uneven shares
-    share = x[mine].clone().requires_grad_()
-    y = layer(share)
+    mine = slice(0, 5) if rank == 0 else slice(5, 7)  # uneven shards
+    shard = x[mine].clone().requires_grad_()
+    y = layer(shard)
     (y * upstream[mine]).sum().backward()
-    torch.save((y.detach(), share.grad, layer.weight.grad, layer.bias.grad, layer.running_var, layer.running_mean),
+    torch.save((y.detach(), shard.grad, layer.weight.grad, layer.bias.grad, layer.running_var, layer.running_mean),
                f"{folder}/{rank}.pt")  # fmt: skip
     dist.destroy_process_group()
 
@@ -55,7 +55,7 @@ def _batch_and_layer() -> tuple[torch.Tensor, torch.Tensor, BatchNorm]:
 
 
 def test_normalisation_over_two_ranks_is_that_of_the_whole_batch(tmp_path):
-    mp.spawn(_normalise_a_share, (str(tmp_path),), nprocs=2)
+    mp.spawn(_normalize_a_shard, (str(tmp_path),), nprocs=2)
     y, x_grad, weight_grad, bias_grad, variance, mean = (torch.load(tmp_path / "0.pt")[i] for i in range(6))
     y1, x_grad1, weight_grad1, bias_grad1, variance1, _ = torch.load(tmp_path / "1.pt")
     x, upstream, layer = _batch_and_layer()

@@ -35,7 +35,7 @@ def test_full_is_evaluated_every_four_epochs():
 
 @pytest.mark.parametrize("opt_name", ["sgd", "lars"])
 def test_a_step_of_the_full_network_at_224_pixels(opt_name):
-    """Forward, backward, optimiser: 25,557,032 parameters move, none becomes infinite, the loss of the batch falls."""
+    """Forward, backward, optimizer: 25,557,032 parameters move, none becomes infinite, the loss of the batch falls."""
     ranks = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
     config = dataclasses.replace(FULL, opt_name=opt_name)
     model = trainer.build_model(config, 7, ranks)

@@ -15,10 +15,10 @@ from podium_benchmarks.resnet.sources import check_folder, open_both
 RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
 
 
-def jpeg(grey):
+def jpeg(gray):
     """The bytes of a small image."""
     file = io.BytesIO()
-    Image.new("RGB", (12, 10), (grey,) * 3).save(file, "JPEG")
+    Image.new("RGB", (12, 10), (gray,) * 3).save(file, "JPEG")
     return file.getvalue()
 
 

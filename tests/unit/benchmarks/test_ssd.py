@@ -174,17 +174,17 @@ def test_the_loss_is_the_reference_s_formula():
 # --- augmentation
 
 
-def test_crops_hold_the_centre_of_each_object_they_keep():
+def test_crops_hold_the_center_of_each_object_they_keep():
     random = np.random.default_rng(1)
     image_boxes = np.array([[0.1, 0.1, 0.3, 0.5], [0.6, 0.5, 0.9, 0.9]], dtype=np.float32)
     whole = 0
     for _ in range(500):
         crop = augment.random_crop(image_boxes, 1, random)
         whole += (crop.right - crop.left, crop.bottom - crop.top) == (1, 1)
-        centres = (image_boxes[crop.kept, :2] + image_boxes[crop.kept, 2:]) / 2
+        centers = (image_boxes[crop.kept, :2] + image_boxes[crop.kept, 2:]) / 2
         assert len(crop.kept)
-        assert (centres > (crop.left, crop.top)).all()
-        assert (centres < (crop.right, crop.bottom)).all()
+        assert (centers > (crop.left, crop.top)).all()
+        assert (centers < (crop.right, crop.bottom)).all()
         assert ((crop.boxes >= 0) & (crop.boxes <= 1)).all()
         assert 0.5 <= (crop.right - crop.left) / (crop.bottom - crop.top) <= 2.001
         # back in parts of the image, a box lies within the original
@@ -201,15 +201,15 @@ def test_a_mirrored_box_is_as_far_from_the_other_side():
 
 
 @pytest.mark.parametrize("device", ["cpu", "other"])
-def test_colours_change_as_torchvision_s_colorjitter_changes_them(device, monkeypatch):
+def test_colors_change_as_torchvision_s_colorjitter_changes_them(device, monkeypatch):
     if device == "other":  # the way of a GPU, which takes all images at once
         monkeypatch.setattr(augment, "_one_by_one", lambda images: False)
     random = np.random.default_rng(2)
     drawn = [augment.random_jitter(random) for _ in range(6)]
     jitter = augment.Jitter(*(torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)))
     images = torch.randint(0, 256, (6, 3, 8, 8), generator=torch.Generator().manual_seed(1)).float()
-    images[0, :, 0, 0] = 77  # grey has no hue
-    found = augment.jitter_colours(images.clone(), jitter)
+    images[0, :, 0, 0] = 77  # gray has no hue
+    found = augment.jitter_colors(images.clone(), jitter)
     changes = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue)
     for image, changed, (factors, order) in zip(images, found, drawn, strict=True):
         expected = image / 255
@@ -359,7 +359,7 @@ def test_settings_out_of_bounds(changes, words):
     [
         ({"num_classes": 80}, None, "only 3 digits to find, but num_classes is 80: give --data DIR; expected"),
         ({"backbone_weights": "/nowhere.pt"}, None, "backbone_weights /nowhere.pt is not a file"),
-        ({"model_bn_span": 3}, None, r"a rank's share of the batch \(2, or 0\) or the whole batch \(4\), not 3"),
+        ({"model_bn_span": 3}, None, r"a rank's shard of the batch \(2, or 0\) or the whole batch \(4\), not 3"),
         ({}, "/nowhere", "--data /nowhere is not a folder; expected DIR/{train,val}2017"),
     ],
 )

@@ -19,7 +19,7 @@ OPENING = [
 EPOCH = "epoch_start( tracked_stats)+( eval_start eval_accuracy eval_stop)? epoch_stop"
 SMALL = ("--set", "width=4", "--set", "train_scenes=6", "--set", "eval_scenes=3", "--set", "global_batch_size=4",
          "--set", "precision=fp32", "--seed", "5")  # fmt: skip
-# 21 scenes in batches of 6, the last of 3: shares of 1 and 2. A small rate, as training amplifies rounding.
+# 21 scenes in batches of 6, the last of 3: shards of 1 and 2. A small rate, as training amplifies rounding.
 SHARED = ("--set", "width=4", "--set", "train_scenes=21", "--set", "eval_scenes=3", "--set", "global_batch_size=6",
           "--set", "model_bn_span=6", "--set", "precision=fp32", "--set", "max_epochs=5", "--seed", "3",
           "--set", "epochs_between_evals=5", "--set", "opt_base_learning_rate=0.0002",

@@ -12,7 +12,7 @@ from podium_benchmarks.core.corpora import TOY_EVALUATION, toy_corpus
 from podium_benchmarks.core.text import Sentences, flat_positions, read_lines, read_parallel
 from podium_benchmarks.core.tokens import BytePairs, Words
 from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, WORDS, reordered, toy_language
-from podium_benchmarks.gnmt.detokenise import detokenise
+from podium_benchmarks.gnmt.detokenize import detokenize
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path):
@@ -86,7 +86,7 @@ def test_vocabularies_of_files(tmp_path):
     with pytest.raises(UsageError, match=r"vocab.json has ids up to 3, .* add --set vocab_size=6"):
         BytePairs.read(*files, size=5, reserved=2)
     files[1].write_text("#version: 0.2\nx y\n")
-    with pytest.raises(UsageError, match=r"vocab.json and \S*merges.txt are no BPE files of `tokenizers`: "):
+    with pytest.raises(UsageError, match=r"vocab.json and \S*merges.txt are not BPE files of `tokenizers`: "):
         BytePairs.read(*files, size=6, reserved=2)
 
 
@@ -113,7 +113,7 @@ def test_the_toy_language():
 
 
 @pytest.mark.parametrize(
-    ("tokenised", "plain"),
+    ("tokenized", "plain"),
     [
         ("Das ist , was er ( gestern ) sagte : nichts .", "Das ist, was er (gestern) sagte: nichts."),
         ("Er sagte : &quot; Komm ! &quot; und ging .", 'Er sagte: "Komm!" und ging.'),
@@ -124,8 +124,8 @@ def test_the_toy_language():
         ("", ""),
     ],
 )
-def test_detokenising(tokenised, plain):
-    assert detokenise(tokenised) == plain
+def test_detokenizing(tokenized, plain):
+    assert detokenize(tokenized) == plain
 
 
 def test_bleu_is_uncased_and_splits_punctuation():

@@ -1,4 +1,4 @@
-"""Moses' detokenizer.perl as the reference calls it (without a language), for text that Moses tokenised."""
+"""Moses' detokenizer.perl as the reference calls it (without a language), for text that Moses tokenized."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ QUOTES = frozenset("'\"„“`")
 OPENING, CLOSING = frozenset("([{¿¡"), frozenset(",.?!:;\\%}])")
 
 
-def detokenise(text: str) -> str:
+def detokenize(text: str) -> str:
     """Plain text: escapes undone, punctuation back at its word, every second quotation mark at the word before it."""
     text = text.replace(" @-@ ", "-")
     for escape, character in ESCAPES:
