@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cluster.images import TRAINER
-from tests.e2e.watching import Bucket, attempts, condition, ended, wait_for
+from tests.e2e.run_queries import Bucket, attempts, condition, ended, wait_for
 
 DEADLINES = {"pending": "20s", "init": "20s", "run": "60s"}
 

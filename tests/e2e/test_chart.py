@@ -16,8 +16,8 @@ from tests.cluster.fixtures import kubectl_for
 from tests.cluster.images import TRAINER
 from tests.cluster.parts import until
 from tests.e2e.releases import RESTRICTED, Release, kill_hard, leads, trainer_on_claims, values_file
+from tests.e2e.run_queries import Bucket, attempts, condition, ended, get, wait_for
 from tests.e2e.test_spine import EXAMPLE
-from tests.e2e.watching import Bucket, attempts, condition, ended, get, wait_for
 
 FAILOVER_SECONDS = 20
 

@@ -16,7 +16,7 @@ from tests.cluster.fixtures import ROOT, needed_parts
 from tests.cluster.images import TRAINER
 from tests.cluster.parts import Prometheus, until
 from tests.e2e.gpus import GpuExporter
-from tests.e2e.watching import attempts, condition, ended, wait_for
+from tests.e2e.run_queries import attempts, condition, ended, wait_for
 
 RULES = ROOT / "helm/podium/alerts/podium.yaml"
 GPU = "example.com/gpu"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.fixtures import ROOT
 from tests.cluster.parts import until
-from tests.e2e.watching import Bucket, attempts, children, condition, ended, get, log_of_rank0, wait_for
+from tests.e2e.run_queries import Bucket, attempts, children, condition, ended, get, log_of_rank0, wait_for
 
 EXAMPLE = ROOT / "examples/resnet-digits.yaml"
 SERIES = 'podium_run_quality{run="resnet-digits"}'

@@ -10,7 +10,7 @@ import pytest
 
 from podium_benchmarks.ncf.generate import generate
 from tests.cluster.parts import ACCESS_KEY, REGION, SECRET_KEY
-from tests.e2e.watching import Bucket, attempts, condition, ended, wait_for
+from tests.e2e.run_queries import Bucket, attempts, condition, ended, wait_for
 
 
 def _run(name, data, nodes=1, **more):
