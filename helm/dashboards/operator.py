@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
-from helm.dashboards.parts import OPERATOR, empty, fill, graph, labels_of, number, query, total
+from helm.dashboards.parts import OPERATOR, Panel, empty, fill, graph, labels_of, number, query, total
 
 _JOB = '{job=~"$job"}'
 _OURS = f"on (job, instance) podium_build_info{_JOB}"  # process_* is everybody's
@@ -17,6 +17,146 @@ def _quantile(share: float, histogram: str, *by: str) -> str:
     return f"histogram_quantile({share}, {_rate(f'{histogram}_bucket', 'le', *by)})"
 
 
+def _now() -> list[Panel]:
+    return [
+        number(
+            "Leaders",
+            "Exactly one replica leads; the others stand by.",
+            "none",
+            query(f"sum(podium_leader{_JOB})"),
+        ),
+        number("Replicas", "That are scraped.", "none", query(f"count(podium_leader{_JOB})")),
+        number(
+            "Version",
+            "Of the operator.",
+            "none",
+            total(f"count by (version) (podium_build_info{_JOB})", "{{version}}"),
+            name=True,
+        ),
+        number("Runs", "That the operator knows.", "none", query(f"sum(podium_runs{_JOB})")),
+        number(
+            "Queue",
+            "Runs that wait for a reconciliation, or are in one.",
+            "none",
+            query(f"max(podium_queue_depth{_JOB})"),
+        ),
+        number(
+            "Uploads failed",
+            "In the time shown. They are tried again.",
+            "none",
+            total(f'sum(increase(podium_result_upload_total{_JOB[:-1]}, result="error"}}[$__range]))'),
+            decimals=0,
+        ),
+    ]
+
+
+def _reconciliation() -> list[Panel]:
+    return [
+        graph(
+            "Reconciliations",
+            "Per second, by result; one that fails is tried again.",
+            "ops",
+            query(_rate("podium_reconcile_total", "result"), "{{result}}"),
+        ),
+        graph(
+            "Time of a reconciliation",
+            "Uploads are not waited for longer than 10 s.",
+            "s",
+            *(
+                query(_quantile(share, "podium_reconcile_duration_seconds"), f"p{share * 100:.0f}")
+                for share in (0.5, 0.95, 0.99)
+            ),
+        ),
+        graph(
+            "Queue depth",
+            "Runs that wait for a reconciliation, or are in one.",
+            "none",
+            query(f"max by (instance) (podium_queue_depth{_JOB})", "{{instance}}"),
+        ),
+        graph(
+            "Age of the watches",
+            "Since the last sign of life: events, bookmarks about once a minute, a list every five.",
+            "s",
+            query(f"time() - max by (resource) (podium_watch_last_event_timestamp_seconds{_JOB})", "{{resource}}"),
+        ),
+    ]
+
+
+def _api_server() -> list[Panel]:
+    return [
+        graph(
+            "Requests",
+            "Per second, by verb and resource.",
+            "reqps",
+            query(_rate("podium_kube_api_requests_total", "verb", "resource"), "{{verb}} {{resource}}"),
+            width=8,
+        ),
+        graph(
+            "Refused requests",
+            "Per second, by status code. 409 is something that exists already; 0 got no answer.",
+            "reqps",
+            query(
+                _rate("podium_kube_api_requests_total", "code", "resource", only='code!~"2.."'),
+                "{{code}} {{resource}}",
+            ),
+            width=8,
+        ),
+        graph(
+            "Time of a request, p95",
+            "Until the answer begins.",
+            "s",
+            query(_quantile(0.95, "podium_kube_api_request_duration_seconds", "verb"), "{{verb}}"),
+            width=8,
+        ),
+    ]
+
+
+def _result_store() -> list[Panel]:
+    return [
+        graph(
+            "Uploads",
+            "Per second, by result; one that fails is tried again.",
+            "ops",
+            query(_rate("podium_result_upload_total", "result"), "{{result}}"),
+            width=8,
+        ),
+        graph(
+            "Time of an upload, p95",
+            "Of an attempt's files, or of a result.",
+            "s",
+            query(_quantile(0.95, "podium_result_upload_duration_seconds"), "p95"),
+            width=8,
+        ),
+        graph(
+            "Not stored for",
+            "Runs with an attempt that has ended and is not in the store yet.",
+            "s",
+            query(
+                f"time() - max by (namespace, run) (podium_run_unstored_since_timestamp_seconds{_JOB})",
+                "{{namespace}}/{{run}}",
+            ),
+            width=8,
+        ),
+    ]
+
+
+def _process() -> list[Panel]:
+    return [
+        graph(
+            "Processor",
+            "Cores in use.",
+            "none",
+            query(f"rate(process_cpu_seconds_total[$__rate_interval]) and {_OURS}", "{{instance}}"),
+        ),
+        graph(
+            "Memory",
+            "Resident.",
+            "bytes",
+            query(f"process_resident_memory_bytes and {_OURS}", "{{instance}}"),
+        ),
+    ]
+
+
 def dashboard() -> Dashboard:
     board = empty(
         OPERATOR,
@@ -27,146 +167,9 @@ def dashboard() -> Dashboard:
     )
     return fill(
         board,
-        (
-            "Now",
-            [
-                number(
-                    "Leaders",
-                    "Exactly one replica leads; the others stand by.",
-                    "none",
-                    query(f"sum(podium_leader{_JOB})"),
-                ),
-                number("Replicas", "That are scraped.", "none", query(f"count(podium_leader{_JOB})")),
-                number(
-                    "Version",
-                    "Of the operator.",
-                    "none",
-                    total(f"count by (version) (podium_build_info{_JOB})", "{{version}}"),
-                    name=True,
-                ),
-                number("Runs", "That the operator knows.", "none", query(f"sum(podium_runs{_JOB})")),
-                number(
-                    "Queue",
-                    "Runs that wait for a reconciliation, or are in one.",
-                    "none",
-                    query(f"max(podium_queue_depth{_JOB})"),
-                ),
-                number(
-                    "Uploads failed",
-                    "In the time shown. They are tried again.",
-                    "none",
-                    total(f'sum(increase(podium_result_upload_total{_JOB[:-1]}, result="error"}}[$__range]))'),
-                    decimals=0,
-                ),
-            ],
-        ),
-        (
-            "Reconciliation",
-            [
-                graph(
-                    "Reconciliations",
-                    "Per second, by result; one that fails is tried again.",
-                    "ops",
-                    query(_rate("podium_reconcile_total", "result"), "{{result}}"),
-                ),
-                graph(
-                    "Time of a reconciliation",
-                    "Uploads are not waited for longer than 10 s.",
-                    "s",
-                    *(
-                        query(_quantile(share, "podium_reconcile_duration_seconds"), f"p{share * 100:.0f}")
-                        for share in (0.5, 0.95, 0.99)
-                    ),
-                ),
-                graph(
-                    "Queue depth",
-                    "Runs that wait for a reconciliation, or are in one.",
-                    "none",
-                    query(f"max by (instance) (podium_queue_depth{_JOB})", "{{instance}}"),
-                ),
-                graph(
-                    "Age of the watches",
-                    "Since the last sign of life: events, bookmarks about once a minute, a list every five.",
-                    "s",
-                    query(
-                        f"time() - max by (resource) (podium_watch_last_event_timestamp_seconds{_JOB})", "{{resource}}"
-                    ),
-                ),
-            ],
-        ),
-        (
-            "API server",
-            [
-                graph(
-                    "Requests",
-                    "Per second, by verb and resource.",
-                    "reqps",
-                    query(_rate("podium_kube_api_requests_total", "verb", "resource"), "{{verb}} {{resource}}"),
-                    width=8,
-                ),
-                graph(
-                    "Refused requests",
-                    "Per second, by status code. 409 is something that exists already; 0 got no answer.",
-                    "reqps",
-                    query(
-                        _rate("podium_kube_api_requests_total", "code", "resource", only='code!~"2.."'),
-                        "{{code}} {{resource}}",
-                    ),
-                    width=8,
-                ),
-                graph(
-                    "Time of a request, p95",
-                    "Until the answer begins.",
-                    "s",
-                    query(_quantile(0.95, "podium_kube_api_request_duration_seconds", "verb"), "{{verb}}"),
-                    width=8,
-                ),
-            ],
-        ),
-        (
-            "Result store",
-            [
-                graph(
-                    "Uploads",
-                    "Per second, by result; one that fails is tried again.",
-                    "ops",
-                    query(_rate("podium_result_upload_total", "result"), "{{result}}"),
-                    width=8,
-                ),
-                graph(
-                    "Time of an upload, p95",
-                    "Of an attempt's files, or of a result.",
-                    "s",
-                    query(_quantile(0.95, "podium_result_upload_duration_seconds"), "p95"),
-                    width=8,
-                ),
-                graph(
-                    "Not stored for",
-                    "Runs with an attempt that has ended and is not in the store yet.",
-                    "s",
-                    query(
-                        f"time() - max by (namespace, run) (podium_run_unstored_since_timestamp_seconds{_JOB})",
-                        "{{namespace}}/{{run}}",
-                    ),
-                    width=8,
-                ),
-            ],
-        ),
-        (
-            "Process",
-            [
-                graph(
-                    "Processor",
-                    "Cores in use.",
-                    "none",
-                    query(f"rate(process_cpu_seconds_total[$__rate_interval]) and {_OURS}", "{{instance}}"),
-                ),
-                graph(
-                    "Memory",
-                    "Resident.",
-                    "bytes",
-                    query(f"process_resident_memory_bytes and {_OURS}", "{{instance}}"),
-                ),
-            ],
-        ),
+        ("Now", _now()),
+        ("Reconciliation", _reconciliation()),
+        ("API server", _api_server()),
+        ("Result store", _result_store()),
+        ("Process", _process()),
     )
