@@ -1,4 +1,4 @@
-"""All runs: what is going on, what waits, what did it come to, and what did it cost?"""
+"""All runs: what is running, what is waiting, how runs ended, and what they cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _these(*more: str) -> str:
 
 
 def _increase(counter: str, *more: str) -> str:
-    """Over the dashboard's time."""
+    """The increase of a counter over the dashboard's time range."""
     return f"increase({counter}{_these(*more)}[$__range])"
 
 
@@ -48,7 +48,7 @@ def _runs_by(metric: str) -> str:
 
 
 def _gpus_by_benchmark(metric: str) -> str:
-    """dcgm-exporter's, joined to the runs by the names of the pods, in both ways that the pod's label is called."""
+    """A metric of dcgm-exporter, joined to the runs by pod name; the pod's label is `pod` or `exported_pod`."""
     plain = f'label_replace({metric}{{namespace=~"$namespace"}}, "run", "$1", "pod", "{RUN_OF_POD}")'
     renamed = (
         f'label_replace({metric}{{exported_namespace=~"$namespace"}}, "run", "$1", "exported_pod", "{RUN_OF_POD}")'
@@ -67,42 +67,42 @@ def _totals() -> list[Panel]:
     return [
         number(
             "Success rate",
-            "Share of the runs that came to their end, and were not deleted before, as Complete.",
+            "Share of finished runs that are Complete. Runs deleted before they finished are not counted.",
             "percentunit",
             total(f"sum({complete}) / sum({ended})"),
             decimals=0,
         ),
         number(
-            "Runs that ended",
-            "Complete, failed and deleted ones.",
+            "Finished runs",
+            "Runs that completed, failed or were deleted in the selected time range.",
             "none",
             total(f"sum({_increase('podium_runs_finished_total')})"),
             decimals=0,
         ),
         number(
             "Accelerator hours",
-            "Time for which pods of runs held accelerators.",
+            "Accelerators held by pods of runs, times hours.",
             "none",
             total(f"sum({_increase('podium_accelerator_seconds_total')}) / 3600"),
             decimals=1,
         ),
         number(
             "Node hours",
-            "Time for which pods of runs held nodes, those without accelerators included.",
+            "Nodes held by pods of runs, times hours, with or without accelerators.",
             "none",
             total(f"sum({_increase('podium_node_seconds_total')}) / 3600"),
             decimals=1,
         ),
         number(
             "Cost",
-            "Node hours at the price of the runs' spec.pricing.",
+            "Node hours at the price in each run's spec.pricing.",
             "none",
             total(f"sum by (currency) ({_increase('podium_cost_total')})", "{{currency}}"),
             decimals=2,
         ),
         number(
             "Energy",
-            "Of the attempts that ended, as their logs tell it.",
+            "Energy of the finished attempts, as reported in their logs.",
             "joule",
             total(f"sum({_increase('podium_energy_joules_total')})"),
         ),
@@ -115,7 +115,7 @@ def _states() -> list[Panel]:
         colors(
             graph(
                 "Runs by state",
-                "Those that exist; a finished one until it is deleted.",
+                "Runs that exist now. Finished runs count until they are deleted.",
                 "none",
                 query(f"sum by (state) (podium_runs{_THESE})", "{{state}}"),
                 stacked=True,
@@ -124,14 +124,14 @@ def _states() -> list[Panel]:
         ),
         graph(
             "Queue",
-            "Runs of which no pod has run yet, and runs whose next attempt waits for its pods.",
+            "Runs without a started pod, and runs whose next attempt is waiting for its pods.",
             "none",
             query(f"sum(podium_runs{is_pending})", "runs pending"),
             query(f"sum(podium_run_attempts{is_pending})", "attempts pending"),
         ),
         graph(
             "Longest wait for pods",
-            "Of the attempts that wait now.",
+            "Longest time that a current attempt has been waiting.",
             "s",
             query(
                 f"max by (benchmark) (podium_run_phase_seconds{in_pending}"
@@ -142,12 +142,12 @@ def _states() -> list[Panel]:
     ]
 
 
-def _ends() -> list[Panel]:
+def _finished() -> list[Panel]:
     return [
         colors(
             graph(
-                "Ends of runs",
-                "By result, in the time between two points.",
+                "Finished runs by result",
+                "Runs that finished between two points of the graph.",
                 "none",
                 query(
                     f"sum by (result) (increase(podium_runs_finished_total{_THESE}[$__rate_interval]))",
@@ -161,14 +161,14 @@ def _ends() -> list[Panel]:
             ResultInvalid="dark-red",
         ),
         bars(
-            "Ends of attempts",
-            "By state, in the time shown; retries included.",
+            "Finished attempts by state",
+            "Attempts that finished in the selected time range, retries included.",
             "none",
             total(f"sum by (state) ({_increase('podium_attempts_finished_total')})", "{{state}}"),
         ),
         bars(
-            "Mean time of an attempt by phase",
-            "Of the attempts that ended in the time shown, in all namespaces.",
+            "Mean attempt time by phase",
+            "Attempts that finished in the selected time range, in all namespaces.",
             "s",
             total(
                 "sum by (phase) (increase(podium_attempt_phase_duration_seconds_sum"
@@ -183,7 +183,7 @@ def _ends() -> list[Panel]:
 def _table() -> Panel:
     return listing(
         "Runs",
-        "Those that exist now.",
+        "Runs that exist now.",
         rows(f"max by (namespace, run, benchmark, division, system, accelerator, nodes) (podium_run_info{_THESE})"),
         rows(_runs_by("podium_run_attempt")),
         rows(_runs_by("podium_run_progress_ratio")),
@@ -205,24 +205,24 @@ def _table() -> Panel:
     )
 
 
-def _use() -> list[Panel]:
+def _usage() -> list[Panel]:
     return [
         graph(
             "Accelerators in use",
-            "Held by pods of runs.",
+            "Accelerators held by pods of runs.",
             "none",
             query(f"sum by (accelerator) ({_rate('podium_accelerator_seconds_total')})", "{{accelerator}}"),
             stacked=True,
         ),
         graph(
-            "GPU utilisation",
-            "Mean over the GPUs that runs hold, from dcgm-exporter where it runs.",
+            "GPU utilization",
+            "Mean over the GPUs that runs hold. Needs dcgm-exporter.",
             "percent",
             query(_gpus_by_benchmark("DCGM_FI_DEV_GPU_UTIL"), "{{benchmark}}"),
         ),
         bars(
             "Accelerator hours by namespace and benchmark",
-            "In the time shown.",
+            "Total for the selected time range.",
             "none",
             total(
                 f"sum by (namespace, benchmark) ({_increase('podium_accelerator_seconds_total')}) / 3600",
@@ -231,7 +231,7 @@ def _use() -> list[Panel]:
         ),
         bars(
             "Cost by namespace and benchmark",
-            "In the time shown, at the price of the runs' spec.pricing.",
+            "Total for the selected time range, at the price in each run's spec.pricing.",
             "none",
             total(
                 f"sum by (namespace, benchmark, currency) ({_increase('podium_cost_total')})",
@@ -245,7 +245,7 @@ def dashboard() -> Dashboard:
     board = empty(
         FLEET,
         "Fleet",
-        "All BenchmarkRuns: states, queue, success, accelerator hours, cost and energy.",
+        "All BenchmarkRuns: states, queue, success rate, accelerator hours, cost and energy.",
         since="now-24h",
         variables=[
             labels_of("namespace", "podium_runs_finished_total", "Namespace"),
@@ -254,7 +254,7 @@ def dashboard() -> Dashboard:
     )
     return fill(
         board,
-        ("In the time shown", _totals()),
-        ("Runs", [*_states(), *_ends(), _table()]),
-        ("Use", _use()),
+        ("Totals", _totals()),
+        ("Runs", [*_states(), *_finished(), _table()]),
+        ("Usage", _usage()),
     )

@@ -1,4 +1,4 @@
-"""The operator: does it work, does it keep up, and who holds it up?"""
+"""The operator: whether it works, keeps up, and what slows it down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from helm.dashboards.parts import OPERATOR, Panel, empty, fill, graph, labels_of, number, query, total
 
 _JOB = '{job=~"$job"}'
-_OURS = f"on (job, instance) podium_build_info{_JOB}"  # process_* is everybody's
+_OURS = f"on (job, instance) podium_build_info{_JOB}"  # every program has process_* metrics
 
 
 def _rate(counter: str, *by: str, only: str = "") -> str:
@@ -21,28 +21,28 @@ def _now() -> list[Panel]:
     return [
         number(
             "Leaders",
-            "Exactly one replica leads; the others stand by.",
+            "Replicas that lead. Exactly one should; the others are on standby.",
             "none",
             query(f"sum(podium_leader{_JOB})"),
         ),
-        number("Replicas", "That are scraped.", "none", query(f"count(podium_leader{_JOB})")),
+        number("Replicas", "Replicas that Prometheus scrapes.", "none", query(f"count(podium_leader{_JOB})")),
         number(
             "Version",
-            "Of the operator.",
+            "Version of the operator.",
             "none",
             total(f"count by (version) (podium_build_info{_JOB})", "{{version}}"),
             name=True,
         ),
-        number("Runs", "That the operator knows.", "none", query(f"sum(podium_runs{_JOB})")),
+        number("Runs", "Runs that the operator knows about.", "none", query(f"sum(podium_runs{_JOB})")),
         number(
             "Queue",
-            "Runs that wait for a reconciliation, or are in one.",
+            "Runs that are waiting for a reconciliation or are in one.",
             "none",
             query(f"max(podium_queue_depth{_JOB})"),
         ),
         number(
-            "Uploads failed",
-            "In the time shown. They are tried again.",
+            "Failed uploads",
+            "In the selected time range. Failed uploads are retried.",
             "none",
             total(f'sum(increase(podium_result_upload_total{_JOB[:-1]}, result="error"}}[$__range]))'),
             decimals=0,
@@ -54,13 +54,13 @@ def _reconciliation() -> list[Panel]:
     return [
         graph(
             "Reconciliations",
-            "Per second, by result; one that fails is tried again.",
+            "Per second, by result. Failures are retried.",
             "ops",
             query(_rate("podium_reconcile_total", "result"), "{{result}}"),
         ),
         graph(
-            "Time of a reconciliation",
-            "Uploads are not waited for longer than 10 s.",
+            "Reconciliation time",
+            "Waits at most 10 s for an upload.",
             "s",
             *(
                 query(_quantile(share, "podium_reconcile_duration_seconds"), f"p{share * 100:.0f}")
@@ -69,13 +69,13 @@ def _reconciliation() -> list[Panel]:
         ),
         graph(
             "Queue depth",
-            "Runs that wait for a reconciliation, or are in one.",
+            "Runs that are waiting for a reconciliation or are in one.",
             "none",
             query(f"max by (instance) (podium_queue_depth{_JOB})", "{{instance}}"),
         ),
         graph(
-            "Age of the watches",
-            "Since the last sign of life: events, bookmarks about once a minute, a list every five.",
+            "Watch age",
+            "Time since the last event, bookmark (about once a minute) or list (every five minutes).",
             "s",
             query(f"time() - max by (resource) (podium_watch_last_event_timestamp_seconds{_JOB})", "{{resource}}"),
         ),
@@ -92,8 +92,8 @@ def _api_server() -> list[Panel]:
             width=8,
         ),
         graph(
-            "Refused requests",
-            "Per second, by status code. 409 is something that exists already; 0 got no answer.",
+            "Failed requests",
+            "Per second, by status code. 409: the object exists or has changed; 0: no response.",
             "reqps",
             query(
                 _rate("podium_kube_api_requests_total", "code", "resource", only='code!~"2.."'),
@@ -102,8 +102,8 @@ def _api_server() -> list[Panel]:
             width=8,
         ),
         graph(
-            "Time of a request, p95",
-            "Until the answer begins.",
+            "Request time, p95",
+            "Until the first byte of the response.",
             "s",
             query(_quantile(0.95, "podium_kube_api_request_duration_seconds", "verb"), "{{verb}}"),
             width=8,
@@ -115,21 +115,21 @@ def _result_store() -> list[Panel]:
     return [
         graph(
             "Uploads",
-            "Per second, by result; one that fails is tried again.",
+            "Per second, by result. Failures are retried.",
             "ops",
             query(_rate("podium_result_upload_total", "result"), "{{result}}"),
             width=8,
         ),
         graph(
-            "Time of an upload, p95",
-            "Of an attempt's files, or of a result.",
+            "Upload time, p95",
+            "Time to store the files of an attempt, or a result.",
             "s",
             query(_quantile(0.95, "podium_result_upload_duration_seconds"), "p95"),
             width=8,
         ),
         graph(
-            "Not stored for",
-            "Runs with an attempt that has ended and is not in the store yet.",
+            "Waiting to be stored",
+            "Time since a finished attempt of the run has been waiting to be stored.",
             "s",
             query(
                 f"time() - max by (namespace, run) (podium_run_unstored_since_timestamp_seconds{_JOB})",
@@ -143,14 +143,14 @@ def _result_store() -> list[Panel]:
 def _process() -> list[Panel]:
     return [
         graph(
-            "Processor",
-            "Cores in use.",
+            "CPU",
+            "CPU cores in use.",
             "none",
             query(f"rate(process_cpu_seconds_total[$__rate_interval]) and {_OURS}", "{{instance}}"),
         ),
         graph(
             "Memory",
-            "Resident.",
+            "Resident memory.",
             "bytes",
             query(f"process_resident_memory_bytes and {_OURS}", "{{instance}}"),
         ),
@@ -161,7 +161,7 @@ def dashboard() -> Dashboard:
     board = empty(
         OPERATOR,
         "Operator",
-        "The operator: reconciliations, its requests to the API server, watches, uploads.",
+        "The operator: reconciliations, requests to the API server, watches and uploads.",
         since="now-3h",
         variables=[labels_of("job", "podium_leader", "Job")],
     )

@@ -1,4 +1,4 @@
-"""What the dashboards are put together from: the look of the panels, in one place."""
+"""Builders of the dashboards' panels, so that all panels of a kind look the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 TAG = "podium"
-FLEET, RUN, OPERATOR = "podium-fleet", "podium-run", "podium-operator"  # uids: links and bookmarks hold them
+FLEET, RUN, OPERATOR = "podium-fleet", "podium-run", "podium-operator"  # uids: links and bookmarks depend on them
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # the namespace, number of the attempt, try, pod and a suffix, as a Job names its pods
 PODS_OF_RUN = "$run-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
@@ -22,22 +22,22 @@ Panel = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel
 
 
 def query(expression: str, legend: str = "") -> Dataquery:
-    """Over the time of the dashboard."""
+    """A query over the dashboard's time range."""
     return Dataquery().expr(expression).legend_format(legend).range()
 
 
 def total(expression: str, legend: str = "") -> Dataquery:
-    """One value at the end of the dashboard's time, mostly of an ``increase(...[$__range])``."""
+    """One value at the end of the dashboard's time range, usually an ``increase(...[$__range])``."""
     return Dataquery().expr(expression).legend_format(legend).instant()
 
 
 def rows(expression: str) -> Dataquery:
-    """One row a series, for a table."""
+    """One row per series, for a table."""
     return Dataquery().expr(expression).format(PromQueryFormat.TABLE).instant()
 
 
 def graph(title: str, text: str, unit: str, *queries: Dataquery, stacked: bool = False, width: int = 12) -> Panel:
-    """Lines over time, or areas on top of each other."""
+    """Lines over time, or stacked areas."""
     panel = (
         timeseries.Panel()
         .unit(unit)
@@ -56,7 +56,7 @@ def graph(title: str, text: str, unit: str, *queries: Dataquery, stacked: bool =
 def number(
     title: str, text: str, unit: str, *queries: Dataquery, decimals: int | None = None, name: bool = False
 ) -> Panel:
-    """The last value, large; or the `name` of its series."""
+    """The last value in large type; with `name`, the name of its series instead."""
     mode = style.BigValueTextMode.VALUE_AND_NAME if len(queries) > 1 else style.BigValueTextMode.AUTO
     panel = (
         stat.Panel()
@@ -73,7 +73,7 @@ def number(
 
 
 def bars(title: str, text: str, unit: str, *queries: Dataquery, width: int = 12) -> Panel:
-    """One bar a series, of its last value."""
+    """One bar per series, for its last value."""
     panel = (
         bargauge.Panel()
         .unit(unit)
@@ -88,8 +88,8 @@ def bars(title: str, text: str, unit: str, *queries: Dataquery, width: int = 12)
 def listing(
     title: str, text: str, *queries: Dataquery, columns: dict[str, str], units: dict[str, str], link: tuple[str, str]
 ) -> Panel:
-    """A table of all queries side by side: `columns` are the labels and values to show, with their headings, `units`
-    those of some headings, and `link` the heading of the column that leads elsewhere, and where to."""
+    """A table of all queries side by side. `columns` maps labels and values to headings, `units` maps headings to
+    units, and `link` is the heading of the column that links to another page, and that page's URL."""
     heading, url = link
     order = {name: index for index, name in enumerate(columns)}
     leads = {"title": heading, "url": url, "targetBlank": False}
@@ -119,7 +119,7 @@ def _panel(panel: Panel, title: str, text: str, queries: Sequence[Dataquery], *,
 
 
 def colors(panel: Panel, **by_series: str) -> Panel:
-    """Series of a fixed colour, where it means something."""
+    """Fixed colors for series whose color has a meaning."""
     for name, color in by_series.items():
         fixed = models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
         panel.override_by_name(name, [fixed])
@@ -127,14 +127,14 @@ def colors(panel: Panel, **by_series: str) -> Panel:
 
 
 def dashed(panel: Panel, pattern: str) -> Panel:
-    """Series whose names match are drawn as limits."""
+    """Draw the series whose names match as dashed lines."""
     line = models.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 8]})
     gray = models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": "text"})
     return panel.override_by_regexp(pattern, [line, gray])
 
 
 def labels_of(name: str, expression: str, label: str, *, several: bool = True) -> builders.QueryVariable:
-    """A choice of values that a label had in the dashboard's time, so that deleted runs can be chosen, too."""
+    """A choice of the label's values in the dashboard's time range, so that deleted runs can be selected, too."""
     text = f"label_values({expression}, {name})"
     variable = (
         builders.QueryVariable(name)
@@ -153,7 +153,7 @@ def labels_of(name: str, expression: str, label: str, *, several: bool = True) -
 def empty(
     uid: str, title: str, text: str, *, since: str, variables: Sequence[builders.QueryVariable]
 ) -> builders.Dashboard:
-    """A dashboard without panels, linked to the others of Podium."""
+    """A dashboard without panels, linked to the other dashboards of Podium."""
     board = (
         builders.Dashboard(f"Podium / {title}")
         .uid(uid)
@@ -178,7 +178,7 @@ def empty(
 
 
 def fill(board: builders.Dashboard, *sections: tuple[str, Sequence[Panel]]) -> builders.Dashboard:
-    """Rows with their panels, numbered in the order in which they are seen."""
+    """Add rows with their panels, numbered from top to bottom."""
     number_of = 0
     for title, panels in sections:
         number_of += 1

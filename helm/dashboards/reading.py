@@ -1,4 +1,4 @@
-"""A dashboard's JSON read without Grafana: its queries, with the variables put in."""
+"""Read a dashboard's JSON without Grafana: its panels, and its queries with the variables replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def queries(panel: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[
 
 
 def _with(variables: Mapping[str, str], expression: str) -> str:
-    """Of longer names first; a ``$1`` is the replacement of a label_replace."""
+    """Longer names first. A ``$1`` belongs to a label_replace and stays."""
     names = "|".join(sorted(map(re.escape, variables), key=len, reverse=True))
     text = re.sub(rf"\$({names})\b", lambda found: variables[found[1]], expression)
     left = re.search(r"\$[A-Za-z_]\w*", text)
@@ -42,5 +42,5 @@ def _with(variables: Mapping[str, str], expression: str) -> str:
 
 
 def named(legend: str, labels: Mapping[str, str]) -> str:
-    """The legend of one series; none for a number that stands alone."""
+    """The legend of one series; empty when the query has none."""
     return re.sub(r"{{\s*(\w+)\s*}}", lambda found: labels.get(found[1], ""), legend)

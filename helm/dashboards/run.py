@@ -1,4 +1,4 @@
-"""One run: is it getting there, how fast, and what does it take?"""
+"""One run: quality, speed, and what the run uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHASES = ("pending", "init", "train", "eval")  # in the order in which they come
 
 
 def _of(name: str, *by: str) -> str:
-    """A metric of the run: one series, whichever operator told it."""
+    """A metric of the run as one series, whichever replica of the operator reported it."""
     return f"max by ({', '.join(by)}) ({name}{_THIS})" if by else f"max({name}{_THIS})"
 
 
@@ -33,7 +33,7 @@ def _with_phase(phase: str) -> str:
 
 
 def _of_gpus(metric: str) -> str:
-    """dcgm-exporter's, averaged over the GPUs of a pod. Scraped without honorLabels it calls the pod exported_pod."""
+    """A metric of dcgm-exporter, averaged over the GPUs of a pod; without honorLabels the label is `exported_pod`."""
     plain = f'{metric}{{namespace="$namespace", pod=~"{PODS_OF_RUN}"}}'
     renamed = f'{metric}{{exported_namespace="$namespace", exported_pod=~"{PODS_OF_RUN}"}}'
     return f"avg by (exported_pod) ({renamed}) or avg by (pod) ({plain})"
@@ -43,40 +43,40 @@ def _now() -> list[Panel]:
     return [
         number(
             "Attempt",
-            "The attempt in progress, and how many there are to be.",
+            "The current attempt, and how many are planned.",
             "none",
             query(_of("podium_run_attempt"), "attempt"),
             query(_of("podium_run_attempts_planned"), "of"),
         ),
         number(
-            "Done in",
-            "Until the attempt has used its epochs. It may converge earlier; dash: it does not train.",
+            "Time remaining",
+            "Until the attempt reaches its last epoch; it may converge earlier. Empty unless it is training.",
             "s",
             total(_of("podium_run_eta_seconds")),
         ),
         number(
             "Time to train",
-            "The score: mean over the attempts without the fastest and the slowest.",
+            "The score: mean over the attempts, without the fastest and the slowest.",
             "s",
             query(_of("podium_run_time_to_train_seconds")),
         ),
         number(
             "Accelerator hours",
-            "Time for which the run's pods have held accelerators, failed attempts included.",
+            "Accelerators held by the run's pods, times hours. Includes failed attempts.",
             "none",
             query(f"{_of('podium_run_accelerator_seconds')} / 3600"),
             decimals=2,
         ),
         number(
             "Cost",
-            "Node hours at the price of spec.pricing, failed attempts included.",
+            "Node hours at the price in spec.pricing. Includes failed attempts.",
             "none",
             query(_of("podium_run_cost", "currency"), "{{currency}}"),
             decimals=2,
         ),
         number(
             "Energy",
-            "As the logs tell it, failed attempts included.",
+            "As reported in the logs. Includes failed attempts.",
             "joule",
             query(_of("podium_run_energy_joules")),
         ),
@@ -88,7 +88,7 @@ def _training() -> list[Panel]:
         dashed(
             graph(
                 "Quality against target",
-                "Each evaluation of the attempt in progress; the clock stops at the dashed line.",
+                "Each evaluation of the current attempt. The clock stops at the dashed line.",
                 "none",
                 query(_of("podium_run_quality", "metric"), "{{metric}}"),
                 query(_of("podium_run_quality_target", "metric"), "target {{metric}}"),
@@ -103,8 +103,8 @@ def _training() -> list[Panel]:
         ),
         colors(
             graph(
-                "Where the time of the attempt goes",
-                "Waiting for pods, initialisation, training and evaluation of the attempt in progress.",
+                "Attempt time by phase",
+                "Waiting for pods, initialization, training and evaluation of the current attempt.",
                 "s",
                 *(query(f"max(podium_run_phase_seconds{_with_phase(phase)})", phase) for phase in PHASES),
                 stacked=True,
@@ -115,15 +115,15 @@ def _training() -> list[Panel]:
             eval="purple",
         ),
         bars(
-            "Time to train of each attempt",
-            "Of the attempts that have converged.",
+            "Time to train per attempt",
+            "Attempts that have converged.",
             "s",
             query(_of("podium_run_attempt_time_to_train_seconds", "attempt"), "attempt {{attempt}}"),
         ),
         colors(
             graph(
                 "Attempts by state",
-                "Every try that was made, retries included.",
+                "All attempts so far, retries included.",
                 "none",
                 query(f"{_of('podium_run_attempts', 'state')} > 0", "{{state}}"),
                 stacked=True,
@@ -138,7 +138,7 @@ def _training() -> list[Panel]:
         ),
         graph(
             "Progress",
-            "Share of its epochs that the attempt has done.",
+            "Share of its epochs that the current attempt has completed.",
             "percentunit",
             query(_of("podium_run_progress_ratio"), "progress"),
         ),
@@ -148,31 +148,31 @@ def _training() -> list[Panel]:
 def _machines() -> list[Panel]:
     return [
         graph(
-            "GPU utilisation",
-            "Mean over the GPUs of each pod, from dcgm-exporter where it runs.",
+            "GPU utilization",
+            "Mean over the GPUs of each pod. Needs dcgm-exporter.",
             "percent",
             query(_of_gpus("DCGM_FI_DEV_GPU_UTIL"), "{{pod}}{{exported_pod}}"),
         ),
         graph(
             "GPU power",
-            "Mean over the GPUs of each pod, from dcgm-exporter where it runs.",
+            "Mean over the GPUs of each pod. Needs dcgm-exporter.",
             "watt",
             query(_of_gpus("DCGM_FI_DEV_POWER_USAGE"), "{{pod}}{{exported_pod}}"),
         ),
         graph(
             "Energy",
-            "As the log tells it; it adds up over the attempts.",
+            "As reported in the logs, summed over the attempts.",
             "joule",
             query(_of("podium_run_energy_joules"), "energy"),
         ),
         graph(
-            "Silence",
-            "Time since rank 0 printed its last MLPerf line, while the run trains.",
+            "Time since last log line",
+            "Time since rank 0 printed its last MLPerf line, during training.",
             "s",
             query(
                 f"time() - {_of('podium_run_progress_last_update_timestamp_seconds')}"
                 f' and max(podium_run_attempts{_THIS[:-1]}, state="Training"}}) > 0',
-                "silent for",
+                "time since last line",
             ),
         ),
     ]
@@ -182,7 +182,7 @@ def dashboard() -> Dashboard:
     board = empty(
         RUN,
         "Run",
-        "One BenchmarkRun: quality against target, throughput, where the time goes, energy and cost.",
+        "One BenchmarkRun: quality against target, throughput, time by phase, energy and cost.",
         since="now-3h",
         variables=[
             labels_of("namespace", "podium_run_info", "Namespace", several=False),
