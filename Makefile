@@ -51,9 +51,10 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock, and the images' p
 demo: install ## five real training runs on this machine, scored (under 4 minutes on 2 cores)
 	$(BIN)/podium run --local examples/resnet-digits.yaml $(if $(OUT),--out $(OUT))
 
-lint: install ## format, lint, types, layers
+lint: install ## format, lint, spelling, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -132,7 +132,7 @@ REFUSED = [
         "template.env: names that start with PET_ or PODIUM_ are the operator's",
     ),
     ({**OPEN, "template": {"hostNetwork": True}}, 'unknown field "spec.template.hostNetwork"'),
-    ({**OPEN, "sytem": {}}, 'unknown field "spec.sytem"'),
+    ({**OPEN, "sytem": {}}, 'unknown field "spec.sytem"'),  # codespell:ignore sytem
 ]
 
 

@@ -76,18 +76,18 @@ def test_a_run_is_scored_through_upgrade_and_rollback(release, s3, kubectl):
     kubectl("-n", namespace, "apply", "-f", EXAMPLE)
     wait_for(kubectl, namespace, "resnet-digits", "attempt 1 trains", trains, 180)
     first = names(release.pods())
-    release.upgrade("trainer.pod.labels.cost-centre=lab")
+    release.upgrade("trainer.pod.labels.cost-center=lab")
     second = names(release.pods())
     assert len(second) == 2
     assert not first & second, "every operator was replaced"
 
-    def labelled(attempt):
+    def labeled(attempt):
         text = kubectl(
-            "-n", namespace, "get", "pods", "-l", f"cost-centre=lab,podium.dev/attempt={attempt}", "-o", "name"
+            "-n", namespace, "get", "pods", "-l", f"cost-center=lab,podium.dev/attempt={attempt}", "-o", "name"
         )
         return bool(text.split())
 
-    later = until(lambda: next((n for n in range(2, 6) if labelled(n)), 0), 180, "a later attempt has the new label")
+    later = until(lambda: next((n for n in range(2, 6) if labeled(n)), 0), 180, "a later attempt has the new label")
     release.helm("rollback", "--wait", "--timeout", "120s")
     assert not second & names(release.pods())
     kubectl("-n", namespace, "wait", "--for=condition=Complete", "benchmarkrun/resnet-digits", "--timeout=400s")
@@ -99,7 +99,7 @@ def test_a_run_is_scored_through_upgrade_and_rollback(release, s3, kubectl):
     bucket = Bucket(s3, run["status"]["result"]["uri"])
     assert bucket.verify() == run["status"]["result"]["sha256"]
     assert [a["index"] for a in bucket.json("result.json")["attempts"]] == [1, 2, 3, 4, 5]
-    assert not labelled(1)
+    assert not labeled(1)
     print(f"the label came with attempt {later}; revisions: {release.helm('history').count('podium-0.1.0')}")
 
 

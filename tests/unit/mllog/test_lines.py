@@ -57,7 +57,7 @@ GOOD = {
     ),
     "a rank before the token": (f"0: {MLL}", Format.MLL, 1560888652.055, "eval_accuracy", 0.762,
                                 {"lineno": 980, "epoch_num": 60}),
-    "colours": (f"\x1b[32m{MLLOG}\x1b[0m", Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5, {"epoch_num": 4}),
+    "colors": (f"\x1b[32m{MLLOG}\x1b[0m", Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5, {"epoch_num": 4}),
     "a progress bar around it": (f" 50%|#####   \r{MLLOG}\r 51%|", Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5,
                                  {"epoch_num": 4}),
     "Windows line end": (f"{MLLOG}\r\n", Format.MLLOG, 1594790000.5, "eval_accuracy", 0.5, {"epoch_num": 4}),
@@ -153,7 +153,7 @@ def test_problems_are_counted_and_the_first_hundred_kept() -> None:
 
 def test_broken_utf8_is_replaced() -> None:
     parser = Parser()
-    events = parser.feed(b'\xff\xfe noise\n:::MLLOG {"time_ms": 1500, "key": "note", "value": "caf\xc3')
+    events = parser.feed(b'\xff\xfe noise\n:::MLLOG {"time_ms": 1500, "key": "note", "value": "caf\xc3')  # codespell:ignore caf
     events += parser.feed(b'\xa9 \xff"}\n')
     assert [event.value for event in events] == ["café �"]
 
