@@ -89,6 +89,7 @@ def test_no_bytes_make_it_fail(data):
     parser = Parser()
     parser.feed(b":::MLLOG " + data + b"\n:::MLL 1 " + data)
     parser.close()
+    assert parser.line_count >= 2, "each line is read, whatever its bytes are"
 
 
 def test_a_line_that_never_ends_does_not_fill_the_memory():

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 import podium_benchmarks
 from podium.rounds import Hyperparameter, load_rounds, targets, vocabulary
-from podium.rules import closed_breach
+from podium.rules import check_spec, closed_breach
+from tests.unit.reconcile import examples as ex
 
 # benchmark: (targets, runs) by round; training_rules.adoc "Benchmarks" and "Benchmark Results" for v0.5
 ROUNDS = {
@@ -192,6 +193,16 @@ def test_a_round_is_a_file(tmp_path: Path) -> None:
     assert "v9.9" not in load_rounds()
 
 
+def test_a_run_can_name_an_added_round(tmp_path: Path) -> None:
+    v06 = load_rounds()["v0.6"].model_dump(mode="json")
+    document = v06 | {"name": "v9.9", "benchmarks": {"resnet": v06["benchmarks"]["resnet"]}}
+    document["benchmarks"]["resnet"]["quality"][0]["target"] = 0.8
+    (tmp_path / "v9.9.yaml").write_text(yaml.safe_dump(document))
+    rounds = load_rounds(tmp_path)
+    assert targets(rounds["v9.9"].benchmarks["resnet"]) == {"top1": 0.8}
+    assert check_spec(ex.spec(round="v9.9"), rounds) == ()
+
+
 BROKEN = {
     "an unknown field": (ROUND.replace("runs: 3", "runs: 3, rnus: 4"), "rnus"),
     "no quality": (ROUND.replace("target: 0.9", "aim: 0.9"), "quality.0.target"),
@@ -211,7 +222,7 @@ def test_a_broken_file_is_named_with_its_field(tmp_path: Path, text: str, named:
     assert str(path) in str(raised.value)
 
 
-def test_suites_are_frozen() -> None:
+def test_rounds_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load_rounds()["v0.6"].name = "v0.7"
     with pytest.raises(TypeError):
