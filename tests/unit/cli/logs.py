@@ -59,3 +59,74 @@ def write(folder: Path, runs) -> Path:
     for index, lines in enumerate(runs):
         (folder / f"result_{index}.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def v05_log():
+    """A complete v0.5 log of NCF."""
+    line = lambda key, value="", at=0.0: mlp("ncf", key, value, at)  # noqa: E731
+    return [
+        line("run_clear_caches", "", -9),
+        line("run_start"),
+        line("run_set_random_seed", "7"),
+        line("preproc_hp_num_eval", "999"),
+        line("preproc_hp_sample_eval_replacement", "true"),
+        line("input_batch_size", "2048"),
+        line("input_hp_num_neg", "4"),
+        line("input_hp_sample_train_replacement"),
+        line("input_step_train_neg_gen"),
+        line("input_step_eval_neg_gen"),
+        line("eval_hp_num_users", "138493"),
+        line("eval_hp_num_neg", "999"),
+        line("model_hp_mf_dim"),
+        line("model_hp_mlp_layer_sizes", "[256, 256, 128, 64]"),
+        line("opt_name", '"Adam"'),
+        line("opt_learning_rate", "0.001"),
+        line("opt_hp_Adam_beta1", "0.9"),
+        line("train_loop", "", 1),
+        line("train_epoch", "0", 2),
+        line("eval_start", "0", 3),
+        line("eval_size", "1000", 3),
+        line("eval_target", "0.635", 3),
+        line("eval_accuracy", '{"epoch": 0, "value": 0.64}', 4),
+        line("eval_stop", "0", 4),
+        line("run_stop", '{"success": true}', 5),
+        line("run_final", "", 6),
+    ]
+
+
+def v06_log():
+    """A complete v0.6 log of Transformer."""
+    return [
+        *(mll(f"submission_{k}", v, -90) for k, v in (
+            ("benchmark", "transformer"), ("org", "ACME"), ("division", "closed"), ("status", "onprem"),
+            ("platform", "box"), ("entry", "{}"), ("poc_name", "A. Person"))),
+        mll("cache_clear", True, -80),
+        mll("init_start", None, -70),
+        mll("global_batch_size", 1024, -60),
+        mll("opt_name", "adam", -60),
+        mll("opt_base_learning_rate", 2.0, -60),
+        mll("opt_learning_rate_warmup_steps", 1000, -60),
+        mll("opt_adam_beta_1", 0.9, -60),
+        mll("opt_adam_beta_2", 0.997, -60),
+        mll("opt_adam_epsilon", 1e-9, -60),
+        mll("max_sequence_length", 256, -60),
+        mll("init_stop", None, -10),
+        mll("run_start"),
+        mll("block_start", None, 1, first_epoch_num=1, epoch_count=1),
+        mll("epoch_start", None, 1, epoch_num=1),
+        mll("epoch_stop", None, 20, epoch_num=1),
+        mll("eval_start", None, 20, epoch_num=1),
+        mll("eval_accuracy", "25.4", 25, epoch_num=1),
+        mll("eval_stop", None, 25, epoch_num=1),
+        mll("block_stop", None, 26, first_epoch_num=1),
+        mll("run_stop", None, 26, status="success"),
+    ]  # fmt: skip
+
+
+def without(lines, key):
+    return [line for line in lines if f" {key}:" not in line and not line.endswith(f" {key}")]
+
+
+def changed(lines, old, new):
+    assert any(old in line for line in lines)
+    return [line.replace(old, new) for line in lines]

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from podium.cli.main import app
-from tests.unit.cli.logs import v05_run, v06_run, v07_run
-from tests.unit.cli.test_check import v06_log
+from tests.unit.cli.logs import v05_run, v06_log, v06_run, v07_run
 
 GOOD = ["\n".join(lines).encode() for lines in (v05_run("ncf", 60, 0.64), v06_run("ssd", 60, 0.24), v06_log(),
                                                  v07_run("resnet", 60, 0.76))]  # fmt: skip

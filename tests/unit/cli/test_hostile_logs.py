@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.logs import mll
-from tests.unit.cli.test_check import v06_log
+from tests.unit.cli.logs import mll, v06_log
 
 OWNED = Path("owned-by-a-log")
 

@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from podium.rules.system import FIELDS
-from tests.unit.cli.logs import mllog, write
-from tests.unit.cli.test_check import changed, v05_log, v06_log, without
+from tests.unit.cli.logs import changed, mllog, v05_log, v06_log, without, write
 
 SYSTEM = dict.fromkeys(FIELDS, "") | {
     "submitter": "acme", "division": "closed", "status": "onprem", "system_name": "Box", "number_of_nodes": "1",
