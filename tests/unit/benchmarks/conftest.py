@@ -72,6 +72,23 @@ def log_lines() -> Callable[[str], list[dict[str, Any]]]:
     return parse
 
 
+@pytest.fixture
+def official_complaints(tmp_path: Path) -> Callable[[list[dict[str, Any]]], list[str]]:
+    """Checks MLPerf lines with MLCommons' checker of v0.7 and returns the lines of its output that complain."""
+
+    def check(lines: list[dict[str, Any]]) -> list[str]:
+        file = tmp_path / "result_0.txt"
+        file.write_text("".join(f":::MLLOG {json.dumps(line)}\n" for line in lines))
+        words = ["mlperf_logging.compliance_checker", "--usage", "training", "--ruleset", "0.7.0"]
+        done = subprocess.run(
+            [sys.executable, "-m", *words, str(file)], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        output = (done.stdout + done.stderr).splitlines()
+        return [line for line in output if "Required" in line or "fail" in line]
+
+    return check
+
+
 @pytest.fixture(scope="session")
 def resnet_log() -> str:
     """One short run of the tiny ResNet."""
