@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 
-from podium.mllog import parse, summarize
 from tests.cluster.fixtures import Kubectl
 from tests.cluster.parts import ACCESS_KEY, REGION, S3, SECRET_KEY, until
 
@@ -56,13 +55,6 @@ def ended(run: Run) -> bool:
 def children(kubectl: Kubectl, namespace: str) -> list[str]:
     """Jobs and Services of the namespace."""
     return kubectl("-n", namespace, "get", "jobs,services", "-o", "name").split()
-
-
-def log_of_rank0(kubectl: Kubectl, namespace: str, job: str) -> Any:
-    """The summary of what the pod itself still has, read past the operator."""
-    selector = f"batch.kubernetes.io/job-name={job},batch.kubernetes.io/job-completion-index=0"
-    events, _ = parse(kubectl("-n", namespace, "logs", "-l", selector, "--tail=-1"))
-    return summarize(events)
 
 
 class Bucket:
