@@ -1,4 +1,4 @@
-"""The chart as Helm reads it: lint, snapshots, and what a person is told about a wrong value. Needs no cluster."""
+"""The chart as Helm reads it: lint, snapshots, and its errors for wrong values. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_the_crd_is_the_committed_one_and_is_kept():
     assert "CustomResourceDefinition" not in [document["kind"] for document in without]
 
 
-def test_namespaces_of_ones_own_need_nothing_of_the_cluster():
+def test_with_watched_namespaces_no_object_is_cluster_scoped():
     made = objects(template("-f", DATA / "namespaced.yaml"))
     assert not [document["kind"] for document in made if "namespace" not in document["metadata"]]
     roles = {document["metadata"]["namespace"] for document in made if document["kind"] == "Role"}
     assert roles == {"podium", "lab", "night"}
 
 
-# ---- what the operator is given ----
+# ---- the operator's settings ----
 
 
 def test_trainer_values_are_the_operators_model():
@@ -141,34 +141,34 @@ def test_the_store_is_reached_through_the_network_policy():
     assert ports("--set", "results.endpoint=http://minio") == [443, 6443, 80]
 
 
-# ---- what a person is told ----
+# ---- errors ----
 
 REFUSED = {
-    "no place for results": ([], "results.url is missing: where are results to be stored? For example --set results.url=s3://my-bucket/podium"),
-    "a bucket of Google": (["results.url=gs://bucket/x"], "write s3://bucket/x, results.endpoint=https://storage.googleapis.com, and HMAC keys"),
-    "a wrong scheme": (["results.url=https://bucket"], 'results.url "https://bucket" is no place for results: write s3://bucket/prefix, or file:///folder'),
+    "no results URL": ([], "results.url is missing: set where results are stored, for example --set results.url=s3://my-bucket/podium"),
+    "a bucket of Google": (["results.url=gs://bucket/x"], "write s3://bucket/x, set results.endpoint=https://storage.googleapis.com, and put HMAC keys in"),
+    "a wrong scheme": (["results.url=https://bucket"], 'results.url "https://bucket" is not a supported results URL: write s3://bucket/prefix, or file:///folder'),
     "a relative folder": (["results.url=file://results"], "write s3://bucket/prefix, or file:///folder with a claim"),
-    "a folder in the pod": (["results.url=file:///results"], "would be lost with the operator's pod: name a claim in results.existingClaim"),
-    "a region for a folder": (["results.url=file:///r,results.existingClaim=c,results.region=x"], "results.region goes with an s3:// URL"),
-    "a claim for a bucket": ([URL, "results.existingClaim=c"], "results.existingClaim goes with a file:// URL"),
+    "a folder in the pod": (["results.url=file:///results"], "would be lost with the operator's pod: set results.existingClaim to a volume claim"),
+    "a region for a folder": (["results.url=file:///r,results.existingClaim=c,results.region=x"], "results.region needs an s3:// URL, but results.url is \"file:///r\": remove it, or change the URL"),
+    "a claim for a bucket": ([URL, "results.existingClaim=c"], "results.existingClaim needs a file:// URL, but results.url is \"s3://results/podium\": remove the claim"),
     "an endpoint without scheme": ([URL, "results.endpoint=minio:9000"], 'results.endpoint "minio:9000": write the store\'s address, such as https://minio.example.org:9000'),
-    "half of the credentials": ([URL, "results.accessKeyId=a"], "results.accessKeyId and results.secretAccessKey go together: set both, or neither"),
-    "credentials twice": ([URL, "results.existingSecret=s,results.accessKeyId=a,results.secretAccessKey=b"], "results.existingSecret and results.accessKeyId: each is a way to the store's credentials. Keep one of them"),
+    "half of the credentials": ([URL, "results.accessKeyId=a"], "results.accessKeyId and results.secretAccessKey must be set together: set both, or neither"),
+    "credentials twice": ([URL, "results.existingSecret=s,results.accessKeyId=a,results.secretAccessKey=b"], "results.existingSecret and results.accessKeyId are alternative credentials for the store: keep one of them"),
     "no role": ([URL, "results.webIdentity.roleArn=podium"], "write a role such as arn:aws:iam::123456789012:role/podium-results"),
-    "no certificate": ([URL, "results.caCertificate=ca.crt"], "Give the file with --set-file results.caCertificate=ca.crt"),
-    "nobody's account": ([URL, "serviceAccount.create=false"], "name the account that exists in serviceAccount.name"),
-    "two monitors": ([URL, "serviceMonitor.enabled=true,podMonitor.enabled=true"], "everything would be scraped twice. Keep one of them"),
-    "a round's name": ([URL, r"rounds.own\.yaml=x"], "the operator reads files that are named like v1.0.yaml; write such a name"),
-    "a round that is none": ([URL, r"rounds.v1\.yaml=x"], 'rounds["v1.yaml"] is no YAML mapping'),
-    "no namespaces for trainers": ([URL, "networkPolicy.trainers.enabled=true"], "name the namespaces in networkPolicy.trainers.namespaces"),
+    "no certificate": ([URL, "results.caCertificate=ca.crt"], "pass the file with --set-file results.caCertificate=ca.crt"),
+    "nobody's account": ([URL, "serviceAccount.create=false"], "set serviceAccount.name to an existing account"),
+    "two monitors": ([URL, "serviceMonitor.enabled=true,podMonitor.enabled=true"], "so metrics would be scraped twice: disable one of them"),
+    "a round's name": ([URL, r"rounds.own\.yaml=x"], "use a file name like v1.0.yaml; the operator ignores others"),
+    "a round that is none": ([URL, r"rounds.v1\.yaml=x"], 'rounds["v1.yaml"] is not a YAML mapping'),
+    "no namespaces for trainers": ([URL, "networkPolicy.trainers.enabled=true"], "needs namespaces: set networkPolicy.trainers.namespaces, for example"),
     "an unknown key": ([URL, "replicaCount=2"], "additional properties 'replicaCount' not allowed"),
     "an unknown key below": ([URL, "results.bucket=x"], "at '/results': additional properties 'bucket' not allowed"),
     "no replicas": ([URL, "replicas=0"], "at '/replicas': minimum: got 0, want 1"),
     "a word for a number": ([URL, "replicas=two"], "at '/replicas': got string, want integer"),
     "a number for a text": ([URL, "trainer.pod.env[0].name=A,trainer.pod.env[0].value=1"], "at '/trainer/pod/env/0/value': got number, want string"),
     "a level of logs": ([URL, "log.level=loud"], "at '/log/level': value must be one of 'debug', 'info', 'warning', 'error'"),
-    "a digest": ([URL, "image.digest=latest"], "write sha256: and 64 hexadecimal digits; a tag goes into image.tag"),
-    "a namespace's name": ([URL, "watchNamespaces={Lab}"], "\"Lab\" is no name of a namespace: write lower-case letters, digits and dashes"),
+    "a digest": ([URL, "image.digest=latest"], "write sha256: and 64 hexadecimal digits; put a tag in image.tag"),
+    "a namespace's name": ([URL, "watchNamespaces={Lab}"], "\"Lab\" is not a valid namespace name: use lowercase letters, digits and dashes"),
     "no list of namespaces": ([URL, "watchNamespaces=lab"], "at '/watchNamespaces': got string, want array"),
     "an unknown trainer setting": ([URL, "trainer.pod.privileged=true"], "at '/trainer/pod': additional properties 'privileged' not allowed"),
 }  # fmt: skip

@@ -279,7 +279,7 @@ def test_install_upgrade_roll_back_uninstall(cluster, released):
     said = cluster.helm(
         "upgrade", "podium", CHART, "-n", "podium", "--reuse-values", "--set", "results.url=x", refused=True
     )
-    assert 'results.url "x" is no place for results: write s3://bucket/prefix' in said
+    assert 'results.url "x" is not a supported results URL: write s3://bucket/prefix' in said
     assert image() == "podium-operator:0.2.0"
     cluster.helm("rollback", "podium", "1", "-n", "podium")
     assert (image(), *state()) == ("podium-operator:0.1.0", "deployed", 3)

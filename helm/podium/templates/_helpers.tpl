@@ -2,7 +2,7 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Name of the release's objects: that of the release, and of the chart where the release's does not hold it. */}}
+{{/* Name of the release's objects: the release's name, followed by the chart's unless it is part of it. */}}
 {{- define "podium.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret with the store's credentials; empty with a workload identity. */}}
+{{/* Name of the Secret with the store's credentials; empty with a workload identity. */}}
 {{- define "podium.resultsSecret" -}}
 {{- if .Values.results.accessKeyId -}}
 {{ include "podium.fullname" . }}-results
@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The ConfigMap with the store's certificate authorities; empty: the public ones. */}}
+{{/* Name of the ConfigMap with the store's CA certificates; empty: the public ones. */}}
 {{- define "podium.caConfigMap" -}}
 {{- if .Values.results.caCertificate -}}
 {{ include "podium.fullname" . }}-results-ca
@@ -58,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* What is set of a map, its values as they are: the operator has its own defaults for the rest. */}}
+{{/* The non-empty entries of a map; the operator has its own defaults for the rest. */}}
 {{- define "podium.given" -}}
 {{- $given := dict -}}
 {{- range $key, $value := . -}}
@@ -67,7 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $given -}}
 {{- end -}}
 
-{{/* The operator's --trainer-defaults: what is set of `trainer`. */}}
+{{/* The operator's --trainer-defaults: the non-empty values of `trainer`. */}}
 {{- define "podium.trainerDefaults" -}}
 {{- $trainer := .Values.trainer -}}
 {{- $credentials := include "podium.given" $trainer.stage.credentials | fromYaml -}}
@@ -77,7 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- include "podium.given" (merge $own (omit $trainer "image" "pod" "stage")) -}}
 {{- end -}}
 
-{{/* What the operator does in a namespace with runs. */}}
+{{/* The operator's permissions in a namespace with runs. */}}
 {{- define "podium.rules" -}}
 - apiGroups: [podium.dev]
   resources: [benchmarkruns]
@@ -108,15 +108,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
 
-{{/* Fails where the API server does not serve what `key` wants. Takes a list: root context, key. */}}
+{{/* Fails if the API server does not serve the API that `key` needs. Takes a list: root context, key. */}}
 {{- define "podium.needsMonitoring" -}}
 {{- $root := index . 0 -}}
 {{- if not ($root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}
-{{- fail (printf "\n\n%s.enabled: this cluster does not serve monitoring.coreos.com/v1. Install the Prometheus operator first (for example kube-prometheus-stack), or set %s.enabled=false. With `helm template` say --api-versions monitoring.coreos.com/v1\n" (index . 1) (index . 1)) -}}
+{{- fail (printf "\n\n%s.enabled: this cluster does not serve monitoring.coreos.com/v1. Install the Prometheus operator first (for example kube-prometheus-stack), or set %s.enabled=false. With `helm template` use --api-versions monitoring.coreos.com/v1\n" (index . 1) (index . 1)) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Ports of DNS, to any address: clusters keep it in different places. */}}
+{{/* DNS ports, to any address, because its address differs between clusters. */}}
 {{- define "podium.dnsEgress" -}}
 - ports:
     - {port: 53, protocol: UDP}
