@@ -24,6 +24,7 @@ def _now() -> list[Panel]:
             "Replicas that lead. Exactly one should; the others are on standby.",
             "none",
             query(f"sum(podium_leader{_JOB})"),
+            levels={None: "red", 1: "green", 2: "red"},
         ),
         number("Replicas", "Replicas that Prometheus scrapes.", "none", query(f"count(podium_leader{_JOB})")),
         number(
@@ -46,6 +47,7 @@ def _now() -> list[Panel]:
             "none",
             total(f'sum(increase(podium_result_upload_total{_JOB[:-1]}, result="error"}}[$__range]))'),
             decimals=0,
+            levels={None: "green", 0.5: "red"},
         ),
     ]
 
@@ -78,6 +80,7 @@ def _reconciliation() -> list[Panel]:
             "Time since the last event, bookmark (about once a minute) or list (every five minutes).",
             "s",
             query(f"time() - max by (resource) (podium_watch_last_event_timestamp_seconds{_JOB})", "{{resource}}"),
+            alert=("PodiumWatchDead", 600),
         ),
     ]
 
@@ -135,6 +138,7 @@ def _result_store() -> list[Panel]:
                 f"time() - max by (namespace, run) (podium_run_unstored_since_timestamp_seconds{_JOB})",
                 "{{namespace}}/{{run}}",
             ),
+            alert=("PodiumResultNotStored", 600),
             width=8,
         ),
     ]

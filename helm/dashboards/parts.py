@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from grafana_foundation_sdk.builders import bargauge, common, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -17,6 +17,8 @@ SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # the namespace, number of the attempt, try, pod and a suffix, as a Job names its pods
 PODS_OF_RUN = "$run-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
 RUN_OF_POD = "(.+)-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
+
+_BY_LEVEL = builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
 
 Panel = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel
 
@@ -36,8 +38,16 @@ def rows(expression: str) -> Dataquery:
     return Dataquery().expr(expression).format(PromQueryFormat.TABLE).instant()
 
 
-def graph(title: str, text: str, unit: str, *queries: Dataquery, stacked: bool = False, width: int = 12) -> Panel:
-    """Lines over time, or stacked areas."""
+def graph(
+    title: str,
+    text: str,
+    unit: str,
+    *queries: Dataquery,
+    stacked: bool = False,
+    alert: tuple[str, float] | None = None,
+    width: int = 12,
+) -> Panel:
+    """Lines over time, or stacked areas; with a dashed line at the value, in `unit`, above which an `alert` fires."""
     panel = (
         timeseries.Panel()
         .unit(unit)
@@ -50,13 +60,27 @@ def graph(title: str, text: str, unit: str, *queries: Dataquery, stacked: bool =
     )
     if stacked:
         panel.stacking(common.StackingConfig().mode(style.StackingMode.NORMAL))
+    if alert is not None:
+        name, limit = alert
+        text += f" {name} fires above the dashed line."
+        panel.thresholds(_levels({None: "transparent", limit: "red"}))
+        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(style.GraphTresholdsStyleMode.DASHED))
     return _panel(panel, title, text, queries, width=width, height=8)
 
 
 def number(
-    title: str, text: str, unit: str, *queries: Dataquery, decimals: int | None = None, name: bool = False
+    title: str,
+    text: str,
+    unit: str,
+    *queries: Dataquery,
+    decimals: int | None = None,
+    name: bool = False,
+    levels: Mapping[float | None, str] | None = None,
 ) -> Panel:
-    """The last value in large type; with `name`, the name of its series instead."""
+    """The last value in large type; with `name`, the name of its series instead.
+
+    `levels` gives the color from each value on, and under None that of lower values.
+    """
     mode = style.BigValueTextMode.VALUE_AND_NAME if len(queries) > 1 else style.BigValueTextMode.AUTO
     panel = (
         stat.Panel()
@@ -69,14 +93,18 @@ def number(
     )
     if decimals is not None:
         panel.decimals(decimals)
+    if levels:
+        panel.color_mode(style.BigValueColorMode.VALUE).thresholds(_levels(levels)).color_scheme(_BY_LEVEL)
     return _panel(panel, title, text, queries, width=4, height=4)
 
 
 def bars(title: str, text: str, unit: str, *queries: Dataquery, width: int = 12) -> Panel:
-    """One bar per series, for its last value."""
+    """One bar per series, for its last value; all green, where Grafana's default is red from 80 on."""
     panel = (
         bargauge.Panel()
         .unit(unit)
+        .thresholds(_levels({None: "green"}))
+        .color_scheme(_BY_LEVEL)
         .min(0)
         .orientation(style.VizOrientation.HORIZONTAL)
         .display_mode(style.BarGaugeDisplayMode.BASIC)
@@ -109,6 +137,12 @@ def listing(
     for name, unit in units.items():
         panel.override_by_name(name, [models.DynamicConfigValue(id_val="unit", value=unit)])
     return _panel(panel, title, text, queries, width=24, height=8)
+
+
+def _levels(colors: Mapping[float | None, str]) -> builders.ThresholdsConfig:
+    """Grafana's thresholds: a color from each value on; None is the base."""
+    steps = [models.Threshold(value=value, color=color) for value, color in colors.items()]
+    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _panel(panel: Panel, title: str, text: str, queries: Sequence[Dataquery], *, width: int, height: int) -> Panel:

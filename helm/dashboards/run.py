@@ -174,6 +174,7 @@ def _machines() -> list[Panel]:
                 f' and max(podium_run_attempts{_THIS[:-1]}, state="Training"}}) > 0',
                 "time since last line",
             ),
+            alert=("PodiumRunStalled", 1800),
         ),
     ]
 

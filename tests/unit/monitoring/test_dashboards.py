@@ -82,6 +82,17 @@ def test_an_alert_says_what_to_do(alert):
     assert anchor in [heading.lower() for heading in headings]
 
 
+def test_a_threshold_line_is_where_its_alert_fires():
+    lines = {}
+    for panel in (panel for name in DASHBOARDS for panel in panels(name)):
+        if "thresholdsStyle" in panel.get("fieldConfig", {}).get("defaults", {}).get("custom", {}):
+            alert = re.search(r"(\w+) fires above the dashed line", panel["description"])[1]
+            lines[alert] = panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"]
+    assert lines.keys() == {"PodiumRunStalled", "PodiumWatchDead", "PodiumResultNotStored"}
+    for alert, value in lines.items():
+        assert f" > {value}\n" in RULES[alert]["expr"], alert
+
+
 def test_variables_are_put_in():
     panel = {"targets": [{"expr": 'rate(x{run="$run"}[$__range]) + label_replace(y, "run", "$1", "pod", "(.+)")'}]}
     (query,) = queries(panel, {"run": "r", "__range": "60s"})
