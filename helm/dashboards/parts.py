@@ -81,7 +81,8 @@ def number(
 
     `levels` gives the color from each value on, and under None that of lower values.
     """
-    mode = style.BigValueTextMode.VALUE_AND_NAME if len(queries) > 1 else style.BigValueTextMode.AUTO
+    has_names = any(one.build().legend_format for one in queries)
+    mode = style.BigValueTextMode.VALUE_AND_NAME if has_names else style.BigValueTextMode.AUTO
     panel = (
         stat.Panel()
         .unit(unit)
