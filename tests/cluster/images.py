@@ -91,7 +91,7 @@ def full_trainer() -> Path:
 
 
 def build(names: Iterable[str]) -> None:
-    """Build what is missing of the images "operator" and "trainer" and of the Debians below them.
+    """Build what is missing of the images "operator" and "trainer" and of the base images below them.
 
     The trainers' image takes minutes, and 26 GB of disk meanwhile.
     """
