@@ -53,7 +53,7 @@ def package(
         parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds)))
         if not parts:
             raise UsageError(f"{', '.join(results)}: no result_<number>.txt below")
-        findings = check_submission(parts, submission)
+        findings = check_submission(parts, submission, rounds)
         files = {} if findings else files_of(parts, submission)
         findings = findings or package_findings(files, name, parts[0].entry.round)
     except (StoreError, MissingCheckerError) as error:
@@ -105,6 +105,8 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     for path, content in files.items():
         file = partial / path
+        if not file.resolve().is_relative_to(partial.resolve()):
+            raise UsageError(f"--out {out}: {path} would lie outside of it; no package is written")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         if file.suffix == ".sh":

@@ -1,10 +1,10 @@
 """MLCommons' own compliance checker (``mlperf_logging``), for the rounds it knows: 0.6 on.
 
-Its rule files are Python run by eval, chosen by values of the log. So it gets events that are parsed already, and
-only from logs whose values name one of its own files: a log could name any file on the disk, or make it load
-``common`` for ever. Further defects that are mended here: it reads a log line by line with a pattern that takes
-minutes on a long line, counts MLPerf lines instead of lines, writes a log file, and stops at the first value of
-another type than its rule expects.
+Its rule files are Python run by eval, chosen by values of the log. So it runs in a process of its own, gets events
+that are parsed already, and only from logs whose values name one of its own files: a log could name any file on the
+disk, or make it load ``common`` for ever. Further defects that are mended here: it reads a log line by line with a
+pattern that takes minutes on a long line, counts MLPerf lines instead of lines, writes a log file, and stops at the
+first value of another type than its rule expects.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from podium.mlcommons.process import Ruleset, ToolError, worker
 from podium.mllog import Event, Format
 from podium.rules.findings import Finding
 
 MAX_EVENTS = 100_000  # of one log; published ones hold 13,000 at most, and more would fill the memory
 MAX_CHARACTERS = 64 << 20  # of its MLPerf lines
+UNSAFE = frozenset({"mlperf.submission_benchmark", "mlperf.submission_division", "mlperf.opt_name", "mlperf.rules"})
+_SECONDS = 300  # for one log
 _CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # they name rule files
+_DIVISIONS = frozenset({"closed", "open"})
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # nothing that leads out of the rules' folder
 _REQUIRED = re.compile(
     r"Required (?P<how>\w+)(?:\((?P<n>\d+)\))? occurrence of (?P<keys>.+?)(?: but found (?P<found>\d+.*))?$", re.DOTALL
@@ -32,85 +35,61 @@ _NEVER = re.compile(r"Failed checks for (?P<key>\w+) : (?P<test>.*)", re.DOTALL)
 _TIMES = {"EXACTLY_ONE": "exactly once", "AT_LEAST_ONE": "at least once"}
 
 
-class MissingCheckerError(Exception):
-    """mlperf_logging is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the compliance checker of MLCommons is missing: pip install 'podium-operator[cli]' "
-            "(v0.5 logs can be checked without)"
-        )
-
-
-@dataclass
-class _Line:
-    """What the checker's rules look at (its LogLine); those of Stable Diffusion copy it as a dataclass."""
-
-    full_string: str
-    timestamp: float
-    key: str
-    value: dict[str, Any]
-    lineno: int
-
-
 @dataclass(frozen=True, slots=True)
 class Official:
     """The checker with the rules of one round."""
 
-    ruleset: str  # such as 0.6.0
-    folder: Path
+    rules: Ruleset
 
     def check(self, events: Sequence[Event], where: str, benchmark: str) -> tuple[Finding, ...]:
-        """Everything it finds against one log."""
-        from mlperf_logging.benchmark_meta import get_allowed_benchmarks  # noqa: PLC0415
-        from mlperf_logging.compliance_checker import mlp_compliance  # noqa: PLC0415
-
-        unsafe = tuple(self._unsafe(events, where, get_allowed_benchmarks("training", self.ruleset)))
+        """Everything it finds against one log. Raises MissingCheckerError."""
+        unsafe = tuple(self.unsafe(events, where))
         if unsafe:
             return unsafe
-        own = f"training_{self.ruleset}/{benchmark}.yaml"  # v0.6 MiniGo: common.yaml refuses it
-        config = own if self.ruleset == "0.6.0" and benchmark == "minigo" else f"training_{self.ruleset}/common.yaml"
-        checker = mlp_compliance.make_checker("training", self.ruleset, True, False)
+        # v0.6 MiniGo: common.yaml refuses it
+        config = benchmark if self.rules.name == "0.6.0" and benchmark == "minigo" else "common"
+        lines = [self._line(event) for event in events]
         try:
-            checker.check_loglines([self._line(event) for event in events], config)
-        except Exception as error:  # noqa: BLE001 - it fails in many ways on values of another type
-            message = f"the checker of MLCommons gave up: {type(error).__name__}: {error}"
+            found = worker().ask("check", seconds=_SECONDS, ruleset=self.rules.name, config=config, events=lines)
+        except ToolError as error:
+            message = f"the checker of MLCommons gave up: {error}"
             remedy = "look for a value of another type than usual, such as a text in place of a number"
             return (Finding("mlperf.crash", where, message, remedy=remedy),)
-        finally:
-            mlp_compliance.enqueued_configs.clear()  # a module's global, left over after a failure
-        messages = [*checker.overwritable.values(), *checker.not_overwritable]
-        return tuple(_finding(message, where, self.ruleset) for message in messages)
+        return (
+            *(_refused(str(name), where) for name in found["refused"]),
+            *(_finding(str(message), where, self.rules.name) for message in found["messages"]),
+        )
 
-    def _unsafe(self, events: Sequence[Event], where: str, benchmarks: Sequence[str]) -> Iterator[Finding]:
-        allowed = {"submission_benchmark": benchmarks, "submission_division": ["closed", "open"]}
+    def unsafe(self, events: Sequence[Event], where: str) -> Iterator[Finding]:
+        """Values that select a rule file and are no name that MLCommons' rules know: such a log is not checked."""
+        known = {"submission_benchmark": self.rules.benchmarks, "submission_division": _DIVISIONS}
         for event in events:
             if event.key not in _CHOOSING:
                 continue
-            names = allowed.get(event.key)
-            known = event.value in names if names else isinstance(event.value, str) and _WORD.fullmatch(event.value)
-            if not known:
-                remedy = (
-                    f"log one of {', '.join(names)}" if names else "log the optimizer's name, in letters and digits"
-                )
-                message = f"{event.key} is {str(event.value)[:80]!r}, no rule file of {self.ruleset} has that name"
-                yield Finding(f"mlperf.{event.key}", where, message, event.line_number, remedy)
+            names = known.get(event.key)
+            if isinstance(event.value, str) and (event.value in names if names else _WORD.fullmatch(event.value)):
+                continue
+            choice = (
+                f"log one of {', '.join(sorted(names))}" if names else "log the optimizer's name, in letters and digits"
+            )
+            message = f"{event.key} is {str(event.value)[:80]!r}, no rule file of {self.rules.name} has that name"
+            yield Finding(f"mlperf.{event.key}", where, message, event.line_number, choice)
 
-    def _line(self, event: Event) -> _Line:
-        in_seconds = self.ruleset == "0.6.0"  # its rules are for the round's own format; our trainers log :::MLLOG
+    def _line(self, event: Event) -> tuple[int, float, str, Any, Any]:
+        in_seconds = self.rules.name == "0.6.0"  # its rules are for the round's own format; our trainers log :::MLLOG
         time = event.time * 1000 if event.format is Format.MLLOG and not in_seconds else event.time
-        value = {"value": event.value, "metadata": dict(event.metadata)}
-        return _Line(f"{event.line_number}", time, event.key, value, event.line_number)
+        return event.line_number, time, event.key, event.value, event.metadata
 
 
 def official(round_: str) -> Official | None:
     """The checker for a round such as "v0.7", None where it knows no such round. Raises MissingCheckerError."""
-    try:
-        from mlperf_logging.compliance_checker import mlp_compliance  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingCheckerError from error
-    folder, ruleset = Path(mlp_compliance.__file__).parent, f"{round_.removeprefix('v')}.0"
-    return Official(ruleset, folder) if (folder / f"training_{ruleset}").is_dir() else None
+    rules = worker().rulesets.get(f"{round_.removeprefix('v')}.0")
+    return None if rules is None else Official(rules)
+
+
+def _refused(name: str, where: str) -> Finding:
+    message = f"its values ask for the rules in {name[:200]}, and MLCommons has no such file"
+    return Finding("mlperf.rules", where, message, remedy="log a division, benchmark and optimizer of the round")
 
 
 def _finding(message: str, where: str, ruleset: str) -> Finding:

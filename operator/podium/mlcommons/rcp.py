@@ -3,7 +3,8 @@
 The reference implementation trained each benchmark many times at some batch sizes. A submission may converge faster
 than these runs on average, by chance; how much faster, a one-sided t-test says (training_rules.adoc, "Reference
 Convergence Points"). Points and statistics are MLCommons' (``mlperf_logging.rcp_checker``), which reads logs by
-itself and writes scaling.json into them: so only its arithmetic is asked, with epochs that Podium has read.
+itself and writes scaling.json into them: so only its arithmetic is asked, in the process of MLCommons' tools, with
+epochs that Podium has read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from podium.mlcommons.process import MissingCheckerError, ToolError, worker
+
 # MLCommons counts these in samples, the others in epochs (rcp_checker.read_submission_file)
 _IN_SAMPLES = frozenset({"llama2_70b_lora", "flux1", "llama31_405b", "llama31_8b", "gpt_oss_20b", "deepseekv3_671b",
                          "qwen35_397b_grpo", "dlrmv4", "stable_diffusion"})  # fmt: skip
@@ -20,6 +23,7 @@ _NEVER = 1e9  # epochs of a run that did not converge
 _405B_SAMPLES = 46_080  # since v5.0 that much faster is let through
 _FIRST_ROUND = (1, 0)
 _SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3 of August 2022
+_SECONDS = 120
 _OWN_RULE = {"llama31_405b": (5, 0)}
 
 
@@ -47,16 +51,16 @@ def convergence(
     version = tuple(int(part) for part in round_.removeprefix("v").split(".")) if round_[1:2].isdecimal() else (0, 0)
     if version < _FIRST_ROUND:
         return Convergence(None, f"{round_} has no reference convergence points, which came with v1.0")
-    points = _points(round_, benchmark)
-    if isinstance(points, str):
-        return Convergence(None, points)
+    found = _point(round_, benchmark, batch_size or 1)
+    if isinstance(found, str):
+        return Convergence(None, found)
     if batch_size is None:
         return Convergence(None, "the logs name no global_batch_size to find reference convergence points by")
     kept = sorted(_NEVER if count is None else count for count in counts)[dropped : len(counts) - dropped]
     if not kept or _NEVER in kept:
         return Convergence(None, "too few runs converged to compare them with the reference convergence points")
     mean = math.fsum(kept) / len(kept)
-    record, where = _record(points, batch_size)
+    record, where = found["point"], _where(found, batch_size)
     if record is None:
         message = f"no reference convergence points reach a batch of {batch_size}; {where}"
         return Convergence(False, message)
@@ -66,7 +70,7 @@ def convergence(
 def _compare(
     record: Mapping[str, Any], where: str, mean: float, benchmark: str, version: tuple[int, ...]
 ) -> Convergence:
-    reference, least = float(record["RCP Mean"]), float(record["Min Epochs"])
+    reference, least = float(record["mean"]), float(record["least"])
     if version >= _OWN_RULE.get(benchmark, (math.inf,)):
         least -= _405B_SAMPLES
     unit = "samples" if counted_in_samples(benchmark) else "epochs"
@@ -78,28 +82,27 @@ def _compare(
     return Convergence(True, f"converged in {numbers}{note}", scaling)
 
 
-def _points(round_: str, benchmark: str) -> Any:
-    """MLCommons' points of a benchmark; or a sentence that says why there are none."""
+def _point(round_: str, benchmark: str, batch_size: int) -> Mapping[str, Any] | str:
+    """MLCommons' answer, or a sentence that says why there is none."""
+    ruleset = f"{round_.removeprefix('v')}.0"
     try:
-        from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415
-    except ImportError:
+        rules = worker().rulesets.get(ruleset)
+        if rules is not None and benchmark in rules.benchmarks:
+            asked = {"ruleset": ruleset, "benchmark": benchmark, "batch_size": batch_size}
+            answer = worker().ask("point", seconds=_SECONDS, **asked)
+            if answer["known"]:
+                return answer
+    except MissingCheckerError:
         return "the reference convergence points are MLCommons': pip install 'podium-operator[cli]'"
-    try:
-        return rcp_checker.RCP_Checker("training", f"{round_.removeprefix('v')}.0", benchmark, False)
-    except Exception:  # noqa: BLE001 - a bare Exception for the round, KeyError or OSError for the benchmark
-        return f"{round_} has no reference convergence points of {benchmark}"
+    except ToolError as error:
+        return f"MLCommons' tool for the reference convergence points gave up: {error}"
+    return f"{round_} has no reference convergence points of {benchmark}"
 
 
-def _record(points: Any, batch_size: int) -> tuple[Mapping[str, Any] | None, str]:
-    """The point of a batch size, or one between its neighbours; below the smallest the smallest itself."""
-    if exact := points._find_rcp(batch_size, "pruned_rcps"):  # noqa: SLF001
-        return exact, f"reference at a batch of {batch_size}"
-    below = points._find_top_min_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
-    above = points._find_bottom_max_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
-    if below and above:
-        between = f"reference between batches of {below['BS']} and {above['BS']}"
-        return points._create_interp_rcp(batch_size, below, above)[1], between  # noqa: SLF001
-    if above:
-        smallest = points._find_min_rcp("pruned_rcps")  # noqa: SLF001
-        return smallest, f"reference at its smallest batch, {smallest['BS']}"
-    return None, f"the largest is {below['BS']}" if below else "there are none"
+def _where(found: Mapping[str, Any], batch_size: int) -> str:
+    below, above, smallest = found["below"], found["above"], found["smallest"]
+    if found["point"] is None:
+        return "there are none" if below is None else f"the largest is {below}"
+    if smallest is not None:
+        return f"reference at its smallest batch, {smallest}"
+    return f"reference between batches of {below} and {above}" if below else f"reference at a batch of {batch_size}"

@@ -6,12 +6,15 @@ Layouts: v0.5 of its verify_submission, v0.6 and later of mlcommons/policies sub
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from podium.mlcommons import UNSAFE
 from podium.rounds import Round
 from podium.rules import Finding, check_system
 from podium.scoring import RunOutcome
@@ -19,6 +22,10 @@ from podium.stores import Store
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.tree import Folder, read_folders
+
+_VERSION = re.compile(
+    r"\d{1,6}(\.\d{1,6}){0,4}((a|b|rc)\d{1,6})?(\.(post|dev)\d{1,6}){0,2}(\+[a-z0-9.]{1,40})?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,9 @@ def gather(stores: Sequence[Store], rounds: Mapping[str, Round], asked_round: st
             yield ReviewedResult(store, folder, entry, tuple(checked))
 
 
-def check_submission(parts: Sequence[ReviewedResult], submission: Submission) -> tuple[Finding, ...]:
+def check_submission(
+    parts: Sequence[ReviewedResult], submission: Submission, rounds: Mapping[str, Round]
+) -> tuple[Finding, ...]:
     """Why these results cannot be submitted; nothing means that they can."""
     found: list[Finding] = []
     names = {part.entry.round for part in parts}
@@ -65,6 +74,7 @@ def check_submission(parts: Sequence[ReviewedResult], submission: Submission) ->
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
         found += [f for f in part.entry.findings if f.rule == "score.benchmark.unknown"]
+        found += _unusable(part, rounds)
         found += faults(part)
         if submission.code is None and not part.folder.result:
             message = "the implementation is missing: this result is not of Podium's trainers"
@@ -72,11 +82,28 @@ def check_submission(parts: Sequence[ReviewedResult], submission: Submission) ->
     return tuple(found)
 
 
+def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Finding]:
+    """What names files of the package or stands in its scripts, and is not what it has to be."""
+    entry, result = part.entry, part.folder.result
+    where = f"{part.folder.path}/result.json".lstrip("/") if result else part.folder.path or "."
+    round_ = rounds.get(entry.round)
+    if round_ is None:
+        message = f"{entry.round[:80]!r} is not a round that Podium knows"
+        yield Finding("package.round", where, message, remedy=f"name one of {', '.join(rounds)} with --round")
+    elif entry.benchmark not in round_.benchmarks and result:
+        message = f"{entry.benchmark[:80]!r} is not a benchmark of {round_.name}"
+        yield Finding("package.benchmark", where, message, remedy=f"it has {', '.join(round_.benchmarks)}")
+    if result and not _VERSION.fullmatch(_version(part)):
+        message = f'"podium" is {_version(part)[:80]!r}, not a version'
+        remedy = "restore result.json from the first copy: the package's setup.sh installs this version, such as 0.1.0"
+        yield Finding("package.version", where, message, remedy=remedy)
+
+
 def faults(part: ReviewedResult) -> Iterator[Finding]:
     """What is wrong with the runs of an entry.
 
     A log that breaks rules is tolerated where its run did not converge and the score leaves it out; a log that is
-    cut off, or claims a success that it does not show, never is.
+    cut off, or claims a success that it does not show, never is, nor one that names rules which there are not.
     """
     entry = part.entry
     if not entry.score.official:
@@ -89,6 +116,8 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
     for each in wrong:
         if each not in tolerated or len(tolerated) > entry.rule.max_failures:
             yield from each.findings
+        else:
+            yield from (finding for finding in each.findings if finding.rule in UNSAFE)
 
 
 def files_of(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
@@ -158,7 +187,8 @@ def _scripts(part: ReviewedResult) -> dict[str, bytes]:
     name = part.entry.benchmark
     header = "#!/bin/sh\nset -eu\n"
     if part.folder.result:
-        setup = f"pip install 'podium-benchmarks=={_version(part)}' 'podium-operator=={_version(part)}'\n"
+        distributions = (f"{name}=={_version(part)}" for name in ("podium-benchmarks", "podium-operator"))
+        setup = f"pip install {shlex.join(distributions)}\n"
         data = ': "${DATA_DIR:?set it to the folder of the data set}"\ntest -d "$DATA_DIR"\n'
         run = 'cd "$(dirname "$0")"\npodium run --local ../implementations/podium/run.yaml --data "$DATA_DIR"\n'
         steps = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from mlperf_logging.compliance_checker import mlp_compliance
 
+from podium.mlcommons import process
 from podium.rounds import load_all_rounds
 from tests.unit.cli.logs import v05_run, v06_run, v07_run, write
 
@@ -44,13 +46,43 @@ def watch():
     return Watch()
 
 
+# The process of MLCommons' tools as it is, which writes down what its eval, exec and compile get
+LISTENING = """
+import builtins, importlib.util, json, os, sys
+out = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def spy(name):
+    def run(text, *scopes):
+        os.write(out, json.dumps(["checker", text]).encode() + b"\\n")
+        return getattr(builtins, name)(text, *scopes)
+    return run
+def watch(event, arguments):
+    if event == "compile" and isinstance(arguments[0], str | bytes) and arguments[1] == "<string>":
+        os.write(out, json.dumps(["python", str(arguments[0])]).encode() + b"\\n")
+spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
+worker = sys.modules["worker"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(worker)
+from mlperf_logging.compliance_checker import mlp_compliance
+mlp_compliance.eval, mlp_compliance.exec = spy("eval"), spy("exec")
+sys.addaudithook(watch)
+worker.main()
+"""
+
+
+@pytest.fixture
+def evaluated(tools_of, tmp_path):
+    """All texts that the process of MLCommons' tools evaluated so far, by who did."""
+    heard = tmp_path / "heard"
+    tools_of(sys.executable, "-I", "-B", "-c", LISTENING, process.COMMAND[-1], str(heard))
+    return lambda: [json.loads(line) for line in heard.read_text().splitlines()] if heard.exists() else []
+
+
 def runs(make, spoil, folder):
     return [[spoil(line).replace("{tmp}", str(folder)) for line in make("resnet", 60 + n, 0.76)] for n in range(5)]
 
 
 @pytest.mark.parametrize("make", [v05_run, v06_run, v07_run])
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_of_a_package(podium_json, tmp_path, monkeypatch, watch, make, spoil):
+def test_of_a_package(podium_json, tmp_path, watch, evaluated, make, spoil):
     rules = tmp_path / f"{MARK}.yaml"
     rules.write_text(yaml.safe_dump([{"BEGIN": {"CODE": CALL}}, {"KEY": {"NAME": "run_start", "CHECK": CALL}}]))
     results = write(tmp_path / "v0.6/acme/results/box/resnet", runs(make, spoil, tmp_path))
@@ -58,9 +90,6 @@ def test_of_a_package(podium_json, tmp_path, monkeypatch, watch, make, spoil):
         (results / name).write_text(json.dumps({"scaling_factor": CALL, "round": CALL, "benchmark": CALL}))
     (tmp_path / "v0.6/acme/systems").mkdir()
     (tmp_path / "v0.6/acme/systems/box.json").write_text(json.dumps({"division": CALL, "number_of_nodes": CALL}))
-    evaluated = []
-    for name in ("eval", "exec"):  # the checker's own, which it runs over the words of its rule files
-        monkeypatch.setattr(mlp_compliance, name, spy(name, evaluated), raising=False)
     for command in ("score", "check", "review"):
         podium_json(command, tmp_path / "v0.6/acme")  # imports what it needs
         watch.seen.clear()
@@ -71,20 +100,12 @@ def test_of_a_package(podium_json, tmp_path, monkeypatch, watch, make, spoil):
             assert event == "compile" or MARK not in words_of(arguments[0]), f"{command} ran words of the package"
     assert not hasattr(builtins, MARK)
     own = " ".join(" ".join(file.read_text() for file in RULES.rglob("*.yaml")).split())
-    for text in evaluated:
+    for who, text in evaluated():
         assert MARK not in text
-        assert all(" ".join(line.split()) in own for line in text.splitlines()), text
+        assert who == "python" or all(" ".join(line.split()) in own for line in text.splitlines()), text
 
 
 RULES = Path(mlp_compliance.__file__).parent
-
-
-def spy(name, evaluated):
-    def run(text, *scopes):
-        evaluated.append(text)
-        return getattr(builtins, name)(text, *scopes)
-
-    return run
 
 
 def words_of(code):
@@ -100,9 +121,23 @@ def test_of_a_suite(tmp_path, tag):
         load_all_rounds(tmp_path)
 
 
-def test_the_checker_does_evaluate_its_own_rules(podium_json, tmp_path, monkeypatch):
+def test_the_checker_does_evaluate_its_own_rules(podium_json, tmp_path, evaluated):
     """Else the test above would watch nothing."""
-    evaluated = []
-    monkeypatch.setattr(mlp_compliance, "eval", spy("eval", evaluated), raising=False)
     podium_json("check", write(tmp_path / "v0.6/acme/results/box/resnet", [v06_run("resnet", 60, 0.76)]))
-    assert evaluated
+    assert {who for who, _ in evaluated()} == {"checker", "python"}
+
+
+def test_this_process_loads_nothing_of_mlcommons(tmp_path):
+    """Neither the commands nor the operator: in a process that no other test has loaded it into."""
+    place = write(tmp_path / "v0.7/acme/results/box/resnet", [v07_run("resnet", 60, 0.76)] * 5)
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from podium.cli.main import app
+import podium.controller.main
+for command in ("check", "review"):
+    assert CliRunner().invoke(app, [command, {str(place)!r}]).exit_code == 1
+print([name for name in sys.modules if name.startswith(("mlperf", "numpy", "scipy", "pandas"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 
 import pytest
@@ -52,14 +51,6 @@ def test_unet3d_drops_four_at_each_end():
     assert convergence("v4.0", "unet3d", 28, counts, dropped=1).passed is None
 
 
-def test_without_the_package_of_mlcommons(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("mlperf"):
-            raise ImportError
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+def test_without_the_package_of_mlcommons(without_mlcommons):
     found = convergence("v4.0", "resnet", 3264, AS_REFERENCE, dropped=1)
     assert (found.passed, "pip install 'podium-operator[cli]'" in found.message) == (None, True)

@@ -1,0 +1,296 @@
+"""What runs MLCommons' tools (``mlperf_logging``): a program of its own, started by `podium.mlcommons.process`.
+
+MLCommons' rules are Python that their checker evaluates, in files that values of a log name. Whoever writes a log must
+not choose what runs. So this program gets values that Podium has validated, and is shut in before the first of them
+arrives. It imports nothing of Podium.
+
+What is guaranteed, and where:
+
+- everywhere: no environment but PATH, HOME, LANG and the like; a private, empty folder as HOME and working folder;
+  limits on memory, processor time, file sizes and open files; only rule files that were installed with
+  ``mlperf_logging`` are read as such, whatever a log says.
+- on Linux where user namespaces are allowed (or as root): no network at all, not even loopback, enforced by the kernel.
+- elsewhere, and in addition: Python's audit events refuse sockets, new processes, native libraries, reading outside
+  Python's own folders and the private one, and writing outside the latter. This stops Python code, not native code.
+
+Protocol: one JSON document a line, requests on standard input, answers on what was standard output. The first answer
+is unasked: {"rulesets": {...}} with what is known of each, or {"missing": reason}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import logging
+import os
+import re
+import resource
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+MEMORY_BYTES = 4 << 30
+FILE_BYTES = 256 << 20
+CPU_SECONDS = 300  # of one request
+MAX_MESSAGES = 1000
+MAX_CHARACTERS = 4000  # of a message
+MAX_RULE_FILES = 1000  # read for one log; four ranks that log an optimizer name it four times
+_CLONE_NEWUSER, _CLONE_NEWNET, _NO_NEW_PRIVS = 0x10000000, 0x40000000, 38
+_REFUSED = ("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.system", "ctypes.",
+            "pty.", "os.kill", "os.link", "os.symlink", "os.chown", "os.chmod", "shutil.")  # fmt: skip
+_CHANGING = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"})
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+@dataclass
+class Line:
+    """What the checker's rules look at (its LogLine); those of Stable Diffusion copy it as a dataclass."""
+
+    full_string: str
+    timestamp: float
+    key: str
+    value: dict[str, Any]
+    lineno: int
+
+
+class RuleFiles:
+    """Stands in for the checker's enqueue_config: only rule files that are installed are read."""
+
+    def __init__(self, folder: Path, queue: list[str]) -> None:
+        self.installed = frozenset(f.relative_to(folder).as_posix() for f in folder.glob("training_*/*.yaml"))
+        self.refused: list[str] = []
+        self._queue, self._count = queue, 0
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self.refused, self._count = [], 0
+
+    def __call__(self, name: str) -> None:
+        self._count += 1
+        if name in self.installed and self._count <= MAX_RULE_FILES:
+            self._queue.append(name)
+        elif len(self.refused) < MAX_MESSAGES:
+            self.refused.append(str(name)[:MAX_CHARACTERS])
+
+
+class Tools:
+    """MLCommons' tools behind four requests. Raises ImportError where mlperf_logging is not installed."""
+
+    def __init__(self, guard: Guard) -> None:
+        import yaml  # noqa: PLC0415
+        from mlperf_logging import benchmark_meta  # noqa: PLC0415
+        from mlperf_logging.compliance_checker import mlp_compliance  # noqa: PLC0415
+
+        self._guard, self._compliance, self._meta = guard, mlp_compliance, benchmark_meta
+        self._rules = RuleFiles(Path(mlp_compliance.__file__).parent, mlp_compliance.enqueued_configs)
+        mlp_compliance.enqueue_config = self._rules
+        loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+        @cache
+        def rules_in(path: str) -> Any:
+            return yaml.load(Path(path).read_bytes(), Loader=loader)  # noqa: S506 - texts, lists and dictionaries only
+
+        # it reads the same files anew for each log, which takes longer than all the rest
+        mlp_compliance.yaml = SimpleNamespace(load=lambda file, Loader: rules_in(file.name), BaseLoader=None)  # noqa: N803, ARG005
+
+    def rulesets(self) -> dict[str, dict[str, list[str]]]:
+        """Of each ruleset of training its benchmarks and rule files."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for name in sorted(self._rules.installed):
+            if match := re.fullmatch(r"training_(\d+\.\d+\.\d+)/(\w+)\.yaml", name):
+                found.setdefault(match[1], {"files": []})["files"].append(match[2])
+        for ruleset, known in found.items():
+            known["benchmarks"] = sorted(set(self._meta.get_allowed_benchmarks("training", ruleset)))
+        return found
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what `request` asks. Raises whatever MLCommons' code raises."""
+        operations: dict[str, Callable[..., dict[str, Any]]] = {
+            "check": self.check, "point": self.point, "package": self.package
+        }  # fmt: skip
+        return operations[request["operation"]](**request["arguments"])
+
+    def check(self, ruleset: str, config: str, events: list[list[Any]]) -> dict[str, Any]:
+        """One log against the rules: events are [line number, timestamp, key, value, metadata]."""
+        self._rules.clear()
+        lines = [Line(str(n), time, key, {"value": value, "metadata": meta}, n) for n, time, key, value, meta in events]
+        checker = self._compliance.make_checker("training", ruleset, True, False)
+        checker.check_loglines(lines, f"training_{ruleset}/{config}.yaml")
+        messages = [*checker.overwritable.values(), *checker.not_overwritable]
+        return {"messages": [text[:MAX_CHARACTERS] for text in messages[:MAX_MESSAGES]], "refused": self._rules.refused}
+
+    def point(self, ruleset: str, benchmark: str, batch_size: int) -> dict[str, Any]:
+        """The reference convergence point of a batch size, and what else it takes to say where it comes from."""
+        self._guard.load("mlperf_logging.rcp_checker.rcp_checker")
+        points = _points(ruleset, benchmark)
+        if points is None:
+            return {"known": False}
+        record, below, above, smallest = _point(points, batch_size)
+        numbers = record and {"mean": float(record["RCP Mean"]), "least": float(record["Min Epochs"])}
+        return {"known": True, "point": numbers, "below": below, "above": above, "smallest": smallest}
+
+    def package(self, ruleset: str, folder: str, org: str) -> dict[str, Any]:
+        """What the package checker says of the package `folder`/`org` below the private folder."""
+        self._guard.load("mlperf_logging.rcp_checker.rcp_checker")
+        from mlperf_logging.package_checker import package_checker  # noqa: PLC0415
+
+        self._rules.clear()
+        with _listening() as heard, contextlib.chdir(folder):
+            package_checker.check_training_package(
+                org, "training", ruleset, quiet=False, werror=False, rcp_bypass=False, rcp_bert_train_samples=False,
+                seed_checker_bypass=False, log_output="",
+            )  # fmt: skip
+        return {"passed": heard.passed, "errors": heard.errors, "refused": self._rules.refused}
+
+
+class _Listener(logging.Handler):
+    """Keeps errors, and whether the package checker reported success: it reports nothing in any other way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.errors: list[str] = []
+        self.passed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR and len(self.errors) < MAX_MESSAGES:
+            self.errors.append(record.getMessage()[:MAX_CHARACTERS])
+        elif "PACKAGE CHECKER FOUND NO ERRORS" in record.getMessage():
+            self.passed = True
+
+
+@contextlib.contextmanager
+def _listening() -> Any:
+    root, listener = logging.getLogger(), _Listener()
+    root.setLevel(logging.INFO)
+    root.addHandler(listener)
+    try:
+        yield listener
+    finally:
+        root.removeHandler(listener)
+        root.setLevel(logging.CRITICAL)
+
+
+@cache
+def _points(ruleset: str, benchmark: str) -> Any:
+    from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415
+
+    try:
+        return rcp_checker.RCP_Checker("training", ruleset, benchmark, False)
+    except Exception:  # noqa: BLE001 - a bare Exception for the round, KeyError or OSError for the benchmark
+        return None
+
+
+def _point(points: Any, batch_size: int) -> tuple[Any, int | None, int | None, int | None]:
+    """The point of a batch size, or one between its neighbors; below the smallest the smallest itself."""
+    if exact := points._find_rcp(batch_size, "pruned_rcps"):  # noqa: SLF001
+        return exact, None, None, None
+    below = points._find_top_min_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
+    above = points._find_bottom_max_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
+    if below and above:
+        between = points._create_interp_rcp(batch_size, below, above)[1]  # noqa: SLF001
+        return between, below["BS"], above["BS"], None
+    if above:
+        smallest = points._find_min_rcp("pruned_rcps")  # noqa: SLF001
+        return smallest, None, None, smallest["BS"]
+    return None, below["BS"] if below else None, None, None
+
+
+class Guard:
+    """An audit hook that refuses what MLCommons' tools have no reason to do. Hooks cannot be removed."""
+
+    def __init__(self, private: Path) -> None:
+        self._own = f"{private.resolve()}{os.sep}"
+        python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *filter(None, sys.path)}
+        self._readable = (self._own, *(f"{Path(folder).resolve()}{os.sep}" for folder in python))
+        self._loading = False
+        sys.addaudithook(self._watch)
+
+    def load(self, module: str) -> None:
+        """Import a module of the tools whose native libraries are opened by name (scipy)."""
+        self._loading = True
+        try:
+            importlib.import_module(module)
+        finally:
+            self._loading = False
+
+    def _watch(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            self._within(self._own if (arguments[2] or 0) & _WRITING else self._readable, arguments[0])
+        elif event in _CHANGING:
+            for path in arguments:
+                if isinstance(path, str | bytes | os.PathLike):
+                    self._within(self._own, path)
+        elif event.startswith(_REFUSED) and not (self._loading and event.startswith("ctypes.")):
+            raise PermissionError(f"{event} is not for MLCommons' tools")
+
+    def _within(self, folders: str | tuple[str, ...], path: str | bytes | os.PathLike[Any]) -> None:
+        real = os.path.realpath(os.fsdecode(path))
+        if not f"{real}{os.sep}".startswith(folders):
+            raise PermissionError(f"{real} is not for MLCommons' tools")
+
+
+def shut_in() -> bool:
+    """Give up the network, and memory and files beyond a limit; whether the network is gone from the kernel's view.
+
+    Raises OSError or ValueError where a limit cannot be set.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    alone = False
+    if sys.platform == "linux":
+        alone = not library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) or not library.unshare(_CLONE_NEWNET)
+        library.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, FILE_BYTES),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (limit, limit))
+    return alone
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, tools: Tools) -> None:
+    """Answer requests until there are no more."""
+    for line in requests:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        try:
+            answer = tools.answer(json.loads(line))
+        except Exception as error:  # noqa: BLE001 - it fails in many ways on values of another type
+            answer = {"failed": f"{type(error).__name__}: {error}"[:MAX_CHARACTERS]}
+        _send(answers, answer)
+
+
+def _send(answers: BinaryIO, document: Mapping[str, Any]) -> None:
+    answers.write(json.dumps(document).encode() + b"\n")
+    answers.flush()
+
+
+def main() -> None:
+    """Serve from a private folder, which is the working folder."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the tools print, too
+    logging.getLogger().setLevel(logging.CRITICAL)
+    logging.getLogger().addHandler(logging.NullHandler())  # else the first message opens a handler of standard error
+    alone = shut_in()
+    try:
+        tools = Tools(Guard(Path.cwd()))
+    except ImportError as error:
+        _send(answers, {"missing": str(error)})
+        return
+    _send(answers, {"rulesets": tools.rulesets(), "network": not alone})
+    serve(sys.stdin.buffer, answers, tools)
+
+
+if __name__ == "__main__":
+    main()
