@@ -41,7 +41,8 @@ def store_and_log(place: str) -> tuple[Store, str | None]:
         return store_at(folder), name
     path = Path(place)
     if "://" not in place and path.is_file():
-        return store_at(str(path.resolve().parent)), path.name
+        file = path.resolve()  # a link that the user named leads where the user means
+        return store_at(str(file.parent)), file.name
     return store_at(place), None
 
 

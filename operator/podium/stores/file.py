@@ -1,139 +1,147 @@
-"""Results in a folder."""
+"""Results in a folder, which others may have filled: see beneath.py."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import BinaryIO
 
 from podium.stores.base import CHUNK_BYTES, PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.beneath import OpenFolder, key_parts
 
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EIO: "the disk fails"}
-_CLOSED = {
+_WRITABLE = "choose a folder that can be written to"
+_REFUSED = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EISDIR: "there is a folder of that name",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.ELOOP: "symbolic links go round in a circle",
+}
+_LATER = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EIO: "the disk fails"}
+_FOREIGN = {
+    errno.ELOOP: "is, or is behind, a symbolic link, and links are not followed; put the file itself there",
+    errno.ENXIO: "is not a regular file; remove it",
 }
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _TEMPORARY = ".podium-tmp-"
 
 
 class FileStore:
-    """A folder; every put is atomic and on disk when it returns."""
+    """A folder; every put is atomic and on disk when it returns. No link below the folder is followed.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = folder.as_uri()
+    Names that cannot be keys are left out of listings; links, pipes and devices are listed, and refused when read.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        self._root = folder  # named by the user; what is below it may be anybody's
+        self._prefix = prefix
+        self.folder = folder / prefix
+        self.url = self.folder.as_uri()
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
     ) -> None:
         del content_type  # a file has none
-        path = self._path(key)
-        with _translated(path):
-            temporary = _write_temporary(path.parent, data)
-            try:
-                if if_absent:
-                    _link(temporary, path)
-                else:
-                    temporary.replace(path)
-                _sync_folder(path.parent)  # the name is on disk, too
-            finally:
-                temporary.unlink(missing_ok=True)
+        parent, _, name = self._below(key).rpartition("/")
+        temporary = _TEMPORARY + secrets.token_hex(8)
+        with _translated(self._path(key), _WRITABLE):
+            folder, file = self._create(parent, temporary)
+            with folder:
+                try:
+                    with file:
+                        file.write(data)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    if if_absent:
+                        _link(folder, temporary, name)
+                    else:
+                        folder.move(temporary, folder, name)
+                    folder.sync()  # the name is on disk, too
+                finally:
+                    folder.remove(temporary)
 
     def get(self, key: str) -> bytes:
-        path = self._path(key)
-        with _translated(path):
-            return path.read_bytes()
+        return b"".join(self.chunks(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        path = self._path(key)
-        with _translated(path), path.open("rb", buffering=0) as file:
+        below = self._below(key)
+        with _translated(self._path(key)), OpenFolder.at(self._root) as root, root.open(below) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def list(self, prefix: str = "") -> list[str]:
-        with _translated(self.folder):
-            files = (path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY))
-            keys = (path.relative_to(self.folder).as_posix() for path in files)
-            return sorted(key for key in keys if key.startswith(prefix))
+        try:
+            with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
+                found = (key for key, entry in folder.walk() if not entry.name.startswith(_TEMPORARY))
+                return sorted(key for key in found if key.startswith(prefix))
+        except NotFound:
+            return []
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
-        with _translated(path):
-            path.unlink(missing_ok=True)
-            if path.parent != self.folder:  # an empty folder is no object
-                try:
-                    path.parent.rmdir()
-                except OSError:
-                    return
+        parent, _, name = self._below(key).rpartition("/")
+        above, _, last = parent.rpartition("/")
+        with (
+            _translated(self._path(key), _WRITABLE),
+            contextlib.suppress(FileNotFoundError),
+            OpenFolder.at(self._root) as root,
+        ):
+            with root.below(parent) as folder:
+                folder.remove(name)
+            if parent != self._prefix:  # an empty folder is no object
+                with root.below(above) as folder, contextlib.suppress(OSError):
+                    folder.remove_folder(last)
 
     def child(self, prefix: str) -> FileStore:
-        return FileStore(self._path(prefix))
+        return FileStore(self._root, self._below(prefix))
 
     def check(self) -> None:
         self.put(PROBE, b"")
         self.delete(PROBE)
 
+    def _below(self, key: str) -> str:
+        """The key below the folder that the user named. Raises ValueError."""
+        return "/".join([*filter(None, [self._prefix]), *key_parts(key)])
+
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or ".." in parts or "\0" in key:
-            raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
-        return self.folder.joinpath(*parts)
+        return self._root / self._below(key)
+
+    def _create(self, parent: str, name: str) -> tuple[OpenFolder, BinaryIO]:
+        """A new file in a folder, which is made where it is missing."""
+        path = self._root / parent
+        try:
+            with OpenFolder.at(self._root, create=True) as root:
+                folder = root.below(parent, create=True)
+            try:
+                return folder, folder.create(name)
+            except BaseException:
+                folder.close()
+                raise
+        except (FileExistsError, NotADirectoryError) as error:  # not the object itself, as elsewhere
+            raise StoreRefused(f"cannot create {path}: {_REFUSED[errno.ENOTDIR]}; choose another folder") from error
+        except FileNotFoundError as error:  # another thread removed it: it was empty
+            raise StoreUnavailable(f"cannot create {path}: {error.strerror}; it is tried again") from error
 
 
-def _write_temporary(folder: Path, data: bytes) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-    except (FileExistsError, NotADirectoryError) as error:  # not the object itself, as elsewhere
-        raise StoreRefused(f"{folder}: {_CLOSED[errno.ENOTDIR]}; choose another folder") from error
-    except FileNotFoundError as error:
-        raise StoreUnavailable(f"{folder} was removed just now; it is tried again") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _link(temporary: Path, path: Path) -> None:
+def _link(folder: OpenFolder, temporary: str, name: str) -> None:
     """Give the file its name unless that is taken. Raises FileExistsError."""
     try:
-        os.link(temporary, path)  # the one atomic call that fails when the name is taken
+        folder.link(temporary, name)  # the one atomic call that fails when the name is taken
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
         # claim the name, then fill it: after a crash in between the object is empty
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        temporary.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+        folder.create(name).close()
+        folder.move(temporary, folder, name)
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, remedy: str = "make it readable") -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
@@ -141,11 +149,13 @@ def _translated(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFound(f"{path} does not exist") from error
     except OSError as error:
-        raise _error(path, error) from error
+        raise _error(Path(error.filename or path), error, remedy) from error
 
 
-def _error(path: Path, error: OSError) -> StoreError:
+def _error(path: Path, error: OSError, remedy: str) -> StoreError:
     code = error.errno or 0
-    if code in _CLOSED:
-        return StoreRefused(f"{path}: {_CLOSED[code]}; choose a folder that can be written to")
-    return StoreUnavailable(f"{path}: {_FULL.get(code) or error.strerror or error}; it is tried again")
+    if code in _FOREIGN:
+        return StoreRefused(f"{path} {_FOREIGN[code]}")
+    if code in _REFUSED:
+        return StoreRefused(f"{path}: {_REFUSED[code]}; {remedy}")
+    return StoreUnavailable(f"{path}: {_LATER.get(code) or error.strerror or error}; it is tried again")

@@ -51,7 +51,7 @@ def test_if_absent_keeps_what_is_there(store: FileStore) -> None:
 
 @pytest.mark.parametrize("hard_links", [True, False])
 def test_of_many_only_one_puts_if_absent(store: FileStore, monkeypatch: pytest.MonkeyPatch, hard_links: bool) -> None:
-    def no_hard_links(*_: object) -> None:
+    def no_hard_links(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     if not hard_links:

@@ -1,0 +1,254 @@
+"""Reaches what is below a folder without ever leaving it, whatever somebody else put there.
+
+Others fill the folders that are read here, and may change them meanwhile. So no path is checked first and opened
+then: a file is opened beneath its folder without following a link, and what was opened is looked at. The folder
+itself may be a link, because its user named it; a mount below it belongs to it, because only an administrator can
+make one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePosixPath
+from struct import Struct
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PATH_MAX = 4096
+_SYS_OPENAT2 = 437  # on every architecture that Python runs on; since Linux 5.6
+_OPEN_HOW = Struct("QQQ")  # struct open_how: flags, mode, resolve
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+
+
+def key_parts(key: str) -> tuple[str, ...]:
+    """The names along a key. Raises ValueError for a key that leaves its folder or is not one line."""
+    parts = PurePosixPath(key).parts
+    if not parts or key.startswith("/") or ".." in parts or "\0" in key:
+        raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
+    if len(f"{key}.".splitlines()) > 1:
+        raise ValueError(f"key {key!r} is not one line; rename the object")
+    return parts
+
+
+class OpenFolder:
+    """A folder held open, so that its name may change meanwhile; use it in a ``with`` statement.
+
+    Keys are relative paths. Every method raises OSError with the full path: ELOOP where a link is on the way, ENXIO
+    for what is not a regular file, ENOENT and so on; and ValueError for a key that leaves the folder.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    @classmethod
+    def at(cls, path: Path, *, create: bool = False) -> OpenFolder:
+        """The folder at a path that the user named, through links or not."""
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path, os.open(path, _FOLDER))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def below(self, key: str = "", *, create: bool = False) -> OpenFolder:
+        """A folder below this one; with `create` it and those above it are made where they are missing."""
+        parts = key_parts(key) if key else ()
+        with _naming(self.path / key):
+            opened = _create(self.descriptor, parts) if create else _open(self.descriptor, parts, _FOLDER)
+        return OpenFolder(self.path / key, opened)
+
+    def open(self, key: str) -> io.FileIO:
+        """A regular file, for reading. Nothing else is read, and nothing blocks: not a pipe, not a device."""
+        with _naming(self.path / key):
+            # without O_NONBLOCK a pipe would be waited for before it could be looked at
+            opened = _open(self.descriptor, key_parts(key), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                _require_regular(os.fstat(opened).st_mode)
+                return io.FileIO(opened, "rb")
+            except BaseException:
+                os.close(opened)
+                raise
+
+    def stat(self, key: str) -> os.stat_result:
+        """What is at `key`; of a link, the link."""
+        folder, _, name = "/".join(key_parts(key)).rpartition("/")
+        with self.below(folder) as parent, _naming(self.path / key):
+            return os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
+
+    def walk(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Key and entry of all that is not a folder, by name; links are among them and are not followed.
+
+        An entry can be asked until the next one is taken. A folder that vanishes meanwhile has no entries.
+        """
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                opened = self.below(folder)
+            except FileNotFoundError:
+                continue
+            except PermissionError:
+                if folder.rpartition("/")[2] == "lost+found":  # of the file system, for root alone
+                    continue
+                raise
+            with opened, _naming(opened.path):
+                with os.scandir(opened.descriptor) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+                prefix = f"{folder}/" if folder else ""
+                subfolders = []
+                for entry in entries:
+                    if not _is_key(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        subfolders.append(prefix + entry.name)
+                    else:
+                        yield prefix + entry.name, entry
+                folders += reversed(subfolders)
+
+    # Writing: names in this very folder
+
+    def create(self, name: str) -> BinaryIO:
+        """A new file, for writing. Raises FileExistsError where there is anything of that name, a link included."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _naming(self.path / name):
+            file = os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "wb")
+            os.fchmod(file.fileno(), 0o644)
+            return file
+
+    def move(self, name: str, to: OpenFolder, new: str) -> None:
+        """Give a file another name, in place of what has it: of a link, the link."""
+        with _naming(to.path / new):
+            os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+
+    def link(self, name: str, new: str) -> None:
+        """Give a file a second name. Raises FileExistsError where there is anything of that name."""
+        with _naming(self.path / new):
+            os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or link, if there is one."""
+        with _naming(self.path / name), contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove an empty folder."""
+        with _naming(self.path / name):
+            os.rmdir(name, dir_fd=self.descriptor)
+
+    def sync(self) -> None:
+        """Bring the names to the disk."""
+        with contextlib.suppress(OSError):  # some network file systems cannot
+            os.fsync(self.descriptor)
+
+
+@cache
+def has_openat2() -> bool:
+    """Whether the kernel opens beneath a folder by itself; a sandbox may deny the call."""
+    folder = os.open("/", _FOLDER)
+    try:
+        os.close(_openat2(folder, ".", _FOLDER))
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
+def _open(folder: int, parts: tuple[str, ...], flags: int) -> int:
+    path = "/".join(parts) or "."
+    if has_openat2():
+        return _openat2(folder, path, flags)
+    if len(os.fsencode(path)) >= _PATH_MAX:  # a path may be as long in both ways
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    opened = os.dup(folder)
+    for place, part in enumerate(parts or (".",), 1):
+        last = place == len(parts) or not parts
+        try:
+            below = _open_part(opened, part, flags if last else os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        finally:
+            os.close(opened)
+        opened = below
+    return opened
+
+
+def _openat2(folder: int, path: str, flags: int) -> int:
+    how = _OPEN_HOW.pack(flags, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
+    while True:
+        opened = int(_syscall()(_SYS_OPENAT2, folder, os.fsencode(path), how, len(how)))
+        if opened >= 0:
+            return opened
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code), path)
+
+
+@cache
+def _syscall() -> Any:
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+    call.restype = ctypes.c_long
+    return call
+
+
+def _open_part(folder: int, part: str, flags: int) -> int:
+    """One name in a folder, which must not be a link."""
+    try:
+        return os.open(part, flags | os.O_NOFOLLOW, dir_fd=folder)
+    except NotADirectoryError:  # so says the kernel of a link, too
+        if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), part) from None
+        raise
+
+
+def _create(folder: int, parts: tuple[str, ...]) -> int:
+    opened = os.dup(folder)
+    for part in parts:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=opened)
+            below = _open_part(opened, part, _FOLDER)
+        finally:
+            os.close(opened)
+        opened = below
+    return opened
+
+
+def _require_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):  # as the kernel says of a socket
+        raise OSError(errno.ENXIO, "not a regular file")
+
+
+def _is_key(name: str) -> bool:
+    try:
+        key_parts(name)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors name the whole path instead of its last part."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
