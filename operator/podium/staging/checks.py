@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from podium.staging.errors import StageError
 from podium.stores.base import CHUNK_BYTES
@@ -22,14 +21,13 @@ class Check:
     origin: str  # SHA256SUMS, checksum (S3's own SHA-256) or ETag
     part_bytes: int | None = None
 
-    def of_file(self, path: Path) -> str:
-        """The same digest of a file here."""
-        with path.open("rb") as file:
-            if self.part_bytes is None:
-                return hashlib.file_digest(file, self.algorithm).hexdigest()
-            digests = []
-            while part := _md5_of_part(file, self.part_bytes):
-                digests.append(part)
+    def of_file(self, file: io.BufferedIOBase | io.FileIO) -> str:
+        """The same digest of a file here, from where it stands to its end."""
+        if self.part_bytes is None:
+            return hashlib.file_digest(file, self.algorithm).hexdigest()
+        digests = []
+        while part := _md5_of_part(file, self.part_bytes):
+            digests.append(part)
         return f"{_md5(b''.join(digests))}-{len(digests)}"
 
 
@@ -44,7 +42,7 @@ def parse_sums(text: str, place: str) -> dict[str, str]:
     return sums
 
 
-def _md5_of_part(file: BinaryIO, part_bytes: int) -> bytes:
+def _md5_of_part(file: io.BufferedIOBase | io.FileIO, part_bytes: int) -> bytes:
     """The MD5 of the next part; empty at the end."""
 
     sum_, left = hashlib.md5(), part_bytes  # noqa: S324 - what S3 computes

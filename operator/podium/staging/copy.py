@@ -20,6 +20,7 @@ from podium.staging.journal import FOLDER, Journal
 from podium.staging.progress import Progress, size_text
 from podium.staging.source import Item, Source
 from podium.stores import StoreCorrupt, StoreError, StoreUnavailable
+from podium.stores.beneath import OpenFolder
 
 _T = TypeVar("_T")
 PATIENCE_SECONDS = 300.0
@@ -100,14 +101,14 @@ class _Copying:
         self._progress.begin(total - needed, total, len(self._items) - len(self._missing), len(self._items))
 
     def _check_room(self, limit: int | None) -> None:
-        target = self._journal.target
+        target = self._journal.path
         total = sum(item.size for item in self._items.values())
         if limit is not None and total > limit:
             raise StageError(
                 f"{self._source.url} has {size_text(total)}, {target} may hold {size_text(limit)}; "
                 "the administrator raises the size of trainer.stage.volume"
             )
-        replaced = sum(_size(target / item.key) for item in self._missing)
+        replaced = sum(_size(self._journal.target, item.key) for item in self._missing)
         needed = sum(item.size for item in self._missing) - replaced + _SPARE_BYTES
         free = shutil.disk_usage(target).free
         if needed > free:
@@ -118,8 +119,8 @@ class _Copying:
 
     def copy(self) -> None:
         """Fetch what is missing; the first error ends it all."""
-        for folder in sorted({(self._journal.target / item.key).parent for item in self._missing}):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in sorted({item.key.rpartition("/")[0] for item in self._missing}):
+            self._journal.target.below(folder, create=True).close()
         with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
             tasks = iter(enumerate(self._missing))
             futures = [threads.submit(self._work, tasks) for _ in range(self._workers)]
@@ -140,14 +141,15 @@ class _Copying:
             self._one(*task)
 
     def _one(self, number: int, item: Item) -> None:
-        path, part = self._journal.target / item.key, self._journal.parts / str(number)
         check = self._check_of(item)
-        if check and path.is_file() and _size(path) == item.size and check.of_file(path) == check.digest:
+        if check and self._is_copied(item, check):
             self._adopted.append(item)  # left by a process that was killed before it could say so
             self._progress.add(item.size)
         else:
-            check = self._fetched(item, part, check)
-            part.replace(path)
+            check = self._fetched(item, str(number), check)
+            folder, _, name = item.key.rpartition("/")
+            with self._journal.target.below(folder) as place:
+                self._journal.parts.move(str(number), place, name)
         self._journal.add(item, check.origin if check else "size")
         self._progress.file_done()
 
@@ -156,19 +158,25 @@ class _Copying:
             return Check("sha256", digest, SUMS)
         return self._patience.insist(lambda: self._source.check(item))
 
-    def _fetched(self, item: Item, part: Path, check: Check | None) -> Check | None:
-        """Fetch into `part` and compare; gives what it was compared with."""
+    def _is_copied(self, item: Item, check: Check) -> bool:
+        try:
+            with self._journal.target.open(item.key) as file:
+                return os.fstat(file.fileno()).st_size == item.size and check.of_file(file) == check.digest
+        except OSError:
+            return False
+
+    def _fetched(self, item: Item, part: str, check: Check | None) -> Check | None:
+        """Fetch into the file `part` and compare; gives what it was compared with."""
         found = ""
         for _ in range(_CORRUPT_TRIES):
             try:
-                self._patience.insist(lambda: self._fetch(item, part))
+                size, found = self._patience.insist(lambda: self._fetch(item, part, check))
             except StoreCorrupt:  # S3's own checksum does not fit
                 found = "another content"
                 continue
-            if part.stat().st_size != item.size:
-                found = f"{part.stat().st_size} bytes"
+            if size != item.size:
+                found = f"{size} bytes"
                 continue
-            found = check.of_file(part) if check else ""
             if check is None or found == check.digest:
                 return check
             if check.origin == "ETag" and self._patience.insist(lambda: self._source.doubts(item)):
@@ -176,7 +184,8 @@ class _Copying:
         wanted = f"{check.digest} ({check.origin})" if check else f"{item.size} bytes"
         raise StageError(f"{self._source.url}/{item.key} is corrupt: {wanted} expected, {found} found; upload it again")
 
-    def _fetch(self, item: Item, part: Path) -> None:
+    def _fetch(self, item: Item, part: str, check: Check | None) -> tuple[int, str]:
+        """Size and digest of what was fetched, read from the very file that was written."""
         got = 0
 
         def progress(count: int) -> None:
@@ -185,8 +194,14 @@ class _Copying:
             self._progress.add(count)
             self._patience.answered()
 
+        self._journal.parts.remove(part)  # of the try before
         try:
-            self._source.fetch(item, part, progress)
+            with self._journal.parts.create(part) as file:
+                self._source.fetch(item, file, progress)
+                file.flush()
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                return size, check.of_file(file) if check else ""
         except BaseException:
             self._progress.add(-got)
             raise
@@ -194,11 +209,8 @@ class _Copying:
     def forget(self) -> None:
         """Drop the copies from the host's cache: by the rules a data set does not start in memory."""
         for item in self._missing:
-            descriptor = os.open(self._journal.target / item.key, os.O_RDONLY)
-            try:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(descriptor)
+            with self._journal.target.open(item.key) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def outcome(self, seconds: float) -> CopySummary:
         return CopySummary(
@@ -248,13 +260,13 @@ def _check_names(items: Mapping[str, Item], url: str) -> None:
     folders = {key[:place] for key in items for place, letter in enumerate(key) if letter == "/"}
     if clash := next((key for key in items if key in folders), None):
         raise StageError(f"{url}/{clash} is an object and a folder of objects; a file cannot be both: rename one")
-    if own := next((key for key in items if key.split("/")[0] == FOLDER), None):
+    if own := next((key for key in items if key.split("/")[0].casefold() == FOLDER), None):
         raise StageError(f"{url}/{own}: {FOLDER}/ is where a copy keeps its records; stage from the first source")
 
 
-def _size(path: Path) -> int:
+def _size(folder: OpenFolder, key: str) -> int:
     try:
-        return path.stat().st_size
+        return folder.stat(key).st_size
     except OSError:
         return 0
 
@@ -265,4 +277,6 @@ def _disk_problem(error: OSError, target: Path) -> str:
         return f"{target}: the disk is full; give trainer.stage.volume a larger one, or free some of it"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{place}: {error.strerror}; the volume of trainer.stage has to be writable for user 65532"
+    if error.errno == errno.ELOOP:
+        return f"{place} is, or is behind, a symbolic link, which is not followed; remove it"
     return f"{place}: {error.strerror or error}"

@@ -6,10 +6,12 @@ change against it, without reading a byte; whatever has no line is read and comp
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +20,11 @@ from pathlib import Path
 
 from podium.staging.errors import StageError
 from podium.staging.source import Item
+from podium.stores.beneath import OpenFolder, key_parts
 
 FOLDER = ".podium-stage"
+_PARTS, _SYNCED, _NEW = "parts", "verified.jsonl", "verified.new"
+_MAX_BYTES = 1 << 30  # of records: five million files
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -34,32 +39,39 @@ class Record:
 
 
 class Journal:
-    """The records of one target. Only one process has it open: others wait."""
+    """The records of one target. Only one process has it open: others wait.
+
+    The target may be shared, so it is a foreign folder, too: nothing is read or written through a link in it.
+    """
+
+    target: OpenFolder  # while it is open, as are the others
+    parts: OpenFolder
+    _folder: OpenFolder
 
     def __init__(self, target: Path) -> None:
-        self.target = target
-        self.folder = target / FOLDER
-        self.parts = self.folder / "parts"
-        self._synced = self.folder / "verified.jsonl"
+        self.path = target
         # Of files that may not be on the disk yet: after a crash of the node, these are read and compared again
-        self._recent = self.folder / f"recent-{_BOOT_ID.read_text().strip()}.jsonl"
+        self._recent = f"recent-{_BOOT_ID.read_text().strip()}.jsonl"
         self.records: dict[str, Record] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Wait for the target, read what is known of it, throw away what was left half-done."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
+        with (
+            OpenFolder.at(self.path, create=True) as self.target,
+            self.target.below(FOLDER, create=True) as self._folder,
+            self._folder.append("lock") as lock,
+        ):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"stage: waiting for another copying into {self.target}", flush=True)
+                print(f"stage: waiting for another copy into {self.path}", flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            shutil.rmtree(self.parts, ignore_errors=True)
-            self.parts.mkdir()
-            self.records = _read(self._synced) | _read(self._recent)
-            yield
+            self._drop_parts()
+            with self._folder.below(_PARTS, create=True) as self.parts:
+                self.records = _read(self._folder, _SYNCED) | _read(self._folder, self._recent)
+                yield
 
     def is_here(self, item: Item) -> bool:
         """Whether the verified copy of this very content is untouched."""
@@ -67,62 +79,75 @@ class Journal:
         if record is None or (record.tag, record.size) != (item.tag, item.size):
             return False
         try:
-            status = (self.target / item.key).stat()
+            status = self.target.stat(item.key)
         except OSError:
             return False
-        return (status.st_size, status.st_mtime_ns) == (record.size, record.changed_ns)
+        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (record.size, record.changed_ns)
 
     def add(self, item: Item, checked: str) -> None:
         """Note that the file of `item` is in its place and is right."""
-        changed = (self.target / item.key).stat().st_mtime_ns
+        changed = self.target.stat(item.key).st_mtime_ns
         record = self.records[item.key] = Record(item.tag, item.size, changed, checked)
-        with self._lock, self._recent.open("a") as file:
+        with self._lock, self._folder.append(self._recent) as file:
             file.write(_line(item.key, record))
 
     def drop_others(self, items: Mapping[str, Item]) -> None:
         """Remove copies of what the source has no more. Raises StageError for files that nobody copied here."""
         for key in [key for key in self.records if key not in items]:
-            (self.target / key).unlink(missing_ok=True)
             del self.records[key]
-            self._prune((self.target / key).parent)
-        stranger = next((path for path in self._present() if path not in items), None)
-        if stranger:
-            raise StageError(f"{self.target / stranger} is not of the data set; choose an empty folder")
+            folder, _, name = key.rpartition("/")
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self.target.below(folder) as parent:
+                parent.remove(name)
+            self._prune(folder)
+        present = (key for key, _ in self.target.walk() if key.partition("/")[0] != FOLDER)
+        if stranger := next((key for key in present if key not in items), None):
+            raise StageError(f"{self.path / stranger} is not of the data set; choose an empty folder")
 
     def seal(self) -> None:
         """Write the records anew, each once, after their files are on the disk."""
         os.sync()  # one for all: a sync for each of a million files takes longer than copying them
-        temporary = self._synced.with_suffix(".new")
-        temporary.write_text("".join(_line(key, record) for key, record in self.records.items()))
-        temporary.replace(self._synced)
-        for recent in self.folder.glob("recent-*.jsonl"):
-            recent.unlink()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        self._folder.remove(_NEW)
+        with self._folder.create(_NEW) as file:
+            file.writelines(_line(key, record) for key, record in self.records.items())
+        self._folder.move(_NEW, self._folder, _SYNCED)
+        for name in [key for key, _ in self._folder.walk() if key.startswith("recent-")]:
+            self._folder.remove(name)
+        self._drop_parts()
 
-    def _prune(self, folder: Path) -> None:
+    def _drop_parts(self) -> None:
+        shutil.rmtree(_PARTS, ignore_errors=True, dir_fd=self._folder.descriptor)
+
+    def _prune(self, folder: str) -> None:
         """Remove folders that have become empty: to a trainer an empty folder may be a class."""
-        while folder != self.target and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-            folder = folder.parent
-
-    def _present(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.target):
-            if Path(folder) == self.target:
-                folders[:] = [name for name in folders if name != FOLDER]
-            for name in files:
-                yield Path(folder, name).relative_to(self.target).as_posix()
+        while folder:
+            above, _, name = folder.rpartition("/")
+            try:
+                with self.target.below(above) as parent:
+                    parent.remove_folder(name)
+            except OSError:  # it is not empty
+                return
+            folder = above
 
 
-def _read(file: Path) -> dict[str, Record]:
+def _read(folder: OpenFolder, name: str) -> dict[str, Record]:
+    """The records of a file, which others may have written."""
     records: dict[str, Record] = {}
-    for line in file.read_text().splitlines() if file.exists() else ():
-        try:
-            key, *values = json.loads(line)
-            records[key] = Record(*values)
-        except (ValueError, TypeError):  # the last line of a process that was killed
-            continue
+    try:
+        file = folder.open(name)
+    except FileNotFoundError:
+        return records
+    with file:
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+            raise StageError(f"{folder.path / name} is larger than {_MAX_BYTES >> 20} MiB; remove it")
+        for line in file.readall().splitlines():
+            try:
+                key, *values = json.loads(line)
+                key_parts(key)
+                records[key] = Record(*values)
+            except (ValueError, TypeError, RecursionError):  # the last line of a process that was killed
+                continue
     return records
 
 
-def _line(key: str, record: Record) -> str:
-    return json.dumps([key, record.tag, record.size, record.changed_ns, record.checked]) + "\n"
+def _line(key: str, record: Record) -> bytes:
+    return json.dumps([key, record.tag, record.size, record.changed_ns, record.checked]).encode() + b"\n"

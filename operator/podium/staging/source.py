@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from podium.staging.checks import Check
 from podium.staging.errors import StageError
-from podium.stores import open_store
 from podium.stores.base import CHUNK_BYTES
+from podium.stores.beneath import OpenFolder
 
 if TYPE_CHECKING:
     from podium.stores.s3 import S3Store
 
 PARALLEL_BYTES = 64 << 20  # objects from here on are fetched in several parts at once
 
-Progress = Callable[[int], object]  # told of so many further bytes
+_MAX_LIST_BYTES = 512 << 20  # of SHA256SUMS: five million files
+
+Progress = Callable[[int], object]  # called with the number of further bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Source(Protocol):
         """Every file. Raises StageError for one that cannot be a file below the target, StoreError."""
 
     def read(self, key: str) -> bytes:
-        """A small file whole. Raises NotFound."""
+        """A list of files, whole. Raises NotFound, StageError."""
 
     def check(self, item: Item) -> Check | None:
         """What the source itself knows of the content, None when it is no more than the size."""
@@ -49,8 +53,8 @@ class Source(Protocol):
     def doubts(self, item: Item) -> bool:
         """Whether what `check` gave may be no digest of the content; asked when it does not fit."""
 
-    def fetch(self, item: Item, path: Path, progress: Progress) -> None:
-        """Write the file to `path`. Raises StoreError, OSError."""
+    def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
+        """Write the file into the empty `file`. Raises StoreError, StageError, OSError."""
 
 
 def open_source(url: str, *, endpoint_url: str | None, region: str | None, workers: int) -> Source:
@@ -81,7 +85,7 @@ class BucketSource:
             yield Item(entry.key, entry.size, entry.etag)
 
     def read(self, key: str) -> bytes:
-        return self._store.get(key)
+        return _whole(self._store.chunks(key), f"{self.url}/{key}")
 
     def check(self, item: Item) -> Check | None:
         """An ETag is the content's MD5, or of an upload in parts that of the parts' MD5s, unless a key encrypts it."""
@@ -102,53 +106,45 @@ class BucketSource:
         """Whether the ETag is no MD5 after all; asking for every object would double the requests."""
         return not self._store.facts(item.key).etag_is_md5
 
-    def fetch(self, item: Item, path: Path, progress: Progress) -> None:
+    def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
         if item.size >= PARALLEL_BYTES:
-            self._store.download(item.key, path, progress)
+            self._store.download(item.key, file, progress)
             return
-        with path.open("wb") as file:
-            for chunk in self._store.chunks(item.key):
-                file.write(chunk)
-                progress(len(chunk))
+        for chunk in self._store.chunks(item.key):
+            file.write(chunk)
+            progress(len(chunk))
 
 
 class FolderSource:
-    """Files below a folder. A link may lead to another file below it, and nowhere else."""
+    """Files below a folder. A link may lead to another file below it, and nowhere else.
+
+    Whoever filled the folder may change it while this container, which sees more than they do, copies it: every file
+    is opened beneath the folder without following a link, and what is compared is what was opened.
+    """
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise StageError(f"{folder} is no folder; name the folder of the data set, or s3://bucket/prefix")
-        self._folder = folder.resolve()
+        try:
+            self._folder = OpenFolder.at(folder.resolve())
+        except OSError as error:
+            raise StageError(
+                f"{folder} is not a folder that can be read ({error.strerror}); name the folder of the data set, or "
+                "s3://bucket/prefix"
+            ) from error
         self.url = str(folder)
 
     def items(self) -> Iterator[Item]:
-        return self._walk(self._folder)
-
-    def _walk(self, folder: Path) -> Iterator[Item]:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            for key, entry in self._folder.walk():
+                status = self._behind_link(key) if entry.is_symlink() else entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(status.st_mode):
+                    raise StageError(f"{self._folder.path / key} is neither a file nor a folder; remove it")
+                yield Item(key, status.st_size, _tag(status))
         except OSError as error:
-            if folder.name == "lost+found":  # of the file system, for root alone
-                return
-            raise StageError(f"{folder} cannot be listed: {error.strerror}") from error
-        for entry in entries:
-            path = Path(entry.path)
-            # a link out of the folder could name a secret of this container
-            if entry.is_symlink() and not path.resolve().is_relative_to(self._folder):
-                raise StageError(f"{path} is a link to {path.readlink()}, out of the data set; put the file there")
-            if entry.is_dir():
-                if entry.is_symlink():
-                    raise StageError(f"{path} is a link to a folder; put the folder there")
-                yield from self._walk(path)
-            elif entry.is_file():
-                status = entry.stat()
-                tag = f"{status.st_size}-{status.st_mtime_ns}"
-                yield Item(path.relative_to(self._folder).as_posix(), status.st_size, tag)
-            else:
-                raise StageError(f"{path} is neither a file nor a folder; remove it")
+            raise StageError(f"{error.filename or self.url} cannot be listed: {error.strerror}") from error
 
     def read(self, key: str) -> bytes:
-        return open_store(str(self._folder)).get(key)
+        with self._open(key) as file:
+            return _whole(iter(lambda: file.read(CHUNK_BYTES), b""), f"{self.url}/{key}")
 
     def check(self, item: Item) -> Check | None:
         del item  # a file system keeps no digests
@@ -158,11 +154,45 @@ class FolderSource:
         del item
         return False
 
-    def fetch(self, item: Item, path: Path, progress: Progress) -> None:
-        source = self._folder / item.key
-        if not source.resolve().is_relative_to(self._folder):  # it may have changed since it was listed
-            raise StageError(f"{source} is a link out of the data set")
-        with source.open("rb") as reader, path.open("wb") as writer:
+    def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
+        with self._open(item.key) as reader:
             while chunk := reader.read(CHUNK_BYTES):
-                writer.write(chunk)
+                file.write(chunk)
                 progress(len(chunk))
+            if _tag(os.fstat(reader.fileno())) != item.tag:
+                raise StageError(f"{self.url}/{item.key} changed while it was copied; stage it again")
+
+    def _open(self, key: str) -> io.FileIO:
+        try:
+            return self._folder.open(self._real_key(key))  # a link that came since is not followed
+        except OSError as error:
+            raise StageError(f"{self.url}/{key} cannot be read: {error.strerror}") from error
+
+    def _behind_link(self, key: str) -> os.stat_result:
+        status = self._folder.stat(self._real_key(key))
+        if stat.S_ISDIR(status.st_mode):
+            raise StageError(f"{self._folder.path / key} is a link to a folder; put the folder there")
+        return status
+
+    def _real_key(self, key: str) -> str:
+        """Where a link within the folder leads now; the key itself when it is no link."""
+        path = self._folder.path / key
+        real = Path(os.path.realpath(path))
+        if not real.is_relative_to(self._folder.path):
+            where = f" to {path.readlink()}" if path.is_symlink() else ""
+            raise StageError(f"{path} is a link{where}, out of the data set; put the file there")
+        return real.relative_to(self._folder.path).as_posix()
+
+
+def _tag(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _whole(chunks: Iterator[bytes], place: str) -> bytes:
+    """All of a list that somebody else wrote. Raises StageError for one that no data set needs."""
+    found = bytearray()
+    for chunk in chunks:
+        found += chunk
+        if len(found) > _MAX_LIST_BYTES:
+            raise StageError(f"{place} is larger than {_MAX_LIST_BYTES >> 20} MiB; it should list files, one a line")
+    return bytes(found)

@@ -60,6 +60,19 @@ class Store(Protocol):
         """Write and remove a probe. Raises StoreError with a sentence for the administrator."""
 
 
+def check_key(key: str) -> None:
+    """Raises ValueError for a key that leaves its store, or that would be several lines of SHA256SUMS."""
+    if not key or key.startswith("/") or ".." in key.split("/") or "\0" in key:
+        raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
+    if not is_one_line(key):
+        raise ValueError(f"key {key!r} is not one line; rename the object")
+
+
+def is_one_line(key: str) -> bool:
+    """Whether no program reads a list of keys otherwise than it was written."""
+    return len(f"{key}.".splitlines()) == 1
+
+
 PROBE = ".podium-probe"
 CHUNK_BYTES = 1 << 20
 MAX_DOCUMENT_BYTES = 16 << 20  # of what is read whole though others wrote it

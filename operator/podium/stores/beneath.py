@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from struct import Struct
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PATH_MAX = 4096
@@ -30,12 +30,10 @@ _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 
 
 def key_parts(key: str) -> tuple[str, ...]:
-    """The names along a key. Raises ValueError for a key that leaves its folder or is not one line."""
+    """The names along a key. Raises ValueError for a key that leaves its folder."""
     parts = PurePosixPath(key).parts
     if not parts or key.startswith("/") or ".." in parts or "\0" in key:
         raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
-    if len(f"{key}.".splitlines()) > 1:
-        raise ValueError(f"key {key!r} is not one line; rename the object")
     return parts
 
 
@@ -113,8 +111,6 @@ class OpenFolder:
                 prefix = f"{folder}/" if folder else ""
                 subfolders = []
                 for entry in entries:
-                    if not _is_key(entry.name):
-                        continue
                     if entry.is_dir(follow_symlinks=False):
                         subfolders.append(prefix + entry.name)
                     else:
@@ -123,12 +119,23 @@ class OpenFolder:
 
     # Writing: names in this very folder
 
-    def create(self, name: str) -> BinaryIO:
-        """A new file, for writing. Raises FileExistsError where there is anything of that name, a link included."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    def create(self, name: str) -> io.BufferedRandom:
+        """A new file, to write and to read again. Raises FileExistsError for any of that name, links included."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with _naming(self.path / name):
-            file = os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "wb")
+            file = os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "w+b")
             os.fchmod(file.fileno(), 0o644)
+            return file
+
+    def append(self, name: str) -> io.BufferedWriter:
+        """A file of this name alone to add to, made where it is missing."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with _naming(self.path / name):
+            file = os.fdopen(os.open(name, flags, 0o644, dir_fd=self.descriptor), "ab")
+            status = os.fstat(file.fileno())
+            _require_regular(status.st_mode)
+            if status.st_nlink > 1:
+                raise OSError(errno.EMLINK, "the file has another name, too")
             return file
 
     def move(self, name: str, to: OpenFolder, new: str) -> None:
@@ -234,14 +241,6 @@ def _require_regular(mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):  # as the kernel says of a socket
         raise OSError(errno.ENXIO, "not a regular file")
-
-
-def _is_key(name: str) -> bool:
-    try:
-        key_parts(name)
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager

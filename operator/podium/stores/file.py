@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from podium.stores.base import CHUNK_BYTES, PROBE, AlreadyExists, NotFound, StoreError, StoreRefused, StoreUnavailable
+from podium.stores.base import (
+    CHUNK_BYTES,
+    PROBE,
+    AlreadyExists,
+    NotFound,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    check_key,
+    is_one_line,
+)
 from podium.stores.beneath import OpenFolder, key_parts
 
 _WRITABLE = "choose a folder that can be written to"
@@ -35,7 +45,7 @@ _TEMPORARY = ".podium-tmp-"
 class FileStore:
     """A folder; every put is atomic and on disk when it returns. No link below the folder is followed.
 
-    Names that cannot be keys are left out of listings; links, pipes and devices are listed, and refused when read.
+    Names of several lines are left out of listings; links, pipes and devices are listed, and refused when read.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
@@ -79,7 +89,7 @@ class FileStore:
         try:
             with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
                 found = (key for key, entry in folder.walk() if not entry.name.startswith(_TEMPORARY))
-                return sorted(key for key in found if key.startswith(prefix))
+                return sorted(key for key in found if key.startswith(prefix) and is_one_line(key))
         except NotFound:
             return []
 
@@ -106,6 +116,7 @@ class FileStore:
 
     def _below(self, key: str) -> str:
         """The key below the folder that the user named. Raises ValueError."""
+        check_key(key)
         return "/".join([*filter(None, [self._prefix]), *key_parts(key)])
 
     def _path(self, key: str) -> Path:

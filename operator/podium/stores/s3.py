@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -38,6 +37,8 @@ from podium.stores.base import (
     StoreError,
     StoreRefused,
     StoreUnavailable,
+    check_key,
+    is_one_line,
 )
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class S3Store:
             yield from body.iter_chunks(CHUNK_BYTES)
 
     def list(self, prefix: str = "") -> list[str]:
-        return sorted(entry.key for entry in self.entries(prefix))
+        return sorted(entry.key for entry in self.entries(prefix) if is_one_line(entry.key))
 
     def entries(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Key, size and ETag of every object whose key starts with `prefix`."""
@@ -189,12 +190,10 @@ class S3Store:
             head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), PartNumber=1)
         return head["ContentLength"] if head.get("PartsCount", 0) > 1 else None
 
-    def download(self, key: str, path: Path, progress: Callable[[int], object]) -> None:
-        """Write a large object to `path`, several parts at a time. Raises NotFound."""
+    def download(self, key: str, file: BinaryIO, progress: Callable[[int], object]) -> None:
+        """Write a large object into `file`, several parts at a time. Raises NotFound."""
         with self._translated(key):
-            self._client.download_file(
-                self.bucket, self._key(key), str(path), Callback=progress, Config=_LARGE_DOWNLOADS
-            )
+            self._client.download_fileobj(self.bucket, self._key(key), file, Callback=progress, Config=_LARGE_DOWNLOADS)
 
     def delete(self, key: str) -> None:
         with self._translated(key):
@@ -214,8 +213,7 @@ class S3Store:
         return self._connection.get()
 
     def _key(self, key: str) -> str:
-        if not key or key.startswith("/") or ".." in key.split("/"):
-            raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
+        check_key(key)
         return f"{self.prefix}/{key}" if self.prefix else key
 
     @contextmanager
