@@ -33,6 +33,7 @@ SETTINGS = {
     "image_size": 48,
     "min_crop_area": 0.8,
     "max_epochs": 11,
+    "epochs_between_evals": 1,
     "eval_offset_epochs": 8,
     "opt_base_learning_rate": 0.15,
     "opt_learning_rate_warmup_epochs": 2,

@@ -40,10 +40,12 @@ class TimedRun:
         return (times["run_stop"] - times["run_start"]) / 1000
 
 
-def timed_run(benchmark: str, seed: int, *arguments: str) -> TimedRun:
-    """Run to the end; raises CalledProcessError if the trainer fails."""
-    command = [sys.executable, "-m", f"podium_benchmarks.{benchmark}", "--seed", str(seed), *arguments]
+def timed_run(benchmark: str, seed: int, *arguments: str, ranks: int = 1, threads: int | None = None) -> TimedRun:
+    """Run to the end, under torchrun if there are several ranks; raises CalledProcessError if the trainer fails."""
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"] if ranks > 1 else []
+    command = [sys.executable, "-m", *torchrun, f"podium_benchmarks.{benchmark}", "--seed", str(seed), *arguments]
+    environment = ENVIRONMENT | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     start = time.perf_counter()
-    run = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     wall_seconds = time.perf_counter() - start
     return TimedRun(wall_seconds, [json.loads(line.removeprefix(":::MLLOG ")) for line in run.stdout.splitlines()])

@@ -91,7 +91,8 @@ def official_complaints(tmp_path: Path) -> Callable[[list[dict[str, Any]]], list
 
 @pytest.fixture(scope="session")
 def resnet_log() -> str:
-    """One short run of the tiny ResNet."""
-    run = run_here("resnet", "--seed", "7", "--target", "0.5", "--set", "precision=fp32")
+    """One short run of the tiny ResNet, evaluated after each epoch."""
+    slow = ("--set", "opt_base_learning_rate=0.04", "--set", "epochs_between_evals=1", "--set", "eval_offset_epochs=0")
+    run = run_here("resnet", "--seed", "7", "--target", "0.5", "--set", "precision=fp32", *slow)
     assert run.returncode == 0, run.stderr
     return run.stdout

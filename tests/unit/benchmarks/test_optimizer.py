@@ -47,6 +47,7 @@ def test_lars_over_six_steps_of_the_schedule_by_hand():
     rates = [2.0, 4.0, 4.0, 1 + 3 * 0.75**2, 1 + 3 * 0.5**2, 1 + 3 * 0.25**2]
     config = dataclasses.replace(
         TINY, opt_name="lars", opt_base_learning_rate=4.0, opt_end_learning_rate=1.0, opt_weight_decay=0.1,
+        opt_learning_rate_decay_poly_power=2.0,
         opt_learning_rate_warmup_epochs=1, opt_learning_rate_decay_steps=4, lars_epsilon=0.05, opt_momentum=0.9,
     )  # fmt: skip
     model = torch.nn.Module()
