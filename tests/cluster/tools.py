@@ -25,7 +25,7 @@ __all__ = ["ALL", "FOR_TEST", "HERE", "KUBERNETES", "VERSION", "build", "cache",
 
 HERE = Path(__file__).resolve().parent
 VERSION = "v1.37.2"  # of k8s.io/kubernetes in go/kube/go.mod
-_BUILD_GB = 6
+_BUILD_GB = 7  # two of modules, four of the build cache, one of programs
 _DOWNLOAD_TRIES = 3
 _DOWNLOAD_FAILED = re.compile(r"dial tcp|connection re(set|fused)|i/o timeout|TLS handshake|unexpected EOF|: 5\d\d ")
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet", "kube-proxy")
