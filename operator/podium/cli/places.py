@@ -11,12 +11,13 @@ import typer
 
 from podium.cli.files import UsageError
 from podium.rounds import Round, load_all_rounds, round_name
-from podium.stores import Store, StoreError, open_store
+from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
-Place = Annotated[str, typer.Argument(metavar="PATH", help="Folder, file:// or s3:// URL with result_*.txt below it.")]
+_URLS = " or ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
+Place = Annotated[str, typer.Argument(metavar="PATH", help=f"Folder, {_URLS} URL with result_*.txt below it.")]
 RoundOption = Annotated[
-    str | None, typer.Option("--round", help="Rules to score by, such as v0.6; told from the logs without it.")
+    str | None, typer.Option("--round", help="Rules to score by, such as v0.6; default: detected from the logs.")
 ]
 
 

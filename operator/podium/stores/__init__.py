@@ -1,9 +1,14 @@
-"""Where results are kept: folders and buckets behind one small interface."""
+"""Where results are kept: folders and buckets behind one small interface.
+
+A store is a module with a class that is a `Store`, with ``open_url`` as in ``file.py``, and a line in `SCHEMES`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from podium.stores.base import (
     AlreadyExists,
@@ -19,23 +24,40 @@ from podium.stores.base import (
 from podium.stores.file import FileStore
 
 __all__ = [
-    "AlreadyExists", "FileStore", "NotFound", "Store", "StoreCorrupt", "StoreError", "StoreRefused", "StoreUnavailable",
-    "digest", "document_bytes", "open_store",
+    "SCHEMES", "AlreadyExists", "FileStore", "NotFound", "Scheme", "Store", "StoreCorrupt", "StoreError",
+    "StoreRefused", "StoreUnavailable", "digest", "document_bytes", "open_store", "url_examples",
 ]  # fmt: skip
 
 
-def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
-    """The store at ``s3://bucket/prefix``, ``file:///folder`` or a plain path.
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A kind of URL: the module that opens it, loaded at the first use (boto3 takes 25 MB), and how one looks."""
 
-    Raises StoreRefused for anything else. Nothing is read or written yet.
+    module: str
+    example: str
+
+
+SCHEMES = {
+    "s3": Scheme("podium.stores.s3", "s3://bucket/prefix"),
+    "file": Scheme("podium.stores.file", "file:///folder"),
+}
+
+
+def url_examples() -> str:
+    """How the URL of a result looks: one for each kind of store."""
+    return " or ".join(scheme.example for scheme in SCHEMES.values())
+
+
+def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
+    """The store at a URL of `SCHEMES` or in the folder at a plain path. Nothing is read or written yet.
+
+    `endpoint_url` and `region` say how to reach a bucket. Raises StoreRefused for any other URL.
     """
     parts = urlsplit(url)
-    if parts.scheme == "s3" and parts.netloc:
-        from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
-
-        return S3Store(parts.netloc, parts.path, endpoint_url=endpoint_url, region=region)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return FileStore(Path(unquote(parts.path)))
     if not parts.scheme and url:
         return FileStore(Path(url).resolve())
-    raise StoreRefused(f"{url!r} is no place for results; use s3://bucket/prefix or file:///folder")
+    if scheme := SCHEMES.get(parts.scheme):
+        opened: Store | None = import_module(scheme.module).open_url(parts, endpoint_url=endpoint_url, region=region)
+        if opened:
+            return opened
+    raise StoreRefused(f"{url!r} is not a supported results URL; use {url_examples()}")

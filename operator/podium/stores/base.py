@@ -20,7 +20,7 @@ class StoreRefused(StoreError):  # noqa: N818
 
 
 class AlreadyExists(StoreError):  # noqa: N818
-    """A conditional put met an object."""
+    """A conditional put found an object of that key."""
 
 
 class NotFound(StoreError):  # noqa: N818
@@ -28,7 +28,7 @@ class NotFound(StoreError):  # noqa: N818
 
 
 class StoreCorrupt(StoreError):  # noqa: N818
-    """What came is not what was stored: its checksum tells."""
+    """What was received is not what was stored: the checksums differ."""
 
 
 class Store(Protocol):

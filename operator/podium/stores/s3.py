@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import SplitResult
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
 
 _REFUSED = {
     "NoSuchBucket": "there is no such bucket; create it",
-    "InvalidAccessKeyId": "the access key is not known; check the credentials",
+    "InvalidAccessKeyId": "unknown access key; check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
     "ExpiredToken": "the credentials have expired",
     "PermanentRedirect": "the bucket is in another region; set the region",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set the region",
-    "InvalidBucketName": "that is no name of a bucket",
+    "InvalidBucketName": "that is not a valid bucket name",
 }
 _MISCONFIGURED = (
     ConfigNotFound, ConfigParseError, InvalidRegionError, NoRegionError, ParamValidationError, ProfileNotFound,
@@ -65,6 +66,11 @@ _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
 _LARGE_DOWNLOADS = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+
+def open_url(url: SplitResult, *, endpoint_url: str | None, region: str | None) -> S3Store | None:
+    """The bucket and prefix of an s3:// URL; None without a bucket."""
+    return S3Store(url.netloc, url.path, endpoint_url=endpoint_url, region=region) if url.netloc else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +87,11 @@ class Facts:
     """What S3 keeps beside an object."""
 
     sha256: str | None  # of the whole content, when it was uploaded with one
-    etag_is_md5: bool  # and not a name that a key of one's own, or of KMS, made of it
+    etag_is_md5: bool  # and not a digest of what a customer's key or KMS encrypted
 
 
 class _Client:
-    """Makes the client once. Making one is not safe between threads, using it is."""
+    """Makes the client once: making one is not safe between threads, using it is."""
 
     def __init__(self, endpoint_url: str | None, region: str | None, connections: int) -> None:
         self._connections = connections
@@ -114,7 +120,7 @@ class _Client:
             return session.client("s3", endpoint_url=self._endpoint_url, config=config)
         except BotoCoreError:
             raise
-        except ValueError as error:  # botocore of an address that is none
+        except ValueError as error:  # botocore, of an invalid address
             hint = "check the endpoint, such as http://minio.storage:9000"
             raise StoreRefused(f"{self._endpoint_url!r}: {error}; {hint}") from error
 
@@ -185,7 +191,7 @@ class S3Store:
         return Facts(base64.b64decode(sha256).hex() if sha256 and "-" not in sha256 else None, not own_key)
 
     def part_size(self, key: str) -> int | None:
-        """Bytes of the first part of an object that was uploaded in parts, where the server tells."""
+        """Bytes of the first part of an object that was uploaded in parts, where the server reports it."""
         with self._translated(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), PartNumber=1)
         return head["ContentLength"] if head.get("PartsCount", 0) > 1 else None

@@ -199,7 +199,7 @@ def test_podiums_own_result(podium_json, tmp_path):
         (("/no/such",), "/no/such: no such file or folder"),
         (("{empty}",), "no result_<number>.txt below it"),
         (("{empty}", "--round", "v0.4"), "--round v0.4: no such round; choose one of v0.5, v0.6, v0.7"),
-        (("ftp://x/y",), "is no place for results"),
+        (("ftp://x/y",), "is not a supported results URL"),
     ],
 )
 def test_wrong_use(podium_json, tmp_path, arguments, sentence):

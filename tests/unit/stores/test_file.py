@@ -140,7 +140,7 @@ def test_open_store(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["", "s3://", "s3:///prefix", "gs://bucket", "file://host/path", "http://x/y"])
 def test_urls_that_are_none(url: str) -> None:
-    with pytest.raises(StoreRefused, match="is no place for results; use s3://bucket/prefix or file:///folder"):
+    with pytest.raises(StoreRefused, match="is not a supported results URL; use s3://bucket/prefix or file:///folder"):
         open_store(url)
 
 

@@ -41,7 +41,7 @@ ANSWERS = {
     ("NoSuchKey", 404): (NotFound, "s3://results/podium/a does not exist"),
     ("NoSuchBucket", 404): (StoreRefused, "s3://results/podium: there is no such bucket; create it"),
     ("AccessDenied", 403): (StoreRefused, "access denied; the credentials need s3:GetObject, PutObject"),
-    ("InvalidAccessKeyId", 403): (StoreRefused, "the access key is not known; check the credentials"),
+    ("InvalidAccessKeyId", 403): (StoreRefused, "unknown access key; check the credentials"),
     ("SignatureDoesNotMatch", 403): (StoreRefused, "the secret key is wrong; check the credentials"),
     ("PermanentRedirect", 301): (StoreRefused, "the bucket is in another region; set the region"),
     ("ObjectParentIsFile", 409): (StoreRefused, "ObjectParentIsFile: the words of ObjectParentIsFile"),
@@ -52,6 +52,7 @@ ANSWERS = {
     ("OperationAborted", 409): (StoreUnavailable, "it is tried again"),
     ("QuotaExceeded", 403): (StoreUnavailable, "it is tried again"),
     ("TooManyRequests", 429): (StoreUnavailable, "it is tried again"),
+    ("EntityTooLarge", 400): (StoreRefused, "EntityTooLarge"),
 }
 
 
