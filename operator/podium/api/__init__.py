@@ -31,10 +31,11 @@ from podium.api.status import (
     Score,
     TryId,
 )
+from podium.api.timestamps import rfc3339, unix_seconds
 
 __all__ = [
     "GROUP", "KIND", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
     "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score",
-    "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds",
+    "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
 ]  # fmt: skip

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, duration_seconds
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, duration_seconds, rfc3339
 from podium.mllog import LogSummary, reached, seconds
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.rules import Goal
@@ -219,7 +218,7 @@ def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> Attemp
     """Everything of the status that is read off the log."""
     changes: dict[str, object] = {}
     if summary.run_start is not None:
-        changes["start_time"] = timestamp(summary.run_start)
+        changes["start_time"] = rfc3339(summary.run_start, milliseconds=True)
     if summary.evaluations:
         last = summary.evaluations[-1]
         changes["quality"] = goal.render(last.quality)
@@ -243,9 +242,3 @@ def _moved(
 
 def _finish(attempt: AttemptStatus, state: AttemptState, reason: str, message: str) -> AttemptStatus:
     return _moved(attempt, state, reason, message)
-
-
-def timestamp(unix_seconds: float) -> str:
-    """RFC 3339 with milliseconds, in UTC."""
-    text = datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

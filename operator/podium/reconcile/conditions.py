@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from podium.api import BenchmarkRunStatus, Condition, ConditionType
+from podium.api import BenchmarkRunStatus, Condition, ConditionType, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Report:
 def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int, now: float) -> BenchmarkRunStatus:
     """`status` with the conditions of `report`."""
     before = {condition.type: condition for condition in status.conditions}
-    stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    stamp = rfc3339(now)
     conditions = []
     for kind, told in report.conditions().items():
         told = replace(told, message=told.message[:32768])  # noqa: PLW2901

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, duration_seconds
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, duration_seconds, unix_seconds
 from podium.reconcile.attempt import advance
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.model import (
@@ -209,7 +208,7 @@ def _ended_at(status: BenchmarkRunStatus) -> float:
     """Unix time of the terminal condition."""
     ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
     true = next(end for end in ends if end and end.status == "True")
-    return datetime.fromisoformat(true.last_transition_time).timestamp()
+    return unix_seconds(true.last_transition_time)
 
 
 def _hopeless(case: _Case) -> ConditionUpdate | None:

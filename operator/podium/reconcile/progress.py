@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podium.api import AttemptState, AttemptStatus, Progress
+from podium.api import AttemptState, AttemptStatus, Progress, rfc3339
 from podium.mllog import LogSummary
-from podium.reconcile.attempt import timestamp
 from podium.reconcile.model import Observed, ObservedLog
 from podium.rules import Goal
 
@@ -25,7 +24,7 @@ def progress(attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal) 
         quality=last.quality,
         target=goal.text,
         throughput=f"{summary.throughput:.4g}" if summary.throughput is not None else None,
-        eta=timestamp(finish) if finish is not None else None,
+        eta=rfc3339(finish, milliseconds=True) if finish is not None else None,
     )
 
 

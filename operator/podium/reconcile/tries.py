@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from podium.api import AttemptState, AttemptStatus, TryId
-from podium.reconcile.attempt import timestamp
+from podium.api import AttemptState, AttemptStatus, TryId, rfc3339
 
 # Failures that another try may not meet again. A wrong image or a log without MLPerf lines is not among them.
 RETRIABLE = frozenset({"PodLost", "PodFailed", "JobLost", "InitDeadlineExceeded", "StageInterrupted"})
@@ -40,7 +39,7 @@ def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptS
         state=AttemptState.PENDING,
         seed=seed_for(uid, id_),
         job=job_name(run_name, id_),
-        created_time=timestamp(created),
+        created_time=rfc3339(created, milliseconds=True),
     )
 
 

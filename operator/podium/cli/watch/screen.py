@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, ConditionType, Progress
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, ConditionType, Progress, unix_seconds
 from podium.cli.display import attempts_table
 from podium.reconcile import Run
 
@@ -129,7 +128,7 @@ def attempt_share(attempt: AttemptStatus, eta: str | None, now: float) -> float:
         return 1.0
     if attempt.state is not AttemptState.TRAINING or attempt.start_time is None or eta is None:
         return 0.0
-    begun = now - _unix(attempt.start_time)
+    begun = now - unix_seconds(attempt.start_time)
     whole = begun + seconds_until(eta, now)
     return begun / whole if whole > 0 else 0.0
 
@@ -144,7 +143,7 @@ def quality_share(quality: str | None, target: str | None) -> float:
 
 def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
     """Seconds to the last attempt's end, should each take as long as those made; None before the first has ended."""
-    created = [_unix(a.created_time) for a in status.attempts if a.created_time]
+    created = [unix_seconds(a.created_time) for a in status.attempts if a.created_time]
     if not created or not status.progress or status.terminal:
         return None
     last = status.attempts[-1]
@@ -153,7 +152,9 @@ def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
     if made < 1 or made >= asked:
         return None
     until = (
-        now if last.state.finished else next(_unix(a.created_time) for a in status.attempts if a.index == last.index)
+        now
+        if last.state.finished
+        else next(unix_seconds(a.created_time) for a in status.attempts if a.index == last.index)
     )
     each = (until - created[0]) / made
     return max(0.0, (asked - made) * each - (now - until))
@@ -161,7 +162,7 @@ def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
 
 def seconds_until(time: str, now: float) -> float:
     """0 when it is over."""
-    return max(0.0, _unix(time) - now)
+    return max(0.0, unix_seconds(time) - now)
 
 
 def duration(seconds: float) -> str:
@@ -195,7 +196,3 @@ def document(run: Run) -> dict[str, Any]:
 
 def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split("/") if re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", part)]
-
-
-def _unix(time: str) -> float:
-    return datetime.fromisoformat(time).timestamp()
