@@ -1,7 +1,7 @@
 """Everything that is counted: totals of the fleet, which outlive the runs, and the health of the operator.
 
 The totals begin at 0 with each operator that leads, as Prometheus expects of counters: ``increase()`` joins them. What
-is counted is counted once, by the operator that led at that time.
+is counted is counted once, by the operator that led at that time. A scrape counts nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ _PHASE_SECONDS = Family(
     "Time of each phase of the tries that came to their end: pending, init, train, eval.",
     ("benchmark", "phase"),
     "histogram",
+    _PHASE_BUCKETS,
 )
 _NODE_SECONDS = Family("podium_node_seconds_total", "Time for which pods of runs held nodes.", _FLEET, "counter")
 _ACCELERATOR_SECONDS = Family(
@@ -71,7 +72,7 @@ _COST = Family(
 )
 _ENERGY = Family(
     "podium_energy_joules_total",
-    "Energy of the tries that came to their end, as their logs tell it.",
+    "Energy of the tries that came to their end, as their logs report it.",
     _FLEET,
     "counter",
 )
@@ -86,53 +87,75 @@ _REQUESTS = Family(
 _REQUEST_SECONDS = Family(
     "podium_kube_api_request_duration_seconds", "Time of a request to the API server.", ("verb",), "histogram"
 )
+_IGNORED = Family(
+    "podium_ignored_objects_total",
+    "Objects with a label of Podium that were left alone: foreign (of no run) or unreadable.",
+    ("resource", "reason"),
+    "counter",
+)
 _UPLOADS = Family("podium_result_upload_total", "Uploads to the result store.", ("result",), "counter")
 _UPLOAD_SECONDS = Family("podium_result_upload_duration_seconds", "Time of an upload.", (), "histogram")
 
-_FAMILIES = (
+FAMILIES = (
     _BUILD, _LEADER, _DEPTH, _WATCH, _RUNS_FINISHED, _ATTEMPTS_FINISHED, _PHASE_SECONDS, _NODE_SECONDS,
-    _ACCELERATOR_SECONDS, _COST, _ENERGY, _RECONCILES, _RECONCILE_SECONDS, _REQUESTS, _REQUEST_SECONDS, _UPLOADS,
-    _UPLOAD_SECONDS,
+    _ACCELERATOR_SECONDS, _COST, _ENERGY, _RECONCILES, _RECONCILE_SECONDS, _REQUESTS, _REQUEST_SECONDS, _IGNORED,
+    _UPLOADS, _UPLOAD_SECONDS,
 )  # fmt: skip
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nothing reads
 
 
 def reference() -> tuple[Family, ...]:
-    """Every metric of Podium's own; ``process_*`` of the operator's process come on top."""
-    return (*runs.FAMILIES, *_FAMILIES)
+    """Every metric of Podium; the page also has ``process_*`` of the operator's process."""
+    return (*runs.FAMILIES, *FAMILIES)
 
 
 class Metrics:
-    """What the operator tells Prometheus."""
+    """What Prometheus reads from the operator."""
 
     def __init__(self, samples: Callable[[], Iterable[RunSample]], queue_depth: Callable[[], float]) -> None:
         self._samples = samples
         self._since = time.time()  # nothing before is counted here: another operator led
         self._counted: dict[str, float] = {}  # by uid of a run, the node seconds of it that are counted
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        build = _gauge(_BUILD, registry)
-        build.labels(version("podium-operator"), platform.python_version(), version("kopf")).set(1)
-        self._leader = _gauge(_LEADER, registry)
-        _gauge(_DEPTH, registry).set_function(queue_depth)
-        self._watch = _gauge(_WATCH, registry)
-        self._runs_finished = _counter(_RUNS_FINISHED, registry)
-        self._attempts_finished = _counter(_ATTEMPTS_FINISHED, registry)
-        self._phase_seconds = _histogram(_PHASE_SECONDS, registry, _PHASE_BUCKETS)
-        self._node_seconds = _counter(_NODE_SECONDS, registry)
-        self._accelerator_seconds = _counter(_ACCELERATOR_SECONDS, registry)
-        self._cost = _counter(_COST, registry)
-        self._energy = _counter(_ENERGY, registry)
-        self._reconciles = _counter(_RECONCILES, registry)
-        self._reconcile_seconds = _histogram(_RECONCILE_SECONDS, registry)
-        self._requests = _counter(_REQUESTS, registry)
-        self._request_seconds = _histogram(_REQUEST_SECONDS, registry)
-        self._uploads = _counter(_UPLOADS, registry)
-        self._upload_seconds = _histogram(_UPLOAD_SECONDS, registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._gauges: dict[str, Gauge] = {}
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for family in FAMILIES:
+            self._register(family)
+        self._gauge(_BUILD, version("podium-operator"), platform.python_version(), version("kopf")).set(1)
+        self._gauge(_DEPTH).set_function(queue_depth)
         for outcome in ("success", "error"):  # a counter that begins at 1 has no increase
-            self._reconciles.labels(outcome)
-            self._uploads.labels(outcome)
+            self._counter(_RECONCILES, outcome)
+            self._counter(_UPLOADS, outcome)
+        for resource in _WATCHED:
+            for reason in ("foreign", "unreadable"):
+                self._counter(_IGNORED, resource, reason)
+
+    def _register(self, family: Family) -> None:
+        name, text, labels = family.name, family.help, family.labels
+        match family.type:
+            case "gauge":
+                self._gauges[name] = Gauge(name, text, labels, registry=self.registry)
+            case "counter":
+                self._counters[name] = Counter(name, text, labels, registry=self.registry)
+            case "histogram":
+                buckets = family.buckets or Histogram.DEFAULT_BUCKETS
+                self._histograms[name] = Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+    def _gauge(self, family: Family, *labels: str) -> Gauge:
+        gauge = self._gauges[family.name]
+        return gauge.labels(*labels) if labels else gauge
+
+    def _counter(self, family: Family, *labels: str) -> Counter:
+        """The series with these labels, which shows 0 from then on."""
+        counter = self._counters[family.name]
+        return counter.labels(*labels) if labels else counter
+
+    def _histogram(self, family: Family, *labels: str) -> Histogram:
+        histogram = self._histograms[family.name]
+        return histogram.labels(*labels) if labels else histogram
 
     def page(self) -> bytes:
         """The text exposition."""
@@ -146,34 +169,34 @@ class Metrics:
             self._begin(run)
         known = self._counted[run.uid]
         held = node_seconds(containers, now, self._since)
-        if held <= known:  # a container's end may be told later than it was
+        if held <= known:  # the end of a container may become known later than it was
             return
         self._counted[run.uid] = held
         place, system = (run.namespace, run.spec.benchmark), run.spec.system
-        self._node_seconds.labels(*place).inc(held - known)
+        self._counter(_NODE_SECONDS, *place).inc(held - known)
         if system.accelerators_per_node:
             seconds = (held - known) * system.accelerators_per_node
-            self._accelerator_seconds.labels(*place, system.accelerator_resource).inc(seconds)
+            self._counter(_ACCELERATOR_SECONDS, *place, system.accelerator_resource).inc(seconds)
         if pricing := run.spec.pricing:
-            self._cost.labels(*place, pricing.currency).inc((held - known) / 3600 * float(pricing.per_node_hour))
+            self._counter(_COST, *place, pricing.currency).inc((held - known) / 3600 * float(pricing.per_node_hour))
 
     def _begin(self, run: Run) -> None:
         """Show the run's counters at 0 before anything of it is counted: one that begins at 1 has no increase."""
         self._counted[run.uid] = 0.0
         place, system = (run.namespace, run.spec.benchmark), run.spec.system
         for result in _RESULTS:
-            self._runs_finished.labels(*place, result)
+            self._counter(_RUNS_FINISHED, *place, result)
         for state in AttemptState:
             if state.finished:
-                self._attempts_finished.labels(*place, state)
+                self._counter(_ATTEMPTS_FINISHED, *place, state)
         for phase in PHASES:
-            self._phase_seconds.labels(run.spec.benchmark, phase)
-        self._node_seconds.labels(*place)
-        self._energy.labels(*place)
+            self._histogram(_PHASE_SECONDS, run.spec.benchmark, phase)
+        self._counter(_NODE_SECONDS, *place)
+        self._counter(_ENERGY, *place)
         if system.accelerators_per_node:
-            self._accelerator_seconds.labels(*place, system.accelerator_resource)
+            self._counter(_ACCELERATOR_SECONDS, *place, system.accelerator_resource)
         if run.spec.pricing:
-            self._cost.labels(*place, run.spec.pricing.currency)
+            self._counter(_COST, *place, run.spec.pricing.currency)
 
     def moved(self, before: BenchmarkRunStatus, run: Run, observed: Observed, now: float) -> None:
         """Count what has come to its end between the status `before` and the run's status."""
@@ -182,58 +205,47 @@ class Metrics:
         for attempt in run.status.attempts:
             if not attempt.state.finished or attempt.id in finished_before:
                 continue
-            self._attempts_finished.labels(*place, attempt.state).inc()
-            self._energy.labels(*place).inc(float(attempt.energy_joules or 0))
+            self._counter(_ATTEMPTS_FINISHED, *place, attempt.state).inc()
+            self._counter(_ENERGY, *place).inc(float(attempt.energy_joules or 0))
             job = observed.jobs.get(attempt.id)
             summary = observed.logs.get(attempt.id, ObservedLog()).summary
             containers, nodes = job.containers if job else (), run.spec.system.nodes
             for phase, seconds in phases(attempt, containers, summary, nodes=nodes, now=now).items():
-                self._phase_seconds.labels(run.spec.benchmark, phase).observe(seconds)
+                self._histogram(_PHASE_SECONDS, run.spec.benchmark, phase).observe(seconds)
         if run.status.terminal and not before.terminal:
             failed = run.status.condition(ConditionType.FAILED)
             result = failed.reason if failed and failed.status == "True" else "Complete"
-            self._runs_finished.labels(*place, result).inc()
+            self._counter(_RUNS_FINISHED, *place, result).inc()
 
     def gone(self, run: Run) -> None:
         """The run was deleted, and nothing of it is left to do."""
         self._counted.pop(run.uid, None)
         if not run.status.terminal:
-            self._runs_finished.labels(run.namespace, run.spec.benchmark, "Aborted").inc()
+            self._counter(_RUNS_FINISHED, run.namespace, run.spec.benchmark, "Aborted").inc()
 
     # ---- the operator ----
 
     def leads(self, *, leads: bool) -> None:
-        self._leader.set(leads)
+        self._gauge(_LEADER).set(leads)
         if leads:
             self._since = time.time()
-            for resource in _WATCHED:  # a watch that never comes to life has an age, too
+            for resource in _WATCHED:  # a watch that never comes to life also has an age
                 self.watch_event(resource)
 
     def watch_event(self, resource: str) -> None:
-        self._watch.labels(resource).set_to_current_time()
+        self._gauge(_WATCH, resource).set_to_current_time()
+
+    def ignored(self, resource: str, reason: str) -> None:
+        self._counter(_IGNORED, resource, reason).inc()
 
     def reconciled(self, outcome: str, seconds: float) -> None:
-        self._reconciles.labels(outcome).inc()
-        self._reconcile_seconds.observe(seconds)
+        self._counter(_RECONCILES, outcome).inc()
+        self._histogram(_RECONCILE_SECONDS).observe(seconds)
 
     def request(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        self._requests.labels(verb, resource, str(code)).inc()
-        self._request_seconds.labels(verb).observe(seconds)
+        self._counter(_REQUESTS, verb, resource, str(code)).inc()
+        self._histogram(_REQUEST_SECONDS, verb).observe(seconds)
 
     def uploaded(self, outcome: str, seconds: float) -> None:
-        self._uploads.labels(outcome).inc()
-        self._upload_seconds.observe(seconds)
-
-
-def _gauge(family: Family, registry: CollectorRegistry) -> Gauge:
-    return Gauge(family.name, family.help, family.labels, registry=registry)
-
-
-def _counter(family: Family, registry: CollectorRegistry) -> Counter:
-    return Counter(family.name, family.help, family.labels, registry=registry)
-
-
-def _histogram(
-    family: Family, registry: CollectorRegistry, buckets: tuple[float, ...] = Histogram.DEFAULT_BUCKETS
-) -> Histogram:
-    return Histogram(family.name, family.help, family.labels, registry=registry, buckets=buckets)
+        self._counter(_UPLOADS, outcome).inc()
+        self._histogram(_UPLOAD_SECONDS).observe(seconds)

@@ -9,45 +9,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from podium.metrics.families import Family
+from podium.metrics.families import RUN_LABELS, Family, Values
 from podium.metrics.sample import STATES, RunSample
 
-_RUN = ("namespace", "run", "benchmark")
-# of one sample: the values of the labels beyond those of _RUN, and the number
-_Values = Iterable[tuple[tuple[str, ...], float | None]]
+
+def _gauge(name: str, text: str, value: Callable[[RunSample], float | None]) -> Family:
+    return Family(name, text, RUN_LABELS, values=lambda sample: (((), value(sample)),))
 
 
-def _gauge(
-    name: str, text: str, value: Callable[[RunSample], float | None]
-) -> tuple[Family, Callable[[RunSample], _Values]]:
-    return Family(name, text, _RUN), lambda sample: (((), value(sample)),)
+def _gauges(name: str, text: str, labels: tuple[str, ...], values: Callable[[RunSample], Values]) -> Family:
+    return Family(name, text, (*RUN_LABELS, *labels), values=values)
 
 
-def _gauges(
-    name: str, text: str, labels: tuple[str, ...], values: Callable[[RunSample], _Values]
-) -> tuple[Family, Callable[[RunSample], _Values]]:
-    return Family(name, text, (*_RUN, *labels)), values
-
-
-def _quality(sample: RunSample) -> _Values:
+def _quality(sample: RunSample) -> Values:
     """By the names of the targets: a log may call its only metric as it likes."""
     single = next(iter(sample.target)) if len(sample.target) == 1 and len(sample.quality) == 1 else None
     return (((single or metric,), value) for metric, value in sample.quality.items())
 
 
-def _info(sample: RunSample) -> _Values:
+def _info(sample: RunSample) -> Values:
     spec = sample.run.spec
     system = spec.system
     accelerator = system.accelerator_resource if system.accelerators_per_node else "none"
     return (((spec.round, spec.division, system.name, accelerator, str(system.nodes)), 1),)
 
 
-def _cost(sample: RunSample) -> _Values:
+def _cost(sample: RunSample) -> Values:
     pricing = sample.run.spec.pricing
     return (((pricing.currency,), sample.cost),) if pricing else ()
 
 
-_SERIES = (
+_RUNS = Family("podium_runs", "Runs by state.", ("namespace", "benchmark", "state"))
+FAMILIES = (
+    _RUNS,
     _gauges(
         "podium_run_info",
         "Identity of a run; always 1.",
@@ -116,7 +110,7 @@ _SERIES = (
     ),
     _gauge(
         "podium_run_energy_joules",
-        "Energy of the run's tries so far, where its log tells it.",
+        "Energy of the run's tries so far, where its log has it.",
         lambda s: s.energy_joules,
     ),
     _gauge(
@@ -125,15 +119,16 @@ _SERIES = (
         lambda s: s.unstored_since,
     ),
 )
-_RUNS = Family("podium_runs", "Runs by state.", ("namespace", "benchmark", "state"))
-FAMILIES = (*(family for family, _ in _SERIES), _RUNS)
 
 
 def exposition(samples: Sequence[RunSample]) -> Iterator[bytes]:
     """All series of `samples` in Prometheus' text format, one metric at a time to spare memory."""
-    keys = [_pairs(_RUN, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
-    for family, values in _SERIES:
-        name, more = family.name, family.labels[len(_RUN) :]
+    keys = [_pairs(RUN_LABELS, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
+    yield "".join([*_head(_RUNS), *_by_state(samples)]).encode()
+    for family in FAMILIES:
+        if (values := family.values) is None:
+            continue
+        name, more = family.name, family.labels[len(RUN_LABELS) :]
         lines = _head(family)
         for key, sample in zip(keys, samples, strict=True):
             for labels, value in values(sample):
@@ -141,7 +136,6 @@ def exposition(samples: Sequence[RunSample]) -> Iterator[bytes]:
                     further = f",{_pairs(more, labels)}" if more else ""
                     lines.append(f"{name}{{{key}{further}}} {value}\n")
         yield "".join(lines).encode()
-    yield "".join([*_head(_RUNS), *_by_state(samples)]).encode()
 
 
 def _by_state(samples: Sequence[RunSample]) -> Iterator[str]:
@@ -161,7 +155,7 @@ def _pairs(names: Iterable[str], values: Iterable[str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Most are DNS labels; a metric's name is what somebody's log says."""
+    """Most are DNS labels; the name of a metric comes from a log and can be anything."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return value
