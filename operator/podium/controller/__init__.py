@@ -1,1 +1,1 @@
-"""The operator as a process: what is seen in the cluster goes to `decide`, and its actions are carried out."""
+"""The operator as a process: observes the cluster, asks `decide`, and executes its actions."""

@@ -4,39 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from podium.controller.pods import JobFacts, PodFacts, job_facts, pod_facts
-from podium.kube import Api, Informer
+from podium.controller.pods import JobSnapshot, PodSnapshot, read_job, read_pod
+from podium.kube import JOBS, PODS, Api, Informer, Resource
+from podium.launch import RUN_UID_LABEL
+
+S = TypeVar("S", JobSnapshot, PodSnapshot)
 
 
 class Informers:
     """The Jobs and pods of all runs, in some namespaces or (none given) in all."""
 
     def __init__(
-        self, api: Api, namespaces: Sequence[str], *, changed: Callable[[str], None], seen: Callable[[str], None]
+        self,
+        api: Api,
+        namespaces: Sequence[str],
+        *,
+        changed: Callable[[str], None],
+        seen: Callable[[str], None],
+        ignored: Callable[[str, str], None],
     ) -> None:
+        """`changed` gets the uid of a run; for `seen` and `ignored` see `Informer`."""
         places = namespaces or (None,)
-        self._jobs = [Informer(api, "jobs", place, job_facts, changed=changed, seen=seen) for place in places]
-        self._pods = [Informer(api, "pods", place, pod_facts, changed=changed, seen=seen) for place in places]
+
+        def informer(
+            resource: Resource, place: str | None, read: Callable[[Mapping[str, Any]], S | None]
+        ) -> Informer[S]:
+            return Informer(api, resource, place, RUN_UID_LABEL, read, changed=changed, seen=seen, ignored=ignored)
+
+        self._jobs = [informer(JOBS, place, read_job) for place in places]
+        self._pods = [informer(PODS, place, read_pod) for place in places]
         self._all: list[Informer[Any]] = [*self._jobs, *self._pods]
 
-    def jobs(self, run_uid: str) -> Iterable[JobFacts]:
+    def jobs(self, run_uid: str) -> Iterable[JobSnapshot]:
         """Of one run."""
-        return itertools.chain.from_iterable(watch.of(run_uid) for watch in self._jobs)
+        return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._jobs)
 
-    def pods(self, run_uid: str) -> Iterable[PodFacts]:
-        """Of one run."""
-        return itertools.chain.from_iterable(watch.of(run_uid) for watch in self._pods)
+    def pods(self, run_uid: str) -> Iterable[PodSnapshot]:
+        """Of those that carry one run's label."""
+        return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._pods)
 
     async def listed(self) -> None:
         """Wait until everything that exists is known: before that, nothing can be decided."""
-        for watch in self._all:
-            await watch.listed.wait()
+        for informer in self._all:
+            await informer.listed.wait()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for watch in self._all:
-                group.create_task(watch.run())
+            for informer in self._all:
+                group.create_task(informer.run())

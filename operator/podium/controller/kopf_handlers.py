@@ -1,4 +1,4 @@
-"""What kopf does for Podium: it watches. Every handler is a few lines; decisions are made elsewhere.
+"""What kopf does for Podium: it watches BenchmarkRuns. Every handler is a few lines; decisions are made elsewhere.
 
 Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so an operator that is gone blocks
 nobody. Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
@@ -6,7 +6,8 @@ nobody. Jobs and pods, of which there are many more, are watched by `podium.kube
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
@@ -30,13 +31,50 @@ class _NoDiffBase(kopf.DiffBaseStorage):
         return
 
 
-def registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
-    """The handlers of one operator. `seen` is told the resource of every watch event."""
+async def watch_runs(
+    controller: Controller,
+    api: Api,
+    *,
+    namespaces: Sequence[str],
+    identity: str,
+    seen: Callable[[str], None],
+    started: Callable[[], None],
+) -> None:
+    """Run kopf until it ends. `seen` gets the resource of every watch event, `started` is called once kopf is up.
+
+    When this is cancelled kopf ends later by itself: it takes 5 s, and writes nothing that another replica would have
+    to wait for.
+    """
+    ready = asyncio.Event()
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=_registry(controller, api, seen),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            # else kopf asks for the user's name, which in a container need not exist; its type is a private str
+            identity=identity,  # type: ignore[arg-type]
+            ready_flag=ready,
+        )
+    )
+    up = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait({watching, up}, return_when=asyncio.FIRST_COMPLETED)
+        started()
+        await asyncio.wait({watching})
+    finally:
+        watching.cancel()
+        up.cancel()
+    watching.result()
+
+
+def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
+    """The handlers of one operator."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        """kopf goes where our own client goes, with the same credentials."""
+        """kopf uses the API server and the credentials of our own client."""
         configuration = api.client.configuration
         scheme, _separator, token = (await api.authorization()).partition(" ")
         return kopf.ConnectionInfo(
@@ -56,7 +94,7 @@ def registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> k
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
-        # An idle worker of kopf's own is kept no longer than needed: a thousand runs make thousands of them.
+        # An idle worker of kopf is kept no longer than needed: a thousand runs make thousands of them.
         settings.queueing.idle_timeout = 0.5
         settings.queueing.exit_timeout = 1.0
 

@@ -5,92 +5,109 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from podium.api import TryId
 from podium.controller.state import OpenLog, RunState
-from podium.controller.uploads import Recorder
-from podium.kube.client import Api, ApiError
-from podium.kube.log_stream import LogStream
+from podium.kube import Api, ApiError, LogStream
 from podium.launch import CONTAINER, STAGE_CONTAINER
 from podium.mllog import LogBuffer
+from podium.reconcile import ObservedLog, Run
 from podium.stores import StoreError
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
 _BYTES_PER_SECOND = 32 * 1024  # a long log is checkpointed less often: each time it is written whole
 _PROGRESS_SECONDS = 10.0
+_LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 _POD_LOG_LINES = 2000
 _POD_LOG_BYTES = 1 << 20
 _AT_ONCE = 8
 
 
-class LogCollector:
-    """The logs of all runs. `wake` brings a run's worker, at once or after so many seconds."""
+class Checkpoints(Protocol):
+    """Where logs are saved while they grow; both calls raise StoreError."""
 
-    def __init__(self, api: Api, recorder: Recorder, wake: Callable[[str, float], None]) -> None:
+    async def put_checkpoint(self, run: Run, id_: TryId, text: bytes) -> None: ...
+
+    async def get_checkpoint(self, run: Run, id_: TryId) -> bytes: ...
+
+
+class LogCollector:
+    """The logs of all runs. `wake` brings a run's worker after so many seconds."""
+
+    def __init__(self, api: Api, checkpoints: Checkpoints, wake: Callable[[str, float], None]) -> None:
         self._api = api
-        self._recorder = recorder
+        self._checkpoints = checkpoints
         self._wake = wake
         self._background: set[asyncio.Task[None]] = set()
 
     def follow(self, state: RunState) -> None:
         """Open what is to be read: tries that run, and those whose log has not been stored yet."""
+        for log in state.logs.open.values():
+            log.stream.wake()  # its pod may have changed
         listed = {a.id: a for a in state.run.status.attempts}
-        open_tries = [id_ for id_, a in listed.items() if not (a.state.finished and (a.stored or id_ in state.stored))]
-        for id_ in [*open_tries, *(id_ for id_ in state.jobs if id_ not in listed)]:
-            rank0 = state.rank0_pod(id_)
-            if id_ not in state.logs and (state.silent(id_) or (rank0 and rank0.started)):
-                state.logs[id_] = self._open(state, id_)
+        stored = state.uploads.stored
+        open_tries = [id_ for id_, a in listed.items() if not (a.state.finished and (a.stored or id_ in stored))]
+        for id_ in [*open_tries, *(id_ for id_ in state.observation.jobs if id_ not in listed)]:
+            rank0 = state.observation.rank0(id_)
+            if id_ not in state.logs.open and (state.observation.silent(id_) or (rank0 and rank0.started)):
+                state.logs.open[id_] = self._open(state, id_)
 
     def _open(self, state: RunState, id_: TryId) -> OpenLog:
-        book = LogBuffer()
+        buffer = LogBuffer()
 
         def pod() -> str | None:
-            rank0 = state.rank0_pod(id_)
+            rank0 = state.observation.rank0(id_)
             return rank0.name if rank0 and rank0.stopped != "Deleted" else None
 
         async def restore() -> bytes:
-            if id_ not in state.inherited:
+            if id_ not in state.logs.inherited:
                 return b""
             try:
-                return await self._recorder.get_checkpoint(state.run, id_)
+                return await self._checkpoints.get_checkpoint(state.run, id_)
             except StoreError as error:
                 _LOG.warning("no checkpoint of %s: %s", id_, error)
                 return b""
 
-        follower = LogStream(
+        stream = LogStream(
             self._api,
-            book,
+            buffer,
             namespace=state.run.namespace,
+            container=CONTAINER,
             pod=pod,
-            over=lambda: state.silent(id_),
+            over=lambda: state.observation.silent(id_),
             restore=restore,
             changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else _PROGRESS_SECONDS),
         )
-        return OpenLog(book, follower, asyncio.create_task(follower.run()), saved_at=time.monotonic())
+        return OpenLog(buffer, stream, asyncio.create_task(stream.run()), saved_at=time.monotonic())
 
     def checkpoint(self, state: RunState) -> None:
         """Save the logs that have grown, in the background: losing a checkpoint is no harm while the pod lives."""
-        for id_, following in state.logs.items():
-            grown = following.book.size_bytes - following.saved_bytes
-            interval = _CHECKPOINT_SECONDS + following.book.size_bytes / _BYTES_PER_SECOND
-            if grown and not following.book.ended and time.monotonic() - following.saved_at >= interval:
-                following.saved_bytes, following.saved_at = following.book.size_bytes, time.monotonic()
-                task = asyncio.create_task(self._save(state, id_, following.book.checkpoint()))
+        for id_, log in state.logs.open.items():
+            grown = log.buffer.size_bytes - log.saved_bytes
+            interval = _CHECKPOINT_SECONDS + log.buffer.size_bytes / _BYTES_PER_SECOND
+            if grown and not log.buffer.ended and time.monotonic() - log.saved_at >= interval:
+                log.saved_bytes, log.saved_at = log.buffer.size_bytes, time.monotonic()
+                task = asyncio.create_task(self._save(state, id_, log.buffer.checkpoint()))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
 
     async def _save(self, state: RunState, id_: TryId, text: bytes) -> None:
         try:
-            await self._recorder.put_checkpoint(state.run, id_, text)
+            await self._checkpoints.put_checkpoint(state.run, id_, text)
         except StoreError as error:
             _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
 
-    async def collect(self, state: RunState, id_: TryId) -> dict[str, bytes]:
+    async def keep_pod_logs(self, state: RunState, id_: TryId) -> None:
+        """Read the pods' logs now, because their Job is about to be deleted."""
+        state.logs.pod_logs[id_] = await self.pod_logs(state, id_)
+
+    async def pod_logs(self, state: RunState, id_: TryId) -> dict[str, bytes]:
         """The end of every pod's whole log, by file name. A pod that is gone has none."""
-        if id_ in state.pod_logs:
-            return state.pod_logs[id_]
+        if id_ in state.logs.pod_logs:
+            return state.logs.pod_logs[id_]
         gate = asyncio.Semaphore(_AT_ONCE)
         query = {"tailLines": str(_POD_LOG_LINES), "limitBytes": str(_POD_LOG_BYTES)}
 
@@ -102,9 +119,40 @@ class LogCollector:
                 _LOG.debug("log of %s/%s: %s", state.run.namespace, pod, error)
                 return None
 
-        pods = [c for c in state.containers.get(id_, {}).values() if c.stopped != "Deleted"]
+        pods = [c for c in state.observation.containers.get(id_, {}).values() if c.stopped != "Deleted"]
         wanted = {f"pod-{c.node_index}.log": (c.name, CONTAINER) for c in pods if c.started is not None}
         copied = [c for c in pods if c.staging and c.staging.started is not None]
         wanted |= {f"pod-{c.node_index}.stage.log": (c.name, STAGE_CONTAINER) for c in copied}
         texts = await asyncio.gather(*(one(*place) for place in wanted.values()))
         return {name: text for name, text in zip(wanted, texts, strict=True) if text is not None}
+
+    @staticmethod
+    async def finished(state: RunState, id_: TryId) -> tuple[ObservedLog, Sequence[str]]:
+        """What rank 0 has printed, and its MLPerf lines, after waiting a little for the last ones."""
+        log = state.logs.open.get(id_)
+        if log is None:
+            return state.logs.read.get(id_, ObservedLog()), ()
+        if not log.buffer.ended:
+            await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
+        return ObservedLog.of(log.buffer), list(log.buffer.mlperf_lines())
+
+    @staticmethod
+    def release(state: RunState, id_: TryId, log: ObservedLog) -> None:
+        """Let go of the logs of a try that is stored; `log` is what remains known of rank 0's."""
+        state.logs.read[id_] = log
+        state.logs.pod_logs.pop(id_, None)
+        if opened := state.logs.open.pop(id_, None):
+            _close(opened)
+
+    @staticmethod
+    def close(state: RunState) -> None:
+        """Let go of all logs of a run."""
+        for log in state.logs.open.values():
+            _close(log)
+        state.logs.open.clear()
+        state.logs.pod_logs.clear()
+
+
+def _close(log: OpenLog) -> None:
+    log.task.cancel()
+    log.buffer.close()

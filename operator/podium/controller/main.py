@@ -15,24 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import kopf
 from aiohttp import web
 
-from podium.api import PLURAL, BenchmarkRunSpec
-from podium.controller import kopf_handlers
+from podium.api import PLURAL
 from podium.controller.actions import ActionExecutor
+from podium.controller.kopf_handlers import watch_runs
 from podium.controller.logs import LogCollector
+from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
-from podium.controller.uploads import Recorder
+from podium.controller.uploads import Recorder, Uploader
 from podium.kube import Api, ApiError, Lease, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics, RunSample, run_sample
 from podium.rounds import load_rounds
-from podium.rules import Goal, check_spec, goal_for
 from podium.stores import Store, StoreError, open_store
 
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
+_COUNT_SECONDS = 15.0
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
 _SERVED_SECONDS = 2.0
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
@@ -70,19 +70,18 @@ class OperatorProcess:
         self._leads = False
         self._identity = f"{socket.gethostname()}_{os.getpid()}"
         self._stop: Callable[[], object] = lambda: None
-        self._goals: dict[str, tuple[BenchmarkRunSpec, Goal | None]] = {}  # by uid, with the spec that it is of
 
     async def run(self) -> None:
-        """Until the process is told to stop. Raises LeaseLostError, and whatever ends the work."""
+        """Until SIGTERM or SIGINT. Raises LeaseLostError, and whatever ends the work."""
         work = asyncio.create_task(self._run())
         self._stop = work.cancel
-        self._listen()
+        self._handle_signals()
         await asyncio.wait({work})
         if not work.cancelled():
             work.result()
 
-    def _listen(self) -> None:
-        """Stop when told to; as process 1 of a container nobody else would."""
+    def _handle_signals(self) -> None:
+        """Stop at SIGTERM and SIGINT: process 1 of a container has no default handlers for them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
 
@@ -111,8 +110,9 @@ class OperatorProcess:
         """Work as the one active replica."""
         recorder = Recorder(self._store, self.metrics)
         logs = LogCollector(api, recorder, self._wake)
+        uploads = Uploader(api, recorder, logs, rounds=self._rounds, wake=self._wake)
         actions = ActionExecutor(
-            api, recorder, logs, rounds=self._rounds, trainer=self._options.trainer, wake=self._wake
+            api, uploads, logs, rounds=self._rounds, trainer=self._options.trainer, wake=self._wake
         )
         self._controller = controller = Controller(
             api,
@@ -128,42 +128,24 @@ class OperatorProcess:
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
         async with asyncio.TaskGroup() as group:
-            watches = group.create_task(controller.watches.run())
-            await controller.watches.listed()
+            informers = group.create_task(controller.informers.run())
+            await controller.informers.listed()
             worker = group.create_task(controller.queue.run())
             resync = group.create_task(self._resync(api, controller))
-            await self._watch_runs(kopf_handlers.registry(controller, api, self.metrics.watch_event))
-            for task in (watches, worker, resync):
+            count = group.create_task(_count(controller))
+            await watch_runs(
+                controller,
+                api,
+                namespaces=self._options.namespaces,
+                identity=self._identity,
+                seen=self.metrics.watch_event,
+                started=self._handle_signals,  # kopf has replaced our signal handlers
+            )
+            for task in (informers, worker, resync, count):
                 task.cancel()
 
-    async def _watch_runs(self, registry: kopf.OperatorRegistry) -> None:
-        """Run kopf until it is told to stop. When this is cancelled kopf ends later by itself: it takes 5 s, and writes
-        nothing that another replica would have to wait for."""
-        ready = asyncio.Event()
-        namespaces = self._options.namespaces
-        watching = asyncio.create_task(
-            kopf.operator(
-                registry=registry,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                # else kopf asks for the user's name, which in a container need not exist; its type is a private str
-                identity=self._identity,  # type: ignore[arg-type]
-                ready_flag=ready,
-            )
-        )
-        started = asyncio.create_task(ready.wait())
-        try:
-            await asyncio.wait({watching, started}, return_when=asyncio.FIRST_COMPLETED)
-            self._listen()  # kopf has put its own ear in the place of ours
-            await asyncio.wait({watching})
-        finally:
-            watching.cancel()
-            started.cancel()
-        watching.result()
-
     async def _served(self, api: Api) -> None:
-        """Wait until BenchmarkRuns can be listed: kopf looks only once what there is."""
+        """Wait until BenchmarkRuns can be listed: kopf looks for the resource only once."""
         while True:
             try:
                 await self._existing(api)
@@ -185,39 +167,31 @@ class OperatorProcess:
                 _LOG.warning("BenchmarkRuns cannot be listed, trying again in %.0f s: %s", _RESYNC_SECONDS, error)
                 continue
             controller.forget(known - existing)
-            if existing <= controller.states.keys():  # kopf keeps its bookmarks to itself; this shows that it watches
+            if existing <= controller.states.keys():  # kopf does not report its bookmarks; this shows that it watches
                 self.metrics.watch_event(PLURAL)
 
     async def _existing(self, api: Api) -> set[str]:
-        """The uids of all runs that there are."""
+        """The uids of all runs."""
         namespaces = self._options.namespaces or (None,)
-        return set[str]().union(*[await api.list_run_uids(namespace) for namespace in namespaces])
+        return set[str]().union(*[await api.list_uids(BENCHMARK_RUNS, namespace) for namespace in namespaces])
 
     def _wake(self, run_uid: str, seconds: float) -> None:
         if self._controller:
             self._controller.wake(run_uid, seconds)
 
     async def _check_store(self) -> None:
-        """Say at once when nothing can be stored; go on all the same, since an outage only delays results."""
+        """Report at once when nothing can be stored, and go on: an outage only delays results."""
         try:
             await asyncio.to_thread(self._store.check)
         except StoreError as error:
             _LOG.error("the result store cannot be written to: %s", error)
 
     def _samples(self) -> Iterator[RunSample]:
-        if self._controller is None:
-            return
-        now, goals = time.time(), self._goals
-        self._goals = {}  # those of runs that are gone go
-        for uid, state in self._controller.states.items():
-            run, (spec, goal) = state.run, goals.get(uid, (None, None))
-            if run.spec is not spec:
-                admitted = not run.refusal and not check_spec(run.spec, self._rounds)
-                goal = goal_for(run.spec, self._rounds) if admitted else None
-            self._goals[uid] = run.spec, goal
-            if not run.status.terminal:
-                self.metrics.occupied(run, state.all_containers(), now)
-            yield run_sample(run, state.observed(), goal, now, state.all_containers())
+        """For one page of metrics; changes nothing."""
+        now = time.time()
+        for state in self._controller.states.values() if self._controller else ():
+            containers = state.observation.all_containers()
+            yield run_sample(state.run, state.observed(), state.goal, now, containers)
 
     # ---- HTTP ----
 
@@ -240,8 +214,15 @@ class OperatorProcess:
         return runner
 
 
+async def _count(controller: Controller) -> None:
+    """Advance the counters of time between reconciliations, which may be minutes apart."""
+    while True:
+        await asyncio.sleep(_COUNT_SECONDS)
+        controller.count_occupied()
+
+
 def _spare_memory() -> None:
-    """Tell glibc what this process is like: a thousand followed logs, each with a TLS stream, and few busy threads.
+    """Configure glibc for this process: a thousand followed logs, each with a TLS stream, and few busy threads.
 
     Every TLS stream has a read buffer of 256 KiB of which it touches a few. glibc moves such blocks from fresh,
     untouched pages to its heap once some have been freed; setting the threshold keeps it where it is. And one heap for

@@ -1,4 +1,8 @@
-"""From Kubernetes objects to observations: pure functions over what a watch delivers.
+"""From Jobs and pods to observations: pure functions over what a watch delivers.
+
+Ours is a Job that the very run owns which its label selects, and a pod whose controller is such a Job: labels only
+select, since anybody may put them on anything. Whatever is not ours is None; an object that cannot be read raises, and
+`podium.kube.Informer` passes over both.
 
 Only what `decide` needs is kept: with thousands of pods the objects themselves would fill the memory.
 """
@@ -11,95 +15,126 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from podium.api import TryId
-from podium.launch import CONTAINER, STAGE_CONTAINER
-from podium.reconcile import Container, Staging
+from podium.api import GROUP, KIND, PLURAL, VERSION, TryId
+from podium.kube import Resource
+from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, STAGE_CONTAINER, TRY_LABEL
+from podium.reconcile import Container, ObservedJob, Staging, job_name
 
+BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True, slots=True)
-class JobFacts:
-    """A Job of ours."""
+class JobSnapshot:
+    """A Job of a run, without its containers, which are found on its pods."""
 
     namespace: str
-    name: str
-    uid: str
     run_uid: str
     id: TryId
-    created: float
-    suspended: bool
-    finished: Literal["", "Complete", "Failed"]
-    message: str
+    job: ObservedJob
+
+    @property
+    def belongs_to(self) -> str:
+        return self.run_uid
 
 
 @dataclass(frozen=True, slots=True)
-class PodFacts:
-    """A pod of a Job of ours."""
+class PodSnapshot:
+    """A pod that a Job controls and whose label names a run. It is ours if the Job is: see `Observation.see`."""
 
+    namespace: str
     uid: str
     run_uid: str
-    id: TryId
+    job_uid: str
     node: str  # of the cluster, "" while unscheduled
     container: Container
 
-
-def run_uid(labels: Mapping[str, str]) -> str:
-    return labels.get("podium.dev/run-uid", "")
-
-
-def try_id(labels: Mapping[str, str]) -> TryId:
-    return TryId(attempt=int(labels["podium.dev/attempt"]), number=int(labels["podium.dev/try"]))
+    @property
+    def belongs_to(self) -> str:
+        return self.run_uid
 
 
-def job_facts(body: Mapping[str, Any]) -> JobFacts:
-    """What matters of a Job."""
-    metadata, status = body["metadata"], body.get("status", {})
+def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
+    """The snapshot of a Job; None when it is not of the run that its label names.
+
+    Raises whatever reading a malformed object raises.
+    """
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels = metadata.get("labels") or {}
+    owner = next((o for o in _owners(metadata, KIND, GROUP) if o["uid"] == labels.get(RUN_UID_LABEL)), None)
+    if owner is None:
+        return None
+    id_ = TryId(attempt=int(labels[ATTEMPT_LABEL]), number=int(labels[TRY_LABEL]))
+    if metadata["name"] != job_name(owner["name"], id_):  # names are unique: no two Jobs are the same try
+        return None
     finished: Literal["", "Complete", "Failed"] = ""
     message = ""
     for condition in status.get("conditions") or ():
         if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
             finished = condition["type"]
             message = condition.get("message", "")
-    return JobFacts(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        run_uid=run_uid(metadata["labels"]),
-        id=try_id(metadata["labels"]),
-        created=unix(metadata["creationTimestamp"]),
-        suspended=bool(body["spec"].get("suspend")),
-        finished=finished,
-        message=message,
+    return JobSnapshot(
+        namespace=_text(metadata["namespace"]),
+        run_uid=_text(owner["uid"]),
+        id=id_,
+        job=ObservedJob(
+            uid=_text(metadata["uid"]),
+            created=unix(metadata["creationTimestamp"]),
+            suspended=bool(body["spec"].get("suspend")),
+            finished=finished,
+            message=message,
+        ),
     )
 
 
-def pod_facts(body: Mapping[str, Any]) -> PodFacts:
-    """What matters of a pod."""
+def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
+    """The snapshot of a pod; None when no Job controls it.
+
+    Raises whatever reading a malformed object raises.
+    """
     metadata = body["metadata"]
-    return PodFacts(
-        uid=metadata["uid"],
-        run_uid=run_uid(metadata["labels"]),
-        id=try_id(metadata["labels"]),
-        node=body["spec"].get("nodeName", ""),
+    job = next((o for o in _owners(metadata, "Job", "batch") if o.get("controller") is True), None)
+    if job is None:
+        return None
+    return PodSnapshot(
+        namespace=_text(metadata["namespace"]),
+        uid=_text(metadata["uid"]),
+        run_uid=_text(metadata["labels"][RUN_UID_LABEL]),
+        job_uid=_text(job["uid"]),
+        node=_text(body["spec"].get("nodeName", "")),
         container=_container(body),
     )
 
 
+def _owners(metadata: Mapping[str, Any], kind: str, group: str) -> Sequence[Mapping[str, Any]]:
+    """The owners of an object that are of this kind."""
+    owners = metadata.get("ownerReferences") or ()
+    return [o for o in owners if o["kind"] == kind and o["apiVersion"].startswith(f"{group}/")]
+
+
+def _text(value: object) -> str:
+    """An identity: it becomes a key, so that anything else must not get further."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
 def _container(body: Mapping[str, Any]) -> Container:
-    metadata, status = body["metadata"], body.get("status", {})
+    metadata, status = body["metadata"], body.get("status") or {}
     state, before = (
         _state(status.get("containerStatuses"), CONTAINER),
         _state(status.get("initContainerStatuses"), STAGE_CONTAINER),
     )
     staging = _staging(before)
     if "waiting" in before or (staging and staging.exit_code):
-        state = before  # the trainer's own says no more than that it waits
-    name = metadata["name"]
-    index = int((metadata.get("annotations") or {}).get(_INDEX, 0))
+        state = before  # the trainer's own state is no more than that it waits
+    name = _text(metadata["name"])
+    index = int(metadata["annotations"][_INDEX])  # every pod of an Indexed Job has one
+    if index < 0:
+        raise ValueError(f"annotation {_INDEX}: {index} is negative")
     deleted = None
     if "deletionTimestamp" in metadata:  # it is when the grace ends
-        deleted = unix(metadata["deletionTimestamp"]) - metadata.get("deletionGracePeriodSeconds", 0)
+        deleted = unix(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
     if "terminated" in state:
         ended = state["terminated"]
         # Evicted stands on the pod, OOMKilled on the container
@@ -108,7 +143,7 @@ def _container(body: Mapping[str, Any]) -> Container:
         finished_at = unix(ended.get("finishedAt") or metadata["creationTimestamp"])
         if deleted is not None and exit_code:  # killed by its deletion, whatever the code
             reason, exit_code = "Deleted", None
-            # the pods that die of its death are deleted later: the order tells which was the cause
+            # the pods that fail because of it are deleted later: the order shows which was the cause
             finished_at = min(finished_at, deleted)
         return Container(
             name=name,
@@ -152,7 +187,7 @@ def _staging(state: Mapping[str, Any]) -> Staging | None:
 
 
 def _report(message: str) -> Mapping[str, int | float]:
-    """What a successful copying says of itself; an image of the administrator's own may say anything."""
+    """What a successful copying reports; a custom image may print anything."""
     try:
         report = json.loads(message or "{}")
     except ValueError:
@@ -167,7 +202,7 @@ def _without_status(body: Mapping[str, Any], index: int) -> Container:
     done = status["phase"] == "Succeeded"
     created = unix(metadata["creationTimestamp"])
     return Container(
-        name=metadata["name"],
+        name=_text(metadata["name"]),
         node_index=index,
         started=unix(status["startTime"]) if status.get("startTime") else created,
         finished=created,

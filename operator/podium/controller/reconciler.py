@@ -1,4 +1,4 @@
-"""Drives runs in a cluster: observes, asks `decide`, carries its actions out, reports once.
+"""Drives runs in a cluster: observes, asks `decide`, executes its actions, reports once.
 
 One worker per run at a time (the queue sees to that), so a `RunState` needs no lock.
 """
@@ -11,31 +11,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from podium.api import BenchmarkRunStatus
+from podium.api import PLURAL, BenchmarkRunStatus
 from podium.controller.actions import ActionExecutor
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
-from podium.controller.state import RunState
-from podium.controller.status_writer import merge_patch, significant, status_document
-from podium.kube.client import Api, ApiError
-from podium.kube.workqueue import WorkQueue
+from podium.controller.observation import Observation
+from podium.controller.state import LogState, ReportState, RunState
+from podium.controller.status_writer import StatusWriter
+from podium.kube import PODS, Api, ApiError, WorkQueue
 from podium.reconcile import Container, Observed, Run, decide, read_run
 from podium.rounds import Round
+from podium.rules import Goal, check_spec, goal_for
 
 _LOG = logging.getLogger(__name__)
-PROGRESS_COALESCE_SECONDS = 3.0
-# What follows grows with the runs in progress, so that a thousand at once get their machines before they get reports.
-FIRST_STATUS_DELAY_SECONDS = 1.0
-FIRST_STATUSES_PER_SECOND = 100.0
-_PROGRESS_WRITES_PER_SECOND = 5.0
-WAKE_DEBOUNCE_SECONDS = 0.2
-WAKES_PER_SECOND = 1000.0
+_WAKE_DEBOUNCE_SECONDS = 0.2
+_WAKES_PER_SECOND = 1000.0
 
 
 class Telemetry(Protocol):
-    """Told of what happens; the metrics are made of it."""
+    """Is called when something has happened; the metrics are made of it."""
 
     def watch_event(self, resource: str) -> None: ...
+
+    def ignored(self, resource: str, reason: str) -> None: ...
 
     def reconciled(self, outcome: str, seconds: float) -> None: ...
 
@@ -63,42 +61,82 @@ class Controller:
     ) -> None:
         self.states: dict[str, RunState] = {}  # by uid
         self.queue: WorkQueue[str] = WorkQueue(self._work)
-        self._api = api
+        self.informers = Informers(
+            api, namespaces, changed=self.wake, seen=telemetry.watch_event, ignored=telemetry.ignored
+        )
         self._actions = actions
         self._logs = logs
         self._rounds = rounds
         self._telemetry = telemetry
-        self._progress_seconds = progress_seconds
         self._clock = clock
-        self.watches = Informers(api, namespaces, changed=self.wake, seen=telemetry.watch_event)
         self._active: set[str] = set()  # uids of runs that have not come to their end
+        self._unreadable: set[str] = set()  # uids of runs that were reported as such
+        self._status = StatusWriter(
+            api,
+            progress_seconds=progress_seconds,
+            clock=clock,
+            write_later=self.queue.add_after,
+            runs_in_progress=lambda: len(self._active),
+        )
 
     def run_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
-        """A BenchmarkRun was seen, has changed or is gone."""
-        uid = body["metadata"]["uid"]
-        state = self.states.get(uid)
-        if state is None:
+        """A BenchmarkRun was seen, has changed or is gone. One that cannot be read is reported once and left alone."""
+        uid = ""
+        try:
+            uid = str(body["metadata"]["uid"])
             if deleted:
-                return
-            run = read_run(body)
-            inherited = frozenset(attempt.id for attempt in run.status.attempts)
-            self.states[uid] = RunState(run, inherited, written=dict(body.get("status") or {}))
-            self.queue.add(uid, first=True)  # machines wait for a new run: its Job comes before any progress
-            return
-        if deleted:
-            self._gone(state)
-        elif body["metadata"]["generation"] != state.run.generation:
-            # the status that we hold is newer than any that a watch delivers
-            state.run = replace(read_run(body), status=state.run.status)
+                self._unreadable.discard(uid)
+                self.forget([uid])
+            elif uid in self.states:
+                self._update(self.states[uid], body)
+            else:
+                self._add(body)
+        except Exception as error:  # noqa: BLE001 - whatever one run holds, the others go on
+            if uid not in self._unreadable:
+                self._unreadable.add(uid)
+                self._telemetry.ignored(PLURAL, "unreadable")
+                name = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                _LOG.warning("ignoring unreadable %s %s: %s", PLURAL, _name(body), name)
         else:
+            self._unreadable.discard(uid)
+
+    def _add(self, body: Mapping[str, Any]) -> None:
+        run = read_run(body)
+        self.states[run.uid] = RunState(
+            run,
+            self._goal(run),
+            Observation(run.namespace),
+            LogState(inherited=frozenset(attempt.id for attempt in run.status.attempts)),
+            report=ReportState(written=dict(body.get("status") or {})),
+        )
+        self.queue.add(run.uid, first=True)  # machines wait for a new run: its Job comes before any progress
+
+    def _update(self, state: RunState, body: Mapping[str, Any]) -> None:
+        if body["metadata"]["generation"] == state.run.generation:
             return  # our own patch comes back
-        self.queue.add(uid)
+        # the status that we hold is newer than any that a watch delivers
+        run = read_run({**body, "status": None})
+        state.run = replace(run, status=state.run.status)
+        state.goal = self._goal(run)
+        self.queue.add(run.uid)
+
+    def _goal(self, run: Run) -> Goal | None:
+        """None when the run is not admitted."""
+        admitted = not run.refusal and not check_spec(run.spec, self._rounds)
+        return goal_for(run.spec, self._rounds) if admitted else None
 
     def wake(self, run_uid: str, seconds: float = 0.0) -> None:
-        """Look at a run again in a while. At once is not quite at once: news come in flocks, several of each run."""
+        """Look at a run again after `seconds`. Immediate wake-ups are debounced: objects of a run change together."""
         if run_uid in self.states:
-            flock = max(WAKE_DEBOUNCE_SECONDS, len(self._active) / WAKES_PER_SECOND)
-            self.queue.add_after(run_uid, max(flock, seconds))
+            debounce = max(_WAKE_DEBOUNCE_SECONDS, len(self._active) / _WAKES_PER_SECOND)
+            self.queue.add_after(run_uid, max(debounce, seconds))
+
+    def count_occupied(self) -> None:
+        """Count for how long the pods of the runs in progress have held their nodes, up to now."""
+        now = self._clock()
+        for state in self.states.values():
+            if not state.run.status.terminal:
+                self._telemetry.occupied(state.run, state.observation.all_containers(), now)
 
     async def _work(self, uid: str) -> None:
         started = time.perf_counter()
@@ -116,65 +154,48 @@ class Controller:
             return
         ended_before = state.run.status.terminal
         while True:
-            state.see(self.watches.jobs(uid), self.watches.pods(uid), self._clock())
-            self._telemetry.occupied(state.run, state.all_containers(), self._clock())
+            self._observe(state)
             if not ended_before:
                 self._logs.follow(state)
             observed = state.observed()
             decision = decide(state.run, observed, self._rounds, self._clock())
-            outcome = await self._actions.execute(state, decision.actions)
-            if outcome.status_holds:
+            result = await self._actions.execute(state, decision.actions)
+            if result.status_holds:
                 before, state.run = state.run.status, replace(state.run, status=decision.status)
                 self._telemetry.moved(before, state.run, observed, self._clock())
-            if not outcome.look_again:
+            if not result.look_again:
                 break
         if state.run.deleted:
             if not decision.actions:
-                self._forget(uid)
+                self._remove(state)
             return
         self._logs.checkpoint(state)
         await self._report(state)
         if state.run.status.terminal:
             self._active.discard(uid)
-            state.close()
+            self._logs.close(state)
         else:
             self._active.add(uid)
         if decision.wake_at is not None:
             self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
 
+    def _observe(self, state: RunState) -> None:
+        """Take in what the informers hold of a run."""
+        uid, now = state.run.uid, self._clock()
+        for _ in range(state.observation.see(self.informers.jobs(uid), self.informers.pods(uid), now)):
+            self._telemetry.ignored(PODS.plural, "foreign")
+        self._telemetry.occupied(state.run, state.observation.all_containers(), now)
+
     async def _report(self, state: RunState) -> None:
-        """Write the status when it has changed: transitions at once, progress every few seconds."""
-        document = status_document(state.run.status)
-        patch = merge_patch(state.written, document)
-        if not patch:
-            state.changed_at = None
-            return
-        now, reported = self._clock(), significant(state.run.status)
-        state.changed_at = state.changed_at or now
-        if not state.written:
-            first = state.changed_at + max(FIRST_STATUS_DELAY_SECONDS, len(self._active) / FIRST_STATUSES_PER_SECOND)
-            if now < first:
-                self.queue.add_after(state.run.uid, first - now)
-                return
-        if reported == state.last_reported:
-            # a little patience, so that a transition that follows at once takes the progress along
-            wait = max(state.quiet_until, state.changed_at + PROGRESS_COALESCE_SECONDS) - now
-            if wait > 0:
-                self.queue.add_after(state.run.uid, wait)
-                return
-        _LOG.debug("status of %s/%s: %s", state.run.namespace, state.run.name, patch)
         try:
-            await self._api.patch_status(state.run.namespace, state.run.name, patch)
+            await self._status.write(state)
         except ApiError as error:
             if not error.not_found:
                 raise
             self._gone(state)
-            return
-        state.written, state.changed_at, state.last_reported = document, None, reported
-        state.quiet_until = now + max(self._progress_seconds, len(self._active) / _PROGRESS_WRITES_PER_SECOND)
 
     def forget(self, uids: Iterable[str]) -> None:
-        """These runs are gone, although no watch has told: one that was interrupted tells of no deletion."""
+        """These runs are gone; a watch that was interrupted reports no deletion."""
         for uid in uids:
             if state := self.states.get(uid):
                 self._gone(state)
@@ -183,9 +204,16 @@ class Controller:
         state.run = replace(state.run, deleted=True)
         self.queue.add(state.run.uid)
 
-    def _forget(self, uid: str) -> None:
-        state = self.states.pop(uid)
-        state.close()
+    def _remove(self, state: RunState) -> None:
+        """Nothing is left to do for a run that is gone."""
+        del self.states[state.run.uid]
+        self._logs.close(state)
         self._telemetry.gone(state.run)
-        self._active.discard(uid)
-        self.queue.forget(uid)
+        self._active.discard(state.run.uid)
+        self.queue.forget(state.run.uid)
+
+
+def _name(body: object) -> str:
+    """For a log line, of an object of which nothing is certain."""
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    return f"{metadata.get('namespace')}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(body)[:200]

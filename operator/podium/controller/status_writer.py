@@ -2,11 +2,73 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from podium.api import AttemptState, BenchmarkRunStatus
+from podium.controller.pods import BENCHMARK_RUNS
+from podium.controller.state import RunState
+from podium.kube import Api
 
-_STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # steps on the way, told with the progress
+_LOG = logging.getLogger(__name__)
+_STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # steps on the way, reported with the progress
+_PROGRESS_COALESCE_SECONDS = 3.0
+# What follows grows with the runs in progress, so that a thousand at once get their machines before they get reports.
+_FIRST_STATUS_DELAY_SECONDS = 1.0
+_FIRST_STATUSES_PER_SECOND = 100.0
+_PROGRESS_WRITES_PER_SECOND = 5.0
+
+
+class StatusWriter:
+    """Writes the status of every run: transitions at once, progress every few seconds."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        progress_seconds: float,
+        clock: Callable[[], float],
+        write_later: Callable[[str, float], None],
+        runs_in_progress: Callable[[], int],
+    ) -> None:
+        """`write_later` brings a run's worker after so many seconds; progress is written every `progress_seconds`, less
+        often when many runs are in progress."""
+        self._api = api
+        self._progress_seconds = progress_seconds
+        self._clock = clock
+        self._write_later = write_later
+        self._runs_in_progress = runs_in_progress
+
+    async def write(self, state: RunState) -> None:
+        """Write the status when it has changed and it is time to. Raises ApiError when the API server refuses it."""
+        run, report = state.run, state.report
+        document = status_document(run.status)
+        patch = merge_patch(report.written, document)
+        if not patch:
+            report.changed_at = None
+            return
+        now, reported = self._clock(), significant(run.status)
+        report.changed_at = report.changed_at or now
+        if (wait := self._due(state, reported) - now) > 0:
+            self._write_later(run.uid, wait)
+            return
+        _LOG.debug("status of %s/%s: %s", run.namespace, run.name, patch)
+        await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
+        report.written, report.changed_at, report.last_reported = document, None, reported
+        report.quiet_until = now + max(self._progress_seconds, self._runs_in_progress() / _PROGRESS_WRITES_PER_SECOND)
+
+    def _due(self, state: RunState, reported: tuple[object, ...]) -> float:
+        """When a changed status is to be written; 0.0 for at once."""
+        report, due = state.report, 0.0
+        changed_at = report.changed_at or 0.0
+        if not report.written:
+            crowd = self._runs_in_progress() / _FIRST_STATUSES_PER_SECOND
+            due = changed_at + max(_FIRST_STATUS_DELAY_SECONDS, crowd)
+        if reported == report.last_reported:
+            # after a short wait, so that a transition that follows at once takes the progress along
+            due = max(due, report.quiet_until, changed_at + _PROGRESS_COALESCE_SECONDS)
+        return due
 
 
 def status_document(status: BenchmarkRunStatus) -> dict[str, Any]:
@@ -28,7 +90,7 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
-    """What has to be told at once when it changes; the rest is progress and may wait."""
+    """What is reported at once when it changes; the rest is progress and can wait."""
     attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
     conditions = tuple(
         (c.type, "Starting") if c.reason in _STARTING else (c.type, c.status, c.reason) for c in status.conditions

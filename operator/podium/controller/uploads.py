@@ -1,29 +1,41 @@
-"""The result store for asynchronous callers: every call runs in a bounded pool of threads."""
+"""Writes results into the store: in the background, in a bounded pool of threads, again and again until it works."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from podium.api import Result, TryId
+from podium.controller.logs import LogCollector
+from podium.controller.state import RunState
+from podium.kube import NODES, Api, ApiError, backoff
 from podium.reconcile import Run, StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter, result_folder
-from podium.stores import Store
+from podium.rounds import Round
+from podium.rules import goal_for
+from podium.stores import Store, StoreError
+
+_LOG = logging.getLogger(__name__)
+_WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
+_RETRY_SECONDS = 2.0
+_NODE_LABELS = ("node.kubernetes.io/", "topology.kubernetes.io/", "nvidia.com/", "kubernetes.io/arch")
 
 _T = TypeVar("_T")
 
 
 class UploadTelemetry(Protocol):
-    """Told of every upload."""
+    """Is called after every upload."""
 
     def uploaded(self, outcome: str, seconds: float) -> None: ...
 
 
 class Recorder:
-    """Writes results below the administrator's URL."""
+    """Writes results below the administrator's URL, for asynchronous callers."""
 
     def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 4) -> None:
         self._store = store
@@ -72,3 +84,89 @@ class Recorder:
 
     async def _call(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+class Uploader:
+    """Stores tries and results. `wake` brings a run's worker after so many seconds."""
+
+    def __init__(
+        self,
+        api: Api,
+        recorder: Recorder,
+        logs: LogCollector,
+        *,
+        rounds: Mapping[str, Round],
+        wake: Callable[[str, float], None],
+    ) -> None:
+        self._api = api
+        self._recorder = recorder
+        self._logs = logs
+        self._rounds = rounds
+        self._wake = wake
+        self._nodes: dict[str, dict[str, Any]] = {}
+
+    async def store(self, state: RunState, action: StoreAttempt | StoreResult) -> bool:
+        """Start or look after an upload. Returns True when it has ended just now: `decide` has something new to see."""
+        if isinstance(action, StoreAttempt):
+            return await self._store(state, str(action.attempt.id), partial(self._attempt, state, action))
+        return await self._store(state, "result", partial(self._result, state, action))
+
+    async def _store(self, state: RunState, key: str, work: Callable[[], Awaitable[None]]) -> bool:
+        uploads = state.uploads
+        task = uploads.storing.get(key)
+        started = task is None
+        if task is None:
+            if (pause := uploads.retry_at - time.monotonic()) > 0:
+                self._wake(state.run.uid, pause)
+                return False
+            task = uploads.storing[key] = asyncio.ensure_future(work())
+        done, _ = await asyncio.wait({task}, timeout=_WAIT_SECONDS)
+        if not done:
+            if started:
+                task.add_done_callback(lambda _: self._wake(state.run.uid, 0.0))
+            return False
+        del uploads.storing[key]
+        try:
+            task.result()
+        except StoreError as error:
+            uploads.error = str(error)
+            uploads.failures += 1
+            uploads.retry_at = time.monotonic() + backoff(uploads.failures, first=_RETRY_SECONDS)
+            _LOG.warning("%s of %s/%s is not stored: %s", key, state.run.namespace, state.run.name, error)
+        else:
+            uploads.error, uploads.failures = "", 0
+        return True
+
+    async def _attempt(self, state: RunState, action: StoreAttempt) -> None:
+        id_ = action.attempt.id
+        log, lines = await self._logs.finished(state, id_)
+        files = AttemptFiles(
+            summary=log.summary,
+            lines=lines,
+            containers=sorted(state.observation.containers.get(id_, {}).values(), key=lambda c: c.node_index),
+            pod_logs=await self._logs.pod_logs(state, id_),
+        )
+        await self._recorder.put_attempt(state.run, action, files)
+        state.uploads.stored.add(id_)
+        self._logs.release(state, id_, log)
+
+    async def _result(self, state: RunState, action: StoreResult) -> None:
+        targets = goal_for(state.run.spec, self._rounds).targets
+        nodes = [await self._node(name) for name in sorted(state.observation.nodes)]
+        state.uploads.result = await self._recorder.put_result(state.run, action, targets, nodes)
+
+    async def _node(self, name: str) -> Mapping[str, Any]:
+        """What system.json holds of a node of the cluster."""
+        if name not in self._nodes:
+            try:
+                node = await self._api.get(NODES, None, name)
+            except ApiError as error:
+                return {"name": name, "unknown": str(error)}
+            labels = node["metadata"].get("labels", {})
+            self._nodes[name] = {
+                "name": name,
+                "capacity": node["status"].get("capacity", {}),
+                "info": node["status"].get("nodeInfo", {}),
+                "labels": {key: value for key, value in labels.items() if key.startswith(_NODE_LABELS)},
+            }
+        return self._nodes[name]

@@ -1,4 +1,4 @@
-"""The few calls that Podium makes to the API server, with plain dicts, a rate limit and counters.
+"""The few calls that are made to the API server, with plain dicts, a rate limit and an observer of requests.
 
 The generated models of the client reject fields they do not know on write and drop them on read, so they are not
 used: an object is sent as built and read as served.
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -20,16 +21,7 @@ import orjson
 import yaml
 from kubernetes.aio import client, config
 
-from podium.api import GROUP, PLURAL, VERSION
-
 Object = dict[str, Any]
-_PATHS = {
-    "benchmarkruns": f"apis/{GROUP}/{VERSION}",
-    "jobs": "apis/batch/v1",
-    "services": "api/v1",
-    "pods": "api/v1",
-    "events": "api/v1",
-}
 _CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
@@ -38,13 +30,48 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of object as the API serves it, such as ``Resource("jobs", "apis/batch/v1")``."""
+
+    plural: str
+    api: str
+
+    def path(self, namespace: str | None, name: str = "") -> str:
+        """Of the object `name`, or of all; `namespace` is None for those of the cluster."""
+        place = f"namespaces/{namespace}/" if namespace else ""
+        return f"/{self.api}/{place}{self.plural}" + (f"/{name}" if name else "")
+
+
+JOBS = Resource("jobs", "apis/batch/v1")
+PODS = Resource("pods", "api/v1")
+SERVICES = Resource("services", "api/v1")
+EVENTS = Resource("events", "api/v1")
+NODES = Resource("nodes", "api/v1")
+
+
 class ApiError(Exception):
-    """The API server refused a request; `final` when sending it again as it is would not help."""
+    """The API server refused a request, or its answer cannot be read (code 0).
+
+    `final` when sending the request again as it is would not help.
+    """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
+
+    @classmethod
+    def of_status(cls, status: object, *, code: int = 0, default: str) -> ApiError:
+        """From the ``Status`` that the API server sends; whatever is missing in it, or is of another type, is made up
+        for by `code` and `default`."""
+        fields = status if isinstance(status, Mapping) else {}
+        sent, reason, message = fields.get("code"), fields.get("reason"), fields.get("message")
+        return cls(
+            code or (sent if isinstance(sent, int) else 0),
+            reason if isinstance(reason, str) else "",
+            message if isinstance(message, str) and message else default,
+        )
 
     @property
     def not_found(self) -> bool:
@@ -60,7 +87,7 @@ class ApiError(Exception):
 
 
 class RequestObserver(Protocol):
-    """Told of every request: verb, resource, status code (0 for none) and seconds."""
+    """Called after every request with its verb, resource, status code (0 for none) and seconds."""
 
     def __call__(self, verb: str, resource: str, code: int, seconds: float) -> None: ...
 
@@ -78,7 +105,7 @@ class TokenBucket:
         now = time.monotonic()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate) - 1
         self._at = now
-        if self._tokens < 0:  # the debt is this caller's to wait for; later callers find a larger one
+        if self._tokens < 0:  # this caller waits for the debt; later callers find a larger one
             await asyncio.sleep(-self._tokens / self.rate)
 
 
@@ -99,38 +126,39 @@ class Api:
     async def close(self) -> None:
         await self.client.close()
 
-    async def get(self, resource: str, namespace: str, name: str) -> Object:
-        return await self._json("GET", resource, self._path(resource, namespace, name))
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        return await self._json("GET", resource, resource.path(namespace, name))
 
-    async def list_run_uids(self, namespace: str | None) -> set[str]:
-        """The uids of all BenchmarkRuns of a namespace, or of the cluster."""
-        listed = await self._json("GET", PLURAL, self._path(PLURAL, namespace))
-        return {item["metadata"]["uid"] for item in listed["items"]}
+    async def list_uids(self, resource: Resource, namespace: str | None) -> set[str]:
+        """The uids of all objects of a namespace, or (None) of the cluster."""
+        items, _ = _page(await self._json("GET", resource, resource.path(namespace)))
+        return {item["metadata"]["uid"] for item in items}
 
     async def pages(
-        self, resource: str, namespace: str | None, label_selector: str
+        self, resource: Resource, namespace: str | None, label_selector: str
     ) -> AsyncIterator[tuple[list[Object], str]]:
         """All objects with these labels, a few hundred at a time, and the version to watch from."""
         query = {"labelSelector": label_selector, "limit": "250"}
         while True:
-            page = await self._json("GET", resource, f"{self._path(resource, namespace)}?{urlencode(query)}")
-            yield page["items"], page["metadata"]["resourceVersion"]
-            if not (token := page["metadata"].get("continue")):
+            page = await self._json("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
+            items, metadata = _page(page)
+            yield items, metadata["resourceVersion"]
+            if not (token := metadata.get("continue")):
                 return
             query["continue"] = token
 
     def watch(
-        self, resource: str, namespace: str | None, label_selector: str, version: str
+        self, resource: Resource, namespace: str | None, label_selector: str, version: str
     ) -> AsyncIterator[list[Object]]:
         """What happens after `version`, as the events come in; ends after some minutes."""
         return self._watch(resource, namespace, {"labelSelector": label_selector}, version, _WATCH_SECONDS)
 
-    def watch_one(self, resource: str, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
+    def watch_one(self, resource: Resource, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
         """What happens to one object after `version`; ends after half a minute."""
         return self._watch(resource, namespace, {"fieldSelector": f"metadata.name={name}"}, version, _WATCH_ONE_SECONDS)
 
     async def _watch(
-        self, resource: str, namespace: str | None, selector: Mapping[str, str], version: str, seconds: int
+        self, resource: Resource, namespace: str | None, selector: Mapping[str, str], version: str, seconds: int
     ) -> AsyncGenerator[list[Object]]:
         query = {
             **selector,
@@ -139,34 +167,38 @@ class Api:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        path = f"{self._path(resource, namespace)}?{urlencode(query)}"
-        # a connection that has died tells nothing: it is left when the API server would have ended it
+        path = f"{resource.path(namespace)}?{urlencode(query)}"
+        # a dead connection is silent: it is left when the API server would have ended it
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=seconds + 10)
-        response = await self._send("GET", resource, path, timeout=timeout)
+        response = await self._send("GET", resource.plural, path, timeout=timeout)
         try:
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield [orjson.loads(line) for line in lines]
+                events: list[Object] = []
+                for line in lines:
+                    try:
+                        events.append(orjson.loads(line))
+                    except ValueError as error:
+                        yield events  # what came before is good
+                        raise _unreadable(f"GET {path}", line) from error
+                yield events
         finally:
             response.close()
 
-    async def get_node(self, name: str) -> Object:
-        return await self._json("GET", "nodes", f"/api/v1/nodes/{name}")
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        return await self._json("POST", resource, resource.path(namespace), body)
 
-    async def create(self, resource: str, namespace: str, body: Object) -> Object:
-        return await self._json("POST", resource, self._path(resource, namespace), body)
+    async def patch_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
+        """Merge-patch of an object's status; lists are replaced as a whole."""
+        path = resource.path(namespace, name) + "/status"
+        return await self._json("PATCH", resource, path, {"status": status}, "application/merge-patch+json")
 
-    async def patch_status(self, namespace: str, name: str, status: Object) -> Object:
-        """Merge-patch of a BenchmarkRun's status; lists are replaced as a whole."""
-        path = self._path("benchmarkruns", namespace, name) + "/status"
-        return await self._json("PATCH", PLURAL, path, {"status": status}, content_type="application/merge-patch+json")
-
-    async def delete(self, resource: str, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object with this uid, its dependents in the background; gone already is fine."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
-            await self._json("DELETE", resource, self._path(resource, namespace, name), body)
+            await self._json("DELETE", resource, resource.path(namespace, name), body)
         except ApiError as error:
             if not (error.not_found or error.conflict):
                 raise
@@ -175,7 +207,7 @@ class Api:
     async def log(self, namespace: str, pod: str, container: str, **query: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """Chunks of a container's log, with timestamps; ``follow=true`` keeps the stream open."""
         parameters = urlencode({"container": container, "timestamps": "true", **query})
-        path = f"{self._path('pods', namespace, pod)}/log?{parameters}"
+        path = f"{PODS.path(namespace, pod)}/log?{parameters}"
         timeout = _STREAM_TIMEOUT if "follow" in query else _TIMEOUT
         response = await self._send("GET", "pods/log", path, timeout=timeout)
         try:
@@ -189,16 +221,22 @@ class Api:
         await self.client.update_params_for_auth(headers, [], ["BearerToken"], "/", "GET", None)
         return headers.get("authorization", "")
 
-    @staticmethod
-    def _path(resource: str, namespace: str | None, name: str = "") -> str:
-        place = f"namespaces/{namespace}/" if namespace else ""
-        return f"/{_PATHS[resource]}/{place}{resource}" + (f"/{name}" if name else "")
-
     async def _json(
-        self, verb: str, resource: str, path: str, body: Object | None = None, content_type: str = "application/json"
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        body: Object | None = None,
+        content_type: str = "application/json",
     ) -> Object:
-        response = await self._send(verb, resource, path, body, content_type=content_type)
-        result: Object = orjson.loads(await response.read())
+        response = await self._send(verb, resource.plural, path, body, content_type=content_type)
+        content = await response.read()
+        try:
+            result = orjson.loads(content)
+        except ValueError as error:
+            raise _unreadable(f"{verb} {path}", content) from error
+        if not isinstance(result, dict):
+            raise _unreadable(f"{verb} {path}", content)
         return result
 
     async def _send(
@@ -230,10 +268,24 @@ class Api:
 
 def _error(code: int, body: bytes, request: str) -> ApiError:
     try:
-        status: Mapping[str, Any] = orjson.loads(body)
-        return ApiError(code, status.get("reason", ""), status.get("message", request))
+        status = orjson.loads(body)
     except ValueError:
-        return ApiError(code, "", f"{request}: {body[:500].decode(errors='replace')}")
+        status = None
+    return ApiError.of_status(status, code=code, default=f"{request}: {body[:500].decode(errors='replace')}")
+
+
+def _unreadable(request: str, content: bytes) -> ApiError:
+    """Something between us and the API server answered, perhaps; the request may be sent again."""
+    answer = content[:200].decode(errors="replace")
+    return ApiError(0, "Unreadable", f"{request}: the answer is not valid JSON of an object: {answer!r}")
+
+
+def _page(page: Object) -> tuple[list[Object], Object]:
+    """Items and metadata of a list. Raises ApiError when it is not one."""
+    items, metadata = page.get("items") or [], page.get("metadata")
+    if isinstance(items, list) and isinstance(metadata, dict) and isinstance(metadata.get("resourceVersion"), str):
+        return items, metadata
+    raise ApiError(0, "Unreadable", f"the answer is not a list of objects: {str(page)[:200]}")
 
 
 async def connect(
@@ -268,7 +320,7 @@ async def connect_as_kubectl(context: str | None = None) -> tuple[Api, str]:
     try:
         loader = await config.load_kube_config(named, context, configuration, persist_config=False)
     except (yaml.YAMLError, OSError, TypeError) as error:
-        raise config.ConfigException(f"{named} is no kubeconfig: {' '.join(str(error).split())}") from error
+        raise config.ConfigException(f"{named} is not a valid kubeconfig: {' '.join(str(error).split())}") from error
     return _api(configuration), loader.current_context["context"].get("namespace", "default")
 
 

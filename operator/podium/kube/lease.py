@@ -18,9 +18,9 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from podium.kube.client import Api
 
 _LOG = logging.getLogger(__name__)
-# A replica that stands by looks every RETRY_SECONDS, so it works at most 2 * RETRY_SECONDS + DURATION_SECONDS after the
-# last sign of life of the one before. That one gives up RENEW_SECONDS after it, and has the difference for ending.
-DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 12, 8, 2
+# A replica that stands by looks every _RETRY_SECONDS, so it works at most 2 * _RETRY_SECONDS + _DURATION_SECONDS after
+# the last renewal by the one before. That one gives up _RENEW_SECONDS after it, and has the difference for ending.
+_DURATION_SECONDS, _RENEW_SECONDS, _RETRY_SECONDS = 12, 8, 2
 _REQUEST_SECONDS = 4
 _END_SECONDS = 10
 _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
@@ -29,7 +29,7 @@ _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
 class _Lock(LeaseLock):
     """The library's, but an API server that does not answer is a failed try; the library's waits five minutes, or dies.
 
-    Its `create` sends an option that its own client refuses (kubernetes 37.0.1).
+    Its `create` sends an option that its own client rejects (kubernetes 37.0.1).
     """
 
     renewed = 0.0  # time.monotonic() at the start of the last write that took place
@@ -55,7 +55,7 @@ class _Lock(LeaseLock):
         there, record = await self.get(self.name, self.namespace)
         if not (there and isinstance(record, LeaderElectionRecord) and record.holder_identity == self.identity):
             return
-        vacant = client.V1LeaseSpec(lease_duration_seconds=DURATION_SECONDS)
+        vacant = client.V1LeaseSpec(lease_duration_seconds=_DURATION_SECONDS)
         if await self._replace(lambda _: vacant):
             _LOG.info("gave up the Lease %s/%s", self.namespace, self.name)
 
@@ -98,9 +98,9 @@ class Lease:
         election = LeaderElection(
             Config(
                 self._lock,
-                lease_duration=DURATION_SECONDS,
-                renew_deadline=RENEW_SECONDS,
-                retry_period=RETRY_SECONDS,
+                lease_duration=_DURATION_SECONDS,
+                renew_deadline=_RENEW_SECONDS,
+                retry_period=_RETRY_SECONDS,
                 onstarted_leading=_nothing,
                 onstopped_leading=_nothing,
             )
@@ -122,7 +122,7 @@ class Lease:
         """Renew; raises LeaseLostError well before another replica takes over."""
         renewal = asyncio.create_task(election.renew_loop())
         try:
-            while not renewal.done() and (left := self._lock.renewed + RENEW_SECONDS - time.monotonic()) > 0:
+            while not renewal.done() and (left := self._lock.renewed + _RENEW_SECONDS - time.monotonic()) > 0:
                 await asyncio.wait({renewal}, timeout=left)
         finally:
             renewal.cancel()

@@ -1,4 +1,4 @@
-"""Follows the log of rank 0: reconnects, never reads a line twice, survives restarts and rotated logs."""
+"""Follows the log of a container: reconnects, never reads a line twice, survives restarts and rotated logs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Protocol
 
 import aiohttp
 
+from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
-from podium.launch import CONTAINER
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -24,7 +24,7 @@ _MAX_LINE = 1 << 20
 
 
 class LogSink(Protocol):
-    """Takes the lines of a log, as `LogBook` does."""
+    """Takes the lines of a log, and knows which it has."""
 
     @property
     def last_timestamp(self) -> str: ...
@@ -39,24 +39,27 @@ class LogSink(Protocol):
 
 
 class LogStream:
-    """Feeds a `Book` from the API server until the container has ended and every line is read."""
+    """Feeds a `LogSink` from the API server until the container has ended and every line is read."""
 
     def __init__(
         self,
         api: Api,
-        book: LogSink,
+        sink: LogSink,
         *,
         namespace: str,
+        container: str,
         pod: Callable[[], str | None],
         over: Callable[[], bool],
         restore: Callable[[], Awaitable[bytes]],
         changed: Callable[[bool], None],
     ) -> None:
-        """`pod` names rank 0's pod while it exists, `over` says that its container will print no more, `restore`
-        gives the checkpoint of an earlier life, `changed` is told of news: True for those that cannot wait."""
+        """`pod` returns the name of the pod while it exists, `over` whether its container will print no more,
+        `restore` the checkpoint of an earlier process. `changed` is called when the sink has learned something: with
+        True when that cannot wait."""
         self._api = api
-        self._book = book
+        self._sink = sink
         self._namespace = namespace
+        self._container = container
         self._pod = pod
         self._over = over
         self._restore = restore
@@ -68,31 +71,31 @@ class LogStream:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until the log is whole; ``book.ended`` is set then."""
-        self._book.restore(await self._restore())
-        delay = _RETRY_SECONDS
+        """Until the log is whole; the sink's `end` is called then."""
+        self._sink.restore(await self._restore())
+        fruitless = 0  # connections in a row that brought no new line
         silent_since: float | None = None
         while True:
             over = self._over()  # asked before reading: what is printed later would not be missed
-            known = self._book.last_timestamp
+            known = self._sink.last_timestamp
             try:
                 read = await self._read_while_open(follow=not over)
-                delay = _RETRY_SECONDS if self._book.last_timestamp != known else min(_RETRY_LIMIT_SECONDS, delay * 2)
+                fruitless = 0 if self._sink.last_timestamp != known else fruitless + 1
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
                 gone = isinstance(error, ApiError) and (error.not_found or error.code == 400)
                 read = gone and over
-                delay = min(_RETRY_LIMIT_SECONDS, delay * 2)
+                fruitless += 1
             if over and silent_since is None:
                 silent_since = time.monotonic()
             if silent_since is not None and time.monotonic() - silent_since > _GIVE_UP_SECONDS:
                 _LOG.error("log of %s/%s cannot be read to its end", self._namespace, self._pod())
                 read = True
             if over and read:
-                self._book.end()
+                self._sink.end()
                 self._changed(True)
                 return
-            await self._pause(delay)
+            await self._pause(backoff(fruitless + 1, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
 
     async def _read_while_open(self, *, follow: bool) -> bool:
         """A stream that outlives its container (its node is gone, say) is left, and read again from what is stored."""
@@ -100,16 +103,16 @@ class LogStream:
         try:
             while follow and not reading.done() and not self._over():
                 self._wake.clear()
-                news = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({reading, news}, return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
+                woken = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait({reading, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
             done, _ = await asyncio.wait({reading}, timeout=_LINGER_SECONDS if follow else None)
             return reading.result() if done else False
         finally:
             reading.cancel()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for news of the pod, but not longer than `seconds`."""
+        """Wait until the pod has changed, but not longer than `seconds`."""
         self._wake.clear()
         if self._over():
             return
@@ -124,17 +127,17 @@ class LogStream:
         if pod is None:
             return True
         query = {"follow": "true"} if follow else {}
-        if self._book.last_timestamp:
-            # whole seconds, in the zone of the node: the book drops what it has
-            query["sinceTime"] = re.sub(r"\.\d+", "", self._book.last_timestamp)
-        self._book.reconnect()
-        async with self._api.log(self._namespace, pod, CONTAINER, **query) as chunks:
+        if self._sink.last_timestamp:
+            # whole seconds, in the zone of the node: the sink drops what it has
+            query["sinceTime"] = re.sub(r"\.\d+", "", self._sink.last_timestamp)
+        self._sink.reconnect()
+        async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for line in _lines(chunks):
                 timestamp, _, text = line.partition(" ")
                 stamped = _TIMESTAMP.fullmatch(timestamp) is not None  # the kubelet's own complaints are not
-                news = self._book.add(text, timestamp) if stamped else self._book.add(line)
-                if news is not None:
-                    self._changed(news)
+                urgent = self._sink.add(text, timestamp) if stamped else self._sink.add(line)
+                if urgent is not None:
+                    self._changed(urgent)
         return True
 
 

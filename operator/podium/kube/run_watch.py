@@ -1,23 +1,25 @@
-"""One BenchmarkRun as a person follows it: every change, through outages of the API server."""
+"""One object as a person follows it: every change, through outages of the API server."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import aiohttp
 
-from podium.api import PLURAL
-from podium.kube.client import Api, ApiError, Object
-from podium.reconcile import Run, read_run
+from podium.kube.backoff import backoff
+from podium.kube.client import Api, ApiError, Object, Resource
 
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 10.0
-_PATIENCE_SECONDS = 60.0  # an API server that starts refuses for a while what it will allow
+_REFUSED_SECONDS = 60.0  # an API server that starts refuses for a while what it will allow
 _REFUSALS = (401, 403)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,48 +29,51 @@ class Outage:
     message: str
 
 
-async def watch_run(api: Api, namespace: str, name: str) -> AsyncGenerator[Run | Outage]:
-    """The run as it is, then again whenever it has changed, and after an outage. Ends when the run is deleted.
+async def watch_run(
+    api: Api, resource: Resource, namespace: str, name: str, read: Callable[[Object], T]
+) -> AsyncGenerator[T | Outage]:
+    """What `read` makes of the object now, then again whenever it has changed, and after an outage. Ends when the
+    object is deleted.
 
-    Raises ApiError, aiohttp.ClientError or TimeoutError when the very first request fails, and ApiError when access is
-    refused for a minute.
+    Raises ApiError, aiohttp.ClientError or TimeoutError when the very first request fails, ApiError when access is
+    refused for a minute, and whatever `read` raises.
     """
     uid = version = ""
     answered = time.monotonic()
     failures = 0
     while True:
         try:
-            body = await api.get(PLURAL, namespace, name)
+            body = await api.get(resource, namespace, name)
             if uid and body["metadata"]["uid"] != uid:
                 return
             uid = body["metadata"]["uid"]
             if body["metadata"]["resourceVersion"] != version or failures:
-                yield read_run(body)
+                yield read(body)
             version = body["metadata"]["resourceVersion"]
             answered, failures = time.monotonic(), 0
-            async with aclosing(_changes(api, body)) as changes:
+            async with aclosing(_changes(api, resource, body)) as changes:
                 async for change in changes:
                     if change is None:
                         return
                     version = change["metadata"]["resourceVersion"]
-                    yield read_run(change)
+                    yield read(change)
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
             refusal = error if isinstance(error, ApiError) else None
-            if not uid or (refusal and refusal.code in _REFUSALS and time.monotonic() - answered > _PATIENCE_SECONDS):
+            if not uid or (refusal and refusal.code in _REFUSALS and time.monotonic() - answered > _REFUSED_SECONDS):
                 raise
             if refusal and refusal.not_found:
                 return
             failures += 1
-            if failures > 1:  # a watch that breaks off is no outage
+            if failures > 1:  # a watch that breaks off is not an outage
                 yield Outage(str(error) or type(error).__name__)
-            await asyncio.sleep(min(_RETRY_LIMIT_SECONDS, _RETRY_SECONDS * 2**failures / 2))
+            await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
 
 
-async def _changes(api: Api, body: Object) -> AsyncGenerator[Object | None]:
-    """The run whenever it changes, None when it is deleted; ends after half a minute."""
+async def _changes(api: Api, resource: Resource, body: Object) -> AsyncGenerator[Object | None]:
+    """The object whenever it changes, None when it is deleted; ends after half a minute."""
     metadata = body["metadata"]
     version = metadata["resourceVersion"]
-    async with aclosing(api.watch_one(PLURAL, metadata["namespace"], metadata["name"], version)) as watch:
+    async with aclosing(api.watch_one(resource, metadata["namespace"], metadata["name"], version)) as watch:
         async for event in (event async for events in watch for event in events):
             found: Object = event["object"]
             match event["type"]:
@@ -77,4 +82,4 @@ async def _changes(api: Api, body: Object) -> AsyncGenerator[Object | None]:
                 case "ADDED" | "MODIFIED":
                     yield found
                 case "ERROR":
-                    raise ApiError(found.get("code", 0), found.get("reason", ""), found.get("message", ""))
+                    raise ApiError.of_status(found, default="the watch broke off")

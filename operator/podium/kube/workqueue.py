@@ -1,4 +1,4 @@
-"""A keyed work queue: one worker per key at a time, repeated requests folded into one, delays and back-off."""
+"""A keyed work queue: one worker per key at a time, repeated requests merged into one, delays and backoff."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from podium.kube.backoff import backoff
+
 Key = TypeVar("Key", bound=Hashable)
 _LOG = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[Key]):
-    """Calls ``work(key)`` for every key added; an exception brings the key back later, each time later."""
+    """Calls ``work(key)`` for every key added; a key whose work raises comes back after a growing delay."""
 
     def __init__(
         self,
@@ -24,11 +26,11 @@ class WorkQueue(Generic[Key]):
         *,
         workers: int = 64,
         first_retry_seconds: float = 1.0,
-        last_retry_seconds: float = 60.0,
+        retry_limit_seconds: float = 60.0,
     ) -> None:
         self._work = work
         self._workers = workers
-        self._first_retry, self._last_retry = first_retry_seconds, last_retry_seconds
+        self._first_retry, self._retry_limit = first_retry_seconds, retry_limit_seconds
         self._ready: asyncio.PriorityQueue[tuple[int, int, Key]] = asyncio.PriorityQueue()
         self._queued: set[Key] = set()  # in _ready
         self._busy: set[Key] = set()  # being worked on
@@ -40,7 +42,7 @@ class WorkQueue(Generic[Key]):
         self._order = itertools.count()
 
     def add(self, key: Key, *, first: bool = False) -> None:
-        """Work on `key` as soon as a worker is free, `first`: before everything else that waits."""
+        """Work on `key` as soon as a worker is free; with `first` before everything else that waits."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._queued:
@@ -48,7 +50,7 @@ class WorkQueue(Generic[Key]):
             self._ready.put_nowait((not first, next(self._order), key))
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Work on `key` in a while, or sooner when a timer for it is already set to less."""
+        """Work on `key` after `seconds`, or sooner when an earlier timer for it is already set."""
         due = time.monotonic() + seconds
         if due < self._due.get(key, math.inf):
             self._due[key] = due
@@ -80,7 +82,7 @@ class WorkQueue(Generic[Key]):
                 self._failures.pop(key, None)
             except Exception:  # noqa: BLE001 - whatever it is, the key comes back
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
-                delay = min(self._last_retry, self._first_retry * 2 ** (failures - 1))
+                delay = backoff(failures, first=self._first_retry, limit=self._retry_limit)
                 _LOG.exception("work on %s failed, next try in %.0f s", key, delay)
                 self.add_after(key, delay)
             finally:

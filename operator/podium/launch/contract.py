@@ -1,4 +1,4 @@
-"""The launch contract: what a trainer gets, be it in a pod or in a process of this machine."""
+"""The launch contract: what a trainer gets, in a pod as in a process of this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from podium.rounds import Round
 from podium.rules import goal_for
 
 RENDEZVOUS_PORT = 29500
+RUN_UID_LABEL = "podium.dev/run-uid"  # on every Job and pod of ours; in a large cluster most have none
+ATTEMPT_LABEL = "podium.dev/attempt"
+TRY_LABEL = "podium.dev/try"
 DATA_DIR = "/data"
 
 
@@ -29,9 +32,7 @@ class Launch:
     job: str
     seed: int
     target: str
-    hyperparameters: Mapping[
-        str, Any
-    ]  # those of the spec, and what the round's reference has otherwise than the preset
+    hyperparameters: Mapping[str, Any]  # of the spec, over those in which the round's reference differs from the preset
 
     @property
     def labels(self) -> dict[str, str]:
@@ -40,9 +41,9 @@ class Launch:
             "app.kubernetes.io/part-of": "podium",
             "app.kubernetes.io/component": "trainer",
             "podium.dev/run": self.run,
-            "podium.dev/run-uid": self.uid,
-            "podium.dev/attempt": str(self.attempt),
-            "podium.dev/try": str(self.try_),
+            RUN_UID_LABEL: self.uid,
+            ATTEMPT_LABEL: str(self.attempt),
+            TRY_LABEL: str(self.try_),
         }
 
 
@@ -78,7 +79,7 @@ def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
 
 
 def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_dir: str = DATA_DIR) -> dict[str, str]:
-    """The variables of the contract but PET_NODE_RANK, which is each node's own."""
+    """The variables of the contract but PET_NODE_RANK, which differs by node."""
     spec = launch.spec
     variables = {
         "PET_NNODES": str(spec.system.nodes),

@@ -7,7 +7,16 @@ from typing import Any
 from pydantic import Field
 
 from podium.api import GROUP, KIND, VERSION, Model, duration_seconds
-from podium.launch.contract import DATA_DIR, RENDEZVOUS_PORT, Launch, command, environment
+from podium.launch.contract import (
+    ATTEMPT_LABEL,
+    DATA_DIR,
+    RENDEZVOUS_PORT,
+    RUN_UID_LABEL,
+    TRY_LABEL,
+    Launch,
+    command,
+    environment,
+)
 from podium.launch.stage import StageDefaults, stage_container, stage_folder, stage_identity, stage_volumes
 
 CONTAINER = "trainer"
@@ -49,7 +58,7 @@ class TrainerDefaults(Model):
 
 def build_service(launch: Launch) -> dict[str, Any]:
     """The headless Service of a run: rank 0 is found under ``<job>-0.<run>`` before any pod is ready."""
-    labels = {key: value for key, value in launch.labels.items() if key not in ("podium.dev/attempt", "podium.dev/try")}
+    labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -62,7 +71,7 @@ def build_service(launch: Launch) -> dict[str, Any]:
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {"podium.dev/run-uid": launch.uid},
+            "selector": {RUN_UID_LABEL: launch.uid},
             "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],
         },
     }
@@ -104,7 +113,7 @@ def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
 
 
 def _owner(launch: Launch) -> dict[str, Any]:
-    # controller: false, else Kubernetes switches native gang scheduling of the Job off without a word
+    # controller: false, else Kubernetes silently switches native gang scheduling of the Job off
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -159,12 +168,12 @@ def _staged(launch: Launch) -> bool:
 def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
     contract = environment(launch, master=f"{launch.job}-0.{launch.run}")
-    # later entries win: administrator, then run, then the contract, which neither may break
+    # later entries win: administrator, then run, then the contract, which neither can break
     env: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in pod.env}
     env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}
     env |= {name: {"name": name, "value": value} for name, value in contract.items()}
     env["PET_NODE_RANK"] = {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}}
-    # an image of one's own that names neither command nor args runs its entrypoint
+    # a custom image without command and args runs its entrypoint
     default = command(launch) if template.image is None and not template.args else []
     if _staged(launch) and launch.spec.system.nodes > 1:  # a node whose copy is warm waits for one that copies
         env["PET_RDZV_CONF"] = {"name": "PET_RDZV_CONF", "value": f"timeout={_longest_wait(launch)}"}

@@ -1,4 +1,4 @@
-"""The init container that copies the data set to the node's disk, and who decides what about it.
+"""The init container that copies the data set to the node's disk, and who decides what.
 
 A run names a place (a claim of its namespace, or a bucket); everything else is the administrator's. The trainer never
 sees the credentials: they are in the init container alone, and there only when it reads a bucket.
@@ -46,7 +46,7 @@ class StageDefaults(Model):
     @model_validator(mode="after")
     def _on_disk(self) -> Self:
         if (self.volume.get("emptyDir") or {}).get("medium") == "Memory":
-            raise ValueError("stage.volume: data may not start in memory by the rules; use a disk of the node")
+            raise ValueError("stage.volume: the rules forbid data that start in memory; use a disk of the node")
         return self
 
     def refusal(self, spec: BenchmarkRunSpec) -> str:
@@ -113,7 +113,7 @@ def stage_identity(spec: BenchmarkRunSpec, defaults: StageDefaults) -> dict[str,
 
 
 def stage_folder(spec: BenchmarkRunSpec, namespace: str) -> str:
-    """The folder of this source on the stage volume: what is cached is told apart by its place, claims by namespace."""
+    """The folder of this source on the stage volume: a cache is identified by its source, a claim also by namespace."""
     assert spec.data is not None, "only data are staged"
     claim = spec.data.persistent_volume_claim
     place = spec.data.bucket_url or f"claim://{namespace}/{claim.claim_name if claim else ''}"

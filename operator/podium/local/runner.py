@@ -150,7 +150,7 @@ class LocalRun:
         rank0 = one.job.observed().container(0)
         if rank0 and rank0.finished is not None:
             one.book.end()
-        return ObservedLog(one.book.summary, one.book.ended, one.book.tail, one.book.problem)
+        return ObservedLog.of(one.book)
 
     async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
         """Write; when that fails, say so and try again in a while: nothing is given up but by the person."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Result, Score, TryId
-from podium.mllog import LogSummary
+from podium.mllog import LogBuffer, LogSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ class ObservedLog:
     ended: bool = False  # nothing more can come
     tail: str = ""  # the last ordinary lines, for the error message
     problem: str = ""  # first line that looked like an MLPerf line and could not be read, with its number
+
+    @classmethod
+    def of(cls, buffer: LogBuffer) -> ObservedLog:
+        """What `buffer` holds now."""
+        return cls(buffer.summary, ended=buffer.ended, tail=buffer.tail, problem=buffer.problem)
 
 
 @dataclass(frozen=True, slots=True)

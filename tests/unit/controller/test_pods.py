@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from podium.api import TryId
-from podium.controller.pods import job_facts, pod_facts, unix
+from podium.controller.pods import read_job, read_pod, unix
 
 LABELS = {"podium.dev/run-uid": "u1", "podium.dev/attempt": "2", "podium.dev/try": "1"}
+RUN = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "name": "digits", "uid": "u1", "controller": False}
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "name": "digits-2-1", "uid": "j1", "controller": True}
 TERMINATED = {
     "exitCode": 0,
     "reason": "Completed",
@@ -23,6 +25,7 @@ def pod(status, **metadata):
             "namespace": "lab",
             "uid": "p1",
             "labels": LABELS,
+            "ownerReferences": [JOB],
             "annotations": {"batch.kubernetes.io/job-completion-index": "1"},
             "creationTimestamp": "2026-01-01T00:00:00Z",
             **metadata,
@@ -72,10 +75,10 @@ def with_state(state, **status):
     ],
 )  # fmt: skip
 def test_a_pod(status, metadata, expected):
-    facts = pod_facts(pod(status, **metadata))
-    assert (facts.run_uid, facts.id, facts.node) == ("u1", TryId(attempt=2, number=1), "node-7")
-    assert facts.container.node_index == 1
-    assert {name: getattr(facts.container, name) for name in expected} == expected
+    found = read_pod(pod(status, **metadata))
+    assert (found.namespace, found.run_uid, found.job_uid, found.node) == ("lab", "u1", "j1", "node-7")
+    assert found.container.node_index == 1
+    assert {name: getattr(found.container, name) for name in expected} == expected
 
 
 INIT = {"waiting": {"reason": "PodInitializing"}}
@@ -130,7 +133,7 @@ def staging(state, trainer=INIT, **status):
     ],
 )
 def test_a_pod_that_copies_its_data_first(status, expected, copying):
-    container = pod_facts(pod(status)).container
+    container = read_pod(pod(status)).container
     assert {name: getattr(container, name) for name in expected} == expected
     assert {name: getattr(container.staging, name) for name in copying} == copying
 
@@ -147,7 +150,83 @@ def test_a_pod_that_copies_its_data_first(status, expected, copying):
     ],
 )
 def test_a_job(conditions, suspend, finished, message):
-    metadata = {"name": "digits-2-1", "namespace": "lab", "uid": "j1", "labels": LABELS}
-    metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
-    facts = job_facts({"metadata": metadata, "spec": {"suspend": suspend}, "status": {"conditions": conditions}})
-    assert (facts.suspended, facts.finished, facts.message) == (suspend, finished, message)
+    found = read_job(job(spec={"suspend": suspend}, status={"conditions": conditions}))
+    assert (found.namespace, found.run_uid, found.id, found.job.uid) == ("lab", "u1", TryId(attempt=2, number=1), "j1")
+    assert (found.job.suspended, found.job.finished, found.job.message) == (suspend, finished, message)
+
+
+def job(spec=None, status=None, **metadata):
+    return {
+        "metadata": {
+            "name": "digits-2-1",
+            "namespace": "lab",
+            "uid": "j1",
+            "labels": LABELS,
+            "ownerReferences": [RUN],
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            **metadata,
+        },
+        "spec": spec or {},
+        "status": status,
+    }
+
+
+# ---- what is not ours ----
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": None},
+        {"ownerReferences": []},
+        {"ownerReferences": [{**RUN, "uid": "u2"}]},  # of another run, with our label
+        {"ownerReferences": [{**RUN, "kind": "CronJob", "apiVersion": "batch/v1"}]},
+        {"ownerReferences": [{**RUN, "apiVersion": "example.com/v1"}]},
+        {"labels": {**LABELS, "podium.dev/run-uid": "x"}},
+        {"labels": None},
+        {"labels": {**LABELS, "podium.dev/try": "0"}},  # that try's Job has another name
+        {"name": "digits-copy"},
+        {"labels": {"podium.dev/run-uid": "x"}, "ownerReferences": None},
+    ],
+)
+def test_a_job_that_is_not_of_the_run_that_its_label_names(metadata):
+    assert read_job(job(**metadata)) is None
+
+
+@pytest.mark.parametrize("owners", [None, [], [RUN], [{**JOB, "controller": False}], [{**JOB, "kind": "ReplicaSet"}]])
+def test_a_pod_that_no_job_controls(owners):
+    assert read_pod(pod({"phase": "Running"}, ownerReferences=owners)) is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{**LABELS, "podium.dev/attempt": "abc"}, {**LABELS, "podium.dev/try": ""}, {"podium.dev/run-uid": "u1"},
+     {**LABELS, "podium.dev/attempt": "9" * 5000}],
+)  # fmt: skip
+def test_a_job_of_ours_whose_labels_cannot_be_read_raises(labels):
+    with pytest.raises((LookupError, ValueError)):
+        read_job(job(labels=labels))
+
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": None},
+        {"annotations": {}},
+        {"annotations": {INDEX: "first"}},
+        {"annotations": {INDEX: "-1"}},
+        {"labels": None},
+        {"deletionTimestamp": "soon"},
+    ],
+)
+def test_a_pod_that_cannot_be_read_raises(metadata):
+    with pytest.raises((LookupError, TypeError, ValueError)):
+        read_pod(pod({"phase": "Running"}, **metadata))
+
+
+@pytest.mark.parametrize("status", [None, {}, {"containerStatuses": None, "conditions": None}])
+def test_a_pod_without_a_status_waits(status):
+    assert read_pod(pod(status)).container.started is None

@@ -1,4 +1,4 @@
-"""What the watch of Jobs and pods holds, and whom it tells of what."""
+"""What an informer holds, what it reports, and that no object stops it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from podium.kube import informer
+from podium.kube import PODS, informer
 from podium.kube.client import ApiError
 
 
 @dataclass(frozen=True)
 class Thing:
     uid: str
-    run_uid: str
+    belongs_to: str
     state: str
 
 
@@ -24,6 +24,8 @@ def body(uid, run, state, version="1"):
 
 
 def thing(found):
+    if found["state"] == "foreign":
+        return None
     return Thing(found["metadata"]["uid"], found["metadata"]["run"], found["state"])
 
 
@@ -40,7 +42,7 @@ class Server:
         self.idle = asyncio.Event()
 
     async def pages(self, resource, namespace, selector):
-        assert (resource, namespace, selector) == ("pods", "lab", "podium.dev/run-uid")
+        assert (resource, namespace, selector) == (PODS, "lab", "run")
         for page in self.lists.pop(0):
             yield page, "100"
 
@@ -52,17 +54,26 @@ class Server:
         for item in self.watches.pop(0):
             if isinstance(item, Exception):
                 raise item
-            yield [item]
+            yield item if isinstance(item, list) else [item]
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """Runs a watch until the server has nothing more to tell: (what it holds, who was told, versions asked for)."""
+def ignored():
+    """What was reported as ignored."""
+    return []
+
+
+@pytest.fixture
+def watched(monkeypatch, ignored):
+    """Runs an informer until the server has nothing more: (the informer, the keys that changed, versions asked for)."""
     monkeypatch.setattr(informer.random, "uniform", lambda *_: 0.0)
 
     async def run(lists, watches):
         server, told = Server(lists, watches), []
-        pods = informer.Informer(server, "pods", "lab", thing, changed=told.append, seen=lambda _: None)
+        pods = informer.Informer(
+            server, PODS, "lab", "run", thing, changed=told.append, seen=lambda _: None,
+            ignored=lambda resource, reason: ignored.append(f"{resource} {reason}"),
+        )  # fmt: skip
         task = asyncio.create_task(pods.run())
         await asyncio.wait_for(server.idle.wait(), 5)
         task.cancel()
@@ -93,7 +104,7 @@ async def test_nothing_is_kept_of_a_run_without_objects(watched):
     pods, told, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("DELETED", "p1", "r1", "runs", "101")]])
     assert list(pods.of("r1")) == []
     assert told == ["r1", "r1"]
-    assert pods._facts == {}
+    assert (pods._snapshots, pods._keys) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -120,3 +131,64 @@ async def test_a_broken_watch_goes_on_where_it_was(watched, broken):
     assert list(pods.of("r1")) == [Thing("p1", "r1", "runs")]
     assert told == ["r1", "r1"]
     assert versions == ["100", "101", "102"]
+
+
+async def test_an_object_that_moves_leaves_nothing_behind(watched):
+    pods, told, _ = await watched([[[body("p1", "r1", "new")]]], [[event("MODIFIED", "p1", "r2", "new", "101")]])
+    assert list(pods.of("r1")) == []
+    assert list(pods.of("r2")) == [Thing("p1", "r2", "new")]
+    assert told[0] == "r1"
+    assert sorted(told[1:]) == ["r1", "r2"]
+
+
+# ---- what is not ours, or cannot be read ----
+
+UNREADABLE = {"metadata": {"uid": "bad", "namespace": "lab", "name": "netcheck", "resourceVersion": "105"}}
+ODD = [None, 7, "text", [], {}, {"metadata": None}, {"metadata": []}, {"metadata": {"uid": None}}, UNREADABLE]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+async def test_an_object_that_cannot_be_read_is_left_alone(watched, ignored, caplog, odd):
+    pages = [[odd, body("p1", "r1", "new")]]
+    events = [
+        {"type": "MODIFIED", "object": odd},
+        event("ADDED", "p2", "r1", "new", "102"),
+        {"type": "ADDED", "object": odd},
+    ]
+    pods, _, _ = await watched([pages], [events])
+    assert [thing.uid for thing in pods.of("r1")] == ["p1", "p2"]
+    assert ignored == ["pods unreadable"]
+    assert sum("ignoring unreadable pods" in line for line in caplog.messages) == 1  # one line per object
+
+
+async def test_a_foreign_object_is_left_alone_and_reported_again_only_when_it_is_another(watched, ignored):
+    stranger = ("s1", "r1", "foreign")
+    events = [event("MODIFIED", *stranger, "101"), event("DELETED", *stranger, "102"), event("ADDED", *stranger, "103"),
+              event("ADDED", "s2", "r1", "foreign", "104")]  # fmt: skip
+    pods, told, versions = await watched([[[body(*stranger), body("p1", "r1", "new")]]], [events])
+    assert [thing.uid for thing in pods.of("r1")] == ["p1"]
+    assert told == ["r1"]
+    assert ignored == ["pods foreign"] * 3  # s1, s1 when it came back, s2
+    assert versions == ["100", "104"]
+
+
+async def test_an_object_that_becomes_foreign_is_gone_and_one_that_becomes_unreadable_is_as_it_was(watched):
+    broken = {"type": "MODIFIED", "object": {"metadata": {"uid": "p2", "resourceVersion": "102"}}}
+    events = [event("MODIFIED", "p1", "r1", "foreign", "101"), broken]
+    pods, told, _ = await watched([[[body("p1", "r1", "new"), body("p2", "r1", "new")]]], [events])
+    assert list(pods.of("r1")) == [Thing("p2", "r1", "new")]
+    assert told == ["r1", "r1"]
+
+
+@pytest.mark.parametrize("odd", [None, 1, [], {}, {"type": "ADDED"}, {"object": 3}, {"type": "ERROR"}], ids=str)
+async def test_an_event_without_an_object_is_passed_over(watched, odd):
+    pods, _, versions = await watched([[[]]], [[[odd], event("ADDED", "p1", "r1", "new", "101")]])
+    assert [thing.uid for thing in pods.of("r1")] == ["p1"]
+    assert versions == ["100", "101"]
+
+
+async def test_an_error_event_of_another_shape_is_a_broken_watch(watched):
+    odd = {"type": "ERROR", "object": {"code": "x", "message": None}}
+    pods, _, versions = await watched([[[]]], [[odd], [event("ADDED", "p1", "r1", "new", "101")]])
+    assert [thing.uid for thing in pods.of("r1")] == ["p1"]
+    assert versions == ["100", "100", "101"]

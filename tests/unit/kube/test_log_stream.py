@@ -54,7 +54,14 @@ async def followed(node, checkpoint=b"", pod="digits-1-0-0"):
 
     book = LogBuffer()
     follower = log_stream.LogStream(
-        node, book, namespace="lab", pod=lambda: pod, over=lambda: node.over, restore=restore, changed=lambda _: None
+        node,
+        book,
+        namespace="lab",
+        container="trainer",
+        pod=lambda: pod,
+        over=lambda: node.over,
+        restore=restore,
+        changed=lambda _: None,
     )
     await asyncio.wait_for(follower.run(), 10)
     return [evaluation.quality["eval_accuracy"] for evaluation in book.summary.evaluations]
@@ -131,7 +138,14 @@ async def test_a_stream_that_outlives_its_container_is_left():
 
     book = LogBuffer()
     follower = log_stream.LogStream(
-        node, book, namespace="lab", pod=lambda: "p", over=lambda: node.over, restore=restore, changed=lambda _: None
+        node,
+        book,
+        namespace="lab",
+        container="trainer",
+        pod=lambda: "p",
+        over=lambda: node.over,
+        restore=restore,
+        changed=lambda _: None,
     )
     task = asyncio.create_task(follower.run())
     await news()

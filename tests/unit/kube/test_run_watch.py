@@ -11,10 +11,12 @@ import pytest
 from podium.api import AttemptState
 from podium.cli.watch import rank0_tail
 from podium.cli.watch.rank0_tail import Rank0Tail
+from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.status_writer import status_document
 from podium.kube import run_watch
 from podium.kube.client import ApiError
 from podium.kube.run_watch import Outage, watch_run
+from podium.reconcile import read_run
 from tests.unit.reconcile import examples as ex
 
 GONE = ApiError(404, "NotFound", 'benchmarkruns "digits" not found')
@@ -48,7 +50,7 @@ class Server:
         self.gets, self.watches = list(gets), list(watches)
 
     async def get(self, resource, namespace, name):
-        assert (resource, namespace, name) == ("benchmarkruns", "lab", "digits")
+        assert (resource, namespace, name) == (BENCHMARK_RUNS, "lab", "digits")
         answer = self.gets.pop(0) if self.gets else GONE
         if isinstance(answer, Exception):
             raise answer
@@ -64,7 +66,7 @@ class Server:
 async def seen(server):
     """States of attempt 1 ("" before there is one), and outages in brackets."""
     told = []
-    async for each in watch_run(server, "lab", "digits"):
+    async for each in watch_run(server, BENCHMARK_RUNS, "lab", "digits", read_run):
         if isinstance(each, Outage):
             told.append(f"[{each.message}]")
         else:
@@ -99,9 +101,24 @@ async def test_a_first_request_that_fails_is_the_callers(error):
 
 
 async def test_a_right_that_stays_lost_is_told(monkeypatch):
-    monkeypatch.setattr(run_watch, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(run_watch, "_REFUSED_SECONDS", 0.0)
     with pytest.raises(ApiError, match="you may not"):
         await seen(Server([body("1"), *[FORBIDDEN] * 9], [[DOWN]]))
+
+
+def pod(name, labels, status):
+    job = f"digits-{labels['podium.dev/attempt']}-{labels['podium.dev/try']}"
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job, "controller": True}
+    metadata = {
+        "name": name,
+        "namespace": "lab",
+        "uid": name,
+        "labels": labels,
+        "annotations": {"batch.kubernetes.io/job-completion-index": "0"},
+        "ownerReferences": [owner],
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "spec": {}, "status": status}
 
 
 class Node:
@@ -117,8 +134,11 @@ class Node:
         status = {
             "containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]
         }
-        metadata = {"name": name, "uid": name, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
-        found = [{"metadata": metadata, "spec": {}, "status": status}] if name in self.logs else []
+        found = [pod(name, labels, status)] if name in self.logs else []
+        # what else carries these labels: a pod of another Job, and one that nothing is known of
+        stranger = pod("stranger", labels, status)
+        stranger["metadata"]["ownerReferences"][0]["name"] = "other-1-0"
+        found = [stranger, {"metadata": {"labels": labels}}, *found]
         yield found, "1"
 
     @asynccontextmanager

@@ -66,7 +66,7 @@ async def test_a_failure_comes_back_later_and_later():
         if len(times) < 4:
             raise RuntimeError("not yet")
 
-    queue = WorkQueue(work, first_retry_seconds=0.02, last_retry_seconds=0.04)
+    queue = WorkQueue(work, first_retry_seconds=0.02, retry_limit_seconds=0.04)
     async with running(queue):
         queue.add("run")
         await asyncio.sleep(0.3)

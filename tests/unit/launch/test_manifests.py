@@ -237,7 +237,7 @@ def test_what_may_be_staged(data, defaults, sentence):
 
 
 def test_data_may_not_start_in_memory():
-    with pytest.raises(ValueError, match="data may not start in memory by the rules"):
+    with pytest.raises(ValueError, match="the rules forbid data that start in memory"):
         StageDefaults(volume={"emptyDir": {"medium": "Memory"}})
 
 

@@ -11,8 +11,9 @@ from kubernetes.aio.config import ConfigException
 from podium.cli.files import UsageError
 from podium.cli.watch.command import View
 from podium.cli.watch.rank0_tail import Rank0Tail
+from podium.controller.pods import BENCHMARK_RUNS
 from podium.kube import Api, ApiError, Outage, connect_as_kubectl, watch_run
-from podium.reconcile import Run
+from podium.reconcile import Run, read_run
 
 _REFRESH_SECONDS = 0.5
 _LAST_LINES_SECONDS = 5.0
@@ -42,7 +43,7 @@ async def follow(name: str, namespace: str | None, context: str | None, view: Vi
 
 
 async def _follow(api: Api, namespace: str, name: str, view: View, log: Rank0Tail | None) -> Run | None:
-    async with aclosing(watch_run(api, namespace, name)) as seen:
+    async with aclosing(watch_run(api, BENCHMARK_RUNS, namespace, name, read_run)) as seen:
         async for run in seen:
             if isinstance(run, Outage):
                 view.note(run.message, outage=True)

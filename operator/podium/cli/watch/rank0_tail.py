@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 
 from podium.api import AttemptStatus, TryId
-from podium.controller.pods import pod_facts
-from podium.kube.client import Api, ApiError
-from podium.kube.informer import RUN_UID_LABEL
-from podium.kube.log_stream import LogStream
-from podium.launch import CONTAINER
-from podium.reconcile import Run
+from podium.controller.pods import read_pod
+from podium.kube import PODS, Api, ApiError, LogStream
+from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, TRY_LABEL
+from podium.reconcile import Container, Run
 
 _LOOK_SECONDS = 1.0
 _FORBIDDEN = 403
@@ -62,9 +62,10 @@ class _Try:
     ) -> None:
         self._api = api
         self._namespace = run.namespace
+        self._job = attempt.job
         self._tell = tell
         self._labels = (
-            f"{RUN_UID_LABEL}={run.uid},podium.dev/attempt={attempt.index},podium.dev/try={attempt.try_},"
+            f"{RUN_UID_LABEL}={run.uid},{ATTEMPT_LABEL}={attempt.index},{TRY_LABEL}={attempt.try_},"
             "batch.kubernetes.io/job-completion-index=0"
         )
         self._pod: str | None = None
@@ -77,6 +78,7 @@ class _Try:
             api,
             _Lines(lambda line: show(attempt.id, line)),
             namespace=run.namespace,
+            container=CONTAINER,
             pod=lambda: self._pod,
             over=lambda: self._over,
             restore=nothing,
@@ -102,11 +104,11 @@ class _Try:
         await self._follower.run()
 
     async def _look(self) -> str | None:
-        """Rank 0's pod once its log can be read. Raises ApiError when it may not be read."""
+        """Rank 0's pod once its log can be read. Raises ApiError when reading it is forbidden."""
         try:
-            async for bodies, _ in self._api.pages("pods", self._namespace, self._labels):
-                for container in [pod_facts(body).container for body in bodies]:
-                    if container.started:
+            async for bodies, _ in self._api.pages(PODS, self._namespace, self._labels):
+                for container in _of_job(bodies, self._job):
+                    if container.started and container.node_index == 0:
                         async with self._api.log(self._namespace, container.name, CONTAINER, limitBytes="1"):
                             return container.name
         except ApiError as error:
@@ -117,8 +119,18 @@ class _Try:
         return None
 
 
+def _of_job(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[Container]:
+    """The containers of the pods that the Job of this name controls; other pods may carry any label."""
+    for body in bodies:
+        with suppress(LookupError, TypeError, ValueError):
+            owners = body["metadata"].get("ownerReferences") or ()
+            pod = read_pod(body)
+            if pod and any(owner["uid"] == pod.job_uid and owner["name"] == job for owner in owners):
+                yield pod.container
+
+
 class _Lines:
-    """A `Book` that prints each line once and keeps none."""
+    """A `LogSink` that prints each line once and keeps none."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.last_timestamp = ""

@@ -1,0 +1,11 @@
+"""How long to wait before a request is repeated."""
+
+from __future__ import annotations
+
+_MOST_DOUBLINGS = 60  # beyond any limit; a float would overflow after a thousand
+
+
+def backoff(failures: int, *, first: float = 1.0, limit: float = 60.0) -> float:
+    """Seconds to wait after `failures` in a row: `first` after one, twice as long after each further one, at most
+    `limit`. None after no failure."""
+    return min(limit, first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)) if failures > 0 else 0.0

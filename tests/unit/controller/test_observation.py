@@ -1,0 +1,76 @@
+"""What is known of a run's pods: whose they are, and which of a try ended first."""
+
+from __future__ import annotations
+
+import pytest
+
+from podium.api import TryId
+from podium.controller.observation import Observation
+from podium.controller.pods import JobSnapshot, PodSnapshot
+from podium.reconcile import Container, ObservedJob
+
+ID = TryId(attempt=1, number=0)
+JOB = JobSnapshot("lab", "r1", ID, ObservedJob("j1", created=0.0))
+
+
+def pod(index, *, uid="", job="j1", namespace="lab", **container):
+    name = uid or f"long-1-0-{index}"
+    return PodSnapshot(namespace, name, "r1", job, "node", Container(name, index, started=1.0, **container))
+
+
+def seen(*passes):
+    """The containers after the watch has shown these pods, one pass of the worker after the other, at 100, 101, ..."""
+    observation = Observation("lab")
+    for now, pods in enumerate(passes, start=100):
+        observation.see([JOB], pods, now)
+    return [
+        (c.node_index, c.finished, c.stopped) for c in observation.containers[ID].values() if c.finished is not None
+    ]
+
+
+def test_those_that_end_in_the_same_second_stand_in_the_order_of_their_ends():
+    ends = {"finished": 50.0, "stopped": "Deleted"}
+    assert seen([pod(0), pod(1)], [pod(0), pod(1, **ends)], [pod(0, **ends), pod(1, **ends)]) == [
+        (1, 50.0, "Deleted"),
+        (0, 50.0, "Deleted"),
+    ]
+    assert (
+        seen([pod(0), pod(1)], [pod(1, **ends), pod(0, **ends)])[0][0] == 1
+    )  # both in one pass, as the watch has them
+
+
+def test_a_pod_that_vanishes_ended_when_its_deletion_was_asked_for():
+    assert seen([pod(0), pod(1)], [pod(0), pod(1, deleted=49.0)], [pod(0)]) == [(1, 49.0, "Deleted")]
+    assert seen([pod(0)], []) == [(0, 101, "Deleted")]  # nothing is known of its end
+
+
+@pytest.mark.parametrize("stranger", [{"job": "j2"}, {"namespace": "elsewhere"}])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_foreign_pod_that_claims_index_0_is_not_rank_0(stranger, first):
+    observation = Observation("lab")
+    pods = [pod(0, uid="stranger", **stranger), pod(0), pod(1)]
+    assert observation.see([JOB], pods if first else reversed(pods), 100) == 1
+    assert observation.rank0(ID).name == "long-1-0-0"
+    assert {c.name for c in observation.jobs[ID].containers} == {"long-1-0-0", "long-1-0-1"}
+    assert observation.see([JOB], pods, 101) == 0  # it was reported
+
+
+def test_a_job_in_another_namespace_is_not_ours():
+    observation = Observation("elsewhere")
+    observation.see([JOB], [pod(0)], 100)
+    assert (observation.jobs, observation.containers) == ({}, {})
+
+
+def test_a_job_that_was_created_just_now_has_its_pods():
+    observation = Observation("lab")
+    observation.expect(JOB)
+    assert observation.see([], [pod(0)], 100) == 0
+    assert [c.node_index for c in observation.jobs[ID].containers] == [0]
+
+
+def test_the_pods_of_a_job_that_is_gone_stay_known():
+    observation = Observation("lab")
+    observation.see([JOB], [pod(0)], 100)
+    assert observation.see([], [pod(0, finished=101.0)], 102) == 0
+    assert observation.jobs == {}
+    assert observation.rank0(ID).finished == 101.0

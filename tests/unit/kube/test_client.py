@@ -1,0 +1,97 @@
+"""What the client makes of answers that are not what an API server sends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from podium.kube import PODS, Api, ApiError
+
+LIST = {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"uid": "u1"}}]}
+
+
+class Content:
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    async def iter_any(self):
+        for chunk in self.chunks:
+            yield chunk
+
+
+class Response:
+    def __init__(self, status, chunks):
+        self.status, self.content = status, Content(chunks)
+
+    async def read(self):
+        return b"".join(self.content.chunks)
+
+    def close(self):
+        pass
+
+
+class Answers:
+    """In the place of the library's client: one answer to every request."""
+
+    def __init__(self, *chunks, status=200):
+        self.raw = type("Raw", (), {"response": Response(status, chunks)})
+        self.configuration = type("Configuration", (), {"host": "https://api"})
+        self.rest_client = self
+        self.urls = []
+
+    async def update_params_for_auth(self, *_):
+        pass
+
+    async def request(self, verb, url, **_):
+        self.urls.append(url)
+        return self.raw
+
+
+def api(*chunks, status=200):
+    return Api(Answers(*chunks, status=status), rate=1000, burst=1000, observer=lambda *_: None)
+
+
+async def test_objects_are_found_under_the_path_of_their_resource():
+    client = api(json.dumps(LIST).encode())
+    assert await client.list_uids(PODS, "lab") == {"u1"}
+    await client.get(PODS, "lab", "p")
+    await client.get(PODS, None, "p")
+    assert client.client.urls == [
+        "https://api/api/v1/namespaces/lab/pods",
+        "https://api/api/v1/namespaces/lab/pods/p",
+        "https://api/api/v1/pods/p",
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b"3", b'{"items": 3}', b'{"items": [], "metadata": null}'])
+async def test_an_answer_that_is_not_a_list_of_objects_is_an_error_that_may_pass(answer):
+    with pytest.raises(ApiError, match="the answer is not") as error:
+        _ = [page async for page in api(answer).pages(PODS, "lab", "a")]
+    assert not error.value.final
+
+
+async def test_an_empty_list_may_be_null():
+    pages = [
+        page async for page in api(b'{"items": null, "metadata": {"resourceVersion": "7"}}').pages(PODS, None, "a")
+    ]
+    assert pages == [([], "7")]
+
+
+@pytest.mark.parametrize("status", [b"[]", b"3", b"not JSON", b'{"message": 5, "reason": null, "code": "x"}'])
+async def test_a_refusal_of_another_shape_keeps_its_code(status):
+    with pytest.raises(ApiError, match="GET /api/v1/namespaces/lab/pods/p") as error:
+        await api(status, status=403).get(PODS, "lab", "p")
+    assert (error.value.code, error.value.reason) == (403, "")
+
+
+async def test_a_line_of_a_watch_that_is_not_json_ends_it_after_the_good_ones():
+    found = []
+
+    async def watch():
+        async for events in api(b'{"a": 1}\n{"a":', b" 2}\nproxy error\n").watch(PODS, None, "a", "1"):
+            found.extend(events)
+
+    with pytest.raises(ApiError, match="not valid JSON of an object: 'proxy error'"):
+        await watch()
+    assert found == [{"a": 1}, {"a": 2}]
