@@ -6,9 +6,10 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tools.docs import metrics as documentation
 
 from podium.api import BenchmarkRunStatus, Score, TryId
-from podium.metrics import Metrics, reference, run_sample
+from podium.metrics import Family, Metrics, operator, reference, run_sample, runs
 from podium.rounds import load_rounds
 from podium.rules import goal_for
 from tests.unit.reconcile import examples as ex
@@ -222,6 +223,7 @@ def test_the_reference_lists_what_the_page_holds():
     metrics.leads(leads=True)
     metrics.occupied(TRAINING, PODS, ex.T0 + 70)
     metrics.request("GET", "jobs", 200, 0.1)
+    metrics.ignored("pods", "foreign")
     found = {}
     for family in text_string_to_metric_families(metrics.page().decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -238,3 +240,26 @@ def test_names_and_labels_are_as_prometheus_wants_them():
         assert family.help.endswith(".")
         assert not {"uid", "pod", "image"} & set(family.labels)
         assert family.name.endswith("_total") == (family.type == "counter")
+
+
+@pytest.mark.parametrize(
+    ("module", "family", "line"),
+    [
+        (
+            runs,
+            Family("podium_run_made_up", "Nodes.", ("namespace", "run", "benchmark", "of"),
+                   values=lambda sample: ((("spec",), sample.run.spec.system.nodes),)),
+            'podium_run_made_up{namespace="lab",run="digits",benchmark="resnet",of="spec"} 2\n',
+        ),
+        (operator, Family("podium_made_up_total", "Made up.", type="counter"), "podium_made_up_total 0.0\n"),
+        (operator, Family("podium_made_up", "Made up.", ("a",)), "# TYPE podium_made_up gauge\n"),
+        (operator, Family("podium_made_up_seconds", "Made up.", (), "histogram", (1, 7)), 'podium_made_up_seconds_bucket{le="7.0"} 0.0\n'),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_metric_is_one_family(monkeypatch, module, family, line):
+    """In the list of its module it is on the page and in the reference, and nothing else has to know it."""
+    assert line not in page(TRAINING)
+    monkeypatch.setattr(module, "FAMILIES", (*module.FAMILIES, family))
+    assert line in page(TRAINING)
+    assert family.name in documentation.page()

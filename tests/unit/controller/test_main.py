@@ -1,0 +1,77 @@
+"""The operator's process: what it loads, and its page of metrics."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import aiohttp
+import pytest
+
+from podium.controller.main import OperatorOptions, OperatorProcess
+from podium.controller.pods import JobSnapshot
+from podium.controller.reconciler import Controller
+from podium.reconcile import ObservedJob
+from podium.rounds import load_rounds
+from tests.unit.controller.test_observation import pod
+from tests.unit.controller.test_reconciler import UID, body
+from tests.unit.reconcile import examples as ex
+
+
+def test_it_loads_nothing_of_what_people_do_with_results():
+    program = "import sys, podium.controller.main; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "podium.controller.reconciler" in loaded
+    unwanted = (
+        "podium.submissions",
+        "podium.mlcommons",
+        "podium.report",
+        "podium.local",
+        "podium.cli",
+        "podium.staging",
+    )
+    others = ("mlperf_logging", "numpy", "scipy", "pandas", "torch", "jinja2", "rich", "typer")
+    assert [name for name in loaded if name.startswith(unwanted) or name.partition(".")[0] in others] == []
+
+
+@pytest.fixture
+def process(tmp_path, monkeypatch):
+    """Leads, with a run whose two pods have held their nodes since second 1; the time is second 100."""
+    process = OperatorProcess(OperatorOptions(results_url=str(tmp_path), listen="127.0.0.1:0"))
+    process.metrics.leads(leads=True)
+    process.metrics._since = 0.0
+    monkeypatch.setattr("time.time", lambda: process.now)
+    process.now = 100.0
+    controller = Controller(None, None, None, load_rounds(), process.metrics, clock=lambda: process.now)
+    controller.run_changed(body(), deleted=False)
+    job = JobSnapshot("lab", UID, ex.FIRST, ObservedJob("j1", created=0.0))
+    controller.states[UID].observation.see([job], [pod(0), pod(1)], 100.0)
+    controller.count_occupied()
+    process._controller = controller
+    return process
+
+
+async def get(process):
+    """The page of metrics without what the library finds out about any process."""
+    server = await process._serve()
+    try:
+        port = server.addresses[0][1]
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
+            return re.sub(r"(?m)^(# \w+ )?process_.*\n", "", await response.text())
+    finally:
+        await server.cleanup()
+
+
+def total(page):
+    return float(re.search(r"podium_node_seconds_total\{.*\} (.*)", page).group(1))
+
+
+async def test_reading_the_metrics_changes_nothing(process):
+    first = await get(process)
+    assert total(first) == 2 * 99
+    assert await get(process) == first
+    process.now = 150.0
+    assert total(await get(process)) == 2 * 99  # a scrape counts nothing, whatever time has passed
+    process._controller.count_occupied()
+    assert total(await get(process)) == 2 * 149

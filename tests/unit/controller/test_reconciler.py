@@ -1,0 +1,101 @@
+"""What the controller makes of BenchmarkRuns as a watch delivers them, readable or not."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from podium.controller.reconciler import Controller
+from podium.metrics import Metrics
+from podium.rounds import load_rounds
+from tests.unit.reconcile import examples as ex
+
+UID = ex.run().uid
+
+
+def body(generation=1, status=None, **spec):
+    run = ex.run(**spec)
+    return {
+        "metadata": {"namespace": run.namespace, "name": run.name, "uid": run.uid, "generation": generation},
+        "spec": run.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+        "status": status,
+    }
+
+
+@pytest.fixture
+def controller():
+    metrics = Metrics(list, lambda: 0)
+    return Controller(None, None, None, load_rounds(), metrics)
+
+
+def ignored(controller):
+    labels = {"resource": "benchmarkruns", "reason": "unreadable"}
+    return controller._telemetry.registry.get_sample_value("podium_ignored_objects_total", labels)
+
+
+def without(path):
+    broken = copy.deepcopy(body())
+    place = broken
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    return broken
+
+
+BAD_STATUS = body(status={"attempts": [{"index": "first"}]})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {}, {"metadata": None}, {"metadata": {}}, without(["metadata"]), without(["metadata", "uid"]), without(["spec"]),
+        without(["metadata", "generation"]), without(["metadata", "namespace"]), BAD_STATUS, body(status=5),
+    ],
+)  # fmt: skip
+def test_a_run_that_cannot_be_read_is_reported_once_and_stops_no_other(controller, caplog, broken):
+    for _ in range(3):
+        controller.run_changed(broken, deleted=False)
+    other = body()
+    other["metadata"]["uid"] = "other"
+    controller.run_changed(other, deleted=False)
+    assert list(controller.states) == ["other"]
+    assert ignored(controller) == 1
+    assert sum("ignoring unreadable benchmarkruns" in line for line in caplog.messages) == 1
+
+
+def test_a_run_that_can_be_read_again_is_taken_in(controller):
+    controller.run_changed(BAD_STATUS, deleted=False)
+    assert not controller.states
+    controller.run_changed(body(), deleted=False)
+    assert list(controller.states) == [UID]
+
+
+def test_the_status_that_a_watch_delivers_does_not_matter_once_a_run_is_known(controller):
+    controller.run_changed(body(), deleted=False)
+    controller.run_changed({**body(2, attempts=3), "status": {"attempts": "nonsense"}}, deleted=False)
+    state = controller.states[UID]
+    assert (state.run.generation, state.run.spec.attempts, ignored(controller)) == (2, 3, 0)
+
+
+@pytest.mark.parametrize("change", [without(["metadata", "generation"]), {"metadata": {"uid": UID, "generation": 2}}])
+def test_a_known_run_stays_as_it_was_when_a_change_cannot_be_read(controller, change):
+    controller.run_changed(body(), deleted=False)
+    before = controller.states[UID].run
+    controller.run_changed(change, deleted=False)
+    assert controller.states[UID].run == before
+
+
+def test_a_deletion_needs_no_more_than_the_uid(controller):
+    controller.run_changed(body(), deleted=False)
+    controller.run_changed({"metadata": {"uid": UID}}, deleted=True)
+    assert controller.states[UID].run.deleted
+    controller.run_changed({"metadata": {"uid": "unknown"}}, deleted=True)
+    assert list(controller.states) == [UID]
+
+
+def test_the_goal_follows_the_spec(controller):
+    controller.run_changed(body(quality={"target": "0.9"}), deleted=False)
+    assert controller.states[UID].goal.text == "0.9"
+    controller.run_changed(body(2, round="v9.9"), deleted=False)
+    assert controller.states[UID].goal is None  # such a round does not exist
