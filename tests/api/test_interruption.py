@@ -40,15 +40,21 @@ def command(tmp_path):
 
 
 def start(*words: object, folder: Path) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "KUBECONFIG"))}
     with (folder / "out").open("wb") as out:
         return subprocess.Popen(list(map(str, words)), cwd=ROOT, env=environment, stdout=out, stderr=out)
 
 
+def programs(folder: Path) -> set[str]:
+    """Names of the programs that run with a path below a folder."""
+    lines = [command_line(pid).split() for pid in processes_naming(folder)]
+    return {Path(words[0]).name for words in lines if words}
+
+
 def until_it_hangs(folder: Path) -> None:
     until(lambda: list(folder.glob("base/*/hangs")), 90, f"the test hangs; see {folder}/out")
-    names = {Path(command_line(pid).split()[0]).name for pid in processes_naming(folder)}
-    assert {"etcd", "kube-apiserver", "kube-controller-manager", "versitygw", Path(sys.executable).name} <= names
+    expected = {"etcd", "kube-apiserver", "kube-controller-manager", "versitygw", Path(sys.executable).name}
+    assert expected <= programs(folder / "base")
 
 
 def assert_nothing_is_left(folder: Path) -> None:
@@ -70,9 +76,7 @@ def test_pytest_ended_while_a_test_runs(command, tmp_path, sign):
 
 def test_pytest_ended_while_a_fixture_starts_the_api_server(command, tmp_path):
     run = start(sys.executable, "-m", "pytest", *command, folder=tmp_path)
-    until(
-        lambda: any("kube-apiserver" in command_line(pid) for pid in processes_naming(tmp_path / "base")), 60, "it runs"
-    )
+    until(lambda: "kube-apiserver" in programs(tmp_path / "base"), 60, "the API server runs")
     run.terminate()
     assert run.wait(40) == pytest.ExitCode.INTERRUPTED, (tmp_path / "out").read_text()
     assert_nothing_is_left(tmp_path)
@@ -92,12 +96,12 @@ def test_pytest_killed(command, tmp_path):
     until_it_hangs(tmp_path)
     run.kill()
     run.wait()
-
-    def names() -> set[str]:
-        return {Path(command_line(pid).split()[0]).name for pid in processes_naming(tmp_path / "base")}
-
     try:
-        until(lambda: names() <= {Path(sys.executable).name}, 10, "the programs of the cluster have ended")
+        until(
+            lambda: programs(tmp_path / "base") <= {Path(sys.executable).name},
+            10,
+            "the programs of the cluster have ended",
+        )
         leftovers.remove()
         assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     finally:

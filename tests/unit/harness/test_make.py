@@ -95,8 +95,8 @@ def test_images_by_hand_with_an_old_python_get_one_sentence(tmp_path):
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no clone")
 @pytest.mark.parametrize("targets", ["help", "help nonesuch"])
 def test_cold_runs_in_a_clone_with_empty_caches_and_removes_it_after_a_success(tmp_path, targets):
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    environment.pop("MAKEFLAGS", None)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment["TMPDIR"] = str(tmp_path)
     command = ["make", "cold", f"COLD_TARGETS={targets}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     kept = list(tmp_path.glob("podium-cold-*"))

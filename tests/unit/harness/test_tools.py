@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import tools
 from tests.cluster.fixtures import ROOT, needed_parts
+from tests.cluster.lifetime import command_line, processes
 from tests.cluster.parts import until
 from tests.cluster.processes import NotBuiltError
 
@@ -96,7 +97,7 @@ def test_a_build_that_is_ended_leaves_no_go_and_continues(machine):
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=30)[1]
     assert "continues where it stopped" in said
-    assert "sleep 617" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 617" not in map(command_line, processes())
     assert machine.built == {"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
     machine.script("")
     said, code = machine.build()
