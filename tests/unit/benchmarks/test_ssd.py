@@ -333,9 +333,9 @@ def test_the_reference_evaluates_after_as_many_images_whatever_the_batch():
 
 
 @pytest.mark.parametrize("version", ["v0.5", "v0.6"])
-def test_every_tunable_hyperparameter_of_the_suite_can_be_set(version):
-    suite = yaml.safe_load((REPOSITORY / "operator" / "podium" / "suites" / f"{version}.yaml").read_text())
-    tunable = set(suite["benchmarks"]["ssd"]["tunable"])
+def test_every_tunable_hyperparameter_of_the_round_can_be_set(version):
+    (file,) = (REPOSITORY / "operator" / "podium").glob(f"*/{version}.yaml")
+    tunable = set(yaml.safe_load(file.read_text())["benchmarks"]["ssd"]["tunable"])
     assert "opt_learning_rate_warmup_factor" in tunable
     assert tunable <= {field.name for field in dataclasses.fields(config.Config)}
 
