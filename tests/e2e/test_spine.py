@@ -95,7 +95,7 @@ def _check_row(kubectl, namespace, run):
     score, uri = run["status"]["score"]["timeToTrainMinutes"], run["status"]["result"]["uri"]
     row = kubectl("-n", namespace, "get", "benchmarkrun", "resnet-digits", "--no-headers", "-o", "wide").split()
     assert [*row[:3], *row[4:6]] == ["resnet-digits", "resnet", "5/5", score, "True"]
-    assert row[7:] == ["Finished", "0.97", "v0.6", "open", "two-cpu-nodes", uri]
+    assert row[7:] == ["Finished", "0.96", "v0.6", "open", "two-cpu-nodes", uri]
 
 
 def _check_watch(output, kubectl, namespace, run):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from podium_benchmarks.__main__ import BENCHMARKS
+import podium_benchmarks
 from tests.cluster.fixtures import ROOT
 
 FOLDER = ROOT / "examples"
@@ -44,7 +43,7 @@ def test_what_a_comment_points_to_is_there(example):
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("benchmark", podium_benchmarks.TRAINERS)
 def test_every_benchmark_has_a_full_example_and_a_tiny_one(benchmark):
     full, tiny = spec(benchmark), spec(f"{benchmark}-tiny")
     assert (full["benchmark"], full["division"]) == (benchmark, "closed")
@@ -54,10 +53,10 @@ def test_every_benchmark_has_a_full_example_and_a_tiny_one(benchmark):
     assert ("data" in tiny, "acceleratorsPerNode" in tiny["system"]) == (False, False)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("benchmark", podium_benchmarks.TRAINERS)
 def test_a_tiny_example_asks_for_the_presets_own_target(benchmark):
     """Which is what the measured seconds to quality are for (docs/performance)."""
-    target = importlib.import_module(f"podium_benchmarks.{benchmark}.config").PRESETS["tiny"].target
+    target = podium_benchmarks.benchmark(benchmark).presets["tiny"].target
     asked = spec(f"{benchmark}-tiny")["quality"]["target"].split("/")
     assert tuple(map(float, asked)) == (target if isinstance(target, tuple) else (target,))
 
