@@ -9,7 +9,7 @@ from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.resnet import train as trainer
-from podium_benchmarks.resnet.config import FULL
+from podium_benchmarks.resnet.config import FULL, TINY
 from podium_benchmarks.resnet.optimizer import build_optimizer
 
 
@@ -31,6 +31,15 @@ def test_epochs_are_cut_after_those_evaluated_and_the_last_one_always_is(setting
 
 def test_full_is_evaluated_every_four_epochs():
     assert [block[-1] for block in FULL.blocks_of_epochs()] == [*range(4, 89, 4), 90]
+
+
+def test_tiny_reaches_its_target_at_the_second_evaluation(launch, log_lines):
+    """As with every seed of perf_resnet_seeds.py: what makes the demo's times alike."""
+    lines = log_lines(launch("resnet", "--seed", "11").stdout)
+    early, late = ((line["metadata"]["epoch_num"], line["value"]) for line in lines if line["key"] == "eval_accuracy")
+    assert (early[0], late[0], TINY.target) == (3, 8, 0.96)
+    assert early[1] < 0.94
+    assert late[1] >= TINY.target
 
 
 @pytest.mark.parametrize("opt_name", ["sgd", "lars"])
