@@ -1,6 +1,6 @@
-"""What of the chart is made of something else: values.schema.json and README.md of values.yaml's comments, the CRD.
+"""Generates the chart's values.schema.json and README.md from the comments in values.yaml, and copies the CRD.
 
-The comments are explained at the top of values.yaml. Run by `make generate`.
+The head of values.yaml explains the comments. `make generate` runs this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string
 
 
 class ValuesError(Exception):
-    """values.yaml is not written as its head says; the text names line and remedy."""
+    """values.yaml does not follow the rules at its head; the text names the line and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Value:
     path: tuple[str, ...]
     default: Any
     type: str
-    section: str  # a title that starts here, or nothing
+    section: str  # title of the section that starts here; empty otherwise
     description: str
     schema: Mapping[str, Any]
     children: tuple[Value, ...]
@@ -65,7 +65,7 @@ def _children(node: yaml.Node, lines: list[str], path: tuple[str, ...]) -> Itera
 
 
 def _comments(lines: list[str], line: int) -> tuple[str, str, dict[str, Any]]:
-    """Section, description and schema in the comments right above `line`; a section may stand a paragraph higher."""
+    """Section, description and schema in the comments right above `line`; the section may be one paragraph higher."""
     first = line
     while first and lines[first - 1].lstrip().startswith("#"):
         first -= 1
@@ -83,9 +83,9 @@ def _comments(lines: list[str], line: int) -> tuple[str, str, dict[str, Any]]:
 
 
 def schema(values: tuple[Value, ...]) -> dict[str, Any]:
-    """JSON schema, draft 7, which Helm 3 and 4 read: keys that are not there are refused."""
+    """JSON schema, draft 7, which Helm 3 and 4 read: unknown keys are rejected."""
     root = _object(values)
-    root["properties"]["global"] = {"type": "object", "description": "Set by a chart that has this one as a part."}
+    root["properties"]["global"] = {"type": "object", "description": "Set by a parent chart."}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart podium", **root}
 
 
@@ -105,7 +105,7 @@ def _schema_of(value: Value) -> dict[str, Any]:
 
 
 def readme(values: tuple[Value, ...], template: str) -> str:
-    """The template with the table of values in place of its marker."""
+    """The template with its marker replaced by the tables of values."""
     return template.replace("<!-- values -->\n", "\n".join(_tables(values)) + "\n")
 
 
@@ -123,7 +123,7 @@ def _tables(values: tuple[Value, ...]) -> Iterator[str]:
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file of the chart with its text."""
+    """The text of every generated file of the chart."""
     values = read_values((CHART / "values.yaml").read_text())
     tables = readme(values, (CHART / "README.md.tmpl").read_text())
     return {

@@ -118,7 +118,7 @@ line("run_stop", status="success")
 
 
 def steady_run(name):
-    """Two attempts of 50 s by an image of one's own that takes next to nothing of the machine."""
+    """Two attempts of 50 s in a custom image that uses almost no CPU."""
     spec = {
         "round": "v0.6",
         "benchmark": "my-model",

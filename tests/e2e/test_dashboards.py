@@ -20,7 +20,7 @@ from tests.e2e.run_queries import attempts, condition, ended, wait_for
 
 RULES = ROOT / "helm/podium/alerts/podium.yaml"
 GPU = "example.com/gpu"
-# An image of one's own that reports energy, evaluates once and then hangs.
+# A custom image that reports energy, evaluates once and then hangs.
 HANGS = """
 import json, time
 def say(key, value=None, **metadata):
@@ -130,8 +130,8 @@ def test_dashboards_and_alerts_have_data(kubectl, namespace, operator, prometheu
     hangs = {"template": {"image": TRAINER, "command": ["python3", "-c", HANGS]}, "benchmark": "my-model"}
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run("hangs", attempts=1, system=accelerated(1), **hangs))
 
-    told = fires(prometheus, "PodiumRunStalled", 90, run="hangs", namespace=namespace)
-    assert told["summary"] == f"Run {namespace}/hangs trains, and has printed nothing for half an hour"
+    alert = fires(prometheus, "PodiumRunStalled", 90, run="hangs", namespace=namespace)
+    assert alert["summary"] == f"Run {namespace}/hangs is training but has printed nothing for half an hour"
     kubectl("-n", namespace, "delete", "pod", "-l", "podium.dev/run=hangs", "--wait=false")
     fires(prometheus, "PodiumAttemptFailing", 60, run="hangs", state="Failed")
 
@@ -144,8 +144,8 @@ def test_dashboards_and_alerts_have_data(kubectl, namespace, operator, prometheu
             return [try_[2] for try_ in attempts(run)][:1] == ["Converged"]
 
         wait_for(kubectl, namespace, "digits", "its first attempt ends", converged, 120)
-        told = fires(prometheus, "PodiumResultNotStored", 60, run="digits")
-        assert "Do not delete the run" in told["description"]
+        alert = fires(prometheus, "PodiumResultNotStored", 60, run="digits")
+        assert "do not delete the run" in alert["description"]
         until(lambda: prometheus.query('podium_result_upload_total{result="error"} > 0'), 30, "an upload has failed")
     finally:
         s3.start()
@@ -163,7 +163,7 @@ def test_dashboards_and_alerts_have_data(kubectl, namespace, operator, prometheu
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert {rule["health"] for rule in rules} == {"ok"}
     over = {rule["name"] for rule in rules if rule["state"] != "firing"}
-    assert over == {"PodiumRunStalled", "PodiumResultNotStored", "PodiumWatchDead"}, "what is over is told no more"
+    assert over == {"PodiumRunStalled", "PodiumResultNotStored", "PodiumWatchDead"}, "alerts end with their cause"
 
 
 def check_panels(prometheus, namespace, began):
@@ -194,7 +194,7 @@ def check_totals(prometheus, namespace, finished):
 
     held = value(f'sum(podium_accelerator_seconds_total{{namespace="{namespace}", benchmark="resnet"}})')
     digits = value(f'podium_run_accelerator_seconds{{namespace="{namespace}", run="digits"}}')
-    assert 0 <= held - digits < 2 * 5, "the end of two containers is told seconds later, and takes nothing back"
+    assert 0 <= held - digits < 2 * 5, "the end of two containers is seen seconds later, and totals never decrease"
     trained = sum(float(a["timeToTrainSeconds"]) for a in finished["status"]["attempts"])
     assert 2 * trained < held < 2 * trained + 2 * 2 * 60, "two pods, while they train, start and leave"
     cost = value(f'sum(podium_cost_total{{namespace="{namespace}", benchmark="resnet"}})')

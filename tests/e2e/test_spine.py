@@ -99,7 +99,7 @@ def _check_row(kubectl, namespace, run):
 
 
 def _check_watch(output, kubectl, namespace, run):
-    """Every line of rank 0 once and in order, the news of every attempt, the score."""
+    """Every line of rank 0 once and in order, every change of an attempt, the score."""
     for attempt in run["status"]["attempts"]:
         name = f"attempt {attempt['index']}"
         printed = kubectl("-n", namespace, "logs", "-l", _rank0_of(attempt), "--tail=-1").splitlines()
@@ -181,10 +181,10 @@ def test_an_unreachable_store_delays_the_result_and_loses_nothing(kubectl, names
     try:
         kubectl("-n", namespace, "apply", "-f", "-", stdin=quick)
 
-        def told(run):
+        def reported(run):
             return condition(run, "ResultStored").get("reason") == "StoreUnavailable"
 
-        run = wait_for(kubectl, namespace, "outage", "the outage is told", told, 180)
+        run = wait_for(kubectl, namespace, "outage", "the outage is reported", reported, 180)
         assert "Could not connect to the endpoint URL" in condition(run, "ResultStored")["message"]
         assert attempts(run)[0][2] == "Converged"
         assert not ended(run)

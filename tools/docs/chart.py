@@ -1,4 +1,4 @@
-"""The chart's own page, whose table of values is made from its values.yaml."""
+"""The chart's README, whose table of values is generated from values.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command with its arguments and options, from the program itself."""
+"""Every command with its arguments and options, generated from the program."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Command line
 
-`podium` is also installed as `kubectl-podium`, so that `kubectl podium ...` is the same program. The exit code is 0
-when all is well, 1 with findings, and 2 for wrong use.
+`podium` is also installed as `kubectl-podium`, so `kubectl podium ...` is the same program. The exit code is 0 on
+success, 1 with findings, and 2 on a usage error.
 """
 
 

@@ -1,4 +1,4 @@
-"""Every field of a BenchmarkRun, from the schema that the API server checks."""
+"""Every field of a BenchmarkRun, from the schema that the API server validates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tools.docs.markdown import code, plain, table
 Schema = Mapping[str, Any]
 _HEAD = """# BenchmarkRun
 
-Every field, as the API server checks it; `kubectl explain benchmarkrun.spec` says the same. The spec cannot be
-changed after creation, but for `suspend` and `ttlSecondsAfterFinished`. What is not listed here is refused.
+Every field, as the API server validates it; `kubectl explain benchmarkrun.spec` shows the same. After creation only
+`suspend` and `ttlSecondsAfterFinished` can be changed. Unknown fields are rejected.
 """
 _LIMITS = {
     "minimum": "at least",
@@ -31,11 +31,11 @@ def page() -> str:
     version = crd()["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]["properties"]
     parts = [_HEAD]
-    for name, about in (("spec", "What a person asks for."), ("status", "What the operator reports.")):
+    for name, about in (("spec", "The requested run."), ("status", "The state that the operator reports.")):
         parts += [f"## {name}\n", f"{about}\n", *_sections(name, schema[name])]
     parts += [
         "## Rules across fields\n",
-        "A run that breaks one is refused by `kubectl apply` with the sentence.\n",
+        "`kubectl apply` rejects a run that breaks a rule, with this message.\n",
         "\n".join(f"- {plain(message)}" for message in _messages(version["schema"]["openAPIV3Schema"])) + "\n",
         "## Columns of kubectl get\n",
         table(

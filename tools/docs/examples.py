@@ -10,7 +10,7 @@ from tools.docs.markdown import ROOT
 _GROUPS = {
     "On a laptop": ("resnet-digits", "*-tiny", "bring-your-own-image"),
     "On GPUs": ("resnet-run", "resnet", "ssd", "maskrcnn", "gnmt", "transformer", "ncf", "minigo", "round-v0.6"),
-    "With more": ("kueue", "energy-and-cost", "*"),
+    "Queues, energy and cost": ("kueue", "energy-and-cost", "*"),
 }
 
 
@@ -18,7 +18,7 @@ def page() -> str:
     """The page."""
     parts = [
         "# Examples\n",
-        "The files of `examples/`. Every run in them would be admitted as it is, which a test checks.\n",
+        "The files of `examples/`. A test checks that the operator admits each of them.\n",
     ]
     left = {file.stem: file for file in sorted((ROOT / "examples").glob("*.yaml"))}
     for group, patterns in _GROUPS.items():

@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds the site."""
+"""Hooks that mkdocs calls while it builds the site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDERS = {"How to": "how-to", "Decisions": "decisions", "Measurements": "perfo
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the pages of `_FOLDERS` that the navigation does not name, after those that it does."""
+    """Add the pages of `_FOLDERS` that the navigation does not list."""
     for title, listed in _sections(config.nav or []):
         if folder := _FOLDERS.get(title):
             named = {path for entry in listed for path in (entry.values() if isinstance(entry, dict) else [entry])}
@@ -34,7 +34,7 @@ def _sections(nav: list[Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """The files of ``docs/`` and the pages made from the code."""
+    """Add the pages generated from the code."""
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
     return files

@@ -1,8 +1,8 @@
-"""``python -m tools.docs.links SITE``: every link of a built site, without a network.
+"""``python -m tools.docs.links SITE``
 
-Links within the site have to lead to a page, and their anchors to an element of it. Links out of it have to be
-well-formed https addresses. Nothing that a browser loads on its own may come from elsewhere: the site has to work
-offline and tell nobody.
+Checks every link of a built site, offline. Internal links must lead to a page, and their anchors to an element of it.
+External links must be well-formed https addresses. Nothing that a browser loads by itself may come from another host:
+the site must work offline and must not call home.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The little Markdown that generated pages are made of."""
+"""Markdown helpers of the generated pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; cells hold Markdown, a bar or a line break in one does no harm."""
+    """A table. Cells hold Markdown; bars and line breaks in them are escaped."""
     lines = [_row(headings), _row(["---"] * len(headings)), *map(_row, rows)]
     return "\n".join(lines) + "\n"
 
 
 def code(text: object) -> str:
-    """`text` as it is written in a file or on a command line; nothing for nothing."""
+    """`text` as inline code; empty for empty text."""
     words = str(text)
     if not words:
         return ""
@@ -24,7 +24,7 @@ def code(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    """A sentence of the code: what would be HTML is shown as it is written."""
+    """`text` with the characters of HTML and Markdown escaped."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("*", "\\*").replace("_", "\\_")
 
 

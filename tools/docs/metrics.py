@@ -1,4 +1,4 @@
-"""Every metric, as the collectors are made from it."""
+"""Every metric, from the records that define it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Metrics
 
-What `:8080/metrics` of the operator serves. The series of a run are made when Prometheus asks, from what is in memory:
-they end with the run's deletion. [Alerts](../how-to/alerts.md) and [dashboards](../how-to/dashboards.md) are made of
-them.
+The operator serves these on `:8080/metrics`. The series of a run are computed from memory on every scrape and end when
+the run is deleted. [Alerts](../how-to/alerts.md) and [dashboards](../how-to/dashboards.md) use them.
 """
 
 
