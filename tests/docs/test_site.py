@@ -52,7 +52,7 @@ def test_a_wrong_link_is_told(tmp_path):
     assert list(problems(tmp_path)) == [
         "a.html: b.html leads nowhere",
         "a.html: #x names an anchor that is not there",
-        "a.html: http://example.org is no https address",
+        "a.html: http://example.org is not an https address",
         "a.html: loads https://example.org/x.js, which is not of this site",
     ]
 

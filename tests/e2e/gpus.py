@@ -16,7 +16,7 @@ READINGS = {
 
 
 class GpuExporter:
-    """Serves the GPU of each trainer pod of a namespace. Pods of `renamed` are told as a Prometheus without
+    """Serves the GPU of each trainer pod of a namespace. Pods of `renamed` are labeled as by a Prometheus without
     honorLabels stores them: as exported_pod, beside the exporter's own pod."""
 
     def __init__(self, kubectl: Kubectl, namespace: str, renamed: str) -> None:

@@ -106,7 +106,7 @@ def values_file(folder: Path, image: str, s3: S3, bucket: str, trainer: dict[str
 
 
 def trainer_on_claims(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
-    """The chart's `trainer`: the packages of this checkout, on claims, since restricted pods may not name a hostPath."""
+    """The chart's `trainer`: the packages of this checkout, on claims, since restricted pods must not use a hostPath."""
     given = images.trainer_defaults(ROOT)
     pod: dict[str, Any] = dict(given["pod"])  # type: ignore[call-overload]
     for volume in pod["volumes"]:

@@ -13,7 +13,7 @@ DEADLINES = {"pending": "20s", "init": "20s", "run": "60s"}
 
 
 def _printing(*lines, code=0):
-    """An image of one's own that prints `lines`."""
+    """A custom image that prints `lines`."""
     program = f"import time; [print(line, flush=True) for line in {list(lines)!r}]; raise SystemExit({code})"
     return {"image": TRAINER, "command": ["python3", "-c", program]}
 

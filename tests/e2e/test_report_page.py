@@ -87,7 +87,7 @@ def test_the_report_of_a_round_has_a_page_for_each_result(browser, tmp_path):
 
 
 def test_a_fault_of_a_page_is_seen(browser, tmp_path):
-    """The tests above can fail: of a page with a mistake and an element too wide the browser tells both."""
+    """The tests above can fail: the browser reports a script error and an element that is too wide."""
     page = tmp_path / "wrong.html"
     page.write_text('<!doctype html><div style="width: 2000px">wide</div><script>nowhere()</script>')
     seen = browser.see(page, 400)

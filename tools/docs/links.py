@@ -57,7 +57,7 @@ def _of_page(file: Path, site: Path) -> Iterator[str]:
             if (tag, name) in _LOADED and url.scheme != "data":
                 yield f"loads {address}, which is not of this site"
             elif url.scheme not in {"https", "mailto", "data"} or (url.scheme == "https" and "." not in url.netloc):
-                yield f"{address} is no https address"
+                yield f"{address} is not an https address"
             continue
         target = (file.parent / unquote(url.path)).resolve() if url.path else file
         if not target.is_relative_to(site.resolve()) or not target.is_file():

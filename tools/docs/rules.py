@@ -22,9 +22,10 @@ stands for what varies.
 _CALLS = {"Finding", "Breach", "_once"}  # whose first argument is an id
 _OWN = re.compile(r"(log|score|review|package|report|compare|borrow|history|mlperf)(\.([a-z_]+|<>))+")
 _NOT_IDS = {
-    "report.html",
-    "score.benchmark",
-    "mlperf.eval_accuracy.never",
+    "report.html",  # a file
+    "score.benchmark",  # the beginning of an id
+    # of mlperf.<key>.never and mlperf.<key>
+    *("mlperf.eval_accuracy.never", "mlperf.submission_benchmark", "mlperf.submission_division", "mlperf.opt_name"),
 }  # a file, a beginning, one of mlperf.<key>.never
 
 
