@@ -97,7 +97,9 @@ def mutated(original):
     return st.lists(st.tuples(st.sampled_from(inside), values), min_size=1, max_size=4).map(apply)
 
 
-@pytest.mark.parametrize(("resource", "read", "original"), [(PODS, read_pod, POD), (JOBS, read_job, JOB)], ids=["pods", "jobs"])
+@pytest.mark.parametrize(
+    ("resource", "read", "original"), [(PODS, read_pod, POD), (JOBS, read_job, JOB)], ids=["pods", "jobs"]
+)
 @given(data=st.data())
 def test_no_object_stops_an_informer(resource, read, original, data):
     odd = [data.draw(mutated(original)) for _ in range(3)]
