@@ -1,5 +1,6 @@
 """The BenchmarkRun resource: spec and status as frozen models; the CRD schema is generated from them."""
 
+from podium.api.reasons import Reason
 from podium.api.spec import (
     GROUP,
     KIND,
@@ -36,6 +37,6 @@ from podium.api.timestamps import rfc3339, unix_seconds
 __all__ = [
     "GROUP", "KIND", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
-    "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Resources", "Result", "Score",
-    "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
+    "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Reason", "Resources", "Result",
+    "Score", "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field
 
@@ -17,16 +17,29 @@ class Model(spec.Model):
 
 
 class AttemptState(StrEnum):
-    """Where one try of an attempt stands."""
+    """Where one try of an attempt stands; `means` says it in a sentence."""
 
-    PENDING = "Pending"  # Job created, not every container runs
-    INITIALIZING = "Initializing"  # containers run, the clock has not started
-    TRAINING = "Training"  # between run_start and run_stop
-    CONVERGED = "Converged"
-    NOT_CONVERGED = "NotConverged"
-    INVALID = "Invalid"  # a rule was broken
-    FAILED = "Failed"  # the infrastructure or the container failed
-    ABORTED = "Aborted"  # a person ended it: suspended or deleted
+    means: str
+
+    def __new__(cls, word: str, means: str) -> Self:
+        member = str.__new__(cls, word)
+        member._value_, member.means = word, means
+        return member
+
+    PENDING = "Pending", "The Job exists; not every pod is running."
+    INITIALIZING = "Initializing", "All pods are running; the clock has not started."
+    TRAINING = "Training", "Between run_start and run_stop."
+    CONVERGED = "Converged", "The target was reached within the rules."
+    NOT_CONVERGED = (
+        "NotConverged",
+        "The attempt ended without reaching the target. One such attempt may be the slowest that the score drops.",
+    )
+    INVALID = "Invalid", "The log breaks a rule. The attempt counts as one that did not converge."
+    FAILED = (
+        "Failed",
+        "The infrastructure or the program failed, and nothing was measured. Another try follows if it may do better.",
+    )
+    ABORTED = "Aborted", "Somebody suspended or deleted the run."
 
     @property
     def finished(self) -> bool:

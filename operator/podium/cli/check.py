@@ -50,6 +50,8 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
                     "round": log.round,
                     "benchmark": log.benchmark,
                     "official": log.official,
+                    "state": str(log.verdict.state),
+                    "reason": str(log.verdict.reason),
                     "findings": [finding.document() for finding in log.findings],
                 }
                 for log in checked

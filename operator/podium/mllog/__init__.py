@@ -2,8 +2,9 @@
 
 from podium.mllog.logbook import LogBuffer
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
+from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
 from podium.mllog.record import Event, Format, Problem
-from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, in_unit_of, reached, seconds, summarize
+from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, summarize
 
 __all__ = [
     "Evaluation",
@@ -14,11 +15,11 @@ __all__ = [
     "LogSummary",
     "Parser",
     "Problem",
+    "evaluations_by_metric",
     "in_unit_of",
     "is_mlperf_line",
     "parse",
     "parse_line",
-    "reached",
     "seconds",
     "summarize",
 ]  # fmt: skip

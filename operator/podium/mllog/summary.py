@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -21,10 +21,13 @@ _MAX_EVALUATIONS = 10_000
 _MAX_TEXT = 200
 _MAX_LIST = 100
 _MAX_METRICS = 16  # of an evaluation; Mask R-CNN has two
-_FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
 _MAX_ENTRY = 10_000  # characters of submission_entry, which describes the system
 
 
+_OF_ONE_RUN = (
+    "init_start", "init_stop", "run_start", "run_stop", "run_stop_status", "offline_seconds", "epoch", "samples",
+    "throughput", "energy_joules", "eval_seconds",
+)  # fmt: skip
 _V05_KEYS = {"input_size": "train_samples", "eval_size": "eval_samples"}
 
 
@@ -41,7 +44,8 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class LogSummary:
     """Times are unix seconds. Of repeated keys the earliest init_start and run_start count, and the latest run_stop:
-    lines of several processes come in any order.
+    lines of several processes come in any order. Where a second run was appended to the log of one that died, the
+    last one counts, and `run_start_count` is above 1.
     """
 
     lines: int = 0
@@ -51,8 +55,9 @@ class LogSummary:
     run_start: float | None = None
     run_stop: float | None = None
     run_stop_status: str | None = None
-    run_start_count: int = 0  # of different times: some logs hold each line twice
+    run_start_count: int = 0  # v0.5: of different times, since its tools drop lines that are the same to the last digit
     run_stop_count: int = 0
+    line_numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # of the clock's last lines
     out_of_order: bool = False  # a run_stop before any run_start, or earlier than it
     offline_seconds: float | None = None  # v0.6 MiniGo: eval_result tells the time to train
     seed: int | None = None
@@ -88,10 +93,12 @@ class LogAccumulator:
         self._submission: dict[str, str] = {}
         self._evaluations: list[Evaluation] = []
         self._lines = 0
-        self._starts: set[float] = set()
-        self._stops: set[float] = set()
+        self._starts: set[tuple[float, int]] = set()
+        self._stops: set[tuple[float, int]] = set()
         self._out_of_order = False
         self._eval_since: float | None = None
+        self._next: dict[str, float] = {}  # init_start and init_stop of a second run in the same log
+        self._line_numbers: dict[str, int] = {}
         self._snapshot: LogSummary | None = None
 
     def add(self, event: Event) -> None:
@@ -120,6 +127,7 @@ class LogAccumulator:
                 run_start_count=len(self._starts),
                 run_stop_count=len(self._stops),
                 out_of_order=self._out_of_order or backwards,
+                line_numbers=MappingProxyType(dict(self._line_numbers)),
                 evaluations=tuple(self._evaluations),
                 submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
@@ -130,21 +138,50 @@ class LogAccumulator:
     # ---- one method a key ----
 
     def _init_start(self, event: Event) -> None:
-        self._facts["init_start"] = min(self._facts.get("init_start", event.time), event.time)
+        if self._is_later_than_the_run(event):  # the program has been started again
+            self._next.setdefault("init_start", event.time)
+            self._facts.pop("seed", None)
+        else:
+            self._facts["init_start"] = min(self._facts.get("init_start", event.time), event.time)
 
     def _init_stop(self, event: Event) -> None:
-        self._facts["init_stop"] = event.time
+        self._line_numbers["init_stop"] = event.line_number
+        (self._next or self._facts)["init_stop"] = event.time
 
     def _run_start(self, event: Event) -> None:
-        _remember(self._starts, event.time)
+        has_results = bool(self._evaluations) or "run_stop" in self._facts
+        if self._is_later_than_the_run(event) and (self._next or has_results):
+            self._begin_again()
+        _remember(self._starts, event)
+        self._line_numbers["run_start"] = event.line_number
         self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
-        epochs = _number(event.metadata.get("max_epochs"))
+        epochs = finite_number(event.metadata.get("max_epochs"))
         if epochs is not None:
             self._facts["max_epochs"] = epochs
 
+    def _is_later_than_the_run(self, event: Event) -> bool:
+        """Whether a start is stamped after everything that was logged, a run_start included.
+
+        The starts that several processes log of one run are not: they lie before the first results, wherever in the
+        log they stand.
+        """
+        start = self._facts.get("run_start")
+        return start is not None and event.time > start and event.time >= self._facts["last_event_time"]
+
+    def _begin_again(self) -> None:
+        """Forget what was measured of an earlier run in the same log."""
+        for name in _OF_ONE_RUN:
+            self._facts.pop(name, None)
+        self._facts |= self._next
+        self._next = {}
+        self._evaluations = []
+        self._eval_since = None
+        self._out_of_order = False
+
     def _run_stop(self, event: Event) -> None:
-        _remember(self._stops, event.time)
-        self._out_of_order |= not self._starts
+        _remember(self._stops, event)
+        self._line_numbers["run_stop"] = event.line_number
+        self._out_of_order |= "run_start" not in self._facts
         self._facts["run_stop"] = max(self._facts.get("run_stop", event.time), event.time)
         status = event.metadata.get("status")
         if isinstance(status, str):
@@ -154,9 +191,10 @@ class LogAccumulator:
         quality = _quality(event.value)
         if not quality:
             return
+        self._line_numbers["eval_accuracy"] = event.line_number
         metadata = event.metadata
-        epoch = _number(metadata.get("epoch_num"))
-        samples = _number(metadata.get("samples_count", metadata.get("step_num")))
+        epoch = finite_number(metadata.get("epoch_num"))
+        samples = finite_number(metadata.get("samples_count", metadata.get("step_num")))
         metric = metadata.get("metric")
         if isinstance(metric, str) and len(quality) == 1:
             quality = {metric[:_MAX_TEXT]: next(iter(quality.values()))}
@@ -192,24 +230,25 @@ class LogAccumulator:
             self._eval_since = None
 
     def _eval_result(self, event: Event) -> None:
-        seconds = _number(event.metadata.get("timestamp"))
+        self._line_numbers["eval_result"] = event.line_number
+        seconds = finite_number(event.metadata.get("timestamp"))
         if seconds is not None and seconds > 0:  # 0 says that no model passed (checker 0.6.0)
             self._facts["offline_seconds"] = max(self._facts.get("offline_seconds", seconds), seconds)
 
     def _tracked_stats(self, event: Event) -> None:
         value = event.value if isinstance(event.value, dict) else {}
         found = {
-            "throughput": _number(value.get("throughput")),
-            "energy_joules": _number(value.get("energy_joules")),
-            "epoch": _number(event.metadata.get("epoch_num")),
+            "throughput": finite_number(value.get("throughput")),
+            "energy_joules": finite_number(value.get("energy_joules")),
+            "epoch": finite_number(event.metadata.get("epoch_num")),
             "samples": _integer(event.metadata.get("samples_count")),
         }
         self._facts |= {name: number for name, number in found.items() if number is not None}
 
     def _epoch(self, event: Event) -> None:
-        epoch = _number(event.metadata.get("epoch_num", event.metadata.get("first_epoch_num")))
+        epoch = finite_number(event.metadata.get("epoch_num", event.metadata.get("first_epoch_num")))
         if epoch is None and event.key == "train_epoch":  # v0.5
-            epoch = _number(event.value)
+            epoch = finite_number(event.value)
         if epoch is not None:
             self._facts["epoch"] = epoch
 
@@ -281,73 +320,9 @@ def summarize(events: Iterable[Event]) -> LogSummary:
     return folder.snapshot()
 
 
-def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
-    """Time to train: run_stop - run_start; None when one is missing or they are the wrong way round.
-
-    With ``eval_result``, the time that an evaluation after the clock found, and nothing else: a run_stop in such a
-    log comes whenever the evaluation is through (v0.6 MiniGo).
-    """
-    if timed_by == "eval_result":
-        return summary.offline_seconds
-    if summary.run_start is None or summary.run_stop is None or summary.run_stop < summary.run_start:
-        return None
-    return summary.run_stop - summary.run_start
-
-
-def reached(
-    summary: LogSummary, targets: Mapping[str, float], lower_is_better: Collection[str] = ()
-) -> Evaluation | None:
-    """The first evaluation in which every metric is at its target, or None.
-
-    With one target the evaluation's single value is that metric, whatever its name. BLEU is 24.1 in v0.6 and 0.241
-    from v0.7 on; see `in_unit_of` for how the two are told apart.
-    """
-    percent = _counts_in_fractions(summary)
-    for evaluation in summary.evaluations:
-        values = _by_metric(targets, evaluation.quality, percent=percent)
-        if all(_at(values.get(metric), target, metric in lower_is_better) for metric, target in targets.items()):
-            return evaluation
-    return None
-
-
-def _at(value: float | None, target: float, lower_is_better: bool) -> bool:
-    if value is None:
-        return False
-    if math.isclose(value, target, rel_tol=_FLOAT32):
-        return True
-    return value <= target if lower_is_better else value >= target
-
-
-def in_unit_of(targets: Mapping[str, float], evaluation: Evaluation, summary: LogSummary) -> dict[str, float]:
-    """The evaluation's values by the metrics of `targets`, in the unit of the targets.
-
-    A log counts in fractions when it is in the format of v0.7, no value of it is above 1, and the target that it
-    logs (eval_target), if any, is not above 1 either. Only then, against a target above 1, its values are
-    multiplied by 100. A value up to 1 alone says nothing: an untrained model has a BLEU of 0.3 %.
-    """
-    return _by_metric(targets, evaluation.quality, percent=_counts_in_fractions(summary))
-
-
-def _by_metric(targets: Mapping[str, float], values: Mapping[str, float], *, percent: bool) -> dict[str, float]:
-    if len(targets) == len(values) and (len(targets) == 1 or "#1" in values):
-        values = dict(zip(targets, values.values(), strict=True))
-    return {
-        metric: values[metric] * 100 if percent and target > 1 else values[metric]
-        for metric, target in targets.items()
-        if metric in values
-    }
-
-
-def _counts_in_fractions(summary: LogSummary) -> bool:
-    logged = _number(summary.target)
-    if summary.format is not Format.MLLOG or (logged is not None and logged > 1):
-        return False
-    return all(value <= 1 for evaluation in summary.evaluations for value in evaluation.quality.values())
-
-
-def _remember(times: set[float], time: float) -> None:
-    if len(times) < _MAX_LIST:
-        times.add(time)
+def _remember(lines: set[tuple[float, int]], event: Event) -> None:
+    if len(lines) < _MAX_LIST:
+        lines.add((event.time, 0 if event.format is Format.MLP else event.line_number))
 
 
 def _quality(value: object) -> dict[str, float]:
@@ -358,14 +333,14 @@ def _quality(value: object) -> dict[str, float]:
         inner = value.get("accuracy", value)  # v0.6 Mask R-CNN: {"accuracy": {"BBOX": .., "SEGM": ..}}
         if isinstance(inner, dict):
             few = list(inner.items())[:_MAX_METRICS]
-            numbers = {str(metric)[:_MAX_TEXT]: _number(number) for metric, number in few}
+            numbers = {str(metric)[:_MAX_TEXT]: finite_number(number) for metric, number in few}
             return {metric: number for metric, number in numbers.items() if number is not None}
         value = inner
-    number = _number(value)
+    number = finite_number(value)
     return {} if number is None else {"eval_accuracy": number}
 
 
-def _number(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
     """A finite number; v0.6 Transformer logs its BLEU as a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -380,7 +355,7 @@ def _integer(value: object) -> int | None:
     """A seed of 64 bits must not pass through a float."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 1 << 64 else None
-    number = _number(value)
+    number = finite_number(value)
     return None if number is None or abs(number) >= 1 << 64 else int(number)
 
 
@@ -393,4 +368,4 @@ def _plain(value: object) -> object:
         return value[:_MAX_TEXT]
     if isinstance(value, bool):
         return value
-    return value if _number(value) is not None else None
+    return value if finite_number(value) is not None else None

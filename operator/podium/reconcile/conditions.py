@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from podium.api import BenchmarkRunStatus, Condition, ConditionType, rfc3339
+from podium.api import BenchmarkRunStatus, Condition, ConditionType, Reason, rfc3339
+
+_MAX_MESSAGE = 32768  # characters, of the CRD
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionUpdate:
-    """What one condition says."""
+    """The new content of one condition."""
 
     status: bool
-    reason: str
+    reason: Reason
     message: str = ""
 
 
@@ -21,9 +23,9 @@ class Report:
     """The conditions that a decision sets; the others follow from them."""
 
     admitted: ConditionUpdate
-    running: ConditionUpdate = ConditionUpdate(False, "Finished")
+    running: ConditionUpdate = ConditionUpdate(False, Reason.FINISHED)
     suspended: bool = False
-    stored: str = ""  # where the result lies
+    stored: str = ""  # address of the result
     store_error: str = ""
     complete: ConditionUpdate | None = None
     failed: ConditionUpdate | None = None
@@ -31,20 +33,22 @@ class Report:
     def conditions(self) -> dict[ConditionType, ConditionUpdate]:
         ended = self.complete or self.failed
         if self.stored:
-            stored = ConditionUpdate(True, "Stored", self.stored)
+            stored = ConditionUpdate(True, Reason.STORED, self.stored)
         elif self.store_error:
-            stored = ConditionUpdate(False, "StoreUnavailable", self.store_error)
+            stored = ConditionUpdate(False, Reason.STORE_UNAVAILABLE, self.store_error)
         else:
-            stored = ConditionUpdate(False, "NothingToStore" if ended else "InProgress")
+            stored = ConditionUpdate(False, Reason.NOTHING_TO_STORE if ended else Reason.IN_PROGRESS)
         return {
             ConditionType.ADMITTED: self.admitted,
             ConditionType.RUNNING: self.running,
             ConditionType.SUSPENDED: ConditionUpdate(
-                self.suspended and not ended, "Suspended" if self.suspended else "NotSuspended"
+                self.suspended and not ended, Reason.SUSPENDED if self.suspended else Reason.NOT_SUSPENDED
             ),
             ConditionType.RESULT_STORED: stored,
-            ConditionType.COMPLETE: self.complete or ConditionUpdate(False, "Failed" if self.failed else "InProgress"),
-            ConditionType.FAILED: self.failed or ConditionUpdate(False, "Complete" if self.complete else "InProgress"),
+            ConditionType.COMPLETE: self.complete
+            or ConditionUpdate(False, Reason.FAILED if self.failed else Reason.IN_PROGRESS),
+            ConditionType.FAILED: self.failed
+            or ConditionUpdate(False, Reason.COMPLETE if self.complete else Reason.IN_PROGRESS),
         }
 
 
@@ -53,17 +57,16 @@ def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int,
     before = {condition.type: condition for condition in status.conditions}
     stamp = rfc3339(now)
     conditions = []
-    for kind, told in report.conditions().items():
-        told = replace(told, message=told.message[:32768])  # noqa: PLW2901
-        value = "True" if told.status else "False"
+    for kind, update in report.conditions().items():
+        value = "True" if update.status else "False"
         old = before.get(kind)
         since = old.last_transition_time if old and old.status == value else stamp
         conditions.append(
             Condition(
                 type=kind,
                 status=value,
-                reason=told.reason,
-                message=told.message,
+                reason=update.reason.value,
+                message=update.message[:_MAX_MESSAGE],
                 last_transition_time=since,
                 observed_generation=generation,
             )

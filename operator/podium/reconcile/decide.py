@@ -1,7 +1,7 @@
 """The heart of Podium: one pure function that says what a run needs next.
 
 It is level-based. Whatever happened before (a restart, a lost event, an action that failed half-way), the same
-run and the same observations give the same decision, so carrying it out twice does no harm.
+run and the same observations give the same decision, so executing it twice does no harm.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, duration_seconds, unix_seconds
+from podium.api import (
+    AttemptState,
+    AttemptStatus,
+    BenchmarkRunStatus,
+    ConditionType,
+    Reason,
+    duration_seconds,
+    unix_seconds,
+)
+from podium.api.reasons import of_end, of_state
 from podium.reconcile.attempt import advance
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.model import (
@@ -28,6 +37,7 @@ from podium.reconcile.model import (
 )
 from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
+from podium.reconcile.step import move_to
 from podium.reconcile.tries import concluded, new_attempt, next_try
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
@@ -53,7 +63,7 @@ class _Case:
     def admitted(self) -> ConditionUpdate:
         spec = self.run.spec
         return ConditionUpdate(
-            True, "Valid", f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
+            True, Reason.VALID, f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
         )
 
     def decided(self, report: Report, **update: object) -> Decision:
@@ -77,10 +87,10 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
         return _after_the_end(run, now)
     text = run.refusal or "; ".join(map(str, check_spec(run.spec, rounds)))
     if text:
-        told = ConditionUpdate(False, "InvalidSpec", text)
-        report = Report(admitted=told, failed=ConditionUpdate(True, "InvalidSpec", text))
+        refused = ConditionUpdate(False, Reason.INVALID_SPEC, text)
+        report = Report(admitted=refused, failed=ConditionUpdate(True, Reason.INVALID_SPEC, text))
         status = with_conditions(run.status, report, run.generation, now)
-        return Decision((Emit("Warning", "InvalidSpec", text),), status)
+        return Decision((Emit(Reason.INVALID_SPEC, text),), status)
     case = _Case(run, observed, rounds, goal_for(run.spec, rounds), now)
     _advance(case)
     if run.deleted:
@@ -109,26 +119,25 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
     step = advance(attempt, job, log, spec=case.run.spec, goal=case.goal, now=case.now)
     moved = step.attempt
     if case.run.spec.suspend and not moved.state.finished:
-        update = {"state": AttemptState.ABORTED, "reason": "Suspended", "message": "made again when the run is resumed"}
-        moved = moved.model_copy(update=update)
+        moved = move_to(moved, Reason.SUSPENDED, "repeated when the run is resumed")
     if moved.state.finished and moved.state is not AttemptState.CONVERGED:
-        case.actions.append(Emit("Warning", f"Attempt{moved.state}", f"{moved.id}: {moved.reason}: {moved.message}"))
+        case.actions.append(Emit(of_end(moved.state), f"{moved.id}: {moved.reason}: {moved.message}"))
     if step.deadline is not None and not moved.state.finished:
         case.deadlines.append(step.deadline)
     return moved
 
 
 def _continue(case: _Case) -> Decision:
-    """Wait, make the next try, or come to the end."""
+    """Wait, start the next try, or conclude."""
     busy = any(not a.state.finished or _holds_machines(case, a) for a in case.attempts)
     if not busy:
         retries = case.run.spec.max_retries
         following = next_try(case.attempts, retries, case.goal.attempts)
-        failure = _hopeless(case) or _launch_failure(case)
+        failure = _beyond_retry(case) or _launch_failure(case)
         if failure or following is None:
             return _conclude(case, failure)
         if not case.run.spec.suspend:
-            _tell_converged(case)
+            _emit_converged(case)
             attempt = new_attempt(case.run.name, case.run.uid, following, case.now)
             case.actions.append(CreateJob(following, attempt.seed))
             if case.observed.launch_refusal is None:  # a refused try is listed once its Job is there
@@ -145,12 +154,14 @@ def _continue(case: _Case) -> Decision:
 
 
 def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
-    """Store everything, and only then say Complete or Failed."""
+    """Store everything, and only then set Complete or Failed."""
     if not case.attempts and failure:  # nothing was measured, so there is nothing to store
         return case.decided(Report(admitted=case.admitted, failed=failure))
     score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
     if failure is None and not score.valid:
-        failure = ConditionUpdate(True, "ResultInvalid", "; ".join([*score.reasons, *_unsuccessful(case.attempts)]))
+        failure = ConditionUpdate(
+            True, Reason.RESULT_INVALID, "; ".join([*score.reasons, *_unsuccessful(case.attempts)])
+        )
     to_store = _to_store(case)
     result = case.observed.result
     if to_store or result is None:
@@ -159,11 +170,13 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
         case.actions += to_store or [
             StoreResult(score, tuple(case.attempts), outcome, failure.message if failure else "")
         ]
-        storing = ConditionUpdate(False, "Storing", "every attempt is made; the result is being stored")
+        storing = ConditionUpdate(False, Reason.STORING, "every attempt has ended; the result is being stored")
         return case.decided(Report(admitted=case.admitted, running=storing, store_error=case.observed.store_error))
     if failure:
-        case.actions.append(Emit("Warning", failure.reason, failure.message))
-    complete = None if failure else ConditionUpdate(True, "Scored", f"time to train {score.time_to_train_minutes} min")
+        case.actions.append(Emit(failure.reason, failure.message))
+    complete = (
+        None if failure else ConditionUpdate(True, Reason.SCORED, f"time to train {score.time_to_train_minutes} min")
+    )
     report = Report(admitted=case.admitted, stored=result.uri, complete=complete, failed=failure)
     ttl = case.run.spec.ttl_seconds_after_finished
     if ttl is not None:
@@ -179,15 +192,15 @@ def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
 
 
 def _abort(case: _Case) -> Decision:
-    """The run was deleted: nothing is created any more, what was measured is stored."""
+    """The run was deleted: create nothing more, and store what was measured."""
     message = "the BenchmarkRun was deleted"
-    update = {"state": AttemptState.ABORTED, "reason": "RunDeleted", "message": message}
-    # a try that fails now fails of the deletion
+    # a try that fails now fails because of the deletion
     finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
-        a.model_copy(update=update) if a.id not in finished and a.state in _CUT_SHORT else a for a in case.attempts
+        move_to(a, Reason.RUN_DELETED, message) if a.id not in finished and a.state in _CUT_SHORT else a
+        for a in case.attempts
     ]
-    # the Jobs go with their owner, and nobody is left to tell
+    # the Jobs are deleted with their owner, and nobody is left to read Events
     case.actions = []
     if case.attempts and case.observed.result is None:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
@@ -211,8 +224,8 @@ def _ended_at(status: BenchmarkRunStatus) -> float:
     return unix_seconds(true.last_transition_time)
 
 
-def _hopeless(case: _Case) -> ConditionUpdate | None:
-    """Why going on makes no sense: an attempt cannot be made, or rules are broken again and again."""
+def _beyond_retry(case: _Case) -> ConditionUpdate | None:
+    """Why the run fails before its last attempt: no retry is left or would help, or too many attempts broke rules."""
     if not case.attempts or not concluded(case.attempts, case.attempts[-1], case.run.spec.max_retries):
         return None
     last = case.attempts[-1]
@@ -220,12 +233,12 @@ def _hopeless(case: _Case) -> ConditionUpdate | None:
         tries = sum(a.index == last.index and a.state is AttemptState.FAILED for a in case.attempts)
         times = f" after {tries} tries" if tries > 1 else ""
         return ConditionUpdate(
-            True, "AttemptFailed", f"attempt {last.index} failed{times}: {last.reason}: {last.message}"
+            True, Reason.ATTEMPT_FAILED, f"attempt {last.index} failed{times}: {last.reason}: {last.message}"
         )
     invalid = sum(a.state is AttemptState.INVALID for a in case.attempts)
     if invalid > case.goal.max_failures:
         message = f"{invalid} attempts broke the rules, the last one: {last.reason}: {last.message}"
-        return ConditionUpdate(True, "ResultInvalid", message)
+        return ConditionUpdate(True, Reason.RESULT_INVALID, message)
     return None
 
 
@@ -237,17 +250,17 @@ def _launch_failure(case: _Case) -> ConditionUpdate | None:
     limit = case.run.spec.deadlines.pending
     deadline = refusal.since + duration_seconds(limit)
     if refusal.final or case.now >= deadline:
-        return ConditionUpdate(True, "LaunchRefused", refusal.message)
+        return ConditionUpdate(True, Reason.LAUNCH_REFUSED, refusal.message)
     case.deadlines.append(deadline)
     return None
 
 
-def _tell_converged(case: _Case) -> None:
-    """An Event for every attempt but the last, whose end the conditions tell."""
+def _emit_converged(case: _Case) -> None:
+    """An Event for every attempt but the last, whose end the conditions report."""
     if case.attempts and case.attempts[-1].state is AttemptState.CONVERGED:
         last = case.attempts[-1]
         message = f"{last.id}: quality {last.quality} in {last.time_to_train_seconds} s, {last.epochs} epochs"
-        case.actions.append(Emit("Normal", "AttemptConverged", message))
+        case.actions.append(Emit(Reason.ATTEMPT_CONVERGED, message))
 
 
 def _to_store(case: _Case) -> list[StoreAttempt]:
@@ -264,11 +277,12 @@ def _holds_machines(case: _Case, attempt: AttemptStatus) -> bool:
 
 def _running(case: _Case) -> ConditionUpdate:
     if case.run.spec.suspend:
-        return ConditionUpdate(False, "Suspended", "spec.suspend is true")
+        return ConditionUpdate(False, Reason.SUSPENDED, "spec.suspend is true")
     if case.observed.launch_refusal:
-        return ConditionUpdate(False, "LaunchRefused", case.observed.launch_refusal.message)
+        return ConditionUpdate(False, Reason.LAUNCH_REFUSED, case.observed.launch_refusal.message)
     last: AttemptStatus = case.attempts[-1]
     text = f"{last.id} of {case.goal.attempts}"
     if last.state is AttemptState.PENDING:
-        return ConditionUpdate(False, last.reason or "Pending", f"{text}: {last.message or 'waits for its pods'}")
-    return ConditionUpdate(True, str(last.state), text)
+        reason = Reason.known(last.reason) or Reason.PENDING
+        return ConditionUpdate(False, reason, f"{text}: {last.message or 'waits for its pods'}")
+    return ConditionUpdate(True, of_state(last.state), text)

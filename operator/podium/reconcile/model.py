@@ -1,4 +1,4 @@
-"""The values that `decide` takes and gives. No I/O here: drivers make observations and carry out actions."""
+"""The values that `decide` takes and returns. No I/O here: drivers observe and execute actions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Result, Score, TryId
+from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Reason, Result, Score, TryId
 from podium.mllog import LogBuffer, LogSummary
 
 
@@ -139,16 +139,20 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class DeleteRun:
-    """The time to live after the end is over."""
+    """Delete the run: its time to live after the end is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
     """A Kubernetes Event: what happened between the conditions."""
 
-    type: Literal["Normal", "Warning"]
-    reason: str
+    reason: Reason
     message: str
+
+    @property
+    def type(self) -> Literal["Normal", "Warning"]:
+        assert self.reason.event is not None, f"{self.reason} is no reason of an Event"
+        return self.reason.event
 
 
 Action = CreateJob | DeleteJob | StoreAttempt | StoreResult | DeleteRun | Emit
@@ -156,7 +160,7 @@ Action = CreateJob | DeleteJob | StoreAttempt | StoreResult | DeleteRun | Emit
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, what to report, and when to look again without being told (unix seconds)."""
+    """What to do, what to report, and when to look again even if nothing happens (unix seconds)."""
 
     actions: tuple[Action, ...]
     status: BenchmarkRunStatus

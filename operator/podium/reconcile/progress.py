@@ -11,7 +11,7 @@ from podium.rules import Goal
 
 
 def progress(attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal) -> Progress | None:
-    """Of the last try: the one that runs, or the one that ended last."""
+    """Of the last try: the running one, or the one that ended last."""
     if not attempts:
         return None
     last = attempts[-1]
@@ -31,7 +31,7 @@ def progress(attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal) 
 def finish_time(summary: LogSummary) -> float | None:
     """Unix time at which the log's attempt will have used all its epochs: the latest end, convergence may come earlier.
 
-    None while the log has not told enough.
+    None while the log does not say enough.
     """
     known = (summary.samples, summary.throughput, summary.train_samples, summary.max_epochs, summary.last_event_time)
     if not all(known):

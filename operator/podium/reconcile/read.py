@@ -12,7 +12,7 @@ from podium.reconcile.model import Run
 
 
 def read_run(body: Mapping[str, Any]) -> Run:
-    """A BenchmarkRun from its object. What the models refuse, an older CRD let through, `decide` turns away."""
+    """A BenchmarkRun from its object. `decide` refuses one that an older CRD let through and the models reject."""
     metadata = body["metadata"]
     try:
         spec = BenchmarkRunSpec.model_validate(body["spec"])

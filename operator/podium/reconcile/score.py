@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Score
 from podium.rounds import Round
 from podium.rules import Goal
-from podium.scoring import Rule, RunOutcome, TimedRun, rule_for, score
+from podium.scoring import Rule, TimedRun, rule_for, score
 
 
 def score_run(
@@ -37,7 +37,7 @@ def score_run(
 
 def _timed(attempt: AttemptStatus) -> TimedRun:
     seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
-    return TimedRun(index=attempt.index, outcome=RunOutcome(attempt.state), seconds=seconds, start=float(attempt.index))
+    return TimedRun(index=attempt.index, state=attempt.state, seconds=seconds, start=float(attempt.index))
 
 
 def _mean_energy(attempts: Sequence[AttemptStatus]) -> str | None:

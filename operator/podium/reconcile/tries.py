@@ -1,18 +1,15 @@
-"""Which try comes next, and the identity it gets."""
+"""Which try comes next, and its identity."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 
-from podium.api import AttemptState, AttemptStatus, TryId, rfc3339
-
-# Failures that another try may not meet again. A wrong image or a log without MLPerf lines is not among them.
-RETRIABLE = frozenset({"PodLost", "PodFailed", "JobLost", "InitDeadlineExceeded", "StageInterrupted"})
+from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
 
 
 def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:
-    """The try to make when every listed one has finished; None when all attempts have concluded."""
+    """The next try when every listed one has finished; None when all attempts have concluded."""
     if not attempts:
         return TryId(attempt=1, number=0)
     last = attempts[-1]
@@ -23,10 +20,11 @@ def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -
 
 def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
     """Whether `one`, which has finished, is the last try of its attempt."""
-    if one.state is AttemptState.ABORTED and one.reason == "Suspended":
-        return False
-    if one.state is not AttemptState.FAILED or one.reason not in RETRIABLE:
+    reason = Reason.known(one.reason)
+    if reason is None or not reason.retriable:
         return True
+    if one.state is AttemptState.ABORTED:  # a pause uses up no retry
+        return False
     failures = sum(a.index == one.index and a.state is AttemptState.FAILED and a.try_ <= one.try_ for a in attempts)
     return failures > max_retries
 
@@ -44,11 +42,11 @@ def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptS
 
 
 def job_name(run_name: str, id_: TryId) -> str:
-    """Deterministic, so that creating it twice is noticed; unique among all runs of a namespace."""
+    """Deterministic, so that creating it twice fails; unique among all runs of a namespace."""
     return f"{run_name}-{id_.attempt}-{id_.number}"
 
 
 def seed_for(uid: str, id_: TryId) -> int:
-    """A seed of 31 bits, drawn from the run's random uid: new for every try, and known again after a restart."""
+    """A seed of 31 bits, drawn from the run's random uid: new for every try, and the same after a restart."""
     digest = hashlib.sha256(f"{uid}/{id_.attempt}/{id_.number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

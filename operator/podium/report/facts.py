@@ -6,19 +6,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from podium.mllog import LogSummary, in_unit_of, reached
+from podium.api import AttemptState, rfc3339
+from podium.mllog import LogSummary
 from podium.report.described import described_system, plain_text
-from podium.rules import Finding
-from podium.scoring import RunOutcome
+from podium.rules import Finding, Verdict
 from podium.stores import NotFound, Store
 from podium.submissions import Folder, ScoredResult, Variance, variance
 
 SUMS = "SHA256SUMS"
 _CHECKED = (".json", ".yaml", "result.txt")  # of SHA256SUMS; pod logs may be gigabytes
-_UNMEASURED = ("Failed", "Aborted")  # states that only the operator can tell
+_UNMEASURED = ("Failed", "Aborted")  # states that only the operator knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Attempt:
 
     index: int
     state: str
+    reason: str
     mark: str
     cause: str
     seed: int | None
@@ -52,11 +52,11 @@ class Attempt:
     @property
     def outcome(self) -> str:
         """The state in words."""
-        return "Not converged" if self.state == RunOutcome.NOT_CONVERGED else self.state
+        return "Not converged" if self.state == AttemptState.NOT_CONVERGED else self.state
 
     @property
     def scored(self) -> bool:
-        return self.mark == "" and self.state == RunOutcome.CONVERGED
+        return self.mark == "" and self.state == AttemptState.CONVERGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ def _document(attempt: Attempt) -> dict[str, Any]:
     return {
         "index": attempt.index,
         "state": attempt.state,
+        "reason": attempt.reason,
         "mark": attempt.mark,
         "cause": attempt.cause,
         "seed": attempt.seed,
@@ -162,17 +163,18 @@ def _attempt(
     entry: ScoredResult, index: int, tries: Mapping[int, Mapping[str, Any]], name: str, digest: str
 ) -> Attempt:
     log, verdict = entry.logs[index], entry.verdicts[index]
-    stored = str(tries.get(index, {}).get("state") or "")
-    state = stored if stored in _UNMEASURED and verdict.outcome is not RunOutcome.CONVERGED else str(verdict.outcome)
+    stored = tries.get(index, {})
+    unmeasured = stored.get("state") in _UNMEASURED and not verdict.converged
     curve = _curve(entry, log)
     end = _end(entry, log)
     offset = 0 if entry.first_epoch else 1
     init = None if log.run_start is None or log.init_start is None else max(0.0, log.run_start - log.init_start)
     return Attempt(
         index=index,
-        state=state,
+        state=str(stored["state"]) if unmeasured else str(verdict.state),
+        reason=plain_text(stored.get("reason") or "") if unmeasured else str(verdict.reason),
         mark=_mark(entry, index),
-        cause=verdict.cause or plain_text(tries.get(index, {}).get("message") or "" if state in _UNMEASURED else ""),
+        cause=_cause(verdict, stored if unmeasured else {}),
         seed=log.seed,
         epochs=None if end is None or end.epoch is None else end.epoch + offset,
         quality={} if end is None else end.quality,
@@ -186,6 +188,11 @@ def _attempt(
     )
 
 
+def _cause(verdict: Verdict, stored: Mapping[str, Any]) -> str:
+    """Why an attempt has no time; what the operator stored of one that could not be measured says more than its log."""
+    return "" if verdict.converged else plain_text(stored.get("message") or verdict.message)
+
+
 def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
     """What evaluations took of the time to train; None where they come after the clock or the log does not tell."""
     if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
@@ -197,21 +204,15 @@ def _curve(entry: ScoredResult, log: LogSummary) -> tuple[Point, ...]:
     start = log.run_start
     if start is None:
         return ()
-    return tuple(Point(e.time - start, e.epoch, _quality(entry, log, e)) for e in log.evaluations)
-
-
-def _quality(entry: ScoredResult, log: LogSummary, evaluation: Any) -> Mapping[str, float]:
-    """By the names of the target's metrics, and in their unit, where the target is known."""
-    return in_unit_of(entry.target, evaluation, log) if entry.target else dict(evaluation.quality)
+    return tuple(Point(e.time - start, e.epoch, entry.goal.values(log, e)) for e in log.evaluations)
 
 
 def _end(entry: ScoredResult, log: LogSummary) -> Point | None:
     """The evaluation that reached the target, else the last one."""
     if not log.evaluations:
         return None
-    found = reached(log, entry.target, entry.lower_is_better) if entry.target else None
-    chosen = found or log.evaluations[-1]
-    return Point(chosen.time - (log.run_start or chosen.time), chosen.epoch, _quality(entry, log, chosen))
+    chosen = entry.goal.reached(log) or log.evaluations[-1]
+    return Point(chosen.time - (log.run_start or chosen.time), chosen.epoch, entry.goal.values(log, chosen))
 
 
 def _mark(entry: ScoredResult, index: int) -> str:
@@ -220,7 +221,7 @@ def _mark(entry: ScoredResult, index: int) -> str:
         return ""
     if index not in score.dropped:
         return "not counted"
-    if verdict.outcome is not RunOutcome.CONVERGED:
+    if not verdict.converged:
         return "dropped as the slowest"
     scored = [seconds for i in score.scored if (seconds := entry.verdicts[i].seconds) is not None]
     fast = verdict.seconds is not None and verdict.seconds <= min(scored, default=0.0)
@@ -359,7 +360,7 @@ def _asked(entry: ScoredResult) -> str:
 
 def _utc(seconds: float) -> str:
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return rfc3339(seconds).replace("T", " ").replace("Z", " UTC")
     except (OverflowError, ValueError, OSError):
         return ""
 

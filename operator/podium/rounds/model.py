@@ -64,6 +64,7 @@ class Quality(_Value):
     key: str = "eval_accuracy"
     target: float
     lower_is_better: bool = False
+    bounded: bool = True  # a loss is above 0, a rate with a target up to 1 is at most 1; a custom metric is anything
 
 
 class Clock(_Value):

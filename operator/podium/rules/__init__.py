@@ -1,13 +1,15 @@
-"""Pure checks of what a person asked for and of what was measured."""
+"""Legal or not: what a person asked for against the round, what was measured against the goal. Pure."""
 
 from podium.rules.admission import check_admission
 from podium.rules.findings import Finding
+from podium.rules.goal import Goal, canonical, goal_for, goal_of_log
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
+from podium.rules.judge import Verdict, judge
 from podium.rules.log import LogCheck, Seed, repeated_seeds
-from podium.rules.spec import Goal, check_spec, goal_for
+from podium.rules.spec import check_spec
 from podium.rules.system import check_system
 
 __all__ = [
-    "Finding", "Goal", "LogCheck", "Seed", "check_admission", "check_spec", "check_system", "closed_breach", "goal_for",
-    "plain_value", "repeated_seeds", "untuned_breach",
+    "Finding", "Goal", "LogCheck", "Seed", "Verdict", "canonical", "check_admission", "check_spec", "check_system",
+    "closed_breach", "goal_for", "goal_of_log", "judge", "plain_value", "repeated_seeds", "untuned_breach",
 ]  # fmt: skip

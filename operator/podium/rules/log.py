@@ -1,4 +1,7 @@
-"""A log against the rules of its round, line by line: what MLCommons' checker does not know or does not look at."""
+"""A log against the rules of its round, line by line: what MLCommons' checker does not know or does not look at.
+
+Whether the run is valid and converged is for `judge` alone.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from podium.mllog import Event, Format, LogAccumulator, LogSummary, Problem, reached, seconds
+from podium.mllog import Event, Format, Problem
 from podium.rounds import Benchmark, LogRules, Round, targets
 from podium.rules.findings import Finding
+from podium.rules.goal import is_closed
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
 
 # Processes on several machines write into one log; their clocks and buffers differ by so much.
@@ -19,7 +23,8 @@ ORDER_TOLERANCE_SECONDS = 120.0
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
 _OF_TRAINING = ("run_", "epoch_", "block_", "train_", "tracked_stats", "opt_learning_rate")
-_OF_CLOCK = ("init_stop", "run_start", "run_stop", "eval_accuracy", "eval_result")
+_ALWAYS_COUNTED = ("run_start", "eval_accuracy")
+_JUDGED = ("run_start", "run_stop")  # `judge` says whether they are missing or repeated
 _MAX_LIST = 1000
 _MAX_VALUES = 32  # of one key; more say nothing new
 _MAX_TEXT = 200
@@ -44,11 +49,10 @@ class LogCheck:
         self._round = round_
         self._name = benchmark_name
         self._benchmark: Benchmark | None = round_.benchmarks.get(benchmark_name)
-        self._closed = division in ("closed", "outOfTheBox")
+        self._closed = is_closed(division)
         self._untuned = division == "outOfTheBox"
         self._keys_of_round = round_.log_rules.keys if round_.log_rules else {}
         self._settings: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)  # values and lines, by key and text
-        self._folder = LogAccumulator()
         self._counted = self._keys_to_count()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
@@ -64,7 +68,6 @@ class LogCheck:
 
     def add(self, event: Event) -> None:
         """Take one event."""
-        self._folder.add(event)
         self._format = self._format or event.format
         key = event.key
         if key in self._counted:
@@ -88,8 +91,7 @@ class LogCheck:
             self._hyperparameter(event)
 
     def findings(self, problems: Iterable[Problem] = (), problem_count: int = 0) -> tuple[Finding, ...]:
-        """Everything found once the log is through; `problems` are its unreadable lines."""
-        summary = self._folder.snapshot()
+        """Everything found, once the whole log was added; `problems` are its unreadable lines."""
         unreadable = [
             Finding("log.unreadable", self._where, problem.cause, problem.line_number,
                     "one process writes a line at a time, and whole lines")
@@ -98,17 +100,15 @@ class LogCheck:
         if problem_count > len(unreadable):
             message = f"{problem_count - len(unreadable)} further lines cannot be read"
             unreadable.append(Finding("log.unreadable", self._where, message))
-        if summary.lines == 0:
-            message = "no line of it can be read as an MLPerf line"
-            return (*unreadable, Finding("log.empty", self._where, message, remedy=_WHOLE_LOG))
-        found = (*unreadable, *self._found, *self._keys(), *self._hyperparameters(), *self._clock(summary))
-        return (*found, *self._quality(summary))
+        if self._format is None:
+            return tuple(unreadable)
+        return (*unreadable, *self._found, *self._keys(), *self._hyperparameters())
 
     def _keys_to_count(self) -> frozenset[str]:
         """Of all keys a log may hold; a hostile one holds a million."""
         rules, own = self._round.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
         of_round = (*rules.exactly_once, *rules.closed_at_least_once) if rules else ()
-        return frozenset({*of_round, *own, *_OF_CLOCK})
+        return frozenset({*of_round, *own, *_ALWAYS_COUNTED})
 
     # ---- as lines come ----
 
@@ -194,18 +194,9 @@ class LogCheck:
 
     # ---- at the end ----
 
-    def _repeated(self) -> Iterator[Finding]:
-        """MLCommons' checker lets them pass; only global rank 0 may log them."""
-        for key in ("run_start", "run_stop"):
-            if (count := self._counts[key]) > 1:
-                remedy = "log it from global rank 0 only, and keep each run in a file of its own"
-                line = self._last[key]
-                yield Finding(f"log.{key}.repeated", self._where, f"{key} is logged {count} times", line, remedy)
-
     def _keys(self) -> Iterator[Finding]:
         rules = self._round.log_rules
         if not rules:
-            yield from self._repeated()
             return
         name = self._round.name
         if self._format is not None and self._format != self._round.log_format:
@@ -213,7 +204,7 @@ class LogCheck:
             yield Finding(f"{name}.format", self._where, said, remedy="its keys are not held to those of the round")
             return
         for key in rules.exactly_once:
-            if (count := self._counts[key]) != 1:
+            if (count := self._counts[key]) != 1 and key not in _JUDGED:
                 said = f"{key} is logged {count} times" if count else f"{key} is missing"
                 remedy = "log it exactly once" + ("; keep each run in a file of its own" if count else "")
                 yield Finding(f"{name}.{key}.once", self._where, said, self._last.get(key), remedy)
@@ -258,44 +249,6 @@ class LogCheck:
                 if breach:
                     yield Finding(breach.rule, self._where, f"{key}: {breach.message}", line, breach.remedy)
                     break
-
-    def _clock(self, summary: LogSummary) -> Iterator[Finding]:
-        timed_by = self._benchmark.timed_by if self._benchmark else "run_stop"
-        if seconds(summary, timed_by) is None:
-            if timed_by == "eval_result":
-                yield Finding("log.clock", self._where, "no eval_result with a timestamp above 0: nothing is timed",
-                              self._last.get("eval_result"), "log eval_result with metadata.timestamp, in seconds "
-                              "since run_start")  # fmt: skip
-            elif summary.run_start is None or summary.run_stop is None:
-                missing = "run_start" if summary.run_start is None else "run_stop"
-                said = f"no {missing}: nothing is timed"
-                yield Finding("log.clock", self._where, said, remedy=_WHOLE_LOG)
-            else:
-                yield Finding("log.clock", self._where, "run_stop is stamped before run_start",
-                              self._last["run_stop"], "log both with one clock")  # fmt: skip
-        cap = self._round.clock.max_init_seconds
-        if cap and self._closed and summary.init_start is not None and summary.init_stop is not None:
-            init = summary.init_stop - summary.init_start
-            if init >= cap:
-                said = f"{init:.0f} s from the first init_start to init_stop; less than {cap} s are untimed"
-                yield Finding("log.init.cap", self._where, said, self._last["init_stop"],
-                              "start the clock earlier, or initialize faster")  # fmt: skip
-
-    def _quality(self, summary: LogSummary) -> Iterator[Finding]:
-        benchmark = self._benchmark
-        if not benchmark or not benchmark.quality or not self._closed:
-            return
-        lower = [quality.metric for quality in benchmark.quality if quality.lower_is_better]
-        line = self._last.get("eval_accuracy")
-        if not summary.evaluations:
-            if benchmark.timed_by == "run_stop":
-                yield Finding("log.quality", self._where, "no eval_accuracy: nothing shows that the target was reached",
-                              remedy="log eval_accuracy after each evaluation")  # fmt: skip
-        elif reached(summary, targets(benchmark), lower) is None:
-            goal = "/".join(f"{quality.target:g}" for quality in benchmark.quality)
-            last = "/".join(f"{value:.4g}" for value in summary.evaluations[-1].quality.values())
-            yield Finding("log.quality", self._where, f"the target {goal} was not reached, the last quality is {last}",
-                          line, "the run did not converge; score counts it as failed")  # fmt: skip
 
 
 def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Iterator[Finding]:

@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
 from podium.rounds import BATCH, Benchmark, Round, vocabulary
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, open_breach
-
-DEFAULT_ATTEMPTS = 5  # of a benchmark that no round knows
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What the attempts of a run are held to."""
-
-    targets: Mapping[str, float]  # by metric
-    attempts: int
-    max_failures: int = 1
-    timed_by: str = "run_stop"
-    max_init_seconds: int | None = None
-
-    @property
-    def text(self) -> str:
-        return "/".join(f"{target:g}" for target in self.targets.values())
-
-    def render(self, quality: Mapping[str, float]) -> str:
-        """An evaluation in the order of the targets, such as ``0.381/0.342``."""
-        named = [quality[metric] for metric in self.targets if metric in quality]
-        return "/".join(f"{value:.4g}" for value in (named or quality.values()))
 
 
 def check_spec(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> tuple[Finding, ...]:
@@ -42,23 +19,6 @@ def check_spec(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> tuple[Fin
         return (Finding("spec.round.unknown", "spec.round", message),)
     benchmark = round_.benchmarks.get(spec.benchmark)
     return (*_benchmark(spec, round_, benchmark), *_division(spec), *_hyperparameters(spec, round_, benchmark))
-
-
-def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
-    """Targets, number of attempts and clock of an admitted run."""
-    round_ = rounds[spec.round]
-    benchmark = round_.benchmarks.get(spec.benchmark)
-    targets = {quality.metric: quality.target for quality in benchmark.quality} if benchmark else {}
-    if spec.quality:
-        metrics = list(targets) or ["quality"]
-        targets = dict(zip(metrics, map(float, spec.quality.target.split("/")), strict=True))
-    return Goal(
-        targets=targets,
-        attempts=spec.attempts or (benchmark.runs if benchmark else DEFAULT_ATTEMPTS),
-        max_failures=benchmark.max_failures if benchmark else 1,
-        timed_by=benchmark.timed_by if benchmark else "run_stop",
-        max_init_seconds=round_.clock.max_init_seconds,
-    )
 
 
 def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:

@@ -11,29 +11,22 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from podium.api import AttemptState
 from podium.rounds import Benchmark, Round
 
 _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 
 
-class RunOutcome(StrEnum):
-    """How a run ended. A failed or aborted one is no measurement; an invalid one is, and did not converge."""
-
-    CONVERGED = "Converged"
-    NOT_CONVERGED = "NotConverged"
-    INVALID = "Invalid"
-    FAILED = "Failed"
-    ABORTED = "Aborted"
-
-
 @dataclass(frozen=True, slots=True)
 class TimedRun:
-    """One run: `seconds` from run_start to run_stop; `start` (unix seconds) orders runs where the rule asks for it."""
+    """One run: `seconds` from run_start to run_stop; `start` (unix seconds) orders runs where the rule asks for it.
+
+    A failed or aborted run is no measurement; an invalid one is, and did not converge.
+    """
 
     index: int
-    outcome: RunOutcome
+    state: AttemptState
     seconds: float | None = None
     start: float | None = None
 
@@ -95,7 +88,7 @@ def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
     anything it is the mean of all.
     """
     good = sorted((run for run in runs if _is_timed(run)), key=lambda run: (_time(run), run.index))
-    failed = [run for run in runs if run.outcome in (RunOutcome.NOT_CONVERGED, RunOutcome.INVALID)]
+    failed = [run for run in runs if run.state in (AttemptState.NOT_CONVERGED, AttemptState.INVALID)]
     missing = [run for run in runs if run not in good and run not in failed]
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
@@ -158,7 +151,7 @@ def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> t
 
 
 def _is_timed(run: TimedRun) -> bool:
-    return run.outcome is RunOutcome.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
+    return run.state is AttemptState.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
 
 
 def _time(run: TimedRun) -> float:

@@ -14,7 +14,6 @@ from podium.api import GROUP, BenchmarkRunSpec
 from podium.api.spec import MAX_NAME_LENGTH
 from podium.rounds import BATCH, Hyperparameter, Round, vocabulary
 from podium.rules import Finding, plain_value
-from podium.scoring import RunOutcome
 from podium.submissions.entries import ScoredResult
 
 _RATE = "opt_base_learning_rate"
@@ -76,7 +75,7 @@ def borrowing_run(document: Mapping[str, Any], entry: ScoredResult, borrowed: Bo
 
 def _agreed(entry: ScoredResult) -> tuple[dict[str, Any], list[Finding]]:
     """The hyperparameters that all converged logs agree on, and a finding for each that they do not."""
-    logs = [entry.logs[i] for i, v in entry.verdicts.items() if v.outcome is RunOutcome.CONVERGED]
+    logs = [entry.logs[i] for i, v in entry.verdicts.items() if v.converged]
     if not logs:
         return {}, [Finding("borrow.result", entry.path or ".", "no run of the result converged")]
     return dict(logs[0].hyperparameters), list(_differences(entry, [log.hyperparameters for log in logs]))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from podium.api import Reason
 from podium.mlcommons import MAX_CHARACTERS, MAX_EVENTS, Official, official
 from podium.mllog import Event, Parser
 from podium.rounds import Round
-from podium.rules import Finding, LogCheck, Seed, repeated_seeds
+from podium.rules import Finding, LogCheck, Seed, Verdict, repeated_seeds
 from podium.stores import Store
-from podium.submissions.entries import score_folder
-from podium.submissions.tree import Folder, read_folders
+from podium.submissions.entries import ScoredResult, division_of, score_folder
+from podium.submissions.tree import Folder, Log, read_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Checked:
     round: str
     benchmark: str
     official: bool  # whether MLCommons' checker was asked, too
+    verdict: Verdict
     findings: tuple[Finding, ...]
 
 
@@ -45,57 +47,53 @@ def check_folder(
     store: Store, folder: Folder, rounds: Mapping[str, Round], *, asked_round: str | None, division: str | None
 ) -> Iterator[Checked]:
     """The logs of one entry, each by itself and their seeds together."""
-    entry = score_folder(folder, rounds, asked_round)
+    entry = score_folder(folder, rounds, asked_round, division)
     round_ = rounds.get(entry.round)
     if round_ is None:
         unknown = tuple(f for f in entry.findings if f.rule == "score.benchmark.unknown")
         for log in folder.logs:
-            nothing = () if log.summary.lines else (_empty(log.name),)
-            yield Checked(log.name, entry.round, entry.benchmark, False, nothing or unknown)
+            verdict = entry.verdicts[log.index]
+            found = verdict.findings if verdict.reason is Reason.NO_MLPERF_LOG else (*unknown, *verdict.findings)
+            yield Checked(log.name, entry.round, entry.benchmark, False, verdict, found)
         return
     known = entry.benchmark in round_.benchmarks  # of another one only the clock is checked
     checker = official(round_.name) if known and round_.log_rules is None else None
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:
-        claimed = division or folder.result.get("division") or log.summary.submission.get("division") or "closed"
-        check = LogCheck(log.name, round_, entry.benchmark, str(claimed))
+        check = LogCheck(log.name, round_, entry.benchmark, division_of(folder, log, division))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),
-            *(f for f in entry.findings if f.rule == "log.benchmark" and f.field == log.name),
-            *_check(store, log.name, check, checker, entry.benchmark),
+            *_check(store, log, entry, check, checker),
         )
         seeds[log.name] = check.seeds
     required = round_.log_rules is None and round_.log_format == "mllog" and round_.name != "v0.7"
     for finding in repeated_seeds(seeds, required=required):
         results[finding.field] += (finding,)
-    for name, found in results.items():
-        yield Checked(name, round_.name, entry.benchmark, checker is not None, found)
+    for log in folder.logs:
+        verdict = entry.verdicts[log.index]
+        yield Checked(log.name, round_.name, entry.benchmark, checker is not None, verdict, results[log.name])
 
 
-def _empty(where: str) -> Finding:
-    """No rule can be asked of a log that says nothing."""
-    remedy = "name a file with lines such as ':::MLLOG {\"key\": ...}', as rank 0 printed them"
-    return Finding("log.empty", where, "it holds no MLPerf line", remedy=remedy)
-
-
-def _check(store: Store, key: str, check: LogCheck, checker: Official | None, benchmark: str) -> tuple[Finding, ...]:
+def _check(
+    store: Store, log: Log, entry: ScoredResult, check: LogCheck, checker: Official | None
+) -> tuple[Finding, ...]:
     parser = Parser()
     kept: list[Event] | None = []  # for MLCommons' checker; None when there are too many
-    for events in _parsed(parser, store.chunks(key)):
+    for events in _parsed(parser, store.chunks(log.name)):
         for event in events:
             check.add(event)
         if checker and kept is not None:
             kept += events
             if len(kept) > MAX_EVENTS or parser.mlperf_characters > MAX_CHARACTERS:
                 kept = None
-    own = check.findings(parser.problems, parser.problem_count)
+    own = (*check.findings(parser.problems, parser.problem_count), *entry.verdicts[log.index].findings)
     if checker is None or kept == []:
         return own
     if kept is None:
         message = f"more than {MAX_EVENTS} MLPerf lines, or {MAX_CHARACTERS >> 20} MiB of them"
-        return (*own, Finding("log.long", key, message, remedy="log less often: MLCommons' checker was not asked"))
-    return (*own, *_without_repeats(own, checker.check(kept, key, benchmark)))
+        return (*own, Finding("log.long", log.name, message, remedy="log less often: MLCommons' checker was not asked"))
+    return (*own, *_without_repeats(own, checker.check(kept, log.name, entry.benchmark)))
 
 
 def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
@@ -108,7 +106,7 @@ def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
 def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:
     """A line that both find fault with is reported once, in our words."""
     lines = {finding.line for finding in own if finding.line}
-    quality = any(finding.rule == "log.quality" for finding in own)
+    quality = any(finding.rule in ("log.quality", "log.quality.claim") for finding in own)
     for finding in theirs:
         if finding.line not in lines and not (quality and finding.rule == "mlperf.eval_accuracy.never"):
             yield finding

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from podium.mlcommons import Convergence, convergence, counted_in_samples
-from podium.mllog import LogSummary, reached
-from podium.scoring import RunOutcome
+from podium.mllog import LogSummary
 from podium.submissions.entries import ScoredResult
 
 _MOST_EPOCHS = 1000  # of BERT: more are samples
@@ -13,8 +12,7 @@ _MOST_EPOCHS = 1000  # of BERT: more are samples
 def convergence_of_entry(entry: ScoredResult) -> Convergence:
     """How fast the runs converged, beside the reference's."""
     counts = [
-        _count(entry, entry.logs[index]) if verdict.outcome is RunOutcome.CONVERGED else None
-        for index, verdict in entry.verdicts.items()
+        _count(entry, entry.logs[index]) if verdict.converged else None for index, verdict in entry.verdicts.items()
     ]
     sizes = {log.global_batch_size for log in entry.logs.values() if log.lines}
     size = next(iter(sizes)) if len(sizes) == 1 else None
@@ -23,7 +21,7 @@ def convergence_of_entry(entry: ScoredResult) -> Convergence:
 
 def _count(entry: ScoredResult, log: LogSummary) -> float | None:
     """Of the last evaluation; of two metrics, of the first one that reached both (Stable Diffusion)."""
-    both = reached(log, entry.target, entry.lower_is_better) if len(entry.target) > 1 else None
+    both = entry.goal.reached(log) if len(entry.target) > 1 else None
     last = both or (log.evaluations[-1] if log.evaluations else None)
     if last is None:
         return None

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from podium.mllog import Format, LogSummary
-from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at, targets
-from podium.rules import Finding
-from podium.scoring import Rule, RunOutcome, Score, TimedRun, Verdict, judge, rule_of, score
+from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
+from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
+from podium.scoring import Rule, Score, TimedRun, rule_of, score
 from podium.submissions.systems import chips
 from podium.submissions.tree import BETWEEN, Folder, Log
 
-_ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
 _MAX_SCALING = 1e6
 
 
@@ -22,7 +21,7 @@ _MAX_SCALING = 1e6
 class ScoredResult:
     """One scored entry. `minutes` includes the scaling factor and is None when the result is invalid.
 
-    `findings` are faults; `notes` tell what was assumed or left out within the rules.
+    `findings` are faults; `notes` say what was assumed or left out within the rules.
     """
 
     round: str
@@ -38,17 +37,15 @@ class ScoredResult:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     rules: Benchmark
+    goal: Goal
     first_epoch: int
     model_creation_timed: bool
     chips: int | None
 
     @property
     def target(self) -> dict[str, float]:
-        return targets(self.rules)
-
-    @property
-    def lower_is_better(self) -> frozenset[str]:
-        return frozenset(quality.metric for quality in self.rules.quality if quality.lower_is_better)
+        """By metric."""
+        return self.goal.targets
 
     @property
     def minutes(self) -> float | None:
@@ -73,14 +70,20 @@ class ScoredResult:
             "times": {
                 str(i): None if v.seconds is None else round(v.seconds / 60, 6) for i, v in self.verdicts.items()
             },
+            "verdicts": {str(i): {"state": str(v.state), "reason": str(v.reason)} for i, v in self.verdicts.items()},
             "dropped": list(self.score.dropped),
             "findings": [finding.document() for finding in self.findings],
             "notes": list(self.notes),
         }
 
 
-def score_folder(folder: Folder, rounds: Mapping[str, Round], asked_round: str | None = None) -> ScoredResult:
-    """Score the logs of one folder by the rules of `asked_round`, else of the round that they belong to."""
+def score_folder(
+    folder: Folder, rounds: Mapping[str, Round], asked_round: str | None = None, division: str | None = None
+) -> ScoredResult:
+    """Score the logs of one folder by the rules of `asked_round`, else of the round that they belong to.
+
+    `division`: the one that they are held to, else the one that the result or each log names.
+    """
     logs = [log.summary for log in folder.logs]
     notes: list[str] = []
     name = _benchmark(folder, rounds)
@@ -98,16 +101,23 @@ def score_folder(folder: Folder, rounds: Mapping[str, Round], asked_round: str |
         if not folder.result:
             findings.append(_unknown_finding(folder, name, round_name, rounds))
     elif is_own_open:
-        benchmark = benchmark.model_copy(update={"quality": _own_target(folder) or benchmark.quality})
+        benchmark = benchmark.model_copy(update={"quality": _own_target(folder, benchmark) or benchmark.quality})
     rule = rule_of(benchmark)
-    verdicts = {log.index: _verdict(log, name, benchmark, round_) for log in folder.logs}
+    own_target = is_own_open and bool(_own_target(folder))
+    goals = {
+        log.index: goal_of_log(name, benchmark, round_, division_of(folder, log, division), own_target=own_target)
+        for log in folder.logs
+    }
+    verdicts = {log.index: judge(log.summary, goals[log.index], log.name) for log in folder.logs}
     for log in folder.logs:
         findings += _about(log, verdicts[log.index])
-    runs = [TimedRun(log.index, verdicts[log.index].outcome, verdicts[log.index].seconds, log.summary.run_start)
+    runs = [TimedRun(log.index, verdicts[log.index].state, verdicts[log.index].seconds, log.summary.run_start)
             for log in folder.logs]  # fmt: skip
     result = score(runs, rule)
     result = replace(result, official=result.official and not is_own_open)
-    failed = [f"{log.name}: {v.cause}" for log in folder.logs if (v := verdicts[log.index]).cause and not v.rule]
+    failed = [
+        f"{log.name}: {v.message}" for log in folder.logs if not (v := verdicts[log.index]).converged and not v.breaches
+    ]
     if result.valid:
         notes += _left_out(failed)
     else:
@@ -128,34 +138,26 @@ def score_folder(folder: Folder, rounds: Mapping[str, Round], asked_round: str |
         findings=(*findings, *wrong),
         notes=tuple(notes),
         rules=benchmark,
+        goal=goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target),
         first_epoch=round_.first_epoch if round_ else 1,
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
 
 
-def _verdict(log: Log, benchmark_name: str, benchmark: Benchmark, round_: Round | None) -> Verdict:
-    named = _canonical(log.summary.benchmark or "")
-    known = round_ is not None and named in round_.benchmarks
-    if known and named != benchmark_name:
-        return Verdict(RunOutcome.INVALID, None, f"it is a log of {named}", "log.benchmark")
-    return judge(log.summary, benchmark)
+def division_of(folder: Folder, log: Log, asked: str | None = None) -> str:
+    """The division that a log is held to: `asked`, else what its result or the log itself names, else closed."""
+    logged = log.summary.submission.get("division", "").strip().lower()
+    return str(asked or folder.result.get("division") or logged or "closed")
 
 
 def _about(log: Log, verdict: Verdict) -> list[Finding]:
-    findings = []
-    if verdict.rule:
-        remedy = "the run is counted as failed; put the whole log of the run in its place"
-        findings.append(Finding(verdict.rule, log.name, verdict.cause, remedy=remedy))
+    findings = list(verdict.breaches)
     if log.problem_count:
         first = log.problems[0]
         count = f" and {log.problem_count - 1} further lines" if log.problem_count > 1 else ""
         message = f"cannot be read: {first.cause}{count}"
         findings.append(Finding("log.unreadable", log.name, message, first.line_number, "look at podium check"))
-    if log.summary.run_start_count > 1 and log.summary.run_stop_count > 1:
-        message = f"{log.summary.run_start_count} run_start and {log.summary.run_stop_count} run_stop lines"
-        remedy = "a second start appended to the log of the first; keep one run in each file"
-        findings.append(Finding("log.run_start.repeated", log.name, message, remedy=remedy))
     return findings
 
 
@@ -181,17 +183,12 @@ def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
     return 1.0, [Finding("score.scaling", where, f"scaling_factor {value!r} is no positive number", remedy="mend it")]
 
 
-def _canonical(name: str) -> str:
-    name = name.strip().lower()
-    return _ALIASES.get(name, name)
-
-
 def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:
     """The benchmark that the result, the folder's name or, where that is none, most of the logs name."""
     known = {name for round_ in rounds.values() for name in round_.benchmarks}
     named = str(folder.result.get("benchmark") or "")
-    by_folder = _canonical(folder.place.benchmark)
-    counted = Counter(_canonical(log.summary.benchmark) for log in folder.logs if log.summary.benchmark)
+    by_folder = canonical(folder.place.benchmark)
+    counted = Counter(canonical(log.summary.benchmark) for log in folder.logs if log.summary.benchmark)
     by_logs = counted.most_common(1)[0][0] if counted else ""
     return named or (by_folder if by_folder in known else by_logs or by_folder)
 
@@ -223,11 +220,17 @@ def _unknown(folder: Folder) -> Benchmark:
     return Benchmark(title="", model="", dataset="", quality=_own_target(folder), runs=max(1, count), eval_every="")
 
 
-def _own_target(folder: Folder) -> tuple[Quality, ...]:
-    """What an open run of Podium's was held to."""
+def _own_target(folder: Folder, benchmark: Benchmark | None = None) -> tuple[Quality, ...]:
+    """What an open run of Podium's was held to; the direction is the benchmark's."""
     target = folder.result.get("target")
+    known = {quality.metric: quality for quality in benchmark.quality} if benchmark else {}
     items = target.items() if isinstance(target, dict) else ()
-    return tuple(Quality(metric=str(m), target=float(t)) for m, t in items if isinstance(t, int | float))
+    custom = Quality(metric="", target=0, bounded=False)
+    return tuple(
+        known.get(metric, custom).model_copy(update={"metric": str(metric), "target": float(value)})
+        for metric, value in items
+        if isinstance(value, int | float)
+    )
 
 
 def _unknown_finding(folder: Folder, name: str, round_name: str, rounds: Mapping[str, Round]) -> Finding:
@@ -251,7 +254,7 @@ def _system(folder: Folder, benchmark: str) -> str:
     if isinstance(own, dict):
         return str(own.get("name", ""))
     place = folder.place
-    has_no_folder_of_its_own = place.system in BETWEEN and _canonical(place.benchmark) != benchmark
+    has_no_folder_of_its_own = place.system in BETWEEN and canonical(place.benchmark) != benchmark
     return (
         place.benchmark if has_no_folder_of_its_own else place.system
     )  # v0.7's Alibaba: results/<system>/result_1.txt

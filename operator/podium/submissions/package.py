@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from podium.api import AttemptState
 from podium.mlcommons import UNSAFE
 from podium.rounds import Round
 from podium.rules import Finding, check_system
-from podium.scoring import RunOutcome
 from podium.stores import Store
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.entries import ScoredResult, score_folder
@@ -110,9 +110,9 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
         for reason in entry.score.reasons:
             yield Finding("package.score", entry.benchmark, reason, remedy="run it again, as often as the rules ask")
     yield from (finding for finding in entry.findings if finding.rule == "log.quality.claim")
-    outcomes = {log.name: entry.verdicts[log.index].outcome for log in part.folder.logs}
+    states = {log.name: entry.verdicts[log.index].state for log in part.folder.logs}
     wrong = [each for each in part.checked if each.findings]
-    tolerated = [each for each in wrong if outcomes[each.log] is RunOutcome.NOT_CONVERGED]
+    tolerated = [each for each in wrong if states[each.log] is AttemptState.NOT_CONVERGED]
     for each in wrong:
         if each not in tolerated or len(tolerated) > entry.rule.max_failures:
             yield from each.findings

@@ -15,7 +15,6 @@ from podium.mllog import LogSummary
 from podium.results.writer import SUMS
 from podium.rounds import load_rounds, shown
 from podium.rules import Finding, check_spec
-from podium.scoring import RunOutcome
 from podium.stores import Store, StoreError, digest, document_bytes
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults
@@ -176,7 +175,7 @@ def _settings(store: Store, key: str) -> Mapping[str, Any]:
 
 
 def _first(part: ReviewedResult) -> Mapping[str, Any]:
-    good = (log.summary for log in part.folder.logs if part.entry.verdicts[log.index].outcome is RunOutcome.CONVERGED)
+    good = (log.summary for log in part.folder.logs if part.entry.verdicts[log.index].converged)
     return next(good, LogSummary()).hyperparameters
 
 

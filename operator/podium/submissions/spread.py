@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from podium.mllog import reached
-from podium.scoring import Interval, RunOutcome, Spread, interval, runs_needed, spread
+from podium.scoring import Interval, Spread, interval, runs_needed, spread
 from podium.submissions.entries import ScoredResult
 
 WITHIN = 0.05  # of the score: as close as MLPerf wants results of one system to be
@@ -44,7 +43,7 @@ class Variance:
 
 def variance(entry: ScoredResult) -> Variance:
     """Over the converged runs, those dropped from the score included; epochs count the trained ones from 1."""
-    converged = {i: v for i, v in entry.verdicts.items() if v.outcome is RunOutcome.CONVERGED and v.seconds is not None}
+    converged = {i: v for i, v in entry.verdicts.items() if v.converged and v.seconds is not None}
     offset = 0 if entry.first_epoch else 1
     epochs = [epoch + offset for i in converged if (epoch := _epoch(entry, i)) is not None]
     minutes = [v.seconds / 60 * entry.scaling for v in converged.values() if v.seconds is not None]
@@ -73,7 +72,7 @@ def _epoch(entry: ScoredResult, index: int) -> float | None:
     log = entry.logs[index]
     if not log.evaluations:
         return None
-    found = reached(log, entry.target, entry.lower_is_better) if entry.target else log.evaluations[-1]
+    found = entry.goal.reached(log) if entry.target else log.evaluations[-1]
     return found.epoch if found else None
 
 

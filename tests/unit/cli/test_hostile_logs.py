@@ -43,14 +43,14 @@ HOSTILE = {
     "run_start twice": (after_start(mll("run_start")), "log.run_start.repeated"),
     "all lines from four ranks": (
         "\n".join(line for line in v06_log() for _ in range(4)).encode(),
-        "log.run_stop.repeated",
+        "log.run_start.repeated",
     ),
     "a Python dict out of order": (
         after_start(":::MLL 1560000001.0 epoch_start: {'value': None, 'metadata': {'epoch_num': 1}}"),
         "mlperf.epoch_start.check",
     ),
     "200,000 keys": (after_start(*(mll(f"key_{n}", n, 1) for n in range(200_000))), "log.long"),
-    "a torn end": (GOOD[:-200], "log.clock"),
+    "a torn end": (GOOD[:-200], "log.run_stop.missing"),
     "nothing": (b"", "log.empty"),
 }  # fmt: skip
 

@@ -118,7 +118,7 @@ def test_runs_that_did_not_converge_are_on_the_page(page, tmp_path):
     code, found, _ = page(tmp_path)
     assert code == 0
     assert "dropped as the slowest" in found.words
-    assert "Not converged: run_stop says aborted" in found.words
+    assert "Not converged: quality 0.1, target 0.23; run_stop says 'aborted'" in found.words
     write(tmp_path / "v0.6/acme/box/ssd", [v06_run("ssd", 50, 0.1, "aborted")] * 5)
     code, found, printed = page(tmp_path)
     assert (code, "No score" in found.words) == (1, True)

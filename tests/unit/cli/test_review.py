@@ -80,7 +80,7 @@ TAMPERED = {
         ("review.runs.same", f"{BASE}/result_3.txt", f"all 5 evaluations are those of {BASE}/result_0.txt")),
     "a missing run": (
         lambda out: (out / BASE / "result_2.txt").unlink(), ("review.runs.missing", BASE, "run 2 is missing")),
-    "a truncated log": (cut, ("log.clock", f"{BASE}/result_1.txt", "no run_stop: nothing is timed")),
+    "a truncated log": (cut, ("log.run_stop.missing", f"{BASE}/result_1.txt", "the log ends without a run_stop line")),
     "a success that is none": (
         lambda out: edit(out / BASE / "result_1.txt", '"value": 0.76', '"value": 0.75'),
         ("log.quality.claim", f"{BASE}/result_1.txt", "quality 0.75, target 0.759, although run_stop says success")),

@@ -103,7 +103,7 @@ def test_one_failure_is_the_slowest_and_two_are_too_many(podium_json, tmp_path):
     assert (code, entry["failed"], entry["valid"], entry["minutes"]) == (1, 2, False, None)
     messages = [finding["message"] for finding in entry["findings"]]
     assert "invalid: 2 runs did not converge, 1 may be left out as the slowest" in messages
-    assert "result_0.txt: run_stop says aborted" in messages
+    assert "result_0.txt: quality 0.22, target 0.23; run_stop says 'aborted'" in messages
 
 
 def test_a_success_that_the_evaluations_do_not_bear_out_is_a_failure(podium_json, tmp_path):

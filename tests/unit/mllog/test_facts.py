@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from podium.mllog import Event, Format, LogBuffer, LogSummary, in_unit_of, parse, reached, seconds, summarize
+from podium.mllog import Event, Format, LogBuffer, LogSummary, in_unit_of, parse, seconds, summarize
 
 
 def event(time: float, key: str, value: Any = None, format_: Format = Format.MLLOG, **metadata: Any) -> Event:
@@ -97,34 +97,7 @@ def test_v05() -> None:
     assert seconds(found) == 34.0
 
 
-SINGLE, BOTH, BLEU = {"top1": 0.759}, {"BBOX": 0.377, "SEGM": 0.339}, {"BLEU": 24.0}
-REACHED = {
-    "the first of several": (SINGLE, evaluations(0.7, 0.759, 0.8), 2),
-    "never": (SINGLE, evaluations(0.7, 0.7589999), None),
-    "no evaluation": (SINGLE, [], None),
-    "a number in a string": (SINGLE, evaluations("0.76"), 1),
-    "words": (SINGLE, evaluations("best", None, [1], {"a": "b"}), None),
-    "not a number": (SINGLE, evaluations(float("nan"), float("inf"), "Infinity"), None),
-    "both metrics at once": (BOTH, evaluations({"BBOX": 0.38, "SEGM": 0.33}, {"BBOX": 0.37, "SEGM": 0.34},
-                                               {"BBOX": 0.377, "SEGM": 0.339}), 3),
-    "v0.6 Mask R-CNN": (BOTH, evaluations({"accuracy": {"BBOX": 0.38, "SEGM": 0.34}}), 1),
-    "v0.6 Mask R-CNN of Google, box and mask": (BOTH, evaluations([0.376, 0.34], [0.377, 0.339]), 2),
-    "the first of two in a list": (BOTH, evaluations([0.9], [0.9, "x"], [0.9, 0.3]), None),
-    "three in a list for two": (BOTH, evaluations([0.9, 0.9, 0.9]), None),
-    "one of two metrics": (BOTH, evaluations(0.9, {"BBOX": 0.9}), None),
-    "BLEU of v0.6": (BLEU, evaluations(19.8, "24.1", format_=Format.MLL), 2),
-    "BLEU of v0.6 from an untrained model": (BLEU, evaluations(0.3, 0.9, format_=Format.MLL), None),
-    "BLEU of v0.7": (BLEU, evaluations(0.19, 0.2435), 2),
-    "BLEU of v0.7 in percent": (BLEU, evaluations(0.3, 0.9, 5.5), None),
-    "BLEU of v0.7 in percent by its target": (BLEU, [event(0, "eval_target", 24.0), *evaluations(0.3)], None),
-    "BLEU of v0.7 as a fraction by its target": (BLEU, [event(0, "eval_target", 0.24), *evaluations(0.3)], 1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("targets", "events", "epoch"), REACHED.values(), ids=REACHED)
-def test_reached(targets: dict[str, float], events: list[Event], epoch: int | None) -> None:
-    evaluation = reached(summarize(events), targets)
-    assert (evaluation.epoch if evaluation else None) == epoch
+SINGLE, BLEU = {"top1": 0.759}, {"BLEU": 24.0}
 
 
 def test_values_in_the_unit_of_the_target() -> None:
@@ -179,16 +152,37 @@ def test_a_log_book_comes_back_from_its_checkpoint() -> None:
     again.close()
 
 
-def test_a_quality_that_passed_through_32_bits_reaches_the_target():
-    """NVIDIA's v0.5 GNMT: a BLEU of 21.80 is logged as 21.799999237060547; 21.79 is not enough."""
-    for value, is_reached in ((21.799999237060547, True), (21.79999, False)):
-        line = f':::MLPv0.5.0 gnmt 1541782673.5 (train.py:464) eval_accuracy: {{"epoch": 1, "value": {value!r}}}'
-        assert bool(reached(summarize(parse([line])[0]), {"bleu": 21.8})) == is_reached
-
-
 def test_lines_that_are_held_twice_are_one_start():
     lines = [":::MLPv0.5.0 ncf 100.0 (a.py:1) run_start"] * 2 + [":::MLPv0.5.0 ncf 160.0 (a.py:1) run_stop"] * 2
     summary = summarize(parse(lines)[0])
     assert (summary.run_start_count, summary.run_stop_count) == (1, 1)
     again = summarize(parse([*lines, ":::MLPv0.5.0 ncf 130.0 (a.py:1) run_start"])[0])
     assert again.run_start_count == 2
+
+
+def second_run(at: float) -> list[Event]:
+    return [event(at, "init_start"), event(at + 5, "init_stop"), event(at + 10, "run_start"),
+            event(at + 20, "eval_accuracy", 0.8, epoch_num=1), event(at + 21, "run_stop", status="success")]  # fmt: skip
+
+
+def test_of_two_runs_in_one_log_the_last_one_counts() -> None:
+    died = [event(0, "init_start"), event(10, "run_start"), event(50, "eval_accuracy", 0.9, epoch_num=9)]
+    found = summarize([*died, *second_run(100)])
+    assert (found.run_start_count, seconds(found)) == (2, 11)
+    assert (found.init_start, found.init_stop) == (100, 105)
+    assert [evaluation.quality["eval_accuracy"] for evaluation in found.evaluations] == [0.8]
+
+
+def test_a_second_run_that_never_starts_its_clock_changes_nothing() -> None:
+    whole = summarize(second_run(0))
+    again = summarize([*second_run(0), event(100, "init_start"), event(105, "init_stop")])
+    assert (seconds(again), again.init_start, again.init_stop) == (seconds(whole), 0, 5)
+
+
+def test_the_starts_of_several_processes_are_one_run() -> None:
+    """Whether their lines come one after the other or process by process."""
+    first, second = second_run(0), [event(e.time + 0.2, e.key, e.value, **e.metadata) for e in second_run(0)]
+    for lines in ([*first, *second], [line for both in zip(first, second, strict=True) for line in both]):
+        found = summarize(lines)
+        assert (found.init_start, found.run_start) == (0, 10)
+        assert seconds(found) == pytest.approx(11.2)

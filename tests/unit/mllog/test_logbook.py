@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from podium.mllog import LogBuffer, parse, reached, seconds, summarize
+from podium.mllog import LogBuffer, parse, seconds, summarize
 
 
 def line(key, value=None, ms=0, **metadata):
@@ -47,24 +45,6 @@ def test_progress():
         1000,
         10,
     )
-
-
-@pytest.mark.parametrize(
-    ("value", "targets", "is_reached"),
-    [
-        (0.76, {"top1": 0.759}, True),
-        (0.7589, {"top1": 0.759}, False),
-        ("25.32", {"bleu": 25.0}, True),
-        (0.2435, {"bleu": 24.0}, True),
-        (0.2395, {"bleu": 24.0}, False),
-        ({"accuracy": {"BBOX": 0.38, "SEGM": 0.34}}, {"BBOX": 0.377, "SEGM": 0.339}, True),
-        ({"BBOX": 0.38, "SEGM": 0.33}, {"BBOX": 0.377, "SEGM": 0.339}, False),
-        ({"BBOX": 0.38}, {"BBOX": 0.377, "SEGM": 0.339}, False),
-        (None, {"top1": 0.1}, False),
-    ],
-)
-def test_reached(value, targets, is_reached):
-    assert (reached(summary(line("eval_accuracy", value)), targets) is not None) is is_reached
 
 
 def test_a_book_that_is_restored_and_read_again_holds_every_line_once():

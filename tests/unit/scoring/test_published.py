@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from podium.mllog import LogSummary, parse, reached, seconds, summarize
-from podium.rounds import load_rounds, targets
-from podium.scoring import RunOutcome, TimedRun, rule_for, score
+from podium.mllog import LogSummary, parse, summarize
+from podium.rounds import load_rounds
+from podium.rules import goal_of_log, judge
+from podium.scoring import TimedRun, rule_for, score
 
 PLACES = [folder / "shared" / "data" / "mlperf_logs" for folder in Path(__file__).parents]
 LOGS = next((folder for folder in PLACES if folder.exists()), PLACES[0])
@@ -33,9 +34,9 @@ def test_published_entry(entry: dict[str, str]) -> None:
     for path in folder.iterdir():
         log = read(path)
         assert (log.benchmark, log.format) == (entry["benchmark"], round_.log_format)
-        outcome = RunOutcome.CONVERGED if reached(log, targets(benchmark)) else RunOutcome.NOT_CONVERGED
+        verdict = judge(log, goal_of_log(entry["benchmark"], benchmark, round_, "closed"))
         index = int(path.stem.removeprefix("result_"))
-        runs.append(TimedRun(index, outcome, seconds(log, benchmark.timed_by), log.run_start))
+        runs.append(TimedRun(index, verdict.state, verdict.seconds, log.run_start))
     result = score(runs, rule_for(round_, entry["benchmark"]))
     assert (len(runs), result.failures) == (int(entry["logs"]), int(entry["failed"]))
     assert result.official, result.reasons

@@ -6,16 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.scoring import Rule, RunOutcome, TimedRun, score
+from podium.api import AttemptState
+from podium.scoring import Rule, TimedRun, score
 
 FIVE = Rule(runs=5)
-NAMES = {"x": RunOutcome.NOT_CONVERGED, "!": RunOutcome.INVALID, "?": RunOutcome.FAILED, "a": RunOutcome.ABORTED}
+NAMES = {
+    "x": AttemptState.NOT_CONVERGED,
+    "!": AttemptState.INVALID,
+    "?": AttemptState.FAILED,
+    "a": AttemptState.ABORTED,
+}
 
 
 def series(*results):
     """Seconds of runs that converged; x did not, ! broke a rule, ? could not be measured."""
     return [
-        TimedRun(i, NAMES[r]) if isinstance(r, str) else TimedRun(i, RunOutcome.CONVERGED, float(r), float(i))
+        TimedRun(i, NAMES[r]) if isinstance(r, str) else TimedRun(i, AttemptState.CONVERGED, float(r), float(i))
         for i, r in enumerate(results, start=1)
     ]
 

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.api import AttemptState
 from podium.rounds import load_rounds
-from podium.scoring import Rule, RunOutcome, TimedRun, rule_for, score
+from podium.scoring import Rule, TimedRun, rule_for, score
 
 FIVE = Rule(runs=5)
 NCF = Rule(runs=8, converged_runs=4)
 UNET3D = Rule(runs=40, drop_fastest=4, drop_slowest=4, max_failures=4)
 _OUTCOMES = {
-    "c": RunOutcome.CONVERGED, "n": RunOutcome.NOT_CONVERGED, "i": RunOutcome.INVALID, "f": RunOutcome.FAILED,
-    "a": RunOutcome.ABORTED,
+    "c": AttemptState.CONVERGED, "n": AttemptState.NOT_CONVERGED, "i": AttemptState.INVALID, "f": AttemptState.FAILED,
+    "a": AttemptState.ABORTED,
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_rules_of_the_rounds() -> None:
 
 RUNS = st.lists(
     st.tuples(
-        st.sampled_from(RunOutcome),
+        st.sampled_from(AttemptState),
         st.none() | st.floats(allow_nan=True),
         st.none() | st.floats(0, 1e9),
     ),
@@ -159,8 +160,8 @@ def test_what_always_holds(runs: list[TimedRun], rule: Rule) -> None:
 
 @given(st.lists(st.floats(1, 1e6), min_size=5, max_size=5))
 def test_one_failure_is_worth_the_slowest_run(times: list[float]) -> None:
-    runs = [TimedRun(index, RunOutcome.CONVERGED, seconds) for index, seconds in enumerate(times)]
+    runs = [TimedRun(index, AttemptState.CONVERGED, seconds) for index, seconds in enumerate(times)]
     slowest = max(runs, key=lambda run: (run.seconds, run.index))
-    failed = [TimedRun(run.index, RunOutcome.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
+    failed = [TimedRun(run.index, AttemptState.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
     assert score(failed, FIVE).seconds == score(runs, FIVE).seconds
     assert score(failed, FIVE).dropped == score(runs, FIVE).dropped

@@ -1,0 +1,127 @@
+"""What the attempts of a run, or the logs of a published result, are held to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podium.api import BenchmarkRunSpec
+from podium.mllog import Evaluation, LogSummary, evaluations_by_metric, in_unit_of
+from podium.rounds import Benchmark, Quality, Round
+
+DEFAULT_ATTEMPTS = 5  # of a benchmark that no round knows
+_FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
+_ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The qualities to reach in one evaluation, the clock that times it, and the number of attempts.
+
+    `max_init_seconds` is None where the initialization is not limited: in the open division, and in v0.5.
+    `binding`: missing the target breaks a rule. It does not in somebody else's open log, which may have another target.
+    """
+
+    qualities: tuple[Quality, ...]
+    attempts: int
+    max_failures: int = 1
+    timed_by: str = "run_stop"
+    max_init_seconds: int | None = None
+    binding: bool = True
+    benchmark: str = ""
+    other_benchmarks: frozenset[str] = frozenset()  # of the round
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """By metric."""
+        return {quality.metric: quality.target for quality in self.qualities}
+
+    @property
+    def lower_is_better(self) -> frozenset[str]:
+        """Metrics that are reached from above, such as a loss."""
+        return frozenset(quality.metric for quality in self.qualities if quality.lower_is_better)
+
+    @property
+    def text(self) -> str:
+        return "/".join(f"{quality.target:g}" for quality in self.qualities)
+
+    def render(self, quality: Mapping[str, float]) -> str:
+        """An evaluation in the order of the targets, such as ``0.381/0.342``."""
+        named = [quality[metric] for metric in self.targets if metric in quality]
+        return "/".join(f"{value:.4g}" for value in (named or quality.values()))
+
+    def values(self, summary: LogSummary, evaluation: Evaluation) -> Mapping[str, float]:
+        """An evaluation by the metrics of the goal, in the unit of the targets; as logged where there is no target."""
+        if not self.qualities:
+            return dict(evaluation.quality)
+        return in_unit_of(self.targets, evaluation, summary, self.lower_is_better)
+
+    def reached(self, summary: LogSummary) -> Evaluation | None:
+        """The first evaluation in which every metric is at its target; None without one, or without a target.
+
+        A logged value that cannot be (a loss of -1, an accuracy of 1.7) reaches nothing, as in MLCommons' checker
+        (training_5.1.0/closed_*.yaml: ``v['value'] <= 0.925 and v['value'] > 0.0``, ``v['value'] < 1.0``).
+        """
+        for evaluation, values in evaluations_by_metric(summary, self.targets, self.lower_is_better):
+            if self.qualities and all(_meets(quality, values.get(quality.metric)) for quality in self.qualities):
+                return evaluation
+        return None
+
+
+def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
+    """The goal of an admitted run; spec.quality changes the target, never the direction."""
+    round_ = rounds[spec.round]
+    benchmark = round_.benchmarks.get(spec.benchmark)
+    qualities = benchmark.quality if benchmark else ()
+    if spec.quality:
+        asked = qualities or (Quality(metric="quality", target=0, bounded=False),)
+        values = map(float, spec.quality.target.split("/"))
+        qualities = tuple(q.model_copy(update={"target": v}) for q, v in zip(asked, values, strict=True))
+    return Goal(
+        qualities=qualities,
+        attempts=spec.attempts or (benchmark.runs if benchmark else DEFAULT_ATTEMPTS),
+        max_failures=benchmark.max_failures if benchmark else 1,
+        timed_by=benchmark.timed_by if benchmark else "run_stop",
+        max_init_seconds=round_.clock.max_init_seconds if is_closed(spec.division) else None,
+        benchmark=spec.benchmark,
+        other_benchmarks=frozenset(round_.benchmarks) - {spec.benchmark},
+    )
+
+
+def goal_of_log(
+    name: str, benchmark: Benchmark, round_: Round | None, division: str, *, own_target: bool = False
+) -> Goal:
+    """The goal of a published log of the benchmark `name`. `own_target`: the result beside it states its target."""
+    closed = is_closed(division)
+    return Goal(
+        qualities=benchmark.quality,
+        attempts=benchmark.runs,
+        max_failures=benchmark.max_failures,
+        timed_by=benchmark.timed_by,
+        max_init_seconds=round_.clock.max_init_seconds if round_ and closed else None,
+        binding=closed or own_target,
+        benchmark=name,
+        other_benchmarks=frozenset(round_.benchmarks if round_ else ()) - {name},
+    )
+
+
+def is_closed(division: str) -> bool:
+    """Whether the closed rules hold in it: a result out of the box is a closed one, too."""
+    return division in ("closed", "outOfTheBox")
+
+
+def canonical(benchmark: str) -> str:
+    """The name by which rounds know a benchmark."""
+    name = benchmark.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def _meets(quality: Quality, value: float | None) -> bool:
+    if value is None:
+        return False
+    if quality.bounded and not (value > 0 if quality.lower_is_better else value <= 1 or quality.target > 1):
+        return False
+    if math.isclose(value, quality.target, rel_tol=_FLOAT32):
+        return True
+    return value <= quality.target if quality.lower_is_better else value >= quality.target

@@ -1,0 +1,172 @@
+"""From what a log says to the outcome of its run: the one judgement that every command and the operator share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from podium.api import AttemptState, Reason
+from podium.mllog import LogSummary, seconds
+from podium.rules.findings import Finding
+from podium.rules.goal import Goal, canonical
+
+_WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
+# A run that did not converge, and says so, breaks no rule: the score may leave one such run out as the slowest.
+_HONEST = frozenset({"log.quality", "log.run_stop.status", "log.eval_result.missing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of a run. `seconds` is its time to train, whether or not it counts; `message` says why in a sentence.
+
+    `findings` are what is wrong with the log; the first one is the cause of a run that did not converge. A converged
+    run may have some, too.
+    """
+
+    reason: Reason
+    seconds: float | None
+    message: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def state(self) -> AttemptState:
+        assert self.reason.state is not None, f"{self.reason} is not said of attempts"
+        return self.reason.state
+
+    @property
+    def converged(self) -> bool:
+        return self.state is AttemptState.CONVERGED
+
+    @property
+    def text(self) -> str:
+        """The message and every breach with its remedy, for a status."""
+        breaches = [f"{finding.message}; {finding.remedy}" for finding in self.breaches]
+        is_said = any(finding.message == self.message for finding in self.breaches)
+        return "; ".join(breaches if is_said else [self.message, *breaches])
+
+    @property
+    def breaches(self) -> tuple[Finding, ...]:
+        """The findings that break a rule: all but the admission that the run did not converge."""
+        return tuple(finding for finding in self.findings if finding.rule not in _HONEST)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a run did not converge: a reason, and the finding about it, which an open log may be spared."""
+
+    reason: Reason
+    rule: str
+    message: str
+    remedy: str
+    line: int | None = None
+    is_finding: bool = True
+
+
+def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
+    """The outcome of one log; findings name `where` as their place. Decided by these rules, in this order:
+
+    1. A log without an MLPerf line measures nothing (Failed).
+    2. A log of another benchmark of the round is Invalid.
+    3. run_start and run_stop have to be there, the stop after the start (MLCommons' checker: ``EXACTLY_ONE``, and
+       ``s['run_started']`` for run_stop), else Invalid. An early run_stop cannot be told from a wrong clock.
+    4. v0.6 MiniGo is timed by eval_result, and a run_stop comes late or never; without an eval_result above 0 no model
+       passed (training_0.6.0/minigo.yaml), and the run did not converge.
+    5. Closed runs initialize in less than the round's limit, from the first init_start to init_stop (checker:
+       ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), else Invalid.
+    6. The evaluations decide on convergence, whatever run_stop claims; NaN and impossible values reach nothing.
+       Without a target, or without evaluations where they come after the clock, run_stop is believed.
+    7. A run that gave up did not converge, whatever its evaluations say (checker of v0.6: ``status == 'success'``).
+
+    Where a second run was appended to the log of one that died, the second is judged, and a finding says so.
+    """
+    time = seconds(summary, goal.timed_by)
+    if summary.lines == 0:
+        fault: _Fault | None = _Fault(
+            Reason.NO_MLPERF_LOG, "log.empty", "no line of it can be read as an MLPerf line", _WHOLE_LOG
+        )
+    else:
+        fault = _other_benchmark(summary, goal) or _untimed(summary, goal, time)
+        fault = fault or _long_init(summary, goal) or _not_converged(summary, goal)
+    repeated = tuple(_repeated(summary, where))
+    if fault is None:
+        return Verdict(Reason.TARGET_REACHED, time, _measured(summary, goal), repeated)
+    finding = Finding(fault.rule, where, fault.message, fault.line, fault.remedy)
+    return Verdict(fault.reason, time, fault.message, (finding, *repeated) if fault.is_finding else repeated)
+
+
+def _other_benchmark(summary: LogSummary, goal: Goal) -> _Fault | None:
+    named = canonical(summary.benchmark or "")
+    if named not in goal.other_benchmarks:
+        return None
+    message, remedy = f"it is a log of {named}, not of {goal.benchmark}", "put it into the folder of its benchmark"
+    return _Fault(Reason.BENCHMARK_MISMATCH, "log.benchmark", message, remedy)
+
+
+def _untimed(summary: LogSummary, goal: Goal, time: float | None) -> _Fault | None:
+    """A line of the clock that is missing or out of place."""
+    if summary.run_start is None:
+        message, remedy = "the log has no run_start line", "print it when the clock starts"
+        return _Fault(Reason.RUN_START_MISSING, "log.run_start.missing", message, remedy)
+    if goal.timed_by == "eval_result":
+        if time is not None:
+            return None
+        message = "no eval_result with a timestamp above 0: no model passed"
+        remedy = "log eval_result with metadata.timestamp, in seconds since run_start, when a model passes"
+        line = summary.line_numbers.get("eval_result")
+        return _Fault(Reason.EVAL_RESULT_MISSING, "log.eval_result.missing", message, remedy, line)
+    if summary.run_stop is None:
+        message, remedy = "the log ends without a run_stop line", "print it when the target is reached or given up"
+        return _Fault(Reason.RUN_STOP_MISSING, "log.run_stop.missing", message, remedy)
+    if not summary.out_of_order:
+        return None
+    message, line = "run_stop does not come after run_start", summary.line_numbers.get("run_stop")
+    return _Fault(Reason.CLOCK_INVALID, "log.clock.backwards", message, "log both once, with one clock", line)
+
+
+def _long_init(summary: LogSummary, goal: Goal) -> _Fault | None:
+    if not goal.max_init_seconds or summary.init_start is None:
+        return None
+    init = (summary.init_stop or summary.run_start or summary.init_start) - summary.init_start
+    if init < goal.max_init_seconds:
+        return None
+    message = f"{init:.0f} s between init_start and init_stop; the round allows less than {goal.max_init_seconds} s"
+    line = summary.line_numbers.get("init_stop")
+    return _Fault(Reason.INIT_TOO_LONG, "log.init.cap", message, "start the clock earlier, or initialize faster", line)
+
+
+def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
+    status = summary.run_stop_status
+    claims = status == "success"
+    verifiable = bool(goal.qualities) and (bool(summary.evaluations) or goal.timed_by == "run_stop")
+    if verifiable and goal.reached(summary) is None:
+        line = summary.line_numbers.get("eval_accuracy")
+        if claims:
+            message = f"{_measured(summary, goal)}, although run_stop says success"
+            rule, remedy = "log.quality.claim", "log the status success only when the target is reached"
+        else:
+            message = _measured(summary, goal) + (f"; run_stop says {status!r}" if status else "")
+            rule, remedy = "log.quality", "the run did not converge; log eval_accuracy after each evaluation"
+        return _Fault(Reason.QUALITY_NOT_REACHED, rule, message, remedy, line, is_finding=goal.binding)
+    if status is None or claims:
+        return None
+    line = summary.line_numbers.get("run_stop")
+    despite = " although the target was reached" if verifiable else ""
+    remedy = "log run_stop with status success when the target is reached"
+    return _Fault(Reason.RUN_ABORTED, "log.run_stop.status", f"run_stop says {status!r}{despite}", remedy, line)
+
+
+def _measured(summary: LogSummary, goal: Goal) -> str:
+    quality = f"quality {goal.render(summary.evaluations[-1].quality)}" if summary.evaluations else "no evaluation"
+    return f"{quality}, target {goal.text}" if goal.qualities else quality
+
+
+def _repeated(summary: LogSummary, where: str) -> Iterator[Finding]:
+    """Only global rank 0 logs the clock, once. MLCommons' checker lets repeated lines pass."""
+    starts, stops = summary.run_start_count, summary.run_stop_count
+    remedy = "log it from global rank 0 only, and keep each run in a file of its own"
+    if starts > 1:
+        message = f"{starts} run_start and {stops} run_stop lines; a second run was appended, or several ranks log"
+        yield Finding("log.run_start.repeated", where, message, summary.line_numbers.get("run_start"), remedy)
+    elif stops > 1:
+        message = f"{stops} run_stop lines; the latest one counts"
+        yield Finding("log.run_stop.repeated", where, message, summary.line_numbers.get("run_stop"), remedy)

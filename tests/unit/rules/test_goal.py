@@ -1,0 +1,81 @@
+"""When a goal is reached: which values count as which metric, in which unit, in which direction."""
+
+from __future__ import annotations
+
+import pytest
+
+from podium.mllog import Event, Format, parse, summarize
+from podium.rounds import Quality, load_all_rounds
+from podium.rules import Goal, goal_for
+from tests.unit.mllog.test_facts import evaluations, event
+from tests.unit.reconcile import examples as ex
+
+
+def goal(targets: dict[str, float], **more: bool) -> Goal:
+    return Goal(tuple(Quality(metric=metric, target=target, **more) for metric, target in targets.items()), attempts=1)
+
+
+SINGLE, BOTH, BLEU = {"top1": 0.759}, {"BBOX": 0.377, "SEGM": 0.339}, {"BLEU": 24.0}
+REACHED = {
+    "the first of several": (SINGLE, evaluations(0.7, 0.759, 0.8), 2),
+    "never": (SINGLE, evaluations(0.7, 0.7589999), None),
+    "no evaluation": (SINGLE, [], None),
+    "a number in a string": (SINGLE, evaluations("0.76"), 1),
+    "words": (SINGLE, evaluations("best", None, [1], {"a": "b"}), None),
+    "not a number": (SINGLE, evaluations(float("nan"), float("inf"), "Infinity"), None),
+    "both metrics at once": (BOTH, evaluations({"BBOX": 0.38, "SEGM": 0.33}, {"BBOX": 0.37, "SEGM": 0.34},
+                                               {"BBOX": 0.377, "SEGM": 0.339}), 3),
+    "v0.6 Mask R-CNN": (BOTH, evaluations({"accuracy": {"BBOX": 0.38, "SEGM": 0.34}}), 1),
+    "v0.6 Mask R-CNN of Google, box and mask": (BOTH, evaluations([0.376, 0.34], [0.377, 0.339]), 2),
+    "the first of two in a list": (BOTH, evaluations([0.9], [0.9, "x"], [0.9, 0.3]), None),
+    "three in a list for two": (BOTH, evaluations([0.9, 0.9, 0.9]), None),
+    "one of two metrics": (BOTH, evaluations(0.9, {"BBOX": 0.9}), None),
+    "BLEU of v0.6": (BLEU, evaluations(19.8, "24.1", format_=Format.MLL), 2),
+    "BLEU of v0.6 from an untrained model": (BLEU, evaluations(0.3, 0.9, format_=Format.MLL), None),
+    "BLEU of v0.7": (BLEU, evaluations(0.19, 0.2435), 2),
+    "BLEU of v0.7 in percent": (BLEU, evaluations(0.3, 0.9, 5.5), None),
+    "BLEU of v0.7 in percent by its target": (BLEU, [event(0, "eval_target", 24.0), *evaluations(0.3)], None),
+    "BLEU of v0.7 as a fraction by its target": (BLEU, [event(0, "eval_target", 0.24), *evaluations(0.3)], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("targets", "events", "epoch"), REACHED.values(), ids=REACHED)
+def test_reached(targets: dict[str, float], events: list[Event], epoch: int | None) -> None:
+    evaluation = goal(targets).reached(summarize(events))
+    assert (evaluation.epoch if evaluation else None) == epoch
+
+
+LOSS = {
+    "above the target": (2.69, [7.5], None),
+    "at the target": (2.69, [7.5, 2.69, 2.5], 2),
+    "never a loss that cannot be": (2.69, [-1.0, 0.0, float("nan"), float("-inf")], None),
+    "a fraction is no percent": (2.69, [0.5], 1),
+    "a word error rate": (0.058, [0.06, 0.0579], 2),
+}
+
+
+@pytest.mark.parametrize(("target", "values", "epoch"), LOSS.values(), ids=LOSS)
+def test_a_loss_is_reached_from_above(target: float, values: list[float], epoch: int | None) -> None:
+    found = goal({"loss": target}, lower_is_better=True).reached(summarize(evaluations(*values)))
+    assert (found.epoch if found else None) == epoch
+
+
+def test_an_accuracy_above_1_reaches_nothing_and_a_custom_metric_may_be_anything() -> None:
+    found = summarize(evaluations(1.7))
+    assert goal(SINGLE).reached(found) is None
+    assert goal(SINGLE, bounded=False).reached(found)
+    assert goal(BLEU).reached(summarize(evaluations(24.5, format_=Format.MLL)))
+
+
+def test_a_run_changes_the_target_and_never_the_direction() -> None:
+    rounds = load_all_rounds()
+    spec = ex.spec(round="v3.1", benchmark="gpt3", quality={"target": "3.5"})
+    ((quality,),) = [goal_for(spec, rounds).qualities]
+    assert (quality.target, quality.lower_is_better) == (3.5, True)
+
+
+def test_a_quality_that_passed_through_32_bits_reaches_the_target():
+    """NVIDIA's v0.5 GNMT: a BLEU of 21.80 is logged as 21.799999237060547; 21.79 is not enough."""
+    for value, is_reached in ((21.799999237060547, True), (21.79999, False)):
+        line = f':::MLPv0.5.0 gnmt 1541782673.5 (train.py:464) eval_accuracy: {{"epoch": 1, "value": {value!r}}}'
+        assert bool(goal({"bleu": 21.8}).reached(summarize(parse([line])[0]))) == is_reached
