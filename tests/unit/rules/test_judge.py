@@ -1,0 +1,216 @@
+"""Small logs and their verdicts: every row goes through every command and the operator, and all have to agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.api import AttemptState, Reason
+from podium.cli.main import app
+from podium.mllog import LogSummary, parse, summarize
+from podium.reconcile import ObservedLog, decide
+from podium.rounds import load_all_rounds
+from podium.rules import goal_for, judge
+from tests.unit.cli.logs import mll, mllog
+from tests.unit.reconcile import examples as ex
+
+ROUNDS = load_all_rounds()
+T0 = 1_560_000_000  # of the logs of tests/unit/cli/logs.py
+
+
+@dataclass(frozen=True)
+class Row:
+    """Lines are (seconds, key, value, metadata) or texts; `rules` are those of the findings."""
+
+    lines: list[Any]
+    reason: Reason
+    rules: tuple[str, ...] = ()
+    of: str = "v0.6 resnet"
+
+    @property
+    def round(self) -> str:
+        return self.of.split()[0]
+
+    @property
+    def benchmark(self) -> str:
+        return self.of.split()[1]
+
+    @property
+    def texts(self) -> list[str]:
+        line = mll if self.round == "v0.6" else mllog
+        return [e if isinstance(e, str) else line(e[1], e[2], e[0], **(e[3] if len(e) > 3 else {})) for e in self.lines]
+
+
+def evaluated(quality: Any, at: float = 60) -> tuple[Any, ...]:
+    return (at, "eval_accuracy", quality, {"epoch_num": 1})
+
+
+def stop(status: str | None = "success", at: float = 61) -> tuple[Any, ...]:
+    return (at, "run_stop", None, {"status": status} if status else {})
+
+
+START = (20, "run_start", None)
+GOOD, BAD = evaluated(0.76), evaluated(0.75)
+LOSS, MINIGO, NO_TARGET = "v3.1 gpt3", "v0.6 minigo", "v6.1 dlrmv4"
+
+
+def init(seconds: float) -> list[Any]:
+    return [(10 - seconds, "init_start", None), (10, "init_stop", None)]
+
+
+ROWS = {
+    "converged": Row([*init(5), START, GOOD, stop()], Reason.TARGET_REACHED),
+    "converged, without a status": Row([START, GOOD, stop(None)], Reason.TARGET_REACHED),
+    "converged at the second evaluation": Row([START, evaluated(0.7, 50), GOOD, stop()], Reason.TARGET_REACHED),
+    "below the target": Row([START, BAD, stop("aborted")], Reason.QUALITY_NOT_REACHED, ("log.quality",)),
+    "below the target, claims success": Row([START, BAD, stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",)),
+    "above the target, gave up": Row([START, GOOD, stop("aborted")], Reason.RUN_ABORTED, ("log.run_stop.status",)),
+    "no evaluation": Row([START, stop("aborted")], Reason.QUALITY_NOT_REACHED, ("log.quality",)),
+    "no evaluation, claims success": Row([START, stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",)),
+    "an accuracy that is not a number": Row(
+        [START, evaluated("NaN"), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",)),
+    "an accuracy of 1.7": Row([START, evaluated(1.7), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",)),
+    # a loss, which has to fall
+    "a loss below the target": Row([START, evaluated(2.5), stop()], Reason.TARGET_REACHED, of=LOSS),
+    "a loss above the target": Row(
+        [START, evaluated(7.5), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",), of=LOSS),
+    "a loss of NaN": Row(
+        [START, evaluated("NaN"), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",), of=LOSS),
+    "a loss of -1": Row([START, evaluated(-1.0), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",), of=LOSS),
+    # the clock
+    "no run_start": Row([GOOD, stop()], Reason.RUN_START_MISSING, ("log.run_start.missing",)),
+    "no run_stop": Row([START, GOOD], Reason.RUN_STOP_MISSING, ("log.run_stop.missing",)),
+    "run_stop stamped before run_start": Row(
+        [START, GOOD, stop(at=10)], Reason.CLOCK_INVALID, ("log.clock.backwards",)),
+    "an extra run_stop before run_start": Row(
+        [stop(at=5), START, GOOD, stop()], Reason.CLOCK_INVALID, ("log.clock.backwards", "log.run_stop.repeated")),
+    "an extra run_stop before the evaluation": Row(
+        [START, stop(at=40), GOOD, stop()], Reason.TARGET_REACHED, ("log.run_stop.repeated",)),
+    "run_start of two ranks": Row(
+        [START, (20.5, "run_start", None), GOOD, stop()], Reason.TARGET_REACHED, ("log.run_start.repeated",)),
+    "a run that died, and another one": Row(
+        [*init(5), START, BAD, (70, "init_start", None), (80, "init_stop", None), (90, "run_start", None),
+         evaluated(0.76, 100), stop(at=101)], Reason.TARGET_REACHED, ("log.run_start.repeated",)),
+    "a good run, and another one that missed the target": Row(
+        [START, GOOD, stop(), (90, "run_start", None), evaluated(0.7, 100), stop("aborted", 101)],
+        Reason.QUALITY_NOT_REACHED, ("log.quality", "log.run_start.repeated")),
+    # initialization: less than 20 minutes in v0.6, less than 30 since v1.0
+    "1,199 s of initialization": Row([*init(1199), START, GOOD, stop()], Reason.TARGET_REACHED),
+    "1,200 s of initialization": Row([*init(1200), START, GOOD, stop()], Reason.INIT_TOO_LONG, ("log.init.cap",)),
+    "1,500 s of initialization": Row([*init(1500), START, GOOD, stop()], Reason.INIT_TOO_LONG, ("log.init.cap",)),
+    "1,500 s of initialization in v3.1": Row(
+        [*init(1500), START, evaluated(2.5), stop()], Reason.TARGET_REACHED, of=LOSS),
+    "initialization without an end": Row(
+        [(-1500, "init_start", None), START, GOOD, stop()], Reason.INIT_TOO_LONG, ("log.init.cap",)),
+    # v0.6 MiniGo is evaluated after the clock
+    "a model passed": Row(
+        [START, evaluated(0.52), (99, "eval_result", None, {"timestamp": 41.5})], Reason.TARGET_REACHED, of=MINIGO),
+    "a model passed, without evaluations": Row(
+        [START, (99, "eval_result", None, {"timestamp": 41.5})], Reason.TARGET_REACHED, of=MINIGO),
+    "no model passed": Row([START, evaluated(0.4), (99, "eval_result", None, {"timestamp": 0})],
+                           Reason.EVAL_RESULT_MISSING, ("log.eval_result.missing",), of=MINIGO),
+    "no eval_result": Row([START, evaluated(0.52), stop()],
+                          Reason.EVAL_RESULT_MISSING, ("log.eval_result.missing",), of=MINIGO),
+    # a round that knows no target believes run_stop
+    "no known target": Row([START, evaluated(0.8), stop()], Reason.TARGET_REACHED, of=NO_TARGET),
+    "no known target, without evaluations": Row([START, stop()], Reason.TARGET_REACHED, of=NO_TARGET),
+    "no known target, gave up": Row(
+        [START, evaluated(0.8), stop("aborted")], Reason.RUN_ABORTED, ("log.run_stop.status",), of=NO_TARGET),
+    # other
+    "a log of another benchmark": Row(
+        [(-5, "submission_benchmark", "ssd"), START, GOOD, stop()], Reason.BENCHMARK_MISMATCH, ("log.benchmark",)),
+    "an alias of the benchmark": Row(
+        [(-5, "submission_benchmark", "nmt"), START, evaluated(24.5), stop()], Reason.TARGET_REACHED, of="v0.6 gnmt"),
+    "a torn last line": Row([START, GOOD, ":::MLL 1560000061.0 run_st"], Reason.RUN_STOP_MISSING,
+                            ("log.run_stop.missing",)),
+    "no MLPerf line": Row(["Traceback (most recent call last):"], Reason.NO_MLPERF_LOG, ("log.empty",)),
+}  # fmt: skip
+ALL = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+
+
+def summary(row: Row) -> LogSummary:
+    return summarize(parse(row.texts)[0])
+
+
+def spec_of(row: Row) -> dict[str, Any]:
+    data = {"persistentVolumeClaim": {"claimName": "data"}}
+    return {"round": row.round, "benchmark": row.benchmark, "division": "closed", "preset": "full", "quality": None,
+            "data": data, "system": {"name": "box", "nodes": 2, "acceleratorsPerNode": 8}}  # fmt: skip
+
+
+def podium(*arguments: object) -> Any:
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def place(row: Row, tmp_path: Path) -> Path:
+    folder = tmp_path / f"{row.round}/acme/box/{row.benchmark}"
+    folder.mkdir(parents=True)
+    (folder / "result_0.txt").write_text("\n".join(row.texts) + "\n")
+    return tmp_path
+
+
+@ALL
+def test_the_judge(row: Row) -> None:
+    verdict = judge(summary(row), goal_for(ex.spec(**spec_of(row)), ROUNDS))
+    assert (verdict.state, verdict.reason) == (row.reason.state, row.reason)
+    assert tuple(finding.rule for finding in verdict.findings) == row.rules
+    assert all(finding.message and finding.remedy for finding in verdict.findings)
+
+
+@ALL
+def test_the_operator(row: Row) -> None:
+    found = summary(row)
+    start = (found.run_start or T0) - ex.T0 - 5
+    containers = [ex.running(node, start) for node in (0, 1)]
+    containers = [type(c)(c.name, c.node_index, c.started, ex.T0 + start + 500, exit_code=0) for c in containers]
+    seen = ex.observed(ex.job(*containers), ObservedLog(found, ended=True))
+    run = ex.run(ex.status(ex.attempt()), **spec_of(row))
+    attempt = decide(run, seen, ROUNDS, T0 + 1000).status.attempts[0]
+    assert (attempt.state, attempt.reason) == (row.reason.state, row.reason)
+
+
+@ALL
+def test_score(row: Row, place: Path) -> None:
+    (entry,) = podium("score", place, "--json")
+    assert entry["verdicts"] == {"0": {"state": row.reason.state, "reason": row.reason}}
+    assert (entry["minutes"] is not None) is (row.reason.state is AttemptState.CONVERGED)
+
+
+@ALL
+def test_check(row: Row, place: Path) -> None:
+    (log,) = podium("check", place, "--json")
+    assert (log["state"], log["reason"]) == (row.reason.state, row.reason)
+    rules = [finding["rule"] for finding in log["findings"]]
+    assert [rules.count(rule) for rule in row.rules] == [1] * len(row.rules)
+    clock = ("log.quality", "log.run_st", "log.clock", "log.init", "log.eval", "log.empty", "log.benchmark")
+    assert {rule for rule in rules if rule.startswith(clock)} == set(row.rules)
+
+
+@ALL
+def test_review(row: Row, place: Path) -> None:
+    document = podium("review", place, "--json")
+    (entry,) = document["scores"]
+    assert entry["verdicts"] == {"0": {"state": row.reason.state, "reason": row.reason}}
+    rules = {finding["rule"] for finding in document["findings"]}
+    named = (
+        set(row.rules) if row.reason.state is not AttemptState.NOT_CONVERGED else {"log.quality.claim"} & set(row.rules)
+    )
+    assert named <= rules, rules
+    converged = not any("did not converge" in f["message"] or "measured" in f["message"] for f in document["findings"])
+    assert converged is (row.reason.state is AttemptState.CONVERGED)
+
+
+@ALL
+def test_report(row: Row, place: Path) -> None:
+    (report,) = podium("report", place, "--json")
+    (attempt,) = report["attempts"]
+    assert (attempt["state"], attempt["reason"]) == (row.reason.state, row.reason)
+    assert bool(attempt["cause"]) is (row.reason.state is not AttemptState.CONVERGED)
