@@ -8,11 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from tools.docs import pages, reasons, rules
+from tools.docs import pages, rules
 from tools.docs.links import problems
 from typer.main import get_command
 
-from podium.api import AttemptState, ConditionType
 from podium.api.crd import crd
 from podium.cli.main import app
 from podium.launch import environment
@@ -93,13 +92,6 @@ def test_metrics_of_runs_and_of_the_operator_are_listed(made):
         "podium_reconcile_duration_seconds",
     ):
         assert f"| `{name}` |" in made["reference/metrics.md"]
-
-
-def test_every_reason_is_explained_and_none_that_is_not_used():
-    known = reasons.documented()
-    assert {name for part in ("attempts", "conditions", "events") for name in known[part]} == reasons.used()
-    assert set(known["states"]) == set(AttemptState)
-    assert {kind for said in known["conditions"].values() for kind in said["of"].split(", ")} == set(ConditionType)
 
 
 def test_every_rule_is_explained_and_none_that_is_not_used(made):

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from podium.api import AttemptState, AttemptStatus, TryId
+from podium.api import AttemptState, AttemptStatus, Condition, Reason, TryId
 from podium.cli.output import table
 from podium.reconcile import Observed, ObservedLog, Run, finish_time
 
@@ -91,8 +91,18 @@ def print_result(console: Console, run: Run, place: str) -> None:
     failed = next((c for c in run.status.conditions if c.type == "Failed" and c.status == "True"), None)
     if failed:
         console.print(f"Failed: {failed.reason}: {failed.message}", style="red", markup=False, soft_wrap=True)
+        if remedy := _remedy(run, failed):
+            console.print(f"What to do: {remedy}", markup=False, soft_wrap=True)
     if run.status.result:
         console.print(f"Result: {place}", markup=False, soft_wrap=True)
+
+
+def _remedy(run: Run, failed: Condition) -> str:
+    """What to do about a failed run: by the reason of its last unsuccessful attempt, else by its own."""
+    unsuccessful = [a for a in run.status.attempts if a.state.finished and a.state is not AttemptState.CONVERGED]
+    word = unsuccessful[-1].reason if unsuccessful else failed.reason
+    reason = Reason.known(word)
+    return reason.do if reason else ""
 
 
 def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:

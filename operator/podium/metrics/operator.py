@@ -21,7 +21,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from podium.api import PLURAL, AttemptState, BenchmarkRunStatus, ConditionType
+from podium.api import PLURAL, AttemptState, BenchmarkRunStatus, ConditionType, Reason
+from podium.api.reasons import failing
 from podium.metrics import runs
 from podium.metrics.families import Family
 from podium.metrics.phases import PHASES, phases
@@ -30,7 +31,7 @@ from podium.reconcile import Container, Observed, ObservedLog, Run
 
 _WATCHED = (PLURAL, "jobs", "pods")
 _FLEET = ("namespace", "benchmark")
-_RESULTS = ("Complete", "ResultInvalid", "AttemptFailed", "InvalidSpec", "LaunchRefused", "Aborted")
+_RESULTS = (Reason.COMPLETE, *failing(), Reason.ABORTED)
 _PHASE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 
 _BUILD = Family("podium_build_info", "Versions; always 1.", ("version", "python", "kopf"))
@@ -214,14 +215,14 @@ class Metrics:
                 self._histogram(_PHASE_SECONDS, run.spec.benchmark, phase).observe(seconds)
         if run.status.terminal and not before.terminal:
             failed = run.status.condition(ConditionType.FAILED)
-            result = failed.reason if failed and failed.status == "True" else "Complete"
+            result = failed.reason if failed and failed.status == "True" else Reason.COMPLETE.value
             self._counter(_RUNS_FINISHED, *place, result).inc()
 
     def gone(self, run: Run) -> None:
         """The run was deleted, and nothing of it is left to do."""
         self._counted.pop(run.uid, None)
         if not run.status.terminal:
-            self._counter(_RUNS_FINISHED, run.namespace, run.spec.benchmark, "Aborted").inc()
+            self._counter(_RUNS_FINISHED, run.namespace, run.spec.benchmark, Reason.ABORTED.value).inc()
 
     # ---- the operator ----
 

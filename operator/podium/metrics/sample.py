@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from podium.api import AttemptState, AttemptStatus, ConditionType
+from podium.api import AttemptState, AttemptStatus, ConditionType, Reason
 from podium.metrics.phases import ended, phases
 from podium.mllog import LogSummary, seconds
 from podium.reconcile import Container, Observed, ObservedLog, Run, finish_time
@@ -119,7 +119,7 @@ def unstored_since(run: Run, observed: Observed) -> float | None:
         return None
     unstored = [a for a in finished if not a.stored and a.id not in observed.stored]
     running = run.status.condition(ConditionType.RUNNING)
-    if not unstored and (run.deleted or (running is not None and running.reason == "Storing")):
+    if not unstored and (run.deleted or (running is not None and running.reason == Reason.STORING)):
         unstored = finished[-1:]  # its files are stored, the result is not
     return min((_end(a, observed) for a in unstored), default=None)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from podium.api import AttemptState, ConditionType, Result, TryId
+from podium.api import AttemptState, ConditionType, Reason, Result, TryId
 from podium.reconcile import CreateJob, DeleteJob, DeleteRun, Emit, Refusal, StoreAttempt, StoreResult, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -19,7 +19,11 @@ STORED = Result(uri="file:///results/lab/digits", sha256="0" * 64)
 
 
 def decision(run, seen, now=200.0):
-    return decide(run, seen, ROUNDS, T0 + now)
+    made = decide(run, seen, ROUNDS, T0 + now)
+    for condition in made.status.conditions:
+        reason = Reason(condition.reason)
+        assert condition.type in (reason.true if condition.status == "True" else reason.false), condition
+    return made
 
 
 def kinds(actions):

@@ -11,24 +11,32 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, ConditionType, Progress, unix_seconds
+from podium.api import (
+    AttemptState,
+    AttemptStatus,
+    BenchmarkRunStatus,
+    Condition,
+    ConditionType,
+    Progress,
+    Reason,
+    unix_seconds,
+)
 from podium.cli.display import attempts_table
 from podium.reconcile import Run
 
 _BAR = 24  # characters
 _ROWS = 12  # tries on the screen, the last ones
-_TOLD = (ConditionType.ADMITTED, ConditionType.SUSPENDED, ConditionType.RESULT_STORED)
-_PLAIN = {"Admitted": {"Valid"}, "Suspended": {"NotSuspended"}, "ResultStored": {"InProgress", "NothingToStore"}}
+_REPORTED = (ConditionType.ADMITTED, ConditionType.SUSPENDED, ConditionType.RESULT_STORED)
 
 
 def news(before: BenchmarkRunStatus, after: BenchmarkRunStatus) -> list[str]:
     """What has happened in between, in sentences: every try, every change of state, every evaluation."""
-    lines = [_condition(told) for kind in _TOLD if (told := _changed(kind, before, after)) and _worth_telling(told)]
+    lines = [_condition(new) for kind in _REPORTED if (new := _changed(kind, before, after)) and _is_news(new)]
     known = {a.id: a for a in before.attempts}
     for a in after.attempts:
         lines += _attempt_news(known.get(a.id), a, after)
     waiting = _changed(ConditionType.RUNNING, before, after)
-    if waiting and waiting.status == "False" and waiting.reason in ("LaunchRefused", "Storing"):
+    if waiting and waiting.status == "False" and _is_news(waiting) and not _is_of_attempt(waiting):
         lines.append(_condition(waiting))
     if after.result and not before.result:
         lines.append(f"stored: {after.result.uri}")
@@ -65,13 +73,20 @@ def _ended(kind: ConditionType, before: BenchmarkRunStatus, after: BenchmarkRunS
     return after.condition(kind) if after.is_true(kind) and not before.is_true(kind) else None
 
 
-def _worth_telling(told: Condition) -> bool:
-    """Whether a condition says more than that all is as it should be; where the result lies is told by itself."""
-    return told.reason not in _PLAIN[told.type] and told.reason != "Stored"
+def _is_news(condition: Condition) -> bool:
+    """Whether a condition says more than that everything is as it should be."""
+    reason = Reason.known(condition.reason)
+    return reason is None or not reason.routine
 
 
-def _condition(told: Condition) -> str:
-    return f"{told.type}: {told.reason}" + (f": {told.message}" if told.message else "")
+def _is_of_attempt(condition: Condition) -> bool:
+    """Whether a condition repeats the reason of an attempt, which has a line already."""
+    reason = Reason.known(condition.reason)
+    return reason is not None and reason.state is not None
+
+
+def _condition(condition: Condition) -> str:
+    return f"{condition.type}: {condition.reason}" + (f": {condition.message}" if condition.message else "")
 
 
 def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> RenderableType:
