@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
 from podium.api import BenchmarkRunSpec
 from podium.cli.files import UsageError, read_document, read_spec
-from podium.cli.output import Json, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, score_place
 from podium.rounds import load_rounds
 from podium.rules import check_spec
@@ -52,9 +51,9 @@ def borrow(
             {"run": None if findings else document, "findings": [f.document() for f in findings], "notes": notes}
         )
     else:
-        errors = Console(stderr=True, highlight=False)
+        errors = console(stderr=True)
         for note in notes:
-            errors.print(note, style="dim", markup=False, soft_wrap=True)
+            print_line(errors, note, "dim")
         print_findings(errors, findings)
         if not findings and out is None:
             typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)

@@ -10,7 +10,7 @@ import typer
 
 from podium.api import BenchmarkRunSpec, Division
 from podium.cli.files import SpecError, UsageError, parse_spec, read_documents, run_name
-from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, store_and_log
 from podium.mlcommons import MissingCheckerError
 from podium.rounds import load_all_rounds, load_rounds
@@ -63,7 +63,7 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
         bad = sum(bool(log.findings) for log in checked)
         by = Counter(f"{log.round} {log.benchmark}" for log in checked)
         rules = ", ".join(f"{count} of {name}" for name, count in by.items())
-        out.print(f"{len(checked)} logs ({rules}): {f'{bad} with findings' if bad else 'no findings'}", soft_wrap=True)
+        print_line(out, f"{len(checked)} logs ({rules}): {f'{bad} with findings' if bad else 'no findings'}")
     raise typer.Exit(1 if any(log.findings for log in checked) else 0)
 
 
@@ -87,11 +87,11 @@ def validate(
         out = console()
         for name, spec, findings in checked:
             if findings and len(checked) > 1:
-                out.print(f"{file}: {name}:", markup=False, soft_wrap=True)
+                print_line(out, f"{file}: {name}:")
             print_findings(out, findings)
             if spec and not findings:
                 division = f"{spec.round} {spec.benchmark}, {spec.division} division"
-                out.print(f"{file}: {name} would be admitted to {division}", markup=False, soft_wrap=True)
+                print_line(out, f"{file}: {name} would be admitted to {division}")
     raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from podium.cli.files import UsageError
-from podium.cli.output import Json, console, print_findings, print_json, table
+from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import score_place
 from podium.cli.report import write_page
 from podium.submissions import Comparison, ScoredResult
@@ -66,7 +66,7 @@ def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bo
     try:
         picture = comparison_picture(found, before, after, speed_ups=speed_ups, growths=growths)
     except ValueError as error:
-        typer.echo(f"{out} is not written: {error}", err=True)
+        print_line(console(stderr=True), f"{out} is not written: {error}")
     else:
         write_page(out, picture)
 
@@ -90,7 +90,7 @@ def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
     if growths and found.growths:
         _print_growths(out, found, marked)
     for sentence in found.unmatched:
-        out.print(sentence, style="dim", markup=False, soft_wrap=True)
+        print_line(out, sentence, "dim")
     print_findings(out, found.refused)
     if found.refused:
         out.print("    --across-targets compares them all the same, and says so", style="dim")

@@ -14,6 +14,7 @@ from podium.cli.places import store_at
 from podium.rules import Finding
 from podium.stores import StoreError
 from podium.submissions import HISTORY_COLUMNS, HistoryRow, read_history
+from podium.text import csv_cell
 
 
 def history(
@@ -42,7 +43,7 @@ def history(
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, HISTORY_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(entry.document() for entry in past)
+        writer.writerows({key: csv_cell(value) for key, value in e.document().items()} for e in past)
     else:
         _print(past, findings)
     raise typer.Exit(1 if findings else 0)

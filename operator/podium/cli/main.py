@@ -13,13 +13,13 @@ from typing import Annotated, Any, TypeVar
 import typer
 import yaml
 from pydantic import ValidationError
-from rich.console import Console
 
 from podium.api import BenchmarkRunSpec
 from podium.cli import borrow, check, compare, history, package, report, review, rounds, score, stage, variance, watch
 from podium.cli.display import Display, local_lines, local_screen, print_result
 from podium.cli.files import UsageError, read_run_file
 from podium.cli.logging_setup import configure_logging
+from podium.cli.output import console
 from podium.launch import TrainerDefaults
 from podium.local import LocalRun
 from podium.rounds import load_rounds
@@ -27,7 +27,7 @@ from podium.stores import StoreError, open_store
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+_ERRORS = console(stderr=True)
 app.command()(check.validate)
 app.command()(score.score)
 app.command()(check.check)
@@ -89,15 +89,15 @@ def run(
     store = open_store(str(folder))
     store.check()
     benchmark = LocalRun(name, spec, store, load_rounds(), str(data.resolve()) if data else "")
-    console = Console(highlight=False)
+    screen = console()
     try:
-        with Display(console) as display:
+        with Display(screen) as display:
             shown = benchmark.execute(lambda run, seen: display.show(local_screen(run, seen), local_lines(run, seen)))
             ended = asyncio.run(_until_told(shown))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print(f"aborted; what was measured is in {folder}", soft_wrap=True)
+        screen.print(f"aborted; what was measured is in {folder}", soft_wrap=True)
         raise typer.Exit(130) from None
-    print_result(console, ended, str(folder))
+    print_result(screen, ended, str(folder))
     raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
 
 
@@ -182,10 +182,10 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        _ERRORS.print(f"podium: {error}", markup=False)
+        _ERRORS.print(f"podium: {error}", soft_wrap=True)
         sys.exit(2)
     except StoreError as error:
-        _ERRORS.print(f"podium: {error}", markup=False)
+        _ERRORS.print(f"podium: {error}", soft_wrap=True)
         sys.exit(1)
 
 

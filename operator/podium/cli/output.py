@@ -1,37 +1,71 @@
-"""How commands print: a document for programs, aligned tables for people."""
+"""How commands print: a document for programs, aligned tables for people.
+
+Everything goes through this module, because names and logs are somebody else's: see `podium.text`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from podium.rules import Finding
+from podium.text import json_text, one_line, printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
-def console() -> Console:
-    """Standard output, in colour where it is a terminal."""
-    return Console(highlight=False)
+class PlainConsole(Console):
+    """Prints text as it is written: brackets and colons are not markup, and a terminal obeys none of its characters."""
+
+    def render_str(self, text: str, *, style: Any = "", **_: Any) -> Text:
+        return Text(printable(text), style=style)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+class _PlainTable(Table):
+    """Its cells of plain text are one line each."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(one_line(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Standard output or error, in color where it is a terminal."""
+    return PlainConsole(highlight=False, stderr=stderr)
 
 
 def print_json(document: Any) -> None:
     """One document on standard output; a number that JSON cannot hold would be a fault of ours."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(json_text(document, indent=2))
+
+
+def print_line(out: Console, text: str, style: str = "") -> None:
+    """One line, which a terminal may wrap."""
+    out.print(one_line(text), style=style, soft_wrap=True)
 
 
 def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -> Table:
     """A table whose columns `right` hold numbers. Long texts are folded, never cut."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = _PlainTable(
+        title=None if title is None else one_line(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for heading in headings:
         number = heading in right
         made.add_column(
-            heading,
+            one_line(heading),
             justify="right" if number else "left",
             no_wrap=number,
             overflow="fold" if not number else "ellipsis",
@@ -48,7 +82,7 @@ def print_findings(out: Console, findings: Iterable[Finding]) -> None:
         first = places[0]
         line = f":{first.line}" if first.line else ""
         others = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-        out.print(f"[red]{rule}[/]", end="  ")
-        out.print(f"{first.field}{line}: {message}{others}", markup=False, soft_wrap=True)
+        out.print(one_line(rule), style="red", end="  ")
+        print_line(out, f"{first.field}{line}: {message}{others}")
         if remedy:
-            out.print(f"    {remedy}", markup=False, style="dim", soft_wrap=True)
+            print_line(out, f"    {remedy}", "dim")

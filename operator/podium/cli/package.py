@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from podium.cli.files import UsageError
-from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, store_at
 from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import load_all_rounds
@@ -72,7 +72,7 @@ def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[
         print_findings(console(), findings)
         console().print(f"no package: {len(findings)} findings", style="bold red")
     else:
-        console().print(f"{out}: {len(files)} files, no findings", markup=False, soft_wrap=True)
+        print_line(console(), f"{out}: {len(files)} files, no findings")
 
 
 def _read_system(path: Path) -> dict[str, Any]:

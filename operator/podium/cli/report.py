@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from podium.cli.files import UsageError
-from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
 from podium.rounds import load_all_rounds
 from podium.stores import StoreError
 from podium.submissions import read_folders, score_folder
+from podium.text import printable
 
 
 def report(
@@ -48,7 +49,7 @@ def report(
         write_page(out or Path("report.html"), page)
     if not as_json:
         screen = console()
-        screen.print(f"{out or Path('report.html')}", markup=False, soft_wrap=True)
+        print_line(screen, f"{out or Path('report.html')}")
         print_findings(screen, (finding for each in reports for finding in each.findings))
     raise typer.Exit(1 if any(each.findings for each in reports) else 0)
 
@@ -56,6 +57,6 @@ def report(
 def write_page(file: Path, text: str) -> None:
     """Write a page or a picture. Raises UsageError where that cannot be."""
     try:
-        file.write_text(text, encoding="utf-8", errors="replace")
+        file.write_text(printable(text), encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"--out {file}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from podium.cli.files import UsageError
-from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
 from podium.mlcommons import MissingCheckerError
@@ -45,7 +45,7 @@ def review(
         print_scores(out, [part.entry for part in parts])
         for part in parts:
             where = part.folder.path or part.entry.benchmark
-            out.print(f"{where}: {_convergence(part)['message']}", style="dim", markup=False, soft_wrap=True)
+            print_line(out, f"{where}: {_convergence(part)['message']}", "dim")
         print_findings(out, findings)
         out.print(
             f"{len(parts)} results, {len(findings)} findings" if findings else f"{len(parts)} results, no findings"

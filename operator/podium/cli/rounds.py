@@ -60,17 +60,18 @@ def show(
         print_json(document)
         return
     out = console()
-    out.print(f"[bold]{round_.name}[/]  {round_.description}")
+    out.print(Text(round_.name, style="bold").append(f"  {round_.description}", style="not bold"))
     _print_clock(out, round_)
     out.print(_targets(shown))
     for key, entry in shown.items():
         if entry.note:
-            out.print(f"{key}: {entry.note}", style="dim", markup=False)
+            out.print(f"{key}: {entry.note}", style="dim")
     tunable = {key: entry for key, entry in shown.items() if entry.tunable}
     if tunable:
-        out.print("\n[bold]What a closed submission may tune[/]; out of the box, only global_batch_size")
+        what = Text("\nWhat a closed submission may tune", style="bold")
+        out.print(what.append("; out of the box, only global_batch_size", style="not bold"))
         for short, where in round_.documents.items():
-            out.print(f"{short}: {where}", style="dim", markup=False)
+            out.print(f"{short}: {where}", style="dim")
         for key, entry in tunable.items():
             out.print(_tunable(key, entry))
     else:
@@ -107,7 +108,7 @@ def _targets(benchmarks: dict[str, Benchmark]) -> Table:
         signs = [f"{q.metric} {'<=' if q.lower_is_better else '>='} {q.target:g}" for q in b.quality]
         runs = f"{b.runs}" + (f", first {b.converged_runs}" if b.converged_runs else "")
         drop = f"{b.drop_fastest}+{b.drop_slowest}"
-        made.add_row(key, "\n".join(signs) or "as the log says", runs, drop, str(b.max_failures), b.eval_every)
+        made.add_row(key, Text("\n".join(signs) or "as the log says"), runs, drop, str(b.max_failures), b.eval_every)
     return made
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from podium.cli.output import Json, console, print_findings, print_json, table
+from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import Place, RoundOption, score_place
 from podium.submissions import ScoredResult
 
@@ -28,7 +28,7 @@ def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> Non
         print_scores(out, entries)
         for entry in entries:
             for note in entry.notes:
-                out.print(f"{entry.path or entry.benchmark}: {note}", markup=False, style="dim", soft_wrap=True)
+                print_line(out, f"{entry.path or entry.benchmark}: {note}", "dim")
         print_findings(out, (finding for entry in entries for finding in entry.findings))
     raise typer.Exit(1 if any(entry.findings for entry in entries) else 0)
 

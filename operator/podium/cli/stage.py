@@ -15,6 +15,7 @@ import typer
 from podium.cli.files import UsageError
 from podium.staging import CopySummary, StageError, StageInterrupted, open_source
 from podium.staging import stage as copy
+from podium.text import one_line
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: another try may go on from here
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
@@ -43,10 +44,10 @@ def stage(
         opened = open_source(source, endpoint_url=endpoint, region=region, workers=workers)
         outcome = copy(opened, target, workers=workers, patience=patience, limit=room)
     except StageInterrupted as error:
-        typer.echo(f"stage: {error}")
+        typer.echo(one_line(f"stage: {error}"))
         raise typer.Exit(INTERRUPTED) from error
     except StageError as error:
-        typer.echo(f"stage: {error}")
+        typer.echo(one_line(f"stage: {error}"))
         raise typer.Exit(1) from error
     typer.echo(f"stage: {_sentence(outcome)}")
     if report:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from podium.cli.output import Json, console, print_findings, print_json
+from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, score_place
 from podium.submissions import Variance
 from podium.submissions import variance as variance_of
@@ -36,7 +36,7 @@ def variance(path: Place, round_: RoundOption = None, as_json: Json = False) -> 
 def _print(out: Console, found: Variance) -> None:
     e = found.entry
     title = " ".join(part for part in (e.round, e.org, e.system, e.benchmark) if part)
-    out.print(Text(title, style="bold"))
+    print_line(out, title, "bold")
     if found.epochs:
         _histogram(out, found.epochs.counts)
         out.print(f"  epochs to target   mean {found.epochs.mean:.1f}{_cv(found.epochs.variation)}")

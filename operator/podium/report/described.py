@@ -9,20 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from podium.submissions import Folder, ScoredResult
+from podium.text import one_line
 
 _MAX_ROWS = 60
 _MAX_TEXT = 400
 _MAX_DEPTH = 4
 _EMPTY = ("", "n/a", "none", "null", "-")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
 _NODE = re.compile(r"^nodes seen( \d+)?( info| capacity)?(?= )")  # of Podium's system.json
 
 
 def plain_text(value: object) -> str:
-    """One line of bounded length. Control characters, lone surrogates and marks that turn the direction of writing,
-    which could make a page show something else than it holds, become U+FFFD."""
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s+", " ", str(value)).strip())
+    """One line of bounded length, without characters that could make a page show something else than it holds."""
+    text = re.sub(r" +", " ", one_line(value)).strip()
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 import pytest
 from typer.testing import CliRunner
 
 from podium.cli.files import UsageError
 from podium.cli.main import app
+
+AT_A_TERMINAL = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100", "NO_COLOR": None}
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # what a terminal is sent by us: colors, bold
+
+
+def assert_harmless(output, *, styled=False):
+    """Nothing in it that a terminal obeys, or that hides or turns text, but newlines, tabs and our own styles."""
+    text = _STYLE.sub("", output) if styled else output
+    bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t"}
+    assert not bad, (bad, text)
 
 
 @pytest.fixture

@@ -13,19 +13,28 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from podium.cli.main import app
+from tests.unit.cli.conftest import AT_A_TERMINAL, assert_harmless
 from tests.unit.cli.logs import v05_run, v06_log, v06_run, v07_run
 
 GOOD = ["\n".join(lines).encode() for lines in (v05_run("ncf", 60, 0.64), v06_run("ssd", 60, 0.24), v06_log(),
                                                  v07_run("resnet", 60, 0.76))]  # fmt: skip
 ODD = [b"NaN", b"-1", b"1e999", b'"', b"{", b"[" * 3000, b"null", b"\xff\xfe", b"\x00", b"\r", b":::ML", b"9" * 400, b"\\ud800",
-       b"__import__('os').system('x')", b"true", b"'", b"\x1b[31m", "\u2028".encode()]  # fmt: skip
+       b"__import__('os').system('x')", b"true", b"'", b"\x1b[31m", "\u2028".encode(), b"[/nothing]", b"[red]", b"\x1b]0;title\x07", "\u202e".encode(),
+       b"\\u001b[2J", b"\\u202e", b"\\u0000", b"\\r", "\x9b2J".encode(), "\u200b".encode(), "\ufeff".encode(),
+       b'", "value": "[/nothing]\\u001b]0;title\\u0007"', b":smile:", b"\x7f", b"[link=http://x]"]  # fmt: skip
 COMMANDS = ("score", "check", "variance", "review")
 
 
-def run(command: str, place: Path) -> None:
-    done = CliRunner().invoke(app, [command, str(place), "--json"])
+MODES = {"--json": (["--json"], None), "text": ([], None), "terminal": ([], AT_A_TERMINAL)}
+
+
+def run(command: str, place: Path, mode: str = "--json") -> None:
+    """The command as programs, people or people at a terminal call it."""
+    options, environment = MODES[mode]
+    done = CliRunner().invoke(app, [command, str(place), *options], env=environment)
     assert isinstance(done.exception, SystemExit | None), (command, done.exception)
     assert done.exit_code in (0, 1), (command, done.output)
+    assert_harmless(done.output, styled=mode == "terminal")
 
 
 @st.composite
@@ -56,22 +65,23 @@ def interleaved(draw):
 
 
 @settings(max_examples=20)
-@given(interleaved())
-def test_lines_of_many_ranks(log):
+@given(interleaved(), st.sampled_from(list(MODES)))
+def test_lines_of_many_ranks(log, mode):
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "v0.6/acme/results/box/ssd")
         place.mkdir(parents=True)
         (place / "result_0.txt").write_bytes(log)
         for command in COMMANDS:
-            run(command, Path(folder))
+            run(command, Path(folder), mode)
         done = CliRunner().invoke(app, ["check", str(place / "result_0.txt"), "--json"])
         (found,) = json.loads(done.output)
         assert found["findings"] or log == GOOD[2]
 
 
 @settings(max_examples=40)
-@given(st.lists(spoilt() | st.binary(max_size=200), min_size=1, max_size=3), st.sampled_from(ODD))
-def test_spoilt_logs(logs, other):
+@given(st.lists(spoilt() | st.binary(max_size=200), min_size=1, max_size=3), st.sampled_from(ODD),
+       st.sampled_from(list(MODES)))  # fmt: skip
+def test_spoilt_logs(logs, other, mode):
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "v1.0/acme/results/box/resnet")
         place.mkdir(parents=True)
@@ -80,8 +90,8 @@ def test_spoilt_logs(logs, other):
         (place / "scaling.json").write_bytes(b'{"scaling_factor": ' + other + b"}")
         (place / "result.json").write_bytes(b'{"round": ' + other + b', "run": {}, "score": [], "attempts": [{}, 5]}')
         for command in COMMANDS:
-            run(command, Path(folder))
-            run(command, place)
+            run(command, Path(folder), mode)
+            run(command, place, mode)
 
 
 @pytest.mark.parametrize("line", [b":::MLLOG {" + b"x" * 50_000_000, b"y" * 50_000_000, b":::MLL 5 " * 200_000])

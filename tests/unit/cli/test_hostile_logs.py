@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.conftest import assert_harmless
 from tests.unit.cli.logs import mll, v06_log
 
 OWNED = Path("owned-by-a-log")
@@ -27,6 +28,8 @@ def raw(value: str, key: str = "epoch_start", seconds: str = "1560000001.0") -> 
 GOOD = after_start()
 HOSTILE = {
     "bytes that are no UTF-8": (GOOD.replace(b"ACME", b"AC\xff\xfeME"), "log.unreadable"),
+    "an escape sequence and markup": (after_start(raw('"[/x]\\u001b]0;t\\u0007\\u202e"', "submission_division")),
+                                      "mlperf.submission_division"),
     "a zero byte": (GOOD.replace(b"ACME", b"AC\x00ME"), "log.unreadable"),
     "a line of 100 MB": (after_start(raw('"<100 MB>')), "log.unreadable"),
     "objects in objects": (after_start(raw('{"a":' * 100_000)), "log.unreadable"),
@@ -56,7 +59,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_each_hostile_log_is_a_finding(podium_json, tmp_path, monkeypatch, name):
+def test_each_hostile_log_is_a_finding(podium_json, podium_text, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     log, rule = HOSTILE[name]
     Path("result_0.txt").write_bytes(log.replace(b"<100 MB>", b"x" * 100_000_000))
@@ -69,6 +72,10 @@ def test_each_hostile_log_is_a_finding(podium_json, tmp_path, monkeypatch, name)
         start = time.process_time()
         assert podium_json(command, ".")[0] in (0, 1)
         assert time.process_time() - start < 20
+    for command in ("check", "score") if len(log) < 1 << 20 else ():
+        said = podium_text(command, ".")
+        assert said[0] == 1
+        assert_harmless(said[1])
     assert code == 1
     assert rule in [finding["rule"] for finding in found["findings"]]
     assert all(len(finding["message"]) < 1000 for finding in found["findings"])

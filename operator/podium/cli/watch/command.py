@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from podium.cli.output import Json, console
 from podium.cli.watch.screen import document, heartbeat, news, screen
 from podium.mllog import is_mlperf_line
 from podium.reconcile import Run
+from podium.text import json_text
 
 _HEARTBEAT_SECONDS = 60.0
 _RECENT = 5  # lines of news on the screen
@@ -157,4 +157,4 @@ class JsonView:
 
     @staticmethod
     def _print(event: dict[str, Any]) -> None:
-        typer.echo(json.dumps(event, ensure_ascii=False))
+        typer.echo(json_text(event))
