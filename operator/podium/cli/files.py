@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
+from podium.documents import MAX_YAML_BYTES, DocumentError, file_bytes, read_yaml
 from podium.rounds import load_rounds
 from podium.rules import Finding, check_spec
 
@@ -77,13 +77,12 @@ def read_document(path: Path) -> dict[str, Any]:
 def read_documents(path: Path) -> list[dict[str, Any]]:
     """The objects in `path`, one or more; every one says that it is a BenchmarkRun, and no name comes twice."""
     try:
-        documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+        read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text in UTF-8: {error}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
+    except DocumentError as error:
+        raise UsageError(str(error)) from error
+    documents = [document for document in read if document is not None]
     expected = (f"{GROUP}/{VERSION}", KIND)
     for number, document in enumerate(documents or [None], start=1):
         if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:

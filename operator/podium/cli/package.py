@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from podium.cli.files import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, store_at
+from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import load_all_rounds
 from podium.rules import Finding
@@ -56,7 +56,7 @@ def package(
         findings = check_submission(parts, submission, rounds)
         files = {} if findings else files_of(parts, submission)
         findings = findings or package_findings(files, name, parts[0].entry.round)
-    except (StoreError, MissingCheckerError) as error:
+    except (StoreError, MissingCheckerError, DocumentError) as error:
         raise UsageError(str(error)) from error
     if not findings:
         _write(out, files)
@@ -77,11 +77,11 @@ def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[
 
 def _read_system(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
+        document = read_json(file_bytes(path), str(path))
     except OSError as error:
         raise UsageError(f"--system {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"--system {path} is no JSON: {error}") from error
+    except DocumentError as error:
+        raise UsageError(f"--system {error}") from error
     if not isinstance(document, dict):
         raise UsageError(f"--system {path}: expected one object with the fields of a system description")
     return document

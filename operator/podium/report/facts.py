@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from podium.api import AttemptState, rfc3339
+from podium.documents import DocumentError, LimitError, read_json
 from podium.mllog import LogSummary
 from podium.report.described import described_system, plain_text
 from podium.rules import Finding, Verdict
-from podium.stores import NotFound, Store
+from podium.stores import NotFound, Store, document_bytes, read_sums
 from podium.submissions import Folder, ScoredResult, Variance, variance
 
 SUMS = "SHA256SUMS"
@@ -304,11 +304,12 @@ def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
         return "", []
     base = f"{folder.path}/".lstrip("/")
     try:
-        lines = store.get(base + SUMS).decode(errors="replace").splitlines()
+        checked = [(digest, key) for digest, key in read_sums(store, base + SUMS) if key.endswith(_CHECKED)]
     except NotFound:
         return f"no {SUMS}", [Finding("report.sums", base + SUMS, "is missing", remedy="the result was not finished")]
-    listed = [line.split("  ", 1) for line in lines if "  " in line]
-    checked = [(digest, key) for digest, key in listed if key.endswith(_CHECKED)]
+    except LimitError as error:
+        finding = Finding("report.sums", base + SUMS, str(error), remedy="restore it from the first copy")
+        return f"{SUMS} is not readable", [finding]
     existing = frozenset(store.list(base))
     wrong = [
         Finding("report.sums", plain_text(base + key), f"is not the file that {SUMS} lists", remedy="restore it")
@@ -328,8 +329,8 @@ def _digest(store: Store, key: str) -> str:
 
 def _read_json(store: Store, key: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(store.get(key))
-    except (NotFound, ValueError, RecursionError):
+        document = read_json(document_bytes(store, key), key)
+    except (NotFound, DocumentError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from podium.stores.base import (
+    MAX_LOG_BYTES,
     AlreadyExists,
     NotFound,
     Store,
@@ -20,12 +21,14 @@ from podium.stores.base import (
     StoreUnavailable,
     digest,
     document_bytes,
+    read_sums,
 )
 from podium.stores.file import FileStore
 
 __all__ = [
-    "SCHEMES", "AlreadyExists", "FileStore", "NotFound", "Scheme", "Store", "StoreCorrupt", "StoreError",
-    "StoreRefused", "StoreUnavailable", "digest", "document_bytes", "open_store", "url_examples",
+    "MAX_LOG_BYTES", "SCHEMES", "AlreadyExists", "FileStore", "NotFound", "Scheme", "Store", "StoreCorrupt",
+    "StoreError", "StoreRefused", "StoreUnavailable", "digest", "document_bytes", "open_store", "read_sums",
+    "url_examples",
 ]  # fmt: skip
 
 

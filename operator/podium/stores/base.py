@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from podium.documents import MAX_BYTES, LimitError, size
+
 
 class StoreError(Exception):
     """Something could not be stored or read; the text names the place, the cause and the remedy."""
@@ -75,17 +77,41 @@ def is_one_line(key: str) -> bool:
 
 PROBE = ".podium-probe"
 CHUNK_BYTES = 1 << 20
-MAX_DOCUMENT_BYTES = 16 << 20  # of what is read whole though others wrote it
+MAX_LOG_BYTES = 64 << 20  # of a log that is read whole, for a package
+_MAX_SUMS_LINE = 8192  # bytes: a digest and a key
+_MAX_SUMS_LINES = 1_000_000
 
 
-def document_bytes(store: Store, key: str) -> bytes:
-    """A document that somebody else may have written. Raises ValueError when it is larger than any of ours."""
-    found = b""
+def document_bytes(store: Store, key: str, limit: int = MAX_BYTES) -> bytes:
+    """An object that somebody else may have written. Raises LimitError when it is larger than any of ours."""
+    found = bytearray()
     for chunk in store.chunks(key):
         found += chunk
-        if len(found) > MAX_DOCUMENT_BYTES:
-            raise ValueError(f"{key} is larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
-    return found
+        if len(found) > limit:
+            raise LimitError(f"{key} is larger than {size(limit)}, the limit for such a file")
+    return bytes(found)
+
+
+def read_sums(store: Store, key: str) -> Iterator[tuple[str, str]]:
+    """Digest and name of each line of a SHA256SUMS, which may be of any size. Raises NotFound and LimitError."""
+    rest, count = b"", 0
+    for chunk in store.chunks(key):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if max(map(len, [*lines, rest])) > _MAX_SUMS_LINE:
+            raise LimitError(
+                f"{key} holds a line of more than {_MAX_SUMS_LINE} bytes, the limit for a digest and a name"
+            )
+        count += len(lines)
+        if count > _MAX_SUMS_LINES:
+            raise LimitError(f"{key} holds more than {_MAX_SUMS_LINES:,} lines, the limit for one result")
+        yield from (_sum(line) for line in lines)
+    if rest:
+        yield _sum(rest)
+
+
+def _sum(line: bytes) -> tuple[str, str]:
+    digest_, _, name = line.decode(errors="replace").rstrip("\r").partition("  ")
+    return digest_, name
 
 
 def digest(store: Store, key: str) -> str:

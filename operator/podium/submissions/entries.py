@@ -124,6 +124,9 @@ def score_folder(
         findings += [Finding("score.not_converged", folder.path or ".", text) for text in failed]
     findings += _about_score(result, folder.path or ".")
     scaling, wrong = _scaling(folder)
+    findings += [
+        Finding("score.document", key, text, remedy="restore it; it is passed over") for key, text in folder.unreadable
+    ]
     return ScoredResult(
         round=round_name,
         org=_org(folder, logs),

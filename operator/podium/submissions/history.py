@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from podium.documents import DocumentError, read_json
 from podium.results.writer import RESULT
 from podium.rules import Finding
 from podium.stores import Store, document_bytes
@@ -45,9 +45,9 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
         if key.rpartition("/")[2] != RESULT:
             continue
         try:
-            document = json.loads(document_bytes(store, key))
-        except (ValueError, RecursionError) as error:
-            yield Finding("history.unreadable", key, f"no JSON: {error}", remedy="restore or remove it")
+            document = read_json(document_bytes(store, key), key)
+        except DocumentError as error:
+            yield Finding("history.unreadable", key, str(error), remedy="restore or remove it")
             continue
         if isinstance(document, dict) and isinstance(document.get("run"), dict):
             yield _past(document, f"{store.url}/{key}".removesuffix(f"/{RESULT}"))

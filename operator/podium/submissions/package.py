@@ -18,7 +18,7 @@ from podium.api import AttemptState
 from podium.mlcommons import UNSAFE
 from podium.rounds import Round
 from podium.rules import Finding, check_system
-from podium.stores import Store
+from podium.stores import MAX_LOG_BYTES, Store, document_bytes
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.tree import Folder, read_folders
@@ -73,7 +73,7 @@ def check_submission(
             found.append(Finding("package.twice", benchmark, f"{count} results of one benchmark", remedy=remedy))
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
-        found += [f for f in part.entry.findings if f.rule == "score.benchmark.unknown"]
+        found += [f for f in part.entry.findings if f.rule in ("score.benchmark.unknown", "score.document")]
         found += _unusable(part, rounds)
         found += faults(part)
         if submission.code is None and not part.folder.result:
@@ -165,7 +165,10 @@ def _files_v05(parts: Sequence[ReviewedResult], submission: Submission) -> dict[
 
 def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
     """The logs as they are, numbered from 0, and the scaling factor of the reference convergence points."""
-    files = {f"{folder}/result_{i}.txt": part.store.get(log.name) for i, log in enumerate(part.folder.logs)}
+    files = {
+        f"{folder}/result_{i}.txt": document_bytes(part.store, log.name, MAX_LOG_BYTES)
+        for i, log in enumerate(part.folder.logs)
+    }
     if part.entry.scaling != 1:
         files[f"{folder}/scaling.json"] = _json({"scaling_factor": part.entry.scaling})
     return files
@@ -175,7 +178,7 @@ def _own_code(part: ReviewedResult) -> dict[str, bytes]:
     """Podium's trainers are a released package: its version says which code ran."""
     text = f"# {part.entry.benchmark}\n\nThe trainer of podium-benchmarks {_version(part)}, started as in run.yaml.\n"
     run = f"{part.folder.path}/run.yaml".lstrip("/")
-    return {"README.md": text.encode(), "run.yaml": part.store.get(run)}
+    return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, run)}
 
 
 def _version(part: ReviewedResult) -> str:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 from podium.api import BenchmarkRunSpec
+from podium.documents import DocumentError, LimitError, read_json, read_yaml
 from podium.mllog import LogSummary
 from podium.results.writer import SUMS
 from podium.rounds import load_rounds, shown
 from podium.rules import Finding, check_spec
-from podium.stores import Store, StoreError, digest, document_bytes
+from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults
 
@@ -28,7 +27,9 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
     """Everything that a reviewer would ask about. Raises StoreError."""
     for part in parts:
         yield from faults(part)
-        yield from (f for f in part.entry.findings if f.rule.startswith(("score.scaling", "score.benchmark")))
+        yield from (
+            f for f in part.entry.findings if f.rule.startswith(("score.scaling", "score.benchmark", "score.document"))
+        )
         yield from _numbering(part)
         yield from _same_runs(part)
         yield from _different_settings(part)
@@ -126,10 +127,10 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
         return
     key = f"{part.folder.path}/run.yaml".lstrip("/")
     try:
-        document = yaml.safe_load(document_bytes(part.store, key))
+        (document,) = read_yaml(document_bytes(part.store, key), key)
         spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
-    except (StoreError, ValueError, KeyError, RecursionError, yaml.YAMLError):
-        message = "there is no readable run.yaml"
+    except (StoreError, ValueError, KeyError) as error:
+        message = str(error) if isinstance(error, LimitError) else "there is no readable run.yaml"
         yield Finding("review.run", _where(part), message, remedy="restore it from the first copy")
         return
     for finding in check_spec(spec, load_rounds()):
@@ -167,8 +168,8 @@ def is_closed(part: ReviewedResult) -> bool:
 
 def _settings(store: Store, key: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(document_bytes(store, key))
-    except (ValueError, RecursionError):
+        document = read_json(document_bytes(store, key), key)
+    except DocumentError:
         return {}
     settings = document.get("hyperparameters") if isinstance(document, dict) else None
     return settings if isinstance(settings, dict) else {}
@@ -181,21 +182,18 @@ def _first(part: ReviewedResult) -> Mapping[str, Any]:
 
 def _sums(store: Store) -> Iterator[Finding]:
     """Podium's SHA256SUMS: a file edited, added or taken out after the result was written."""
-    keys = store.list()
-    for sums in (key for key in keys if key.rpartition("/")[2] == SUMS):
+    keys = frozenset(store.list())
+    for sums in (key for key in sorted(keys) if key.rpartition("/")[2] == SUMS):
         folder = sums.removesuffix(SUMS)
         try:
-            rows = document_bytes(store, sums).decode(errors="replace").splitlines()
-        except ValueError as error:
+            for claimed, name in read_sums(store, sums):
+                key = folder + name
+                if key not in keys:
+                    yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
+                elif digest(store, key) != claimed:
+                    yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
+        except LimitError as error:
             yield Finding("review.sums", sums, str(error), remedy="restore it from the first copy")
-            continue
-        for row in rows:
-            claimed, _, name = row.partition("  ")
-            key = folder + name
-            if key not in keys:
-                yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
-            elif digest(store, key) != claimed:
-                yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
 
 
 def _where(part: ReviewedResult) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from podium.documents import DocumentError, LimitError, read_json
 from podium.mllog import LogAccumulator, LogSummary, Parser, Problem
 from podium.rounds import round_of_folder
 from podium.stores import Store, StoreError, document_bytes
@@ -54,6 +54,7 @@ class Folder:
     scaling: object = None  # of scaling.json, as found
     result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
+    unreadable: tuple[tuple[str, str], ...] = ()  # documents beyond the limits of reading: key, what is wrong
 
 
 def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
@@ -71,13 +72,15 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
     existing = frozenset(keys)
     for path in sorted(found):
         place = _place([*PurePosixPath(unquote(urlsplit(store.url).path)).parts, *PurePosixPath(path).parts])
+        documents = _Documents(store, existing)
         yield Folder(
             path=path.rstrip("/"),
             place=place,
             logs=tuple(read_log(store, found[path][index], index) for index in sorted(found[path])),
-            scaling=_document(store, f"{path}scaling.json", existing).get("scaling_factor"),
-            result=_document(store, f"{path}result.json", existing),
-            system=_system(store, path, existing),
+            scaling=documents.read(f"{path}scaling.json").get("scaling_factor"),
+            result=documents.read(f"{path}result.json"),
+            system=_system(documents, path),
+            unreadable=tuple(documents.unreadable),
         )
 
 
@@ -113,7 +116,7 @@ def _place(parts: list[str]) -> ResultPath:
     return ResultPath(rounds[-1] if rounds else "", submitter, sure, system, benchmark)
 
 
-def _system(store: Store, path: str, existing: frozenset[str]) -> Mapping[str, Any]:
+def _system(documents: _Documents, path: str) -> Mapping[str, Any]:
     """<org>/systems/<system>.json beside <org>/results/<system>/<benchmark>, or v0.5's entry.json."""
     parts = PurePosixPath(path).parts
     places = []
@@ -121,15 +124,27 @@ def _system(store: Store, path: str, existing: frozenset[str]) -> Mapping[str, A
         places.append("/".join([*parts[:-1], "entry.json"]))
     if len(parts) >= 3 and parts[-3] == "results":
         places.append("/".join([*parts[:-3], "systems", f"{parts[-2]}.json"]))
-    return next((found for key in places if (found := _document(store, key, existing))), {})
+    return next((found for key in places if (found := documents.read(key))), {})
 
 
-def _document(store: Store, key: str, existing: frozenset[str]) -> Mapping[str, Any]:
-    """A JSON object; {} for anything else: v0.6 packages hold log fragments under such names."""
-    if key not in existing:
-        return {}
-    try:
-        document = json.loads(document_bytes(store, key))
-    except (StoreError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+class _Documents:
+    """The JSON objects beside the logs of a folder; {} for anything else.
+
+    v0.6 packages hold log fragments under such names, which are passed over; one beyond the limits is remembered.
+    """
+
+    def __init__(self, store: Store, existing: frozenset[str]) -> None:
+        self._store, self._existing = store, existing
+        self.unreadable: list[tuple[str, str]] = []
+
+    def read(self, key: str) -> Mapping[str, Any]:
+        if key not in self._existing:
+            return {}
+        try:
+            document = read_json(document_bytes(self._store, key), key)
+        except LimitError as error:
+            self.unreadable.append((key, str(error)))
+            return {}
+        except (StoreError, DocumentError):
+            return {}
+        return document if isinstance(document, dict) else {}

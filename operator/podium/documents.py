@@ -1,0 +1,131 @@
+"""Documents that somebody else may have written, read within limits: JSON, YAML, files of this machine.
+
+A document can be larger than the memory, nested deeper than the stack, repeat itself by aliases a billion times, or
+write numbers that no program holds. Each of these is one error, which names the document, what it is and the limit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+MAX_BYTES = 16 << 20
+MAX_YAML_BYTES = 1 << 20  # its reader takes seconds for so much; the API server takes no larger object either
+MAX_DEPTH = 64  # of nested lists and objects
+MAX_NODES = 100_000  # of a YAML document, once its aliases are written out
+MAX_DIGITS = 64  # of a whole number
+_BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_NUMBER = re.compile(r"[-+]?[0-9][0-9a-fA-F_xob:.]*")
+
+
+class DocumentError(ValueError):
+    """A document cannot be read; the text says which, and why."""
+
+
+class LimitError(DocumentError):
+    """A document is larger or deeper than any that is meant to be read."""
+
+
+def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """A file's content. Raises OSError, and LimitError for a larger one."""
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise LimitError(f"{path} is larger than {size(limit)}, the limit for such a file")
+    return content
+
+
+def size(number_of_bytes: int) -> str:
+    """For people: ``16 MiB``."""
+    return f"{number_of_bytes >> 20} MiB"
+
+
+def read_json(content: bytes, where: str) -> Any:
+    """The value of a JSON document. Raises DocumentError; NaN and infinite numbers are not JSON."""
+
+    def refused(name: str) -> NoReturn:
+        raise DocumentError(f"{where} is not valid JSON: {name} is not a number")
+
+    def whole(digits: str) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise LimitError(f"{where} holds a number of {len(digits)} digits; the limit is {MAX_DIGITS}")
+        return int(digits)
+
+    def fraction(digits: str) -> float:
+        number = float(digits)
+        return number if math.isfinite(number) else refused(digits[:20])
+
+    try:
+        text = content.decode(json.detect_encoding(content))
+        if (found := nesting(text)) > MAX_DEPTH:
+            raise LimitError(f"{where} is nested {found} levels deep; the limit is {MAX_DEPTH}")
+        return json.loads(text, parse_constant=refused, parse_int=whole, parse_float=fraction)
+    except DocumentError:
+        raise
+    except ValueError as error:
+        raise DocumentError(f"{where} is not valid JSON: {error}") from error
+
+
+def nesting(text: str) -> int:
+    """Deepest nesting of brackets outside of JSON strings; 0 where there are too few brackets to matter."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return 0
+    deepest = depth = 0
+    for match in _BRACKET_OR_STRING.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[0] in "]}":
+            depth -= 1
+    return deepest
+
+
+def read_yaml(content: bytes, where: str) -> list[Any]:
+    """The values of all documents of a YAML file. Raises DocumentError; no objects are made but plain ones."""
+    if len(content) > MAX_YAML_BYTES:
+        raise LimitError(f"{where} is larger than {size(MAX_YAML_BYTES)}, the limit for YAML")
+    try:
+        text = content.decode()
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), where)
+        return list(yaml.safe_load_all(text))
+    except DocumentError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{where} is not text in UTF-8: {error}") from error
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: a date or number that there is not
+        raise DocumentError(f"{where} is not valid YAML: {error}") from error
+
+
+def _check_events(events: Iterable[yaml.Event], where: str) -> None:
+    """Hold a YAML file to the limits before anything of it is made. Raises LimitError."""
+    nodes = 0  # with aliases written out
+    sizes: dict[str, int] = {}  # nodes below each anchor
+    above: list[tuple[str | None, int]] = []  # the collections around: anchor, nodes before it
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in above):
+                raise LimitError(f"{where} holds &{event.anchor} within itself; write it out")
+            nodes += sizes.get(event.anchor or "", 0)
+        elif isinstance(event, yaml.ScalarEvent):
+            nodes += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+            if event.implicit[0] and len(event.value) > MAX_DIGITS and _NUMBER.fullmatch(event.value):
+                raise LimitError(f"{where} holds a number of {len(event.value)} digits; the limit is {MAX_DIGITS}")
+        elif isinstance(event, yaml.CollectionStartEvent):
+            above.append((event.anchor, nodes))
+            nodes += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = above.pop()
+            if anchor:
+                sizes[anchor] = nodes - before
+        if len(above) > MAX_DEPTH:
+            raise LimitError(f"{where} is nested more than {MAX_DEPTH} levels deep")
+        if nodes > MAX_NODES:
+            raise LimitError(f"{where} holds more than {MAX_NODES:,} values, aliases written out")
