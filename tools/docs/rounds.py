@@ -9,8 +9,8 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
 
-What holds in which round, as `podium round list` and `podium round show` print it. Podium runs the rounds v0.5
-and v0.6 and scores the logs of all of them.
+What holds in which round, as `podium round list` and `podium round show` print it. Podium runs the rounds {runnable}
+and scores the logs of all of them.
 
 *drop*: runs left out, fastest and slowest. *fail*: runs that may fail, as the slowest.
 """
@@ -19,7 +19,8 @@ and v0.6 and scores the logs of all of them.
 def page() -> str:
     """The page."""
     runnable = load_rounds()
-    parts = [_HEAD]
+    *others, last = runnable
+    parts = [_HEAD.format(runnable=f"{', '.join(others)} and {last}")]
     for name, round_ in load_all_rounds().items():
         parts += [f"## {name} {{#{name}}}\n", f"{plain(round_.description)}.\n"]
         if name in runnable:

@@ -159,7 +159,7 @@ def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
     own_image = "has(self.template.image)"
     rules = [
         _rule(
-            f"self.benchmark in {json.dumps(known)} || (self.division == 'open' && {own_image} && has(self.quality))",
+            f"{_added(rounds)} || self.benchmark in {json.dumps(known)} || (self.division == 'open' && {own_image} && has(self.quality))",
             f"benchmark: choose one of {', '.join(known)}; any other name needs division: open, template.image and quality.target",
             fieldPath=".benchmark",
         ),
@@ -184,7 +184,23 @@ def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
             fieldPath=".system.acceleratorsPerNode",
         ),
     ]
-    return [*rules, _tunable_rule(rounds), _untuned_rule()]
+    return [*rules, *_trainer_rule(rounds), _tunable_rule(rounds), _untuned_rule()]
+
+
+def _added(rounds: Mapping[str, Round]) -> str:
+    """That the round is none of `rounds`: its file was given to the operator, which checks the run itself."""
+    return f"!(self.round in {json.dumps(sorted(rounds))})"
+
+
+def _trainer_rule(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
+    """A benchmark that no trainer of ours implements needs an image."""
+    places = [f"{r.name}/{key}" for r in rounds.values() for key, b in r.benchmarks.items() if b.trainer is None]
+    rule = _rule(
+        f"has(self.template.image) || !((self.round + '/' + self.benchmark) in {json.dumps(places)})",
+        "benchmark: Podium has no trainer for it in this round; set template.image to an image that implements it",
+        fieldPath=".benchmark",
+    )
+    return [rule] if places else []
 
 
 def _tunable_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
@@ -198,7 +214,9 @@ def _tunable_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
         tests[key] = f"has(self.hyperparameters.{key})" + (f" && !({place} in {json.dumps(where)})" if where else "")
     wrong = " + ".join(f"({test} ? '{key} ' : '')" for key, test in tests.items())
     return _rule(
-        "self.division == 'open' || !has(self.hyperparameters) || !(" + " || ".join(tests.values()) + ")",
+        f"self.division == 'open' || !has(self.hyperparameters) || {_added(rounds)} || !("
+        + " || ".join(tests.values())
+        + ")",
         "hyperparameters: a closed run may set only what its round lets be tuned",
         messageExpression=f"'hyperparameters: not tunable in the closed division of ' + {place} + ': ' + {wrong} + '; tunable are: ' + "
         f"({{{allowed}}}[{place}])",

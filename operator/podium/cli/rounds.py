@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="The rounds: targets, runs, tunable
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Every round, and what Podium can do with it."""
+    """List rounds; show which can be run or only scored."""
     rounds, runnable = load_all_rounds(), load_rounds()
     if as_json:
         print_json(

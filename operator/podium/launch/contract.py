@@ -32,6 +32,7 @@ class Launch:
     job: str
     seed: int
     target: str
+    trainer: str  # package of podium_benchmarks that implements the benchmark; "" where only an image does
     hyperparameters: Mapping[str, Any]  # of the spec, over those in which the round's reference differs from the preset
 
     @property
@@ -62,6 +63,7 @@ def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Laun
         job=job_name(run.name, action.id),
         seed=action.seed,
         target=goal_for(spec, rounds).text,
+        trainer=(benchmark and benchmark.trainer) or "",
         hyperparameters={**defaults, **spec.hyperparameters},
     )
 
@@ -69,7 +71,7 @@ def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Laun
 def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
     """The default command: torchrun takes nodes, ranks and rendezvous from its PET_ variables."""
     spec = launch.spec
-    words = ["torchrun", "-m", f"podium_benchmarks.{spec.benchmark}", "--preset", spec.preset]
+    words = ["torchrun", "-m", f"podium_benchmarks.{launch.trainer}", "--preset", spec.preset]
     words += ["--target", launch.target, "--seed", str(launch.seed)]
     if spec.data:
         words += ["--data", data_dir]

@@ -1,4 +1,4 @@
-"""Every round there is: the built-in rounds, and the later ones as far as scoring needs them."""
+"""Every round that can be scored: those that can be run, and the later ones as far as scoring needs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from podium.rounds.model import Benchmark, Clock, Quality, Round, load_rounds
 
-DEFAULT_RUNS = 10  # of a benchmark that nobody has heard of (mlperf_logging's benchmark_meta: "others 10")
+DEFAULT_RUNS = 10  # of an unknown benchmark (mlperf_logging's benchmark_meta: "others 10")
 _NAME = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?")
 _FOLDER = re.compile(r"(?:mlperf_)?(?:training_)?(?:results_)?(v?\d+\.\d+(?:\.\d+)?)", re.IGNORECASE)
 
@@ -70,7 +70,11 @@ class _Later(_Value):
 
 
 def load_all_rounds(*folders: Path) -> Mapping[str, Round]:
-    """All rounds by name, oldest first: the rounds, those of further `folders`, and the later ones."""
+    """The rounds that can be scored, by name: those of `load_rounds`, which can be run, and the later ones.
+
+    Of a later round only attempts, drops and targets are known: no run of it is admitted, and MLCommons' checker says
+    what is tunable. A round file replaces the later round of its name. Oldest first.
+    """
     later = _later()
     names = list(later.rounds)
     rounds = dict(load_rounds(*folders))
@@ -91,11 +95,11 @@ def load_all_rounds(*folders: Path) -> Mapping[str, Round]:
             benchmarks={key: benchmark for key, benchmark in found if benchmark},
         )
         rounds.setdefault(name, round_)
-    return MappingProxyType(rounds)
+    return MappingProxyType(dict(sorted(rounds.items(), key=lambda item: [int(n) for n in item[0][1:].split(".")])))
 
 
 def round_name(text: str) -> str | None:
-    """``v0.6`` of "v0.6", "0.6" or "0.6.0"; None for what is no round's name."""
+    """``v0.6`` of "v0.6", "0.6" or "0.6.0"; None for another text."""
     match = _NAME.fullmatch(text.strip())
     return f"v{match[1]}.{match[2]}" if match else None
 

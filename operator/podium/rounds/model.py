@@ -1,4 +1,7 @@
-"""A round of MLPerf Training as data. Adding one is adding a YAML file; no Python names a benchmark."""
+"""A round of MLPerf Training as data: a YAML file that says all that is needed to run its benchmarks.
+
+Adding a round is adding such a file; no Python names a round or a benchmark.
+"""
 
 from __future__ import annotations
 
@@ -93,6 +96,9 @@ class Benchmark(_Value):
     """One benchmark of a round."""
 
     title: str
+    trainer: str | None = Field(
+        default=None, pattern=r"^[a-z][a-z0-9_]*$"
+    )  # of podium_benchmarks; none: needs an image
     model: str
     dataset: str
     quality: tuple[Quality, ...]
@@ -123,7 +129,7 @@ class Benchmark(_Value):
 class Round(_Value):
     """A round: targets, number of runs, rules, log format."""
 
-    name: str
+    name: str = Field(pattern=r"^v[0-9]+\.[0-9]+$")
     description: str
     documents: Mapping[str, str] = Field(default_factory=dict)  # what the sources of rules name, and where it is
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
@@ -134,12 +140,15 @@ class Round(_Value):
 
 
 def load_rounds(*folders: Path) -> Mapping[str, Round]:
-    """The built-in rounds and those of further `folders`, by name; a later one replaces an earlier one of its name.
+    """The rounds that can be run, by name: the built-in ones and those of further `folders`.
 
-    Raises ValueError naming file and field when a file does not fit the model.
+    A later one replaces an earlier one of its name. Raises ValueError naming file and field when a file does not fit
+    the model.
     """
     rounds = dict(_built_in())
     for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
         for path in sorted(folder.glob("v*.yaml")):
             round_ = _read(path)
             rounds[round_.name] = round_
@@ -168,9 +177,12 @@ def _built_in() -> Mapping[str, Round]:
 
 def _read(path: Path) -> Round:
     try:
-        return Round.model_validate(yaml.safe_load(path.read_text()))
+        round_ = Round.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+    if round_.name != path.stem:  # a copy of another round's file would silently replace that round
+        raise ValueError(f"{path}: name is {round_.name}; name the file {round_.name}.yaml, or correct the name")
+    return round_
 
 
 def targets(benchmark: Benchmark) -> dict[str, float]:

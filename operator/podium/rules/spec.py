@@ -31,6 +31,10 @@ def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | Non
             )
             yield Finding("spec.benchmark.unknown", "spec.benchmark", message)
         return
+    if benchmark.trainer is None and spec.template.image is None:
+        message = f"Podium has no trainer for {round_.name} {spec.benchmark}"
+        remedy = "set template.image to an image that implements it"
+        yield Finding("spec.benchmark.trainer", "spec.benchmark", message, remedy=remedy)
     if spec.quality:
         given, asked = len(spec.quality.target.split("/")), len(benchmark.quality)
         if given != asked:
@@ -53,7 +57,8 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
 
 
 def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
-    known = vocabulary()
+    own = benchmark.ruled if benchmark else {}  # a round from outside may know more keys
+    known = {**own, **vocabulary()}
     for key, value in spec.hyperparameters.items():
         field = f"spec.hyperparameters.{key}"
         if key not in known:
