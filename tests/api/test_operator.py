@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from tests.api.test_crd import OPEN, run
 from tests.cluster.parts import Operator, until
+
+STRANGERS = Path(__file__).parents[1] / "data" / "kubernetes" / "stranger-pod.yaml"
 
 
 def readiness(operator: Operator) -> str:
@@ -119,3 +122,30 @@ def test_an_unwritable_store_is_told_at_the_start(kubeconfig, namespace, tmp_pat
         until(lambda: sentence in operator.log.read_text(), 30, "the log says so")
     finally:
         operator.stop()
+
+
+def test_pods_and_jobs_of_others_are_left_alone(kubectl, namespace, replicas):
+    """Whatever label they carry, before the operator starts and while it works."""
+    strangers = STRANGERS.read_text().replace("namespace: default", f"namespace: {namespace}")
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=strangers)
+    operator = replicas[0]
+    operator.start()
+    until(lambda: readiness(operator) == "leading", 20, "the operator leads")
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
+    until(lambda: "after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"), 20, "a Job for the run")
+    uid = kubectl("-n", namespace, "get", "benchmarkrun", "after", "-o", "jsonpath={.metadata.uid}")
+    claim = f"podium.dev/run-uid={uid},podium.dev/attempt=1,podium.dev/try=0"
+    kubectl("-n", namespace, "run", "rank0", "--image=busybox", f"--labels={claim}")
+    kubectl("-n", namespace, "label", "pod", "netcheck", "seen=twice")
+
+    def ignored(resource: str) -> float:
+        with urllib.request.urlopen(f"{operator.url}/metrics", timeout=5) as response:
+            line = f'podium_ignored_objects_total{{reason="foreign",resource="{resource}"}} '
+            return float(response.read().decode().partition(line)[2].partition("\n")[0])
+
+    until(lambda: ignored("pods") == 2, 20, "both pods are counted")
+    assert ignored("jobs") == 1
+    log = operator.log.read_text()
+    assert log.count(f"ignoring foreign pods: {namespace}/netcheck") == 1
+    assert log.count(f"ignoring foreign pods: {namespace}/rank0") == 1
+    assert operator.stop() == 0

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from podium.api import TryId
-from podium.kube import Api, connect
+from podium.controller.pods import BENCHMARK_RUNS
+from podium.kube import JOBS, SERVICES, Api, connect
 from podium.launch import TrainerDefaults, build_job, build_service, launch_for
 from podium.mllog import parse
 from podium.reconcile import CreateJob, Run
@@ -117,7 +118,7 @@ async def operator_case(plane: ControlPlane, api: Api, runs: int) -> dict[str, A
     started = time.time()
     jobs_seen: dict[str, float] = {}
     jobs = asyncio.create_task(first_seen(api, "/apis/batch/v1/namespaces/default/jobs", jobs_seen))
-    created = await post_all(runs, lambda i: api.create("benchmarkruns", "default", benchmark_run(i)))
+    created = await post_all(runs, lambda i: api.create(BENCHMARK_RUNS, "default", benchmark_run(i)))
     try:
         wall = await until_complete(plane, "benchmarkruns.podium.dev", runs, started)
     finally:
@@ -150,7 +151,7 @@ async def bare_case(plane: ControlPlane, api: Api, runs: int) -> dict[str, Any]:
 
     async def post(index: int) -> None:
         launch = bare_launch(index)
-        for resource, body in (("services", build_service(launch)), ("jobs", build_job(launch, TrainerDefaults()))):
+        for resource, body in ((SERVICES, build_service(launch)), (JOBS, build_job(launch, TrainerDefaults()))):
             body["metadata"].pop("ownerReferences")
             await api.create(resource, "default", body)
 

@@ -44,22 +44,13 @@ class Recorder:
 
     async def put_attempt(self, run: Run, action: StoreAttempt, files: AttemptFiles) -> None:
         writer = self._writer(run)
-        await self._timed(lambda: writer.put_attempt(action.attempt, files, concluding=action.concluding))
+        await self._timed(lambda: writer.put_attempt(action, files))
 
     async def put_result(
         self, run: Run, action: StoreResult, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
         writer = self._writer(run)
-        return await self._timed(
-            lambda: writer.put_result(
-                score=action.score,
-                attempts=action.attempts,
-                target=target,
-                nodes=nodes,
-                outcome=action.outcome,
-                message=action.message,
-            )
-        )
+        return await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes))
 
     async def put_checkpoint(self, run: Run, id_: TryId, text: bytes) -> None:
         writer = self._writer(run)

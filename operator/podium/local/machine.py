@@ -1,4 +1,4 @@
-"""What system.json tells of the machine of a local run."""
+"""What system.json holds of the machine of a local run."""
 
 from __future__ import annotations
 

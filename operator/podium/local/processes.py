@@ -25,10 +25,10 @@ class LaunchError(Exception):
 
 
 class LocalJob:
-    """The processes of one try; `observed` is to them what a Job with its pods is in a cluster."""
+    """The processes of one try; `observed` shows them as a Job with its pods in a cluster."""
 
     def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str], object]) -> None:
-        """`folder` gets one log file a node; `on_line` is given every line that node 0 prints."""
+        """`folder` gets one log file a node; `on_line` gets every line that node 0 prints."""
         self._launch = launch
         self._folder = folder
         self._data_dir = data_dir
@@ -80,7 +80,7 @@ class LocalJob:
                 await asyncio.wait(self._tasks, timeout=_KILL_AFTER_SECONDS)
 
     async def _attend(self, node: int) -> None:
-        """Read the node's output to its end, then note how it ended."""
+        """Read the output of the node to its end, then record how it ended."""
         process = self._processes[node]
         assert process.stdout is not None
         with self._log_file(node).open("wb") as log:
@@ -92,10 +92,10 @@ class LocalJob:
         self._containers[node] = replace(
             self._containers[node],
             finished=time.time(),
-            exit_code=128 - code if code < 0 else code,  # as a shell, and a container, tells of a signal
+            exit_code=128 - code if code < 0 else code,  # as a shell and a container report a signal
             stopped="Completed" if code == 0 else "Error",
         )
-        if code:  # the others wait for it in vain
+        if code:  # the others would wait for it forever
             for other in self._processes:
                 if other.returncode is None:
                     os.killpg(other.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Drives a run on this machine with the very `decide` that drives it in a cluster."""
+"""Drives a run on this machine with the same `decide` that drives it in a cluster."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMESPACE = "local"
 @dataclass(slots=True)
 class _Try:
     job: LocalJob
-    book: LogBuffer
+    buffer: LogBuffer
 
 
 class LocalRun:
@@ -75,10 +75,10 @@ class LocalRun:
         )
 
     async def execute(self, show: Callable[[Run, Observed], None]) -> Run:
-        """Until the run has come to its end; `show` is called all the while.
+        """Until the run has ended; `show` is called after every step.
 
         When cancelled, the processes are ended and what was measured is stored as an aborted result.
-        Raises StoreError when even that cannot be written; the logs are left where its text says.
+        Raises StoreError when even that cannot be written; its text names the folder where the logs are left.
         """
         try:
             while not self.run.status.terminal:
@@ -106,22 +106,22 @@ class LocalRun:
     async def _close(self) -> None:
         await self._stop_all()
         for one in self._tries.values():
-            one.book.close()
+            one.buffer.close()
         self._folder.cleanup()
 
     async def _stop_all(self) -> None:
         await asyncio.gather(*(one.job.stop() for one in self._tries.values()))
 
     async def _step(self) -> bool:
-        """One decision carried out; False when there was nothing to do."""
+        """Execute one decision. Returns False when there was nothing to do."""
         decision = decide(self.run, self.observed(), self._rounds, time.time())
         for action in decision.actions:
-            await self._apply(action)
+            await self._execute(action)
         if self._refusal is None or decision.status.terminal:
             self.run = replace(self.run, status=decision.status)
         return bool(decision.actions) and not decision.status.terminal and not self._store_error
 
-    async def _apply(self, action: Action) -> None:
+    async def _execute(self, action: Action) -> None:
         match action:
             case CreateJob():
                 await self._launch(action)
@@ -132,28 +132,28 @@ class LocalRun:
             case StoreResult():
                 await self._store(self._store_result, action)
             case _:
-                pass  # Events and the time to live belong to a cluster
+                pass  # there are no Events here, and nothing has a time to live
 
     async def _launch(self, action: CreateJob) -> None:
         launch = launch_for(self.run, action, self._rounds)
-        book = LogBuffer()
-        job = LocalJob(launch, Path(self._folder.name), self._data_dir, book.add)
+        buffer = LogBuffer()
+        job = LocalJob(launch, Path(self._folder.name), self._data_dir, buffer.add)
         try:
             await job.start()
         except (LaunchError, OSError) as error:
             self._refusal = Refusal(str(error), time.time(), final=True)
             return
-        self._tries[action.id] = _Try(job, book)
+        self._tries[action.id] = _Try(job, buffer)
 
     @staticmethod
     def _log(one: _Try) -> ObservedLog:
         rank0 = one.job.observed().container(0)
         if rank0 and rank0.finished is not None:
-            one.book.end()
-        return ObservedLog.of(one.book)
+            one.buffer.end()
+        return ObservedLog.of(one.buffer)
 
     async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
-        """Write; when that fails, say so and try again in a while: nothing is given up but by the person."""
+        """Write. A failure is reported and the write repeated after a while; only the person gives up."""
         if time.monotonic() < self._store_retry_at:
             return
         try:
@@ -166,22 +166,16 @@ class LocalRun:
     def _store_attempt(self, action: StoreAttempt) -> None:
         one = self._tries[action.attempt.id]
         files = AttemptFiles(
-            summary=one.book.summary,
-            lines=list(one.book.mlperf_lines()),
+            summary=one.buffer.summary,
+            lines=list(one.buffer.mlperf_lines()),
             containers=one.job.observed().containers,
             pod_logs={
                 f"pod-{i}.log": path.read_bytes()[-_POD_LOG_BYTES:] for i, path in enumerate(one.job.log_files())
             },
         )
-        self._writer.put_attempt(action.attempt, files, concluding=action.concluding)
+        self._writer.put_attempt(action, files)
         self._stored.add(action.attempt.id)
 
     def _store_result(self, action: StoreResult) -> None:
-        self._result = self._writer.put_result(
-            score=action.score,
-            attempts=action.attempts,
-            target=goal_for(self.run.spec, self._rounds).targets,
-            nodes=[this_machine()],
-            outcome=action.outcome,
-            message=action.message,
-        )
+        targets = goal_for(self.run.spec, self._rounds).targets
+        self._result = self._writer.put_result(action, target=targets, nodes=[this_machine()])

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from podium.api import GROUP, KIND, VERSION, AttemptStatus, Score
+from podium.api import GROUP, KIND, VERSION, AttemptStatus
 from podium.mllog import LogSummary
-from podium.reconcile import Container, Run, Staging
+from podium.reconcile import Container, Run, Staging, StoreResult
 
 ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
 RESULT_SCHEMA = f"{GROUP}/result/v1"
 
 
 def result_folder(run: Run) -> str:
-    """Where a run's result lies below the administrator's URL; the uid tells runs of one name apart."""
+    """Where a run's result lies below the administrator's URL; the uid distinguishes runs of the same name."""
     return f"{run.namespace}/{run.name}-{run.uid[:8]}"
 
 
@@ -37,7 +37,7 @@ def system_document(run: Run, nodes: Sequence[Mapping[str, Any]]) -> dict[str, A
 def attempt_document(
     run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container]
 ) -> dict[str, Any]:
-    """attempt.json: one try with everything read off its log. Times are unix seconds."""
+    """attempt.json: one try with everything that was parsed from its log. Times are unix seconds."""
     start = summary.run_start
     return {
         "schema": ATTEMPT_SCHEMA,
@@ -81,7 +81,7 @@ def attempt_document(
 
 
 def _staging(staging: Staging) -> dict[str, Any]:
-    """How the pod came by its data, before the clock."""
+    """How the pod got its data, before the clock started."""
     return {
         "started": staging.started,
         "finished": staging.finished,
@@ -90,16 +90,8 @@ def _staging(staging: Staging) -> dict[str, Any]:
     }
 
 
-def result_document(
-    run: Run,
-    *,
-    score: Score,
-    attempts: Sequence[AttemptStatus],
-    target: Mapping[str, float],
-    outcome: str,
-    message: str,
-) -> dict[str, Any]:
-    """result.json: the score and every try that was made, scored or not."""
+def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) -> dict[str, Any]:
+    """result.json: the score and every try, scored or not."""
     spec = run.spec
     return {
         "schema": RESULT_SCHEMA,
@@ -111,10 +103,10 @@ def result_document(
         "preset": spec.preset,
         "system": spec.system.model_dump(by_alias=True),
         "target": dict(target),
-        "outcome": outcome,
-        "message": message,
-        "score": score.model_dump(by_alias=True, exclude_none=True),
-        "attempts": [_attempt(attempt) for attempt in attempts],
+        "outcome": action.outcome,
+        "message": action.message,
+        "score": action.score.model_dump(by_alias=True, exclude_none=True),
+        "attempts": [_attempt(attempt) for attempt in action.attempts],
     }
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from podium.api import AttemptStatus, Result, Score, TryId
+from podium.api import Result, TryId
 from podium.mllog import LogSummary
-from podium.reconcile import Container, Run
+from podium.reconcile import Container, Run, StoreAttempt, StoreResult
 from podium.results.schema import attempt_document, result_document, run_document, system_document
 from podium.stores import AlreadyExists, NotFound, Store, digest
 
@@ -28,7 +28,7 @@ _CHECKPOINTS = "checkpoints/"
 
 @dataclass(frozen=True, slots=True)
 class AttemptFiles:
-    """What is kept of one try beside its status."""
+    """What is stored of one try beside its status."""
 
     summary: LogSummary
     lines: Sequence[str]  # the MLPerf lines of rank 0, in order
@@ -43,12 +43,13 @@ class ResultWriter:
         self.store = store
         self.run = run
 
-    def put_attempt(self, attempt: AttemptStatus, files: AttemptFiles, *, concluding: bool) -> None:
+    def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
         """result.txt, logs and, last, attempt.json of a finished try.
 
         The try that concludes its attempt lies in ``attempts/NNN``, those before it in ``attempts/NNN/tries/T``.
         """
-        folder = f"attempts/{attempt.index:03}" + ("" if concluding else f"/tries/{attempt.try_}")
+        attempt = action.attempt
+        folder = f"attempts/{attempt.index:03}" + ("" if action.concluding else f"/tries/{attempt.try_}")
         self.store.put(f"{folder}/result.txt", _text(files.lines), content_type="text/plain; charset=utf-8")
         for name, content in files.pod_logs.items():
             packed = gzip.compress(content, mtime=0)
@@ -58,22 +59,13 @@ class ResultWriter:
         self.drop_checkpoint(attempt.id)
 
     def put_result(
-        self,
-        *,
-        score: Score,
-        attempts: Sequence[AttemptStatus],
-        target: Mapping[str, float],
-        nodes: Sequence[Mapping[str, Any]],
-        outcome: str,
-        message: str,
+        self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
         """run.yaml, system.json, result.json (once), and SHA256SUMS over what the store gives back."""
         run_yaml = yaml.safe_dump(run_document(self.run), sort_keys=False).encode()
         self.store.put("run.yaml", run_yaml, content_type="application/yaml")
         self.store.put("system.json", _json(system_document(self.run, nodes)), content_type="application/json")
-        document = result_document(
-            self.run, score=score, attempts=attempts, target=target, outcome=outcome, message=message
-        )
+        document = result_document(self.run, action, target)
         try:
             self.store.put(RESULT, _json(document), if_absent=True, content_type="application/json")
         except AlreadyExists:

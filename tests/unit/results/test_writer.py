@@ -11,6 +11,7 @@ import pytest
 
 from podium.api import AttemptState, Score, TryId
 from podium.cli.files import read_run_file
+from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
 from podium.stores import AlreadyExists, open_store
 from tests.unit.reconcile import examples as ex
@@ -32,16 +33,14 @@ def writer(tmp_path):
 
 
 def put_all(writer):
-    writer.put_attempt(LOST, FILES, concluding=False)
-    writer.put_attempt(DONE, FILES, concluding=True)
+    writer.put_attempt(StoreAttempt(LOST, concluding=False), FILES)
+    writer.put_attempt(StoreAttempt(DONE, concluding=True), FILES)
     return put_result(writer)
 
 
 def put_result(writer):
-    nodes = [{"name": "node-1"}]
-    return writer.put_result(
-        score=SCORE, attempts=[LOST, DONE], target={"top1": 0.9}, nodes=nodes, outcome="Complete", message=""
-    )
+    action = StoreResult(SCORE, (LOST, DONE), outcome="Complete", message="")
+    return writer.put_result(action, target={"top1": 0.9}, nodes=[{"name": "node-1"}])
 
 
 def test_the_folder(writer):
