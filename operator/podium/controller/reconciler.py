@@ -18,7 +18,7 @@ from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter
-from podium.kube import PODS, Api, ApiError, WorkQueue
+from podium.kube import PODS, Api, ApiError, WorkQueue, object_name
 from podium.reconcile import Container, Observed, Run, decide, read_run
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
@@ -95,8 +95,8 @@ class Controller:
             if uid not in self._unreadable:
                 self._unreadable.add(uid)
                 self._telemetry.ignored(PLURAL, "unreadable")
-                name = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                _LOG.warning("ignoring unreadable %s %s: %s", PLURAL, _name(body), name)
+                cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                _LOG.warning("ignoring unreadable %s %s: %s", PLURAL, object_name(body), cause)
         else:
             self._unreadable.discard(uid)
 
@@ -211,9 +211,3 @@ class Controller:
         self._telemetry.gone(state.run)
         self._active.discard(state.run.uid)
         self.queue.forget(state.run.uid)
-
-
-def _name(body: object) -> str:
-    """For a log line, of an object of which nothing is certain."""
-    metadata = body.get("metadata") if isinstance(body, Mapping) else None
-    return f"{metadata.get('namespace')}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(body)[:200]

@@ -14,7 +14,7 @@ from podium.kube.client import (
     connect,
     connect_as_kubectl,
 )
-from podium.kube.informer import Informer
+from podium.kube.informer import Informer, object_name
 from podium.kube.lease import Lease, LeaseLostError
 from podium.kube.log_stream import LogSink, LogStream
 from podium.kube.run_watch import Outage, watch_run
@@ -23,5 +23,5 @@ from podium.kube.workqueue import WorkQueue
 __all__ = [
     "EVENTS", "JOBS", "NODES", "PODS", "SERVICES",
     "Api", "ApiError", "Informer", "Lease", "LeaseLostError", "LogSink", "LogStream", "Object", "Outage", "Resource",
-    "WorkQueue", "backoff", "connect", "connect_as_kubectl", "watch_run",
+    "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name", "watch_run",
 ]  # fmt: skip

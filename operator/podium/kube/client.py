@@ -131,8 +131,11 @@ class Api:
 
     async def list_uids(self, resource: Resource, namespace: str | None) -> set[str]:
         """The uids of all objects of a namespace, or (None) of the cluster."""
-        items, _ = _page(await self._json("GET", resource, resource.path(namespace)))
-        return {item["metadata"]["uid"] for item in items}
+        page = await self._json("GET", resource, resource.path(namespace))
+        try:
+            return {item["metadata"]["uid"] for item in _page(page)[0]}
+        except (LookupError, TypeError) as error:
+            raise ApiError(0, "Unreadable", f"an object in the list of {resource.plural} has no uid") from error
 
     async def pages(
         self, resource: Resource, namespace: str | None, label_selector: str

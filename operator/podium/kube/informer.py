@@ -140,16 +140,12 @@ class Informer(Generic[S]):
         A foreign object is dropped. One that cannot be read stays as it was: nothing is concluded from the unknown.
         """
         try:
-            if not uid:
-                raise ValueError("it has no uid")  # noqa: TRY301
-            snapshot = self._read(body)  # type: ignore[arg-type]  # whatever it is, `read` may refuse it
-            if snapshot is not None and not isinstance(snapshot.belongs_to, str):
-                raise TypeError(f"it belongs to {snapshot.belongs_to!r}, which is not text")  # noqa: TRY301
+            snapshot = self._snapshot(uid, body)
         except Exception as error:  # noqa: BLE001 - whatever one object holds, the others are read
-            self._ignore(uid, "unreadable", f"{_name(body)}: {type(error).__name__}: {error}")
+            self._ignore(uid, "unreadable", f"{object_name(body)}: {type(error).__name__}: {error}")
             return set()
         if snapshot is None:
-            self._ignore(uid, "foreign", _name(body))
+            self._ignore(uid, "foreign", object_name(body))
             return self._drop(uid)
         self._ignored.discard(uid)
         key = snapshot.belongs_to
@@ -161,6 +157,15 @@ class Informer(Generic[S]):
         self._snapshots.setdefault(key, {})[uid] = snapshot
         self._keys[uid] = key
         return touched
+
+    def _snapshot(self, uid: str, body: object) -> S | None:
+        """Read an object. Raises anything when it is malformed."""
+        if not uid:
+            raise ValueError("it has no uid")
+        snapshot = self._read(body)  # type: ignore[arg-type]  # whatever it is, `read` may refuse it
+        if snapshot is not None and not isinstance(snapshot.belongs_to, str):
+            raise TypeError(f"it belongs to {snapshot.belongs_to!r}, which is not text")
+        return snapshot
 
     def _drop(self, uid: str) -> set[str]:
         """Forget a snapshot, if there is one. Returns the keys whose snapshots have changed."""
@@ -189,6 +194,7 @@ def _uid(body: object) -> str:
     return uid if isinstance(uid, str) else ""
 
 
-def _name(body: object) -> str:
+def object_name(body: object) -> str:
+    """For a log line: namespace/name of an object of which nothing is certain."""
     metadata = body.get("metadata") if isinstance(body, Mapping) else None
     return f"{metadata.get('namespace')}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(body)[:200]

@@ -90,7 +90,7 @@ _REQUEST_SECONDS = Family(
 )
 _IGNORED = Family(
     "podium_ignored_objects_total",
-    "Objects with a label of Podium that were left alone: foreign (of no run) or unreadable.",
+    "Objects that were left alone: foreign (with the label of a run that does not own them) or unreadable.",
     ("resource", "reason"),
     "counter",
 )

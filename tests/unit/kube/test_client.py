@@ -71,6 +71,11 @@ async def test_an_answer_that_is_not_a_list_of_objects_is_an_error_that_may_pass
     assert not error.value.final
 
 
+async def test_a_list_with_an_object_without_a_uid_is_an_error_that_may_pass():
+    with pytest.raises(ApiError, match="an object in the list of pods has no uid"):
+        await api(b'{"items": [{}], "metadata": {"resourceVersion": "7"}}').list_uids(PODS, None)
+
+
 async def test_an_empty_list_may_be_null():
     pages = [
         page async for page in api(b'{"items": null, "metadata": {"resourceVersion": "7"}}').pages(PODS, None, "a")

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import aiohttp
 from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
 
 from podium.cli.files import UsageError
 from podium.cli.watch.command import View
@@ -33,6 +34,8 @@ async def follow(name: str, namespace: str | None, context: str | None, view: Vi
     try:
         with view:
             return await _follow(api, namespace or of_context, name, view, log)
+    except ValidationError as error:
+        raise UsageError(_unreadable(error, namespace or of_context, name)) from error
     except (ApiError, aiohttp.ClientError, TimeoutError) as error:
         raise UsageError(_refused(error, namespace or of_context, name, api.host)) from error
     finally:
@@ -68,6 +71,13 @@ def _no_cluster(context: str | None, error: ConfigException) -> str:
     if context and "contexts list" in str(error):
         return f"--context {context}: no such context; kubectl config get-contexts lists those there are"
     return f"no cluster: {error}; name a kubeconfig in KUBECONFIG, or a context with --context"
+
+
+def _unreadable(error: ValidationError, namespace: str, name: str) -> str:
+    """What to do about a status that no operator of this version has written."""
+    first = error.errors()[0]
+    place = ".".join(["status", *map(str, first["loc"])])
+    return f"BenchmarkRun {name} in namespace {namespace} cannot be read: {place}: {first['msg']}; create it anew"
 
 
 def _refused(error: Exception, namespace: str, name: str, host: str) -> str:
