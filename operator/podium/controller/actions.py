@@ -7,12 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 
-from podium.api import GROUP, KIND, VERSION
+from podium.api import GROUP, KIND, VERSION, rfc3339
 from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS, JobSnapshot, read_job
 from podium.controller.state import RunState
@@ -125,7 +124,7 @@ class ActionExecutor:
         if key in state.launch.events:
             return
         state.launch.events.add(key)
-        run, now = state.run, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        run, now = state.run, rfc3339(time.time())
         reference = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,

@@ -191,7 +191,12 @@ class OperatorProcess:
         now = time.time()
         for state in self._controller.states.values() if self._controller else ():
             containers = state.observation.all_containers()
-            yield run_sample(state.run, state.observed(), state.goal, now, containers)
+            try:
+                sample = run_sample(state.run, state.observed(), state.goal, now, containers)
+            except ValueError as error:  # numbers and times of a status are text, and may have been written by anybody
+                _LOG.debug("no metrics of %s/%s: %s", state.run.namespace, state.run.name, error)
+            else:
+                yield sample
 
     # ---- HTTP ----
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
-from podium.api import GROUP, KIND, PLURAL, VERSION, TryId
+from podium.api import GROUP, KIND, PLURAL, VERSION, TryId, unix_seconds
 from podium.kube import Resource
 from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, STAGE_CONTAINER, TRY_LABEL
 from podium.reconcile import Container, ObservedJob, Staging, job_name
@@ -79,7 +78,7 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
         id=id_,
         job=ObservedJob(
             uid=_text(metadata["uid"]),
-            created=unix(metadata["creationTimestamp"]),
+            created=unix_seconds(metadata["creationTimestamp"]),
             suspended=bool(body["spec"].get("suspend")),
             finished=finished,
             message=message,
@@ -134,13 +133,13 @@ def _container(body: Mapping[str, Any]) -> Container:
         raise ValueError(f"annotation {_INDEX}: {index} is negative")
     deleted = None
     if "deletionTimestamp" in metadata:  # it is when the grace ends
-        deleted = unix(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
+        deleted = unix_seconds(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
     if "terminated" in state:
         ended = state["terminated"]
         # Evicted stands on the pod, OOMKilled on the container
         reason = status.get("reason") or ended.get("reason", "")
         exit_code = ended.get("exitCode")
-        finished_at = unix(ended.get("finishedAt") or metadata["creationTimestamp"])
+        finished_at = unix_seconds(ended.get("finishedAt") or metadata["creationTimestamp"])
         if deleted is not None and exit_code:  # killed by its deletion, whatever the code
             reason, exit_code = "Deleted", None
             # the pods that fail because of it are deleted later: the order shows which was the cause
@@ -148,7 +147,7 @@ def _container(body: Mapping[str, Any]) -> Container:
         return Container(
             name=name,
             node_index=index,
-            started=unix(ended["startedAt"]) if ended.get("startedAt") and state is not before else None,
+            started=unix_seconds(ended["startedAt"]) if ended.get("startedAt") and state is not before else None,
             finished=finished_at,
             exit_code=exit_code,
             stopped=reason,
@@ -158,7 +157,7 @@ def _container(body: Mapping[str, Any]) -> Container:
     if status.get("phase") in ("Failed", "Succeeded"):  # evicted before its container ran, or its node is gone
         return _without_status(body, index)
     if "running" in state:
-        started = unix(state["running"]["startedAt"])
+        started = unix_seconds(state["running"]["startedAt"])
         return Container(name=name, node_index=index, started=started, deleted=deleted, staging=staging)
     waiting = state.get("waiting") or _unscheduled(status)
     why, message = waiting.get("reason", ""), waiting.get("message", "")
@@ -172,13 +171,13 @@ def _state(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[s
 def _staging(state: Mapping[str, Any]) -> Staging | None:
     """The init container that copies the data set, as far as it has come; None where there is none."""
     if "running" in state:
-        return Staging(started=unix(state["running"]["startedAt"]))
+        return Staging(started=unix_seconds(state["running"]["startedAt"]))
     if "terminated" in state:
         ended = state["terminated"]
         message = ended.get("message", "")
         return Staging(
-            started=unix(ended["startedAt"]) if ended.get("startedAt") else None,
-            finished=unix(ended["finishedAt"]) if ended.get("finishedAt") else None,
+            started=unix_seconds(ended["startedAt"]) if ended.get("startedAt") else None,
+            finished=unix_seconds(ended["finishedAt"]) if ended.get("finishedAt") else None,
             exit_code=ended.get("exitCode"),
             last_lines=message if ended.get("exitCode") else "",
             report={} if ended.get("exitCode") else _report(message),
@@ -200,11 +199,11 @@ def _report(message: str) -> Mapping[str, int | float]:
 def _without_status(body: Mapping[str, Any], index: int) -> Container:
     metadata, status = body["metadata"], body["status"]
     done = status["phase"] == "Succeeded"
-    created = unix(metadata["creationTimestamp"])
+    created = unix_seconds(metadata["creationTimestamp"])
     return Container(
         name=_text(metadata["name"]),
         node_index=index,
-        started=unix(status["startTime"]) if status.get("startTime") else created,
+        started=unix_seconds(status["startTime"]) if status.get("startTime") else created,
         finished=created,
         exit_code=0 if done else None,
         stopped=status.get("reason", "Completed" if done else "Failed"),
@@ -217,8 +216,3 @@ def _unscheduled(status: Mapping[str, Any]) -> Mapping[str, Any]:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return condition  # type: ignore[no-any-return]
     return {}
-
-
-def unix(timestamp: str) -> float:
-    """Unix seconds of an RFC 3339 time."""
-    return datetime.fromisoformat(timestamp).timestamp()

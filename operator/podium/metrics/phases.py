@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 
-from podium.api import AttemptStatus
+from podium.api import AttemptStatus, unix_seconds
 from podium.mllog import LogSummary
 from podium.reconcile import Container
 
@@ -26,7 +25,7 @@ def phases(
     running = max(started) if len(started) >= nodes else None
     result: dict[str, float] = {}
     if attempt.created_time:
-        created = datetime.fromisoformat(attempt.created_time).timestamp()
+        created = unix_seconds(attempt.created_time)
         result["pending"] = (end if running is None else running) - created
     if running is not None:
         result["init"] = (summary.run_start or end) - running

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from podium.api import AttemptState, AttemptStatus, ConditionType, Reason
+from podium.api import AttemptState, AttemptStatus, ConditionType, Reason, unix_seconds
 from podium.metrics.phases import ended, phases
 from podium.mllog import LogSummary, seconds
 from podium.reconcile import Container, Observed, ObservedLog, Run, finish_time
@@ -128,7 +127,7 @@ def _end(attempt: AttemptStatus, observed: Observed) -> float:
     job, log = observed.jobs.get(attempt.id), observed.logs.get(attempt.id)
     summary = log.summary if log else LogSummary()
     end = ended(job.containers if job else (), summary)
-    return datetime.fromisoformat(attempt.created_time).timestamp() if end is None else end
+    return unix_seconds(attempt.created_time) if end is None else end
 
 
 def _converged(attempts: Collection[AttemptStatus]) -> dict[int, float]:

@@ -12,6 +12,7 @@ import pytest
 from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
+from podium.controller.status_writer import status_document
 from podium.reconcile import ObservedJob
 from podium.rounds import load_rounds
 from tests.unit.controller.test_observation import pod
@@ -65,6 +66,15 @@ async def get(process):
 
 def total(page):
     return float(re.search(r"podium_node_seconds_total\{.*\} (.*)", page).group(1))
+
+
+async def test_a_status_with_odd_numbers_hides_no_other_run(process):
+    odd = body(status=status_document(ex.status(ex.converged(1, 40).model_copy(update={"energy_joules": "much"}))))
+    odd["metadata"] |= {"uid": "odd", "name": "odd"}
+    process._controller.run_changed(odd, deleted=False)
+    page = await get(process)
+    assert 'run="digits"' in page
+    assert 'run="odd"' not in page
 
 
 async def test_reading_the_metrics_changes_nothing(process):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from podium.api import TryId
-from podium.controller.pods import read_job, read_pod, unix
+from podium.api import TryId, unix_seconds
+from podium.controller.pods import read_job, read_pod
 
 LABELS = {"podium.dev/run-uid": "u1", "podium.dev/attempt": "2", "podium.dev/try": "1"}
 RUN = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "name": "digits", "uid": "u1", "controller": False}
@@ -54,8 +54,8 @@ def with_state(state, **status):
             {},
             {"waiting": "ErrImagePull", "message": "not found"},
         ),
-        (with_state({"running": {"startedAt": "2026-01-01T00:00:10Z"}}), {}, {"started": unix("2026-01-01T00:00:10Z")}),
-        (with_state({"terminated": TERMINATED}), {}, {"exit_code": 0, "finished": unix("2026-01-01T00:01:00Z")}),
+        (with_state({"running": {"startedAt": "2026-01-01T00:00:10Z"}}), {}, {"started": unix_seconds("2026-01-01T00:00:10Z")}),
+        (with_state({"terminated": TERMINATED}), {}, {"exit_code": 0, "finished": unix_seconds("2026-01-01T00:01:00Z")}),
         (
             with_state({"terminated": {**TERMINATED, "exitCode": 137, "reason": "OOMKilled"}}),
             {},
@@ -69,7 +69,7 @@ def with_state(state, **status):
         (
             with_state({"terminated": {**TERMINATED, "exitCode": 143, "reason": "Error"}}),
             {"deletionTimestamp": "2026-01-01T00:01:20Z", "deletionGracePeriodSeconds": 30},
-            {"exit_code": None, "stopped": "Deleted", "finished": unix("2026-01-01T00:00:50Z")},
+            {"exit_code": None, "stopped": "Deleted", "finished": unix_seconds("2026-01-01T00:00:50Z")},
         ),
         ({"phase": "Failed", "reason": "NodeLost", "message": "node-7 is gone"}, {}, {"exit_code": None, "stopped": "NodeLost"}),
     ],
@@ -107,7 +107,7 @@ def staging(state, trainer=INIT, **status):
         (
             staging({"running": {"startedAt": "2026-01-01T00:00:10Z"}}),
             {"waiting": "PodInitializing", "started": None},
-            {"started": unix("2026-01-01T00:00:10Z"), "finished": None},
+            {"started": unix_seconds("2026-01-01T00:00:10Z"), "finished": None},
         ),
         (
             staging({"terminated": COPIED}),
@@ -116,12 +116,12 @@ def staging(state, trainer=INIT, **status):
         ),
         (
             staging({"terminated": COPIED}, {"running": {"startedAt": "2026-01-01T00:01:02Z"}}, phase="Running"),
-            {"started": unix("2026-01-01T00:01:02Z")},
-            {"finished": unix("2026-01-01T00:01:00Z")},
+            {"started": unix_seconds("2026-01-01T00:01:02Z")},
+            {"finished": unix_seconds("2026-01-01T00:01:00Z")},
         ),
         (
             staging({"terminated": REFUSED}, phase="Failed"),
-            {"started": None, "finished": unix("2026-01-01T00:01:00Z"), "exit_code": 1},
+            {"started": None, "finished": unix_seconds("2026-01-01T00:01:00Z"), "exit_code": 1},
             {"exit_code": 1, "last_lines": REFUSED["message"], "report": {}},
         ),
         (
