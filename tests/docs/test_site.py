@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tools.docs import pages, rules
+from tools.docs import pages
 from tools.docs.links import problems
 from typer.main import get_command
 
@@ -94,9 +94,7 @@ def test_metrics_of_runs_and_of_the_operator_are_listed(made):
         assert f"| `{name}` |" in made["reference/metrics.md"]
 
 
-def test_every_rule_is_explained_and_none_that_is_not_used(made):
-    ids = {re.sub(r"<[^>]*>", "<>", rule) for group in rules.documented().values() for rule in group}
-    assert ids == rules.used()
+def test_the_rules_of_hyperparameters_are_there(made):
     own = {
         rule.id for round_ in load_rounds().values() for b in round_.benchmarks.values() for rule in b.ruled.values()
     }

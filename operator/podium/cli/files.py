@@ -14,6 +14,7 @@ from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
 from podium.documents import MAX_YAML_BYTES, DocumentError, file_bytes, read_yaml
 from podium.rounds import load_rounds
 from podium.rules import Finding, check_spec
+from podium.rules.catalog import RuleId
 
 
 class UsageError(Exception):
@@ -63,7 +64,7 @@ def _mistake(error: ErrorDetails) -> Finding:
     """One of pydantic's errors in the words of kubectl."""
     words = {"extra_forbidden": "there is no such field", "missing": "is missing", "model_type": "expected fields"}
     field = ".".join(map(str, ("spec", *error["loc"])))
-    return Finding("spec.form", field, words.get(error["type"], error["msg"]))
+    return Finding(RuleId.SPEC_FORM, field, words.get(error["type"], error["msg"]))
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from typing import Any
 
 from podium.mlcommons.process import Ruleset, ToolError, worker
 from podium.mllog import Event, Format
+from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 
 MAX_EVENTS = 100_000  # of one log; published ones hold 13,000 at most, and more would fill the memory
 MAX_CHARACTERS = 64 << 20  # of its MLPerf lines
-UNSAFE = frozenset({"mlperf.submission_benchmark", "mlperf.submission_division", "mlperf.opt_name", "mlperf.rules"})
 _SECONDS = 300  # for one log
 _CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # they name rule files
+UNSAFE = frozenset({*map(RuleId.MLPERF_KEY.of, _CHOOSING), RuleId.MLPERF_RULES})  # a log that must not reach the tools
 _DIVISIONS = frozenset({"closed", "open"})
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # nothing that leads out of the rules' folder
 _REQUIRED = re.compile(
@@ -54,7 +55,7 @@ class Official:
         except ToolError as error:
             message = f"the checker of MLCommons gave up: {error}"
             remedy = "look for a value of another type than usual, such as a text in place of a number"
-            return (Finding("mlperf.crash", where, message, remedy=remedy),)
+            return (Finding(RuleId.MLPERF_CRASH, where, message, remedy=remedy),)
         return (
             *(_refused(str(name), where) for name in found["refused"]),
             *(_finding(str(message), where, self.rules.name) for message in found["messages"]),
@@ -73,7 +74,7 @@ class Official:
                 f"log one of {', '.join(sorted(names))}" if names else "log the optimizer's name, in letters and digits"
             )
             message = f"{event.key} is {str(event.value)[:80]!r}, no rule file of {self.rules.name} has that name"
-            yield Finding(f"mlperf.{event.key}", where, message, event.line_number, choice)
+            yield Finding(RuleId.MLPERF_KEY.of(event.key), where, message, event.line_number, choice)
 
     def _line(self, event: Event) -> tuple[int, float, str, Any, Any]:
         in_seconds = self.rules.name == "0.6.0"  # its rules are for the round's own format; our trainers log :::MLLOG
@@ -89,7 +90,7 @@ def official(round_: str) -> Official | None:
 
 def _refused(name: str, where: str) -> Finding:
     message = f"its values ask for the rules in {name[:200]}, and MLCommons has no such file"
-    return Finding("mlperf.rules", where, message, remedy="log a division, benchmark and optimizer of the round")
+    return Finding(RuleId.MLPERF_RULES, where, message, remedy="log a division, benchmark and optimizer of the round")
 
 
 def _finding(message: str, where: str, ruleset: str) -> Finding:
@@ -97,18 +98,18 @@ def _finding(message: str, where: str, ruleset: str) -> Finding:
     source = f"rules of MLCommons for {ruleset}"
     if match := _FAILED.match(message):
         said = f"{match['key']} breaks {' '.join(match['test'].split())!r}"
-        return Finding(f"mlperf.{match['key']}.check", where, said, int(match["line"]), source)
+        return Finding(RuleId.MLPERF_KEY_CHECK.of(match["key"]), where, said, int(match["line"]), source)
     if match := _REQUIRED.match(message):
         keys = match["keys"].replace("'", "")
         times = f"at least {match['n']} times" if match["n"] else _TIMES.get(match["how"], match["how"])
         found = (match["found"] or "0").split(" ", 1)
         count = f"found {found[0]} times" if found[0] != "0" else "missing"
         remedy = f"log it {times}" + (f"; it was logged {found[1]}" if len(found) > 1 else "")
-        return Finding(f"mlperf.{keys.split()[0]}.required", where, f"{keys} is {count}", remedy=remedy)
+        return Finding(RuleId.MLPERF_KEY_REQUIRED.of(keys.split()[0]), where, f"{keys} is {count}", remedy=remedy)
     if match := _NEVER.match(message):
         said = f"no {match['key']} fulfils {' '.join(match['test'].split())!r}"
-        return Finding(f"mlperf.{match['key']}.never", where, said, remedy=source)
+        return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=source)
     if match := _CRASHED.match(message):
-        return Finding("mlperf.value", where, "a value or metadata of it is missing or of another type than the "
+        return Finding(RuleId.MLPERF_VALUE, where, "a value or metadata of it is missing or of another type than the "
                        "rules expect", int(match["line"]), source)  # fmt: skip
-    return Finding("mlperf", where, " ".join(message.partition("\ncurrent context")[0].split()), remedy=source)
+    return Finding(RuleId.MLPERF, where, " ".join(message.partition("\ncurrent context")[0].split()), remedy=source)

@@ -16,6 +16,7 @@ from podium.mlcommons.checker import Official, official
 from podium.mlcommons.process import ToolError, worker
 from podium.mllog import Event, Parser
 from podium.rules import Finding
+from podium.rules.catalog import RuleId
 
 _SECONDS = 900
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -38,7 +39,7 @@ def package_findings(files: Mapping[str, bytes], org: str, round_: str) -> tuple
             continue  # the checker looks at nothing else
         if path.startswith("/") or not all(map(_NAME.fullmatch, parts)):
             message = "is not a name that a package may have"
-            found.append(Finding("package.name", path, message, remedy="use letters, digits, -, _, + and ."))
+            found.append(Finding(RuleId.PACKAGE_NAME, path, message, remedy="use letters, digits, -, _, + and ."))
         elif _LOG.fullmatch(parts[-1]):
             events = _events(content)
             found += checker.unsafe(events, path)
@@ -54,11 +55,15 @@ def _ask(checker: Official, files: Mapping[str, bytes], org: str) -> tuple[Findi
             answer = worker().ask("package", seconds=_SECONDS, ruleset=checker.rules.name, folder=folder, org=org)
     except ToolError as error:
         message = f"MLCommons' package checker gave up: {error}"
-        return (Finding("package.official", org, message, remedy="run it by hand on a copy to see where it stops"),)
+        return (
+            Finding(RuleId.PACKAGE_OFFICIAL, org, message, remedy="run it by hand on a copy to see where it stops"),
+        )
     said = [*answer["errors"], *(f"no rules {name}" for name in answer["refused"])]
     if answer["passed"] and not said:
         return ()
-    return tuple(Finding("package.official", org, " ".join(str(line).split())) for line in said or ["it said nothing"])
+    return tuple(
+        Finding(RuleId.PACKAGE_OFFICIAL, org, " ".join(str(line).split())) for line in said or ["it said nothing"]
+    )
 
 
 def _events(log: bytes) -> list[Event]:

@@ -12,6 +12,7 @@ from podium.documents import DocumentError, LimitError, read_json
 from podium.mllog import LogSummary
 from podium.report.described import described_system, plain_text
 from podium.rules import Finding, Verdict
+from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
 from podium.submissions import Folder, ScoredResult, Variance, variance
 
@@ -295,7 +296,7 @@ def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:
     if differs:
         where = f"{folder.path}/result.json".lstrip("/")
         text = f"it says {plain_text(claimed)} minutes, the logs give {entry.score.minutes:.4f}"
-        yield Finding("report.score", where, text, remedy="trust the logs, once their digests are right")
+        yield Finding(RuleId.REPORT_SCORE, where, text, remedy="trust the logs, once their digests are right")
 
 
 def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
@@ -306,13 +307,15 @@ def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
     try:
         checked = [(digest, key) for digest, key in read_sums(store, base + SUMS) if key.endswith(_CHECKED)]
     except NotFound:
-        return f"no {SUMS}", [Finding("report.sums", base + SUMS, "is missing", remedy="the result was not finished")]
+        return f"no {SUMS}", [
+            Finding(RuleId.REPORT_SUMS, base + SUMS, "is missing", remedy="the result was not finished")
+        ]
     except LimitError as error:
-        finding = Finding("report.sums", base + SUMS, str(error), remedy="restore it from the first copy")
+        finding = Finding(RuleId.REPORT_SUMS, base + SUMS, str(error), remedy="restore it from the first copy")
         return f"{SUMS} is not readable", [finding]
     existing = frozenset(store.list(base))
     wrong = [
-        Finding("report.sums", plain_text(base + key), f"is not the file that {SUMS} lists", remedy="restore it")
+        Finding(RuleId.REPORT_SUMS, plain_text(base + key), f"is not the file that {SUMS} lists", remedy="restore it")
         for digest, key in checked
         if base + key not in existing or _digest(store, base + key) != digest
     ]

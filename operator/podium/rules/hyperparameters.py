@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.rounds import BATCH, Hyperparameter, Round, Settings, same, shown
+from podium.rules.catalog import RuleId
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
@@ -46,8 +47,8 @@ def untuned_breach(key: str, parameter: Hyperparameter, value: Any, round_: Roun
     if key == BATCH or parameter.reference is None or same(value, parameter.reference):
         return None
     message = f"{_short(value)} is not the reference's {shown(parameter.reference)}"
-    return Breach(f"{parameter.id}.untuned", message, f"out of the box only {BATCH} is tuned; use division: closed "
-                  f"for what {source(parameter, round_)} allows")  # fmt: skip
+    remedy = f"out of the box only {BATCH} is tuned; use division: closed for what {source(parameter, round_)} allows"
+    return Breach(RuleId.ID_UNTUNED.of(parameter.id), message, remedy)
 
 
 def open_breach(parameter: Hyperparameter, value: Any) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from podium.api import AttemptState, Reason
 from podium.mllog import LogSummary, seconds
+from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 from podium.rules.goal import Goal, canonical
 
 _WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
 # A run that did not converge, and says so, breaks no rule: the score may leave one such run out as the slowest.
-_HONEST = frozenset({"log.quality", "log.run_stop.status", "log.eval_result.missing"})
+_HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_EVAL_RESULT_MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
     time = seconds(summary, goal.timed_by)
     if summary.lines == 0:
         fault: _Fault | None = _Fault(
-            Reason.NO_MLPERF_LOG, "log.empty", "no line of it can be read as an MLPerf line", _WHOLE_LOG
+            Reason.NO_MLPERF_LOG, RuleId.LOG_EMPTY, "no line of it can be read as an MLPerf line", _WHOLE_LOG
         )
     else:
         fault = _other_benchmark(summary, goal) or _untimed(summary, goal, time)
@@ -99,28 +100,28 @@ def _other_benchmark(summary: LogSummary, goal: Goal) -> _Fault | None:
     if named not in goal.other_benchmarks:
         return None
     message, remedy = f"it is a log of {named}, not of {goal.benchmark}", "put it into the folder of its benchmark"
-    return _Fault(Reason.BENCHMARK_MISMATCH, "log.benchmark", message, remedy)
+    return _Fault(Reason.BENCHMARK_MISMATCH, RuleId.LOG_BENCHMARK, message, remedy)
 
 
 def _untimed(summary: LogSummary, goal: Goal, time: float | None) -> _Fault | None:
     """A line of the clock that is missing or out of place."""
     if summary.run_start is None:
         message, remedy = "the log has no run_start line", "print it when the clock starts"
-        return _Fault(Reason.RUN_START_MISSING, "log.run_start.missing", message, remedy)
+        return _Fault(Reason.RUN_START_MISSING, RuleId.LOG_RUN_START_MISSING, message, remedy)
     if goal.timed_by == "eval_result":
         if time is not None:
             return None
         message = "no eval_result with a timestamp above 0: no model passed"
         remedy = "log eval_result with metadata.timestamp, in seconds since run_start, when a model passes"
         line = summary.line_numbers.get("eval_result")
-        return _Fault(Reason.EVAL_RESULT_MISSING, "log.eval_result.missing", message, remedy, line)
+        return _Fault(Reason.EVAL_RESULT_MISSING, RuleId.LOG_EVAL_RESULT_MISSING, message, remedy, line)
     if summary.run_stop is None:
         message, remedy = "the log ends without a run_stop line", "print it when the target is reached or given up"
-        return _Fault(Reason.RUN_STOP_MISSING, "log.run_stop.missing", message, remedy)
+        return _Fault(Reason.RUN_STOP_MISSING, RuleId.LOG_RUN_STOP_MISSING, message, remedy)
     if not summary.out_of_order:
         return None
     message, line = "run_stop does not come after run_start", summary.line_numbers.get("run_stop")
-    return _Fault(Reason.CLOCK_INVALID, "log.clock.backwards", message, "log both once, with one clock", line)
+    return _Fault(Reason.CLOCK_INVALID, RuleId.LOG_CLOCK_BACKWARDS, message, "log both once, with one clock", line)
 
 
 def _long_init(summary: LogSummary, goal: Goal) -> _Fault | None:
@@ -131,7 +132,9 @@ def _long_init(summary: LogSummary, goal: Goal) -> _Fault | None:
         return None
     message = f"{init:.0f} s between init_start and init_stop; the round allows less than {goal.max_init_seconds} s"
     line = summary.line_numbers.get("init_stop")
-    return _Fault(Reason.INIT_TOO_LONG, "log.init.cap", message, "start the clock earlier, or initialize faster", line)
+    return _Fault(
+        Reason.INIT_TOO_LONG, RuleId.LOG_INIT_CAP, message, "start the clock earlier, or initialize faster", line
+    )
 
 
 def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
@@ -142,17 +145,17 @@ def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
         line = summary.line_numbers.get("eval_accuracy")
         if claims:
             message = f"{_measured(summary, goal)}, although run_stop says success"
-            rule, remedy = "log.quality.claim", "log the status success only when the target is reached"
+            rule, remedy = RuleId.LOG_QUALITY_CLAIM, "log the status success only when the target is reached"
         else:
             message = _measured(summary, goal) + (f"; run_stop says {status!r}" if status else "")
-            rule, remedy = "log.quality", "the run did not converge; log eval_accuracy after each evaluation"
+            rule, remedy = RuleId.LOG_QUALITY, "the run did not converge; log eval_accuracy after each evaluation"
         return _Fault(Reason.QUALITY_NOT_REACHED, rule, message, remedy, line, is_finding=goal.binding)
     if status is None or claims:
         return None
     line = summary.line_numbers.get("run_stop")
     despite = " although the target was reached" if verifiable else ""
     remedy = "log run_stop with status success when the target is reached"
-    return _Fault(Reason.RUN_ABORTED, "log.run_stop.status", f"run_stop says {status!r}{despite}", remedy, line)
+    return _Fault(Reason.RUN_ABORTED, RuleId.LOG_RUN_STOP_STATUS, f"run_stop says {status!r}{despite}", remedy, line)
 
 
 def _measured(summary: LogSummary, goal: Goal) -> str:
@@ -166,7 +169,7 @@ def _repeated(summary: LogSummary, where: str) -> Iterator[Finding]:
     remedy = "log it from global rank 0 only, and keep each run in a file of its own"
     if starts > 1:
         message = f"{starts} run_start and {stops} run_stop lines; a second run was appended, or several ranks log"
-        yield Finding("log.run_start.repeated", where, message, summary.line_numbers.get("run_start"), remedy)
+        yield Finding(RuleId.LOG_RUN_START_REPEATED, where, message, summary.line_numbers.get("run_start"), remedy)
     elif stops > 1:
         message = f"{stops} run_stop lines; the latest one counts"
-        yield Finding("log.run_stop.repeated", where, message, summary.line_numbers.get("run_stop"), remedy)
+        yield Finding(RuleId.LOG_RUN_STOP_REPEATED, where, message, summary.line_numbers.get("run_stop"), remedy)

@@ -14,6 +14,7 @@ from typing import Any
 
 from podium.mllog import Event, Format, Problem
 from podium.rounds import Benchmark, LogRules, Round, targets
+from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 from podium.rules.goal import is_closed
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
@@ -76,7 +77,9 @@ class LogCheck:
             self._last[key] = event.line_number
         if self._is_backwards(event):
             message = f"{key} is stamped {self._latest - event.time:.0f} s earlier than a line before it"
-            self._once("log.time.order", message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG)
+            self._once(
+                RuleId.LOG_TIME_ORDER, message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG
+            )
         if self._counts["run_start"]:
             self._latest = max(self._latest, event.time)
         if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
@@ -93,13 +96,13 @@ class LogCheck:
     def findings(self, problems: Iterable[Problem] = (), problem_count: int = 0) -> tuple[Finding, ...]:
         """Everything found, once the whole log was added; `problems` are its unreadable lines."""
         unreadable = [
-            Finding("log.unreadable", self._where, problem.cause, problem.line_number,
+            Finding(RuleId.LOG_UNREADABLE, self._where, problem.cause, problem.line_number,
                     "one process writes a line at a time, and whole lines")
             for problem in problems
         ]  # fmt: skip
         if problem_count > len(unreadable):
             message = f"{problem_count - len(unreadable)} further lines cannot be read"
-            unreadable.append(Finding("log.unreadable", self._where, message))
+            unreadable.append(Finding(RuleId.LOG_UNREADABLE, self._where, message))
         if self._format is None:
             return tuple(unreadable)
         return (*unreadable, *self._found, *self._keys(), *self._hyperparameters())
@@ -147,7 +150,7 @@ class LogCheck:
         (target,) = wanted.values()
         if not any(math.isclose(value, same, rel_tol=1e-6) for same in (target, target / 100, target * 100)):
             message = f"{event.key} is {value:g}, the round's target is {target:g}"
-            self._once("log.target", message, event.line_number, "a closed run stops at the round's target")
+            self._once(RuleId.LOG_TARGET, message, event.line_number, "a closed run stops at the round's target")
 
     def _evaluation(self, event: Event) -> None:
         rules = self._round.log_rules
@@ -157,7 +160,7 @@ class LogCheck:
         if event.value is None or isinstance(event.value, dict) or epoch is None:
             message = "eval_accuracy lacks its epoch or its value"
             remedy = 'log eval_accuracy: {"epoch": 3, "value": 0.74}'
-            self._once(f"{self._round.name}.eval_accuracy.form", message, event.line_number, remedy)
+            self._once(RuleId.ROUND_EVAL_ACCURACY_FORM.of(self._round.name), message, event.line_number, remedy)
         elif epoch == self._round.first_epoch:
             self._epochs_from_first = True
 
@@ -201,23 +204,25 @@ class LogCheck:
         name = self._round.name
         if self._format is not None and self._format != self._round.log_format:
             said = f"it is in the format {self._format}, the tools of {name} read {self._round.log_format}"
-            yield Finding(f"{name}.format", self._where, said, remedy="its keys are not held to those of the round")
+            yield Finding(
+                RuleId.ROUND_FORMAT.of(name), self._where, said, remedy="its keys are not held to those of the round"
+            )
             return
         for key in rules.exactly_once:
             if (count := self._counts[key]) != 1 and key not in _JUDGED:
                 said = f"{key} is logged {count} times" if count else f"{key} is missing"
                 remedy = "log it exactly once" + ("; keep each run in a file of its own" if count else "")
-                yield Finding(f"{name}.{key}.once", self._where, said, self._last.get(key), remedy)
+                yield Finding(RuleId.ROUND_KEY_ONCE.of(name, key), self._where, said, self._last.get(key), remedy)
         present = [key for key in rules.exactly_once if self._counts[key]]
         for before, after in pairwise(present):
             if self._last[after] < self._first[before]:
                 said = f"{after} comes before {before}"
-                yield Finding(f"{name}.{after}.order", self._where, said, self._last[after],
+                yield Finding(RuleId.ROUND_KEY_ORDER.of(name, after), self._where, said, self._last[after],
                               f"the order is {', '.join(rules.exactly_once)}")  # fmt: skip
         from_first = self._benchmark is None or not self._benchmark.evaluates_first_epoch or self._epochs_from_first
         if self._counts["eval_accuracy"] and not from_first and f"{name}.eval_accuracy.form" not in self._reported:
             said = f"no eval_accuracy is of epoch {self._round.first_epoch}"
-            yield Finding(f"{name}.eval_accuracy.first", self._where, said, self._first["eval_accuracy"],
+            yield Finding(RuleId.ROUND_EVAL_ACCURACY_FIRST.of(name), self._where, said, self._first["eval_accuracy"],
                           f"evaluate after every epoch; {name} counts them from {self._round.first_epoch}")  # fmt: skip
         yield from self._closed_keys(rules)
 
@@ -233,7 +238,9 @@ class LogCheck:
         for key, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
             if not self._counts[key]:
                 remedy = f"log it at least once; the closed division asks for it ({source})"
-                yield Finding(f"{self._round.name}.{key}.required", self._where, f"{key} is missing", remedy=remedy)
+                yield Finding(
+                    RuleId.ROUND_KEY_REQUIRED.of(self._round.name, key), self._where, f"{key} is missing", remedy=remedy
+                )
 
     def _hyperparameters(self) -> Iterator[Finding]:
         """Each value that was logged against the closed rules, and out of the box against the reference."""
@@ -261,12 +268,12 @@ def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Ite
     for where, seeds in logs.items():
         own = {(seed.file, seed.lineno, seed.value) for seed in seeds}
         if required and not own:
-            yield Finding("log.seed.missing", where, "no seed is logged", remedy="log the key seed once")
+            yield Finding(RuleId.LOG_SEED_MISSING, where, "no seed is logged", remedy="log the key seed once")
         twin = next((name for name, others in earlier.items() if own and 2 * len(own & others) >= len(own)), None)
         if twin:
             said = f"its seed {seeds[0].value}, of {seeds[0].file}:{seeds[0].lineno}, is that of {twin}, too"
             remedy = "draw a new seed for every run; two logs of one run are no two runs"
-            yield Finding("log.seed.repeated", where, said, seeds[0].line, remedy)
+            yield Finding(RuleId.LOG_SEED_REPEATED, where, said, seeds[0].line, remedy)
         earlier[where] = own
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from podium.api import BenchmarkRunSpec
 from podium.rounds import BATCH, Benchmark, Round, vocabulary
+from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 from podium.rules.hyperparameters import closed_breach, open_breach
 
@@ -16,7 +17,7 @@ def check_spec(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> tuple[Fin
     round_ = rounds.get(spec.round)
     if round_ is None:
         message = f"unknown round {spec.round!r}; choose one of {', '.join(sorted(rounds))}"
-        return (Finding("spec.round.unknown", "spec.round", message),)
+        return (Finding(RuleId.SPEC_ROUND_UNKNOWN, "spec.round", message),)
     benchmark = round_.benchmarks.get(spec.benchmark)
     return (*_benchmark(spec, round_, benchmark), *_division(spec), *_hyperparameters(spec, round_, benchmark))
 
@@ -29,12 +30,12 @@ def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | Non
                 f"choose one of {', '.join(round_.benchmarks)}, or set division: open, template.image "
                 "and quality.target for your own"
             )
-            yield Finding("spec.benchmark.unknown", "spec.benchmark", message)
+            yield Finding(RuleId.SPEC_BENCHMARK_UNKNOWN, "spec.benchmark", message)
         return
     if benchmark.trainer is None and spec.template.image is None:
         message = f"Podium has no trainer for {round_.name} {spec.benchmark}"
         remedy = "set template.image to an image that implements it"
-        yield Finding("spec.benchmark.trainer", "spec.benchmark", message, remedy=remedy)
+        yield Finding(RuleId.SPEC_BENCHMARK_TRAINER, "spec.benchmark", message, remedy=remedy)
     if spec.quality:
         given, asked = len(spec.quality.target.split("/")), len(benchmark.quality)
         if given != asked:
@@ -42,7 +43,7 @@ def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | Non
             message = (
                 f"{spec.benchmark} has {asked} quality metric(s), {metrics}; {spec.quality.target!r} names {given}"
             )
-            yield Finding("spec.quality.metrics", "spec.quality.target", message)
+            yield Finding(RuleId.SPEC_QUALITY_METRICS, "spec.quality.target", message)
 
 
 def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
@@ -50,10 +51,10 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
         return
     if spec.quality:
         message = "a closed run stops at the round's target; remove quality, or use division: open"
-        yield Finding("spec.quality.closed", "spec.quality.target", message)
+        yield Finding(RuleId.SPEC_QUALITY_CLOSED, "spec.quality.target", message)
     if spec.preset != "full":
         message = f"{spec.preset} is not the benchmark itself; use division: open with it, or preset: full"
-        yield Finding("spec.preset.closed", "spec.preset", message)
+        yield Finding(RuleId.SPEC_PRESET_CLOSED, "spec.preset", message)
 
 
 def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
@@ -64,10 +65,10 @@ def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark
         if key not in known:
             if spec.template.image is None:
                 message = f"not an MLPerf hyperparameter{_did_you_mean(key, known)}; an image of your own may define it"
-                yield Finding("spec.hyperparameters.unknown", field, message)
+                yield Finding(RuleId.SPEC_HYPERPARAMETERS_UNKNOWN, field, message)
         elif spec.division == "open":
             if wrong := open_breach(known[key], value):
-                yield Finding("spec.hyperparameters.value", field, wrong)
+                yield Finding(RuleId.SPEC_HYPERPARAMETERS_VALUE, field, wrong)
         elif benchmark:
             yield from _official(spec, round_, benchmark, key)
 
@@ -77,7 +78,7 @@ def _official(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark, key: 
     field = f"spec.hyperparameters.{key}"
     if spec.division == "outOfTheBox" and key != BATCH:
         message = f"not tunable out of the box; leave it out: there only {BATCH} is set, all else is the reference's"
-        yield Finding("spec.hyperparameters.outOfTheBox", field, message)
+        yield Finding(RuleId.SPEC_HYPERPARAMETERS_OUT_OF_THE_BOX, field, message)
     elif key not in benchmark.tunable:
         fixed = benchmark.fixed.get(key)
         stays = f" and stays {fixed.allowed({})}" if fixed else ""
@@ -85,7 +86,7 @@ def _official(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark, key: 
             f"not tunable in the closed division of {spec.round} {spec.benchmark}{stays}; "
             f"tunable are: {', '.join(sorted(benchmark.tunable)) or 'none'}"
         )
-        yield Finding("spec.hyperparameters.closed", field, message)
+        yield Finding(RuleId.SPEC_HYPERPARAMETERS_CLOSED, field, message)
     elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, round_):
         yield Finding(breach.rule, field, breach.message, remedy=breach.remedy)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 
 # mlperf_logging's system_desc_checker (4.1.68), for v0.6 and later
@@ -28,24 +29,24 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
     missing = [field for field in (ENTRY_FIELDS if round_ == "v0.5" else FIELDS) if field not in system]
     if missing:
         remedy = 'add them; "" will do where there is nothing to say'
-        yield Finding("package.system.missing", where, f"lacks {', '.join(missing)}", remedy=remedy)
+        yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, f"lacks {', '.join(missing)}", remedy=remedy)
     if round_ == "v0.5":
         return
     for field, value in system.items():
         if not isinstance(value, str):
             remedy = f'write "{value}"; the tools of MLCommons join texts'
-            yield Finding("package.system.type", f"{where}: {field}", f"{value!r} is no text", remedy=remedy)
+            yield Finding(RuleId.PACKAGE_SYSTEM_TYPE, f"{where}: {field}", f"{value!r} is no text", remedy=remedy)
     if system.get("division", "closed") not in ("closed", "open"):
         message = f"{system['division']!r} is neither closed nor open"
         yield Finding(
-            "package.system.division",
+            RuleId.PACKAGE_SYSTEM_DIVISION,
             f"{where}: division",
             message,
             remedy="write closed or open; a run out of the box is closed",
         )
     if _major(round_) >= 4 and system.get("status", STATUSES[0]) not in STATUSES:
         message, remedy = f"{system['status']!r} is not allowed", f"write one of: {'; '.join(STATUSES)}"
-        yield Finding("package.system.status", f"{where}: status", message, remedy=remedy)
+        yield Finding(RuleId.PACKAGE_SYSTEM_STATUS, f"{where}: status", message, remedy=remedy)
 
 
 def _major(round_: str) -> int:

@@ -14,6 +14,7 @@ from podium.api import GROUP, BenchmarkRunSpec
 from podium.api.spec import MAX_NAME_LENGTH
 from podium.rounds import BATCH, Hyperparameter, Round, vocabulary
 from podium.rules import Finding, plain_value
+from podium.rules.catalog import RuleId
 from podium.submissions.entries import ScoredResult
 
 _RATE = "opt_base_learning_rate"
@@ -41,14 +42,16 @@ def borrow(
     if entry.benchmark != spec.benchmark:
         message = f"the result is of {entry.benchmark}, the run of {spec.benchmark}"
         remedy = "hyperparameters are borrowed for the same benchmark"
-        findings.append(Finding("borrow.benchmark", "spec.benchmark", message, remedy=remedy))
+        findings.append(Finding(RuleId.BORROW_BENCHMARK, "spec.benchmark", message, remedy=remedy))
     taken = {key: plain_value(value, known[key].type) for key, value in logged.items() if key in known and key != BATCH}
     if not taken:
         message = f"no log of {entry.path or entry.system} holds a hyperparameter that the run could set"
-        findings.append(Finding("borrow.nothing", entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
+        findings.append(
+            Finding(RuleId.BORROW_NOTHING, entry.path or ".", message, remedy="v0.5 logs name them otherwise")
+        )
     elif _RATE in known and _RATE not in taken:
         message = f"the logs name no {_RATE}: without it the others are no group"
-        findings.append(Finding("borrow.rate", entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
+        findings.append(Finding(RuleId.BORROW_RATE, entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
     own = spec.hyperparameters.get(BATCH)
     size = logged.get(BATCH) if with_batch_size else own
     if size is not None:
@@ -77,7 +80,7 @@ def _agreed(entry: ScoredResult) -> tuple[dict[str, Any], list[Finding]]:
     """The hyperparameters that all converged logs agree on, and a finding for each that they do not."""
     logs = [entry.logs[i] for i, v in entry.verdicts.items() if v.converged]
     if not logs:
-        return {}, [Finding("borrow.result", entry.path or ".", "no run of the result converged")]
+        return {}, [Finding(RuleId.BORROW_RESULT, entry.path or ".", "no run of the result converged")]
     return dict(logs[0].hyperparameters), list(_differences(entry, [log.hyperparameters for log in logs]))
 
 
@@ -86,4 +89,6 @@ def _differences(entry: ScoredResult, logs: list[Mapping[str, Any]]) -> Iterator
         values = {repr(log.get(key)) for log in logs}
         if len(values) > 1:
             message = f"the runs differ in {key}: {', '.join(sorted(values)[:5])}"
-            yield Finding("borrow.differs", entry.path or ".", message, remedy="a result has one set for all its runs")
+            yield Finding(
+                RuleId.BORROW_DIFFERS, entry.path or ".", message, remedy="a result has one set for all its runs"
+            )

@@ -10,6 +10,7 @@ from podium.mlcommons import MAX_CHARACTERS, MAX_EVENTS, Official, official
 from podium.mllog import Event, Parser
 from podium.rounds import Round
 from podium.rules import Finding, LogCheck, Seed, Verdict, repeated_seeds
+from podium.rules.catalog import RuleId
 from podium.stores import Store
 from podium.submissions.entries import ScoredResult, division_of, score_folder
 from podium.submissions.tree import Folder, Log, read_folders
@@ -50,7 +51,7 @@ def check_folder(
     entry = score_folder(folder, rounds, asked_round, division)
     round_ = rounds.get(entry.round)
     if round_ is None:
-        unknown = tuple(f for f in entry.findings if f.rule == "score.benchmark.unknown")
+        unknown = tuple(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN)
         for log in folder.logs:
             verdict = entry.verdicts[log.index]
             found = verdict.findings if verdict.reason is Reason.NO_MLPERF_LOG else (*unknown, *verdict.findings)
@@ -63,7 +64,7 @@ def check_folder(
     for log in folder.logs:
         check = LogCheck(log.name, round_, entry.benchmark, division_of(folder, log, division))
         results[log.name] = (
-            *(f for f in entry.findings if f.rule == "score.benchmark.unknown"),
+            *(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN),
             *_check(store, log, entry, check, checker),
         )
         seeds[log.name] = check.seeds
@@ -92,7 +93,10 @@ def _check(
         return own
     if kept is None:
         message = f"more than {MAX_EVENTS} MLPerf lines, or {MAX_CHARACTERS >> 20} MiB of them"
-        return (*own, Finding("log.long", log.name, message, remedy="log less often: MLCommons' checker was not asked"))
+        return (
+            *own,
+            Finding(RuleId.LOG_LONG, log.name, message, remedy="log less often: MLCommons' checker was not asked"),
+        )
     return (*own, *_without_repeats(own, checker.check(kept, log.name, entry.benchmark)))
 
 
@@ -106,7 +110,7 @@ def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
 def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:
     """A line that both find fault with is reported once, in our words."""
     lines = {finding.line for finding in own if finding.line}
-    quality = any(finding.rule in ("log.quality", "log.quality.claim") for finding in own)
+    quality = any(finding.rule in (RuleId.LOG_QUALITY, RuleId.LOG_QUALITY_CLAIM) for finding in own)
     for finding in theirs:
         if finding.line not in lines and not (quality and finding.rule == "mlperf.eval_accuracy.never"):
             yield finding

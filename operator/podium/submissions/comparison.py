@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from podium.rules import Finding
+from podium.rules.catalog import RuleId
 from podium.submissions.entries import ScoredResult
 
 
@@ -106,13 +107,13 @@ def _differences(name: str, before: Iterable[ScoredResult], after: Iterable[Scor
         rounds = f"{old.round} to {new.round}"
         if old.target != new.target:
             message = f"the target changed from {rounds}: {_target(old)}, then {_target(new)}"
-            yield Finding("compare.target", name, message)
+            yield Finding(RuleId.COMPARE_TARGET, name, message)
         if old.rules.variant != new.rules.variant:
             message = f"the benchmark changed from {rounds}: {old.rules.variant}, then {new.rules.variant}"
-            yield Finding("compare.variant", name, message)
+            yield Finding(RuleId.COMPARE_VARIANT, name, message)
         if old.model_creation_timed != new.model_creation_timed:
             message = f"the clock changed from {rounds}: model creation is timed in one of them"
-            yield Finding("compare.clock", name, message)
+            yield Finding(RuleId.COMPARE_CLOCK, name, message)
 
 
 def _speed_ups(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredResult]) -> list[SpeedUp]:

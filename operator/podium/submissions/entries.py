@@ -10,6 +10,7 @@ from typing import Any
 from podium.mllog import Format, LogSummary
 from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
+from podium.rules.catalog import RuleId
 from podium.scoring import Rule, Score, TimedRun, rule_of, score
 from podium.submissions.systems import chips
 from podium.submissions.tree import BETWEEN, Folder, Log
@@ -121,11 +122,12 @@ def score_folder(
     if result.valid:
         notes += _left_out(failed)
     else:
-        findings += [Finding("score.not_converged", folder.path or ".", text) for text in failed]
+        findings += [Finding(RuleId.SCORE_NOT_CONVERGED, folder.path or ".", text) for text in failed]
     findings += _about_score(result, folder.path or ".")
     scaling, wrong = _scaling(folder)
     findings += [
-        Finding("score.document", key, text, remedy="restore it; it is passed over") for key, text in folder.unreadable
+        Finding(RuleId.SCORE_DOCUMENT, key, text, remedy="restore it; it is passed over")
+        for key, text in folder.unreadable
     ]
     return ScoredResult(
         round=round_name,
@@ -160,7 +162,7 @@ def _about(log: Log, verdict: Verdict) -> list[Finding]:
         first = log.problems[0]
         count = f" and {log.problem_count - 1} further lines" if log.problem_count > 1 else ""
         message = f"cannot be read: {first.cause}{count}"
-        findings.append(Finding("log.unreadable", log.name, message, first.line_number, "look at podium check"))
+        findings.append(Finding(RuleId.LOG_UNREADABLE, log.name, message, first.line_number, "look at podium check"))
     return findings
 
 
@@ -171,7 +173,11 @@ def _left_out(failed: Sequence[str]) -> list[str]:
 
 
 def _about_score(result: Score, place: str) -> list[Finding]:
-    kinds = {"invalid": "score.invalid", "not official": "score.runs", "nothing was dropped": "score.runs"}
+    kinds = {
+        "invalid": RuleId.SCORE_INVALID,
+        "not official": RuleId.SCORE_RUNS,
+        "nothing was dropped": RuleId.SCORE_RUNS,
+    }
     return [Finding(kinds.get(reason.split(":")[0], "score"), place, reason) for reason in result.reasons]
 
 
@@ -183,7 +189,9 @@ def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
     if not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < _MAX_SCALING:
         return float(value), []
     where = f"{folder.path}/scaling.json".lstrip("/")
-    return 1.0, [Finding("score.scaling", where, f"scaling_factor {value!r} is no positive number", remedy="mend it")]
+    return 1.0, [
+        Finding(RuleId.SCORE_SCALING, where, f"scaling_factor {value!r} is no positive number", remedy="mend it")
+    ]
 
 
 def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:
@@ -241,7 +249,7 @@ def _unknown_finding(folder: Folder, name: str, round_name: str, rounds: Mapping
     has = f"{round_name} has {', '.join(round_.benchmarks)}" if round_ else f"{round_name or 'its round'} is not known"
     message = f"no rules for {name or 'a benchmark without a name'}: {has}"
     remedy = f"scored as {DEFAULT_RUNS} runs whose run_stop is believed; name the round with --round"
-    return Finding("score.benchmark.unknown", folder.path or ".", message, remedy=remedy)
+    return Finding(RuleId.SCORE_BENCHMARK_UNKNOWN, folder.path or ".", message, remedy=remedy)
 
 
 def _org(folder: Folder, logs: Sequence[LogSummary]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from podium.documents import DocumentError, read_json
 from podium.results.writer import RESULT
 from podium.rules import Finding
+from podium.rules.catalog import RuleId
 from podium.stores import Store, document_bytes
 
 COLUMNS = (
@@ -47,12 +48,12 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
         try:
             document = read_json(document_bytes(store, key), key)
         except DocumentError as error:
-            yield Finding("history.unreadable", key, str(error), remedy="restore or remove it")
+            yield Finding(RuleId.HISTORY_UNREADABLE, key, str(error), remedy="restore or remove it")
             continue
         if isinstance(document, dict) and isinstance(document.get("run"), dict):
             yield _past(document, f"{store.url}/{key}".removesuffix(f"/{RESULT}"))
         else:
-            yield Finding("history.unreadable", key, "no result of a run", remedy="restore or remove it")
+            yield Finding(RuleId.HISTORY_UNREADABLE, key, "no result of a run", remedy="restore or remove it")
 
 
 def _past(document: Mapping[str, Any], uri: str) -> HistoryRow:

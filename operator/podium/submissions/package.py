@@ -18,6 +18,7 @@ from podium.api import AttemptState
 from podium.mlcommons import UNSAFE
 from podium.rounds import Round
 from podium.rules import Finding, check_system
+from podium.rules.catalog import RuleId
 from podium.stores import MAX_LOG_BYTES, Store, document_bytes
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.entries import ScoredResult, score_folder
@@ -66,19 +67,21 @@ def check_submission(
     names = {part.entry.round for part in parts}
     if len(names) > 1:
         message = f"results of {len(names)} rounds: {', '.join(sorted(names))}"
-        found.append(Finding("package.round", ".", message, remedy="make one package for each round"))
+        found.append(Finding(RuleId.PACKAGE_ROUND, ".", message, remedy="make one package for each round"))
     for benchmark, count in Counter(part.entry.benchmark for part in parts).items():
         if count > 1:
             remedy = "name one result for each benchmark of the system"
-            found.append(Finding("package.twice", benchmark, f"{count} results of one benchmark", remedy=remedy))
+            found.append(Finding(RuleId.PACKAGE_TWICE, benchmark, f"{count} results of one benchmark", remedy=remedy))
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
-        found += [f for f in part.entry.findings if f.rule in ("score.benchmark.unknown", "score.document")]
+        found += [f for f in part.entry.findings if f.rule in (RuleId.SCORE_BENCHMARK_UNKNOWN, "score.document")]
         found += _unusable(part, rounds)
         found += faults(part)
         if submission.code is None and not part.folder.result:
             message = "the implementation is missing: this result is not of Podium's trainers"
-            found.append(Finding("package.code", part.entry.benchmark, message, remedy="name its folder with --code"))
+            found.append(
+                Finding(RuleId.PACKAGE_CODE, part.entry.benchmark, message, remedy="name its folder with --code")
+            )
     return tuple(found)
 
 
@@ -89,14 +92,14 @@ def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Fin
     round_ = rounds.get(entry.round)
     if round_ is None:
         message = f"{entry.round[:80]!r} is not a round that Podium knows"
-        yield Finding("package.round", where, message, remedy=f"name one of {', '.join(rounds)} with --round")
+        yield Finding(RuleId.PACKAGE_ROUND, where, message, remedy=f"name one of {', '.join(rounds)} with --round")
     elif entry.benchmark not in round_.benchmarks and result:
         message = f"{entry.benchmark[:80]!r} is not a benchmark of {round_.name}"
-        yield Finding("package.benchmark", where, message, remedy=f"it has {', '.join(round_.benchmarks)}")
+        yield Finding(RuleId.PACKAGE_BENCHMARK, where, message, remedy=f"it has {', '.join(round_.benchmarks)}")
     if result and not _VERSION.fullmatch(_version(part)):
         message = f'"podium" is {_version(part)[:80]!r}, not a version'
         remedy = "restore result.json from the first copy: the package's setup.sh installs this version, such as 0.1.0"
-        yield Finding("package.version", where, message, remedy=remedy)
+        yield Finding(RuleId.PACKAGE_VERSION, where, message, remedy=remedy)
 
 
 def faults(part: ReviewedResult) -> Iterator[Finding]:
@@ -108,8 +111,10 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
     entry = part.entry
     if not entry.score.official:
         for reason in entry.score.reasons:
-            yield Finding("package.score", entry.benchmark, reason, remedy="run it again, as often as the rules ask")
-    yield from (finding for finding in entry.findings if finding.rule == "log.quality.claim")
+            yield Finding(
+                RuleId.PACKAGE_SCORE, entry.benchmark, reason, remedy="run it again, as often as the rules ask"
+            )
+    yield from (finding for finding in entry.findings if finding.rule == RuleId.LOG_QUALITY_CLAIM)
     states = {log.name: entry.verdicts[log.index].state for log in part.folder.logs}
     wrong = [each for each in part.checked if each.findings]
     tolerated = [each for each in wrong if states[each.log] is AttemptState.NOT_CONVERGED]

@@ -14,6 +14,7 @@ from podium.mllog import LogSummary
 from podium.results.writer import SUMS
 from podium.rounds import load_rounds, shown
 from podium.rules import Finding, check_spec
+from podium.rules.catalog import RuleId
 from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults
@@ -28,7 +29,9 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
     for part in parts:
         yield from faults(part)
         yield from (
-            f for f in part.entry.findings if f.rule.startswith(("score.scaling", "score.benchmark", "score.document"))
+            f
+            for f in part.entry.findings
+            if f.rule.startswith((RuleId.SCORE_SCALING, RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT))
         )
         yield from _numbering(part)
         yield from _same_runs(part)
@@ -53,7 +56,7 @@ def _numbering(part: ReviewedResult) -> Iterator[Finding]:
     for number in sorted(wanted - set(there))[:20]:
         message = f"run {number} is missing"
         remedy = "every run that was made belongs into the results, scored or not"
-        yield Finding("review.runs.missing", _where(part), message, remedy=remedy)
+        yield Finding(RuleId.REVIEW_RUNS_MISSING, _where(part), message, remedy=remedy)
 
 
 def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
@@ -63,10 +66,10 @@ def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
         content = digest(part.store, log.name)
         numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
         if twin := contents.get(content):
-            yield Finding("review.runs.same", log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
+            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
         elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
             message = f"all {len(numbers)} evaluations are those of {twin}"
-            yield Finding("review.runs.same", log.name, message, remedy="ask whether both runs had one seed")
+            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both runs had one seed")
         contents.setdefault(content, log.name)
         evaluations.setdefault(numbers, log.name)
 
@@ -79,7 +82,7 @@ def _different_settings(part: ReviewedResult) -> Iterator[Finding]:
         if len(values) > 1:
             remedy = "a result has one set of hyperparameters for all its runs"
             message = f"the runs differ in {key}: {', '.join(values[:5])}"
-            yield Finding("review.hyperparameters.differ", _where(part), message, remedy=remedy)
+            yield Finding(RuleId.REVIEW_HYPERPARAMETERS_DIFFER, _where(part), message, remedy=remedy)
 
 
 def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
@@ -91,7 +94,7 @@ def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
     same = claimed == found or (claimed is not None and found is not None and abs(claimed - found) <= _CLOSE_MINUTES)
     if not same:
         message = f"result.json claims {_minutes(claimed)}, the logs give {_minutes(found)}"
-        yield Finding("review.score", _where(part), message, remedy="one of them was changed")
+        yield Finding(RuleId.REVIEW_SCORE, _where(part), message, remedy="one of them was changed")
 
 
 def _claimed_system(part: ReviewedResult) -> Iterator[Finding]:
@@ -100,10 +103,10 @@ def _claimed_system(part: ReviewedResult) -> Iterator[Finding]:
         logged = {log.summary.submission.get(key, "") for log in part.folder.logs} - {""}
         if isinstance(claimed, str) and logged and {text.lower() for text in logged} != {claimed.lower()}:
             message = f"the system's description says {claimed}, the logs {', '.join(sorted(logged))}"
-            yield Finding(f"review.{key}", _where(part), message, remedy="correct the one that is wrong")
+            yield Finding(RuleId.REVIEW_KEY.of(key), _where(part), message, remedy="correct the one that is wrong")
     if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
         message = f"there is no readable systems/{part.entry.system}.json"
-        yield Finding("review.system", _where(part), message, remedy="describe the system")
+        yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="describe the system")
 
 
 def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
@@ -118,7 +121,7 @@ def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
         for name, value in claimed.items():
             if name in logged and not _equal(value, logged[name]):
                 message = f"{name} is {value!r} there and {logged[name]!r} in the logs"
-                yield Finding("review.hyperparameters.claim", key, message, remedy="correct the one that is wrong")
+                yield Finding(RuleId.REVIEW_HYPERPARAMETERS_CLAIM, key, message, remedy="correct the one that is wrong")
 
 
 def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
@@ -131,7 +134,7 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
         spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
     except (StoreError, ValueError, KeyError) as error:
         message = str(error) if isinstance(error, LimitError) else "there is no readable run.yaml"
-        yield Finding("review.run", _where(part), message, remedy="restore it from the first copy")
+        yield Finding(RuleId.REVIEW_RUN, _where(part), message, remedy="restore it from the first copy")
         return
     for finding in check_spec(spec, load_rounds()):
         yield Finding(finding.rule, f"{key}: {finding.field}", finding.message, remedy=finding.remedy)
@@ -139,7 +142,9 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
     for name, value in spec.hyperparameters.items():
         if name in logged and not _equal(value, logged[name]):
             message = f"{name} is {shown(value)} there and {shown(logged[name])} in the logs"
-            yield Finding("review.hyperparameters.claim", key, message, remedy="ask which of them was trained with")
+            yield Finding(
+                RuleId.REVIEW_HYPERPARAMETERS_CLAIM, key, message, remedy="ask which of them was trained with"
+            )
 
 
 def _convergence(part: ReviewedResult) -> Iterator[Finding]:
@@ -151,11 +156,11 @@ def _convergence(part: ReviewedResult) -> Iterator[Finding]:
         remedy = (
             "ask for reference convergence points of these hyperparameters; package_checker_params may say rcp-bypass"
         )
-        yield Finding("review.convergence", _where(part), found.message, remedy=remedy)
+        yield Finding(RuleId.REVIEW_CONVERGENCE, _where(part), found.message, remedy=remedy)
     elif found.scaling and part.entry.scaling < found.scaling * (1 - _CLOSE_FACTOR):
         message = f"its scaling factor is {part.entry.scaling:.4f} instead of {found.scaling:.4f}: {found.message}"
         yield Finding(
-            "review.scaling", _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
+            RuleId.REVIEW_SCALING, _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
         )
 
 
@@ -189,11 +194,15 @@ def _sums(store: Store) -> Iterator[Finding]:
             for claimed, name in read_sums(store, sums):
                 key = folder + name
                 if key not in keys:
-                    yield Finding("review.sums", sums, f"{name} is missing", remedy="restore it from the first copy")
+                    yield Finding(
+                        RuleId.REVIEW_SUMS, sums, f"{name} is missing", remedy="restore it from the first copy"
+                    )
                 elif digest(store, key) != claimed:
-                    yield Finding("review.sums", key, "was changed after the result was written", remedy="restore it")
+                    yield Finding(
+                        RuleId.REVIEW_SUMS, key, "was changed after the result was written", remedy="restore it"
+                    )
         except LimitError as error:
-            yield Finding("review.sums", sums, str(error), remedy="restore it from the first copy")
+            yield Finding(RuleId.REVIEW_SUMS, sums, str(error), remedy="restore it from the first copy")
 
 
 def _where(part: ReviewedResult) -> str:
