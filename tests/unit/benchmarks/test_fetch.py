@@ -123,7 +123,7 @@ def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
 @pytest.mark.parametrize(("code", "times", "sentence"), [
     (404, 1, r"data\.tar: 404 Not Found: has the file moved\? Download data\.tar yourself and name its folder with --source"),
     (403, 1, "403 Forbidden"),
-    (503, 6, "503 .*, 6 times in a row: run the command again later, it goes on from here"),
+    (503, 6, "503 .*, 6 times in a row: run the command again later \\(it resumes here\\)"),
 ])  # fmt: skip
 def test_what_can_not_be_had(server, tmp_path, code, times, sentence):
     address, behavior = server
@@ -141,7 +141,7 @@ def test_nobody_answers(tmp_path):
 def test_no_room(server, tmp_path):
     address, behavior = server
     with pytest.raises(
-        PrepareError, match=r"GB free, and 1000000000000\.0 GB are needed: free some, or choose another disk"
+        PrepareError, match=r"GB free, and 1000000000000\.0 GB are needed: free space, or choose another disk"
     ):
         fetch(tmp_path, archive(address, size=10**21))
     assert behavior.asked == []

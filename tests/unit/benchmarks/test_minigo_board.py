@@ -110,7 +110,7 @@ def test_filling_the_last_liberty_is_legal_where_it_takes():
         ....."""))  # fmt: skip
 
 
-def test_a_ko_may_not_be_retaken_at_once():
+def test_a_ko_must_not_be_retaken_immediately():
     position = board("""
         .....
         .XO..
@@ -125,7 +125,7 @@ def test_a_ko_may_not_be_retaken_at_once():
         .XO..
         .....""")
     assert "C3" not in playable(taken)
-    with pytest.raises(IllegalMoveError, match="C3 retakes a ko at once"):
+    with pytest.raises(IllegalMoveError, match="C3 retakes a ko immediately"):
         taken.play(point("C3"))
     later = taken.play(point("E5")).play(point("E1"))
     assert "C3" in playable(later)
