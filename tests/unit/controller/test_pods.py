@@ -220,6 +220,11 @@ INDEX = "batch.kubernetes.io/job-completion-index"
         {"annotations": {INDEX: "-1"}},
         {"labels": None},
         {"deletionTimestamp": "soon"},
+        {"uid": None},
+        {"name": 5},
+        {"namespace": ["lab"]},
+        {"labels": {"podium.dev/run-uid": {}}},
+        {"ownerReferences": [{**JOB, "uid": []}]},
     ],
 )
 def test_a_pod_that_cannot_be_read_raises(metadata):

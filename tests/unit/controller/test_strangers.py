@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from podium.controller.observation import Observation
@@ -100,6 +100,7 @@ def mutated(original):
 @pytest.mark.parametrize(
     ("resource", "read", "original"), [(PODS, read_pod, POD), (JOBS, read_job, JOB)], ids=["pods", "jobs"]
 )
+@settings(phases=set(Phase) - {Phase.explain})  # which traces every line, for minutes
 @given(data=st.data())
 def test_no_object_stops_an_informer(resource, read, original, data):
     odd = [data.draw(mutated(original)) for _ in range(3)]
