@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.api import AttemptState
-from podium.controller.status_writer import merge_patch, significant
+from podium.controller.observation import Observation
+from podium.controller.state import RunState
+from podium.controller.status_writer import StatusWriter, merge_patch, significant
+from podium.kube import ApiError
 from podium.reconcile import decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -58,3 +63,62 @@ def test_transitions_are_urgent_and_progress_is_not(before, after, urgent):
 def test_the_states_are_what_they_seem():
     states = [s.attempts[0].state for s in (PENDING, STARTING, TRAINING, EVALUATED)]
     assert states == [AttemptState.PENDING, AttemptState.INITIALIZING, AttemptState.TRAINING, AttemptState.TRAINING]
+
+
+class Writes:
+    """A writer with its clock, the patches that it sent and the delays that it asked for."""
+
+    def __init__(self, runs=1):
+        self.now, self.patches, self.later = 1000.0, [], []
+        self.writer = StatusWriter(
+            self,
+            progress_seconds=10.0,
+            clock=lambda: self.now,
+            write_later=lambda _, seconds: self.later.append(round(seconds, 3)),
+            runs_in_progress=lambda: runs,
+        )
+        self.state = RunState(ex.run(), None, Observation("lab"))
+
+    async def patch_status(self, resource, namespace, name, patch):
+        self.patches.append(patch)
+
+    async def at(self, second, status):
+        """The writer is asked at `second`; how many patches it sent, and the delay that it asked for."""
+        self.now = 1000.0 + second
+        before, self.later = len(self.patches), []
+        self.state.run = replace(self.state.run, status=status)
+        await self.writer.write(self.state)
+        return len(self.patches) - before, self.later
+
+
+async def test_transitions_are_written_at_once_and_progress_after_a_while():
+    writes = Writes()
+    assert await writes.at(0, PENDING) == (0, [1.0])  # perhaps more follows soon
+    assert await writes.at(1, PENDING) == (1, [])
+    assert await writes.at(2, PENDING) == (0, [])  # nothing new
+    assert await writes.at(3, TRAINING) == (1, [])
+    assert await writes.at(5, EVALUATED) == (0, [8.0])  # 10 s after the last
+    assert await writes.at(13, EVALUATED) == (1, [])
+    assert await writes.at(33, TRAINING) == (0, [3.0])  # a transition may follow at once
+    assert await writes.at(34, PENDING) == (1, [])
+
+
+async def test_a_thousand_runs_are_written_less_often():
+    writes = Writes(runs=1000)
+    assert await writes.at(0, PENDING) == (0, [10.0])
+    assert await writes.at(10, PENDING) == (1, [])
+    assert await writes.at(11, STARTING) == (0, [199.0])  # 5 a second of all
+
+
+async def test_a_write_that_is_refused_is_due_again():
+    writes = Writes()
+    await writes.at(0, PENDING)
+
+    async def refuse(*_):
+        raise ApiError(500, "", "later")
+
+    writes.patch_status, send = refuse, writes.patch_status
+    with pytest.raises(ApiError):
+        await writes.at(1, PENDING)
+    writes.patch_status = send
+    assert await writes.at(2, PENDING) == (1, [])

@@ -1,0 +1,81 @@
+"""What becomes of a Job whose name is taken."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from podium.api import TryId
+from podium.controller.actions import ActionExecutor
+from podium.controller.observation import Observation
+from podium.controller.state import RunState
+from podium.kube import JOBS, ApiError
+from podium.launch import TrainerDefaults
+from podium.reconcile import CreateJob
+from podium.rounds import load_rounds
+from tests.unit.reconcile import examples as ex
+
+CREATE = CreateJob(TryId(attempt=1, number=0), seed=7)
+
+
+class Server:
+    """Has a Job of the name that is asked for, changed by `change`."""
+
+    def __init__(self, change):
+        self.change = change
+        self.job = None
+
+    async def create(self, resource, namespace, body):
+        if resource != JOBS:
+            return body
+        self.job = copy.deepcopy(body)
+        self.job["metadata"] |= {"uid": "j1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        self.change(self.job["metadata"])
+        raise ApiError(409, "AlreadyExists", "exists")
+
+    async def get(self, resource, namespace, name):
+        assert (resource, namespace, name) == (JOBS, "lab", "digits-1-0")
+        return self.job
+
+
+async def executed(change):
+    """The state of a run after its first Job was to be created, and whether its status holds."""
+    woken = []
+    state = RunState(ex.run(), None, Observation("lab"))
+    actions = ActionExecutor(
+        Server(change), None, None, rounds=load_rounds(), trainer=TrainerDefaults(), wake=lambda *call: woken.append(call)
+    )  # fmt: skip
+    result = await actions.execute(state, [CREATE])
+    assert bool(woken) is not result.status_holds  # a refusal is looked at again
+    return state, result.status_holds
+
+
+async def test_a_job_that_an_earlier_call_created_is_adopted():
+    state, holds = await executed(lambda metadata: None)
+    assert holds
+    state.observation.see([], [], 0.0)
+    assert state.observation.jobs[CREATE.id].uid == "j1"
+
+
+OTHER_RUN = [{"kind": "BenchmarkRun", "apiVersion": "podium.dev/v1alpha1", "name": "digits", "uid": "before"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "final", "sentence"),
+    [
+        (lambda m: m.pop("ownerReferences"), True, "delete it, or give the run another name"),
+        (lambda m: m.update(ownerReferences=OTHER_RUN), False, "waiting for it to be deleted"),
+        (lambda m: m["labels"].update({"podium.dev/attempt": "abc"}), True, "delete it, or give the run another name"),
+        (lambda m: m["labels"].update({"podium.dev/try": "4"}), True, "delete it, or give the run another name"),
+        (lambda m: m.pop("labels"), True, "delete it, or give the run another name"),
+    ],
+)
+async def test_a_job_that_is_not_ours_is_not_adopted(change, final, sentence):
+    state, holds = await executed(change)
+    assert not holds
+    assert state.launch.refusal.final is final
+    assert (
+        state.launch.refusal.message
+        == f"NameTaken: jobs 'digits-1-0' exists and does not belong to this run; {sentence}"
+    )
