@@ -1,0 +1,83 @@
+"""Uploads through a store that is slow or away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from podium.controller import uploads
+from podium.controller.logs import LogCollector
+from podium.controller.observation import Observation
+from podium.controller.state import RunState
+from podium.controller.uploads import Uploader
+from podium.reconcile import StoreAttempt
+from podium.rounds import load_rounds
+from podium.stores import StoreUnavailable
+from tests.unit.reconcile import examples as ex
+
+DONE = StoreAttempt(ex.converged(1, 40, stored=False), concluding=True)
+
+
+class Recorder:
+    """Fails as often as it is asked to, then stores; `gate` holds it up."""
+
+    def __init__(self, failures=0):
+        self.failures, self.put, self.gate = failures, [], asyncio.Event()
+        self.gate.set()
+
+    async def put_attempt(self, run, action, files):
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("s3://results: away")
+        self.put.append((action.attempt.id, files.summary.lines))
+
+
+@pytest.fixture
+def uploader(monkeypatch):
+    """An uploader with its recorder, the state of a run whose log is read, and the delays that it asked for."""
+    monkeypatch.setattr(uploads, "_WAIT_SECONDS", 0.01)
+    recorder, delays = Recorder(), []
+    logs = LogCollector(None, recorder, lambda *_: None)
+    made = Uploader(None, recorder, logs, rounds=load_rounds(), wake=lambda _, seconds: delays.append(seconds))
+    state = RunState(ex.run(), None, Observation("lab"))
+    logs.release(state, DONE.attempt.id, ex.log(ex.START))
+    return made, recorder, state, delays
+
+
+async def test_an_upload_in_one_go(uploader):
+    made, recorder, state, _ = uploader
+    assert await made.store(state, DONE)
+    assert recorder.put == [(DONE.attempt.id, 1)]
+    assert (state.uploads.stored, state.uploads.error, state.uploads.storing) == ({DONE.attempt.id}, "", {})
+
+
+async def test_a_store_that_is_away_is_tried_again_later_each_time(uploader, monkeypatch):
+    made, recorder, state, delays = uploader
+    recorder.failures = 2
+    now = [100.0]
+    monkeypatch.setattr(uploads.time, "monotonic", lambda: now[0])
+    assert await made.store(state, DONE)  # it has ended: the status shows the error
+    assert (state.uploads.error, state.uploads.stored) == ("s3://results: away", set())
+    assert not await made.store(state, DONE)
+    assert delays == [2.0]
+    now[0] += 2.0
+    assert await made.store(state, DONE)
+    assert not await made.store(state, DONE)
+    assert delays == [2.0, 4.0]
+    now[0] += 4.0
+    assert await made.store(state, DONE)
+    assert (state.uploads.error, state.uploads.failures, state.uploads.stored) == ("", 0, {DONE.attempt.id})
+
+
+async def test_a_slow_upload_goes_on_and_wakes_its_run(uploader):
+    made, recorder, state, delays = uploader
+    recorder.gate.clear()
+    assert not await made.store(state, DONE)
+    assert not await made.store(state, DONE)  # it is not started twice
+    recorder.gate.set()
+    await asyncio.sleep(0.01)
+    assert delays == [0.0]
+    assert await made.store(state, DONE)
+    assert recorder.put == [(DONE.attempt.id, 1)]
