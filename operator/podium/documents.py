@@ -29,7 +29,7 @@ class DocumentError(ValueError):
 
 
 class LimitError(DocumentError):
-    """A document is larger or deeper than any that is meant to be read."""
+    """A document is larger or deeper than any that is meant to be read, or holds a number that is none."""
 
 
 def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
@@ -50,7 +50,7 @@ def read_json(content: bytes, where: str) -> Any:
     """The value of a JSON document. Raises DocumentError; NaN and infinite numbers are not JSON."""
 
     def refused(name: str) -> NoReturn:
-        raise DocumentError(f"{where} is not valid JSON: {name} is not a number")
+        raise LimitError(f"{where} holds {name}, which is not a number of JSON; write null")
 
     def whole(digits: str) -> int:
         if len(digits) > MAX_DIGITS:

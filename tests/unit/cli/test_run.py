@@ -64,7 +64,7 @@ def podium(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "sentence"),
     [
-        ("{", (), "is no YAML"),
+        ("{", (), "is not valid YAML"),
         ("kind: Pod\napiVersion: v1\n", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
         ("", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
         (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a name of its own"),
