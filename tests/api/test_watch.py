@@ -78,8 +78,8 @@ def test_a_run_is_followed_to_its_score(kubectl, namespace, watch, patch):
     output = watching.ends(0)
     for sentence in (
         "attempt 5: Converged after 45.00 s: TargetReached",
-        "Complete: Scored: time to train 0.7167 min",
-        "Score: 0.717 min (43.0 s) time to train",
+        "Complete: 43.00 s time to train",
+        "Score: 43.00 s time to train",
         "dropped: fastest",
         "Result: s3://results/lab/digits",
     ):
@@ -90,7 +90,7 @@ def test_kubectl_finds_it_as_a_plugin(kubectl, namespace, watch, patch):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     patch(all_done())
     watching = watch("digits", "-n", namespace, program=tools.find("kubectl"))
-    assert "Score: 0.717 min" in watching.ends(0)
+    assert "Score: 43.00 s" in watching.ends(0)
 
 
 def test_a_program_reads_a_document_a_line(kubectl, namespace, watch, patch):
@@ -105,7 +105,7 @@ def test_a_program_reads_a_document_a_line(kubectl, namespace, watch, patch):
     assert conditions["Failed"]["reason"] == "LaunchRefused"
 
 
-def test_a_failed_run_tells_why(kubectl, namespace, watch, patch):
+def test_a_failed_run_says_why(kubectl, namespace, watch, patch):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     patch(failed())
     output = watch("digits", "-n", namespace).ends(1)
@@ -117,7 +117,7 @@ def test_a_run_that_is_deleted_ends_it(kubectl, namespace, watch):
     watching = watch("digits", "-n", namespace)
     watching.sees("waits for the operator")
     kubectl("-n", namespace, "delete", "benchmarkrun", "digits")
-    assert "digits was deleted before it had ended" in watching.ends(1)
+    assert "digits was deleted before it ended" in watching.ends(1)
 
 
 def test_ctrl_c_leaves_the_run_alone(kubectl, namespace, watch):
@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_the_run_alone(kubectl, namespace, watch):
     watching = watch("digits", "-n", namespace)
     watching.sees("waits for the operator")
     watching.process.send_signal(signal.SIGINT)
-    assert "the run goes on" in watching.ends(130)
+    assert "the run continues" in watching.ends(130)
     kubectl("-n", namespace, "get", "benchmarkrun", "digits")
 
 
@@ -139,13 +139,13 @@ def test_the_namespace_is_that_of_the_context(kubeconfig, kubectl, namespace, wa
     config["current-context"] = "elsewhere"
     file = tmp_path / "config"
     file.write_text(yaml.safe_dump(config))
-    assert "Score: 0.717 min" in Watching(file, tmp_path, "digits", "--context", "there").ends(0)
+    assert "Score: 43.00 s" in Watching(file, tmp_path, "digits", "--context", "there").ends(0)
     said = Watching(file, tmp_path, "digits").ends(2)
     assert "namespace default has no BenchmarkRun digits; kubectl get benchmarkruns --all-namespaces lists" in said
     assert "--context no: no such context" in Watching(file, tmp_path, "digits", "--context", "no").ends(2)
 
 
-def test_who_may_not_look_is_told_so(kubeconfig, kubectl, namespace, tmp_path):
+def test_a_forbidden_watch_says_so(kubeconfig, kubectl, namespace, tmp_path):
     token = kubectl("-n", namespace, "create", "token", "default").strip()
     config = yaml.safe_load(kubeconfig.read_text())
     config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
@@ -153,7 +153,7 @@ def test_who_may_not_look_is_told_so(kubeconfig, kubectl, namespace, tmp_path):
     file.write_text(yaml.safe_dump(config))
     said = Watching(file, tmp_path, "digits", "-n", namespace).ends(2)
     assert f'User "system:serviceaccount:{namespace}:default" cannot get resource "benchmarkruns"' in said
-    assert f"ask for the right to get and watch benchmarkruns in namespace {namespace}" in said
+    assert f"ask for permission to get and watch benchmarkruns in namespace {namespace}" in said
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_cluster_without_podium_and_an_api_server_that_stops_for_a_while(plane
         watching.sees("the API server answers again")
         body = yaml.safe_dump({"status": status_document(all_done())})
         kubectl("patch", "benchmarkrun/digits", "--subresource=status", "--type=merge", "-p", body)
-        assert "Score: 0.717 min" in watching.ends(0)
+        assert "Score: 43.00 s" in watching.ends(0)
     finally:
         watching.process.kill()
         watching.process.wait()

@@ -107,7 +107,8 @@ def _check_watch(output, kubectl, namespace, run):
         assert shown == printed, name
         assert f"{name}: created with seed {attempt['seed']}" in output
         assert f"{name}: Converged after {float(attempt['timeToTrainSeconds']):.2f} s" in output
-    assert f"Score: {float(run['status']['score']['timeToTrainMinutes']):.3f} min" in output
+    seconds = float(run["status"]["score"]["timeToTrainMinutes"]) * 60
+    assert f"Score: {f'{seconds:.2f} s' if seconds < 60 else f'{seconds / 60:.3f} min'} time to train" in output
     assert f"Result: {run['status']['result']['uri']}" in output
 
 

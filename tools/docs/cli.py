@@ -1,4 +1,4 @@
-"""Every command with its arguments and options, generated from the program."""
+"""Every command with its arguments and options, from the program itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from inspect import cleandoc
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from podium.cli.main import app
+from podium.cli.commands import load_commands
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Command line
@@ -21,8 +20,8 @@ success, 1 with findings, and 2 on a usage error.
 
 def page() -> str:
     """The page."""
-    root = get_command(app)
-    return "\n".join([_HEAD, *_commands(root, "podium")])
+    sections = (line for name, command in load_commands().items() for line in _commands(command, f"podium {name}"))
+    return "\n".join([_HEAD, *sections])
 
 
 def _commands(command: typer.core.TyperCommand | TyperGroup, name: str) -> Iterator[str]:

@@ -206,6 +206,12 @@ class Reason(StrEnum):
         do=_NOTHING,
     )
 
+    INTERRUPTED = "Interrupted", _Facts(
+        state=AttemptState.ABORTED,
+        means="Ctrl-C or SIGTERM stopped a run on this machine (podium run --local). What was measured is stored.",
+        do="Run the same command again; it starts from the beginning.",
+    )
+
     # ---- of the run: its conditions ----
 
     VALID = "Valid", _Facts(

@@ -1,4 +1,4 @@
-"""The command line: ``podium``, also installed as ``kubectl podium``. Exit codes: 0 fine, 1 findings, 2 wrong use."""
+"""The command line: ``podium``, also ``kubectl podium``. Exit codes: 0 success, 1 findings, 2 usage error."""
 
 from podium.cli.main import main
 

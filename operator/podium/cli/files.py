@@ -11,22 +11,19 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
+from podium.cli.errors import UsageError
 from podium.documents import MAX_YAML_BYTES, DocumentError, file_bytes, read_yaml
 from podium.rounds import load_rounds
 from podium.rules import Finding, check_spec
 from podium.rules.catalog import RuleId
 
 
-class UsageError(Exception):
-    """The command line or a file it names is wrong; the text says what to do."""
-
-
 class SpecError(UsageError):
-    """A spec is not of the form that the CRD asks for."""
+    """A spec does not match the CRD."""
 
     def __init__(self, path: Path, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
-        super().__init__(f"{path} has mistakes:\n" + "\n".join(f"  {finding}" for finding in self.findings))
+        super().__init__(f"{path} has errors:\n" + "\n".join(f"  {finding}" for finding in self.findings))
 
 
 def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
@@ -38,9 +35,9 @@ def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
 
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the one BenchmarkRun in `path`, of the right form and yet unchecked against its round.
+    """Name and spec of the one BenchmarkRun in `path`, in the right form but unchecked against its round.
 
-    Raises SpecError for another form.
+    Raises SpecError if the form is wrong.
     """
     document = read_document(path)
     return run_name(path, document), parse_spec(path, document)
@@ -62,21 +59,21 @@ def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
 
 def _mistake(error: ErrorDetails) -> Finding:
     """One of pydantic's errors in the words of kubectl."""
-    words = {"extra_forbidden": "there is no such field", "missing": "is missing", "model_type": "expected fields"}
+    words = {"extra_forbidden": "unknown field", "missing": "is missing", "model_type": "expected fields"}
     field = ".".join(map(str, ("spec", *error["loc"])))
     return Finding(RuleId.SPEC_FORM, field, words.get(error["type"], error["msg"]))
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The one object in `path`, which says that it is a BenchmarkRun."""
+    """The one object in `path`, which must be a BenchmarkRun."""
     documents = read_documents(path)
     if len(documents) > 1:
-        raise UsageError(f"{path} holds {len(documents)} runs: put the one that is meant into a file of its own")
+        raise UsageError(f"{path} contains {len(documents)} runs: run one at a time; move it to its own file")
     return documents[0]
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
-    """The objects in `path`, one or more; every one says that it is a BenchmarkRun, and no name comes twice."""
+    """The objects in `path`, one or more: all BenchmarkRuns, with distinct names."""
     try:
         read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:
@@ -91,5 +88,5 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
             raise UsageError(f"{path}{which}: expected apiVersion: {expected[0]} and kind: {expected[1]}")
     for name, count in Counter(run_name(path, document) for document in documents).items():
         if count > 1:
-            raise UsageError(f"{path}: {count} runs have metadata.name: {name}; give each a name of its own")
+            raise UsageError(f"{path}: {count} runs have metadata.name: {name}; give each a different name")
     return documents

@@ -74,26 +74,27 @@ class LocalRun:
             launch_refusal=self._refusal,
         )
 
-    async def execute(self, show: Callable[[Run, Observed], None]) -> Run:
+    async def execute(self, show: Callable[[Run], None]) -> Run:
         """Until the run has ended; `show` is called after every step.
 
-        When cancelled, the processes are ended and what was measured is stored as an aborted result.
+        When cancelled, with the name of what stopped the run, the processes are ended and what was measured is stored
+        as an aborted result.
         Raises StoreError when even that cannot be written; its text names the folder where the logs are left.
         """
         try:
             while not self.run.status.terminal:
                 if not await self._step():
                     await asyncio.sleep(_TICK_SECONDS)
-                show(self.run, self.observed())
-        except asyncio.CancelledError:
-            await self._abort()
+                show(self.run)
+        except asyncio.CancelledError as stopped:
+            await self._abort(str(stopped))
             raise
         finally:
             await self._close()
         return self.run
 
-    async def _abort(self) -> None:
-        self.run = replace(self.run, deleted=True)
+    async def _abort(self, stopped_by: str) -> None:
+        self.run = replace(self.run, deleted=True, stopped_by=stopped_by)
         await self._stop_all()
         self._store_retry_at = 0.0
         while await self._step():

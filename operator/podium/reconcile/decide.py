@@ -192,12 +192,14 @@ def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
 
 
 def _abort(case: _Case) -> Decision:
-    """The run was deleted: create nothing more, and store what was measured."""
-    message = "the BenchmarkRun was deleted"
+    """The run was deleted, or stopped on this machine: create nothing more, and store what was measured."""
+    reason, message = Reason.RUN_DELETED, "the BenchmarkRun was deleted"
+    if case.run.stopped_by:
+        reason, message = Reason.INTERRUPTED, f"stopped by {case.run.stopped_by}"
     # a try that fails now fails because of the deletion
     finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
-        move_to(a, Reason.RUN_DELETED, message) if a.id not in finished and a.state in _CUT_SHORT else a
+        move_to(a, reason, message) if a.id not in finished and a.state in _CUT_SHORT else a
         for a in case.attempts
     ]
     # the Jobs are deleted with their owner, and nobody is left to read Events

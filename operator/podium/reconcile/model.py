@@ -21,6 +21,7 @@ class Run:
     spec: BenchmarkRunSpec
     status: BenchmarkRunStatus
     deleted: bool = False
+    stopped_by: str = ""  # what stopped a run on this machine, such as "Ctrl-C"; then it is deleted, too
     refusal: str = ""  # why the object could not be read, when its schema let a mistake through
 
 

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.main import app
 
 AT_A_TERMINAL = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100", "NO_COLOR": None}

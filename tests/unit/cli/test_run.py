@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from datetime import UTC, datetime
 
 import pytest
 import yaml
+
+from podium.cli.errors import UsageError
+from podium.cli.run import set_aside
 
 TRAINER = textwrap.dedent(
     """
@@ -67,12 +73,12 @@ def podium(tmp_path):
         ("{", (), "is not valid YAML"),
         ("kind: Pod\napiVersion: v1\n", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
         ("", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
-        (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a name of its own"),
-        (document(nodes=3), (), "spec.nodes: there is no such field"),
+        (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a different name"),
+        (document(nodes=3), (), "spec.nodes: unknown field"),
         (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),
         (document(benchmark="resnet", quality=None, division="closed"), (), "use division: open with it, or preset: full"),
         (document(), (), "'my-model'"),
-        (document(template={"image": "mine:1"}), (), "a local run needs its command in template.command"),
+        (document(template={"image": "mine:1"}), (), "set template.command to the program that a local run starts"),
         (document(template=own(""), data={"persistentVolumeClaim": {"claimName": "x"}}), (), "with --data DIR"),
         (document(template=own("")), ("--data", "/no/such"), "--data /no/such: no such folder"),
     ],
@@ -88,12 +94,14 @@ def test_without_local_the_way_into_a_cluster_is_named(podium):
     assert "in a cluster: kubectl apply -f" in output
 
 
-def test_a_run_of_ones_own(podium, tmp_path):
+def test_a_custom_program_runs_to_a_score(podium, tmp_path):
     out = tmp_path / "result"
     code, output = podium(document(template=own(TRAINER.replace("QUALITY", "0.7"))), "--out", str(out))
     assert code == 0, output
     assert "attempt 3: epoch 1: quality 0.7 of 0.6" in output
-    assert "Score:" in output
+    assert f"mine: 3 attempts on this machine; Ctrl-C stops\nResult folder: {out}\n" in output
+    assert re.search(r"^Score: 0\.\d\d s time to train", output, re.MULTILINE), "in seconds below a minute"
+    assert re.search(r"^Complete: 0\.\d\d s time to train", output, re.MULTILINE)
     assert f"Result: {out}" in output
     result = json.loads((out / "result.json").read_text())
     assert [a["state"] for a in result["attempts"]] == ["Converged"] * 3
@@ -102,28 +110,86 @@ def test_a_run_of_ones_own(podium, tmp_path):
     check = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=out, check=False)
     assert check.returncode == 0
     code, output = podium(document(template=own("")), "--out", str(out))
-    assert (code, "holds a result already: choose another folder" in output) == (2, True)
+    assert (code, "already contains a result: choose another folder" in output) == (2, True)
 
 
-def test_a_run_that_is_told_to_stop_leaves_no_trainer_behind(tmp_path):
-    """Ctrl-C, and the SIGTERM of `timeout`, of CI and of service managers: what was measured is stored."""
+@pytest.mark.parametrize(
+    ("sign", "name"),
+    [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP (the terminal was closed)")],
+)
+def test_a_run_that_is_stopped_leaves_no_trainer_behind_and_can_be_repeated(tmp_path, sign, name):
+    """By Ctrl-C, by a terminal that is closed, by `timeout`, CI or a service manager: what was measured is stored."""
     flag = tmp_path / "pid"
-    program = f"import os, pathlib, time\npathlib.Path({str(flag)!r}).write_text(str(os.getpid()))\ntime.sleep(100)"
-    file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(document(template=own(program), system={"name": "laptop", "nodes": 1})))
-    command = [sys.executable, "-m", "podium", "run", "--local", file, "--out", tmp_path / "r"]
+    slow = f"import os, pathlib, time\npathlib.Path({str(flag)!r}).write_text(str(os.getpid()))\ntime.sleep(100)"
+    file, out = tmp_path / "run.yaml", tmp_path / "r"
+    command = [sys.executable, "-m", "podium", "run", "--local", file, "--out", out]
+
+    def write(program):
+        file.write_text(yaml.safe_dump(document(template=own(program), system={"name": "laptop", "nodes": 1})))
+
+    write(slow)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (flag.exists() and flag.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    run.terminate()
+    run.send_signal(sign)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
-    assert f"aborted; what was measured is in {tmp_path / 'r'}" in output
-    assert json.loads((tmp_path / "r/result.json").read_text())["outcome"] == "Aborted"
+    assert f"stopping by {name}: the processes are ended" in output
+    assert f"stopped by {name}; what was measured is in {out}" in output
+    result = json.loads((out / "result.json").read_text())
+    (attempt,) = result["attempts"]
+    assert (result["outcome"], result["message"]) == ("Aborted", f"stopped by {name}")
+    assert (attempt["state"], attempt["reason"], attempt["message"]) == ("Aborted", "Interrupted", f"stopped by {name}")
     with pytest.raises(ProcessLookupError):
         os.kill(int(flag.read_text()), 0)
+
+    write(TRAINER.replace("QUALITY", "0.7"))
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    (aside,) = tmp_path.glob("r.interrupted-*Z")
+    assert f"moved the interrupted result to {aside}" in again.stdout
+    assert json.loads((aside / "result.json").read_text())["outcome"] == "Aborted"
+    assert json.loads((out / "result.json").read_text())["outcome"] == "Complete"
+
+
+NOW = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("files", "moved"),
+    [
+        ({}, False),
+        ({"notes.txt": "mine"}, False),
+        ({"result.json": '{"outcome": "Aborted"}'}, True),
+        ({"attempts/001/result.txt": ""}, True),  # killed before it could write a result
+    ],
+)
+def test_only_an_interrupted_result_is_set_aside(tmp_path, files, moved):
+    folder = tmp_path / "r"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    aside = set_aside(folder, NOW)
+    assert aside == (tmp_path / "r.interrupted-20260301T123005Z" if moved else None)
+    place = aside or folder
+    assert {name: (place / name).read_text() for name in files} == files
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"outcome": "Complete"}', "already contains a result: choose another folder, or move this one"),
+        ('{"outcome": "Failed"}', "already contains a result: choose another folder, or move this one"),
+        ("{", "choose another folder with --out"),
+        ("[]", "choose another folder with --out"),
+    ],
+)
+def test_any_other_result_is_refused(tmp_path, content, sentence):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(UsageError, match=sentence):
+        set_aside(tmp_path, NOW)
 
 
 def test_an_attempt_below_the_target_is_the_dropped_slowest_only_once(podium, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -10,14 +11,16 @@ from rich.console import Console
 
 from podium.api import AttemptState, BenchmarkRunStatus, TryId
 from podium.cli.display import attempts_table
-from podium.cli.watch.command import JsonView, ScreenView
-from podium.cli.watch.screen import attempt_share, duration, heartbeat, news, quality_share, run_seconds_left, screen
+from podium.cli.times import duration
+from podium.cli.watch.events import events
+from podium.cli.watch.screen import attempt_share, heartbeat, quality_share, run_seconds_left, screen
+from podium.cli.watch.views import JsonView, ScreenView
 from podium.reconcile import Refusal, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
 NOTHING = BenchmarkRunStatus()
-SUITES = load_rounds()
+ROUNDS = load_rounds()
 SECOND = TryId(attempt=2, number=0)
 
 
@@ -27,7 +30,7 @@ def at(seconds):
 
 def decided(*attempts, now=90, jobs=None, logs=None, **observed):
     run = ex.run(ex.status(*attempts), attempts=5, suspend=observed.pop("suspend", False))
-    return decide(run, ex.observed(jobs, logs, **observed), SUITES, ex.T0 + now).status
+    return decide(run, ex.observed(jobs, logs, **observed), ROUNDS, ex.T0 + now).status
 
 
 def training(quality=0.55, epoch=3):
@@ -52,8 +55,8 @@ def text(renderable, width=100):
     return out.file.getvalue()
 
 
-def test_the_first_look_tells_everything_so_far():
-    assert news(NOTHING, training()) == [
+def test_the_first_look_lists_everything_so_far():
+    assert events(NOTHING, training()) == [
         "attempt 1: created with seed 7",
         "attempt 1: Failed: PodLost: pod digits-1-0-1: Deleted",
         "attempt 1 (retry 1): created with seed 7",
@@ -65,9 +68,9 @@ def test_the_first_look_tells_everything_so_far():
     ]
 
 
-def test_later_looks_tell_what_is_new():
-    assert news(training(), training()) == []
-    assert news(training(), training(quality=0.7, epoch=4)) == ["attempt 2: epoch 4: quality 0.7 of 0.9"]
+def test_later_looks_list_what_is_new():
+    assert events(training(), training()) == []
+    assert events(training(), training(quality=0.7, epoch=4)) == ["attempt 2: epoch 4: quality 0.7 of 0.9"]
 
 
 @pytest.mark.parametrize(
@@ -92,23 +95,55 @@ def test_later_looks_tell_what_is_new():
         ),
     ],
 )
-def test_what_holds_a_run_up_is_told_with_its_reason(after, line):
-    assert line in news(NOTHING, after)
+def test_what_holds_a_run_up_is_shown_with_its_reason(after, line):
+    assert line in events(NOTHING, after)
 
 
 def test_the_screen_has_a_bar_for_attempts_time_and_quality():
     run = ex.run(training(), attempts=5)
     seen = text(screen(run, ["the latest"], ex.T0 + 90, "Connection refused"))
     for words in (
-        "1 of 5  about 3 min 30 s for the rest",  # 60 s an attempt, 4 to go, 30 s of them gone
-        "Training  epoch 3  2000 samples/s  at most 4 min 42 s left",
+        "digits: v0.6 resnet, open division, target 0.9",
+        "1 of 5  about 3 min 30 s left",  # 60 s an attempt, 4 to go, 30 s of them gone
+        "Training for 28 s  epoch 3  2000 samples/s",
         "0.55 of 0.9",
         "PodLost",
         "the latest",
         "the API server does not answer, trying again: Connection refused",
     ):
         assert words in seen, seen
-    assert "left" not in text(screen(run, [], ex.T0 + 10_000)), "overdue is not 0 s left"
+    assert "left" in text(screen(run, [], ex.T0 + 10_000)), "the later attempts still take their time"
+
+
+def test_while_a_first_attempt_initializes_its_time_runs():
+    status = decided(ex.attempt(created_time=at(0)), jobs=ex.job(ex.running(0), ex.running(1)))
+    seen = text(screen(ex.run(status, attempts=5), [], ex.T0 + 75))
+    assert "Initializing for 1 min 15 s" in seen
+    assert "left" not in seen, "nothing is known yet"
+
+
+def test_the_first_attempt_has_the_time_that_its_epochs_take_at_most():
+    log = ex.log(
+        (61, "train_samples", 60_000),
+        (62, "run_start", (None, {"max_epochs": 10})),
+        (80, "tracked_stats", ({"throughput": 2000.0}, {"samples_count": 20_000})),
+    )
+    first = TryId(attempt=1, number=0)
+    jobs = {first: ex.job(ex.running(0), ex.running(1), created=60)}
+    status = decided(ex.attempt(created_time=at(60)), jobs=jobs, logs={first: log})
+    assert "Training for 28 s  2000 samples/s  at most 4 min 40 s left" in text(
+        screen(ex.run(status, attempts=5), [], ex.T0 + 90)
+    )
+    assert attempt_share(status, ex.T0 + 90) == pytest.approx(28 / 308)
+    assert attempt_share(status, ex.T0 + 10_000) == 0.99, "not over before it has ended"
+
+
+def test_bars_are_cyan_and_green_never_red():
+    out = Console(width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False)
+    out.print(screen(ex.run(training(quality=0.9), attempts=5), [], ex.T0 + 90))
+    colors = re.findall(r"\x1b\[([\d;]+)m[━╸╺]", out.file.getvalue())
+    assert {"36", "32"} <= set(colors), "what is over; a target that is reached"
+    assert not {color for color in colors if color.startswith(("31", "38;2;249"))}, colors
 
 
 def test_of_a_hundred_attempts_the_screen_shows_the_last():
@@ -149,25 +184,24 @@ def test_quality_against_target(quality, target, share):
     assert quality_share(quality, target) == pytest.approx(share)
 
 
-def test_time_of_an_attempt_and_of_the_run():
-    last = ex.attempt(state=AttemptState.TRAINING, start_time=at(0))
-    assert attempt_share(last, at(100), ex.T0 + 25) == 0.25
-    assert attempt_share(last, at(100), ex.T0 + 200) == 1.0
-    assert attempt_share(last, None, ex.T0 + 25) == 0.0
+def test_what_is_left_is_estimated_from_the_attempts_before():
+    assert attempt_share(training(), ex.T0 + 90) == 0.5, "60 s an attempt"
+    assert attempt_share(training(), ex.T0 + 500) == 0.99
     assert run_seconds_left(training(), ex.T0 + 100) == 4 * 60 - 40
+    assert run_seconds_left(training(), ex.T0 + 500) == 3 * 60, "one that is late does not use up the others' time"
     assert run_seconds_left(decided(ex.attempt(created_time=at(0))), ex.T0) is None
     assert [duration(s) for s in (9.6, 95, 3700)] == ["10 s", "1 min 35 s", "1 h 1 min"]
 
 
 def test_elsewhere_than_on_a_terminal_a_line_a_minute_says_that_it_goes_on():
     status = training()
-    assert heartbeat(status, ex.T0 + 90).startswith(
-        "attempt 2: Training, quality 0.55 of 0.9, epoch 3, 2000 samples/s, at most 4 min 42 s left"
+    assert heartbeat(status, ex.T0 + 90) == (
+        "attempt 2: Training for 28 s, quality 0.55 of 0.9, epoch 3, 2000 samples/s, about 3 min 30 s left for the run"
     )
     assert heartbeat(NOTHING, ex.T0) == ""
 
 
-def test_an_outage_is_told_once_and_its_end(capsys):
+def test_an_outage_is_reported_once_and_so_is_its_end(capsys):
     out = Console(file=io.StringIO(), width=200, highlight=False)
     with ScreenView(out) as view:
         view.changed(ex.run(training(), attempts=5))

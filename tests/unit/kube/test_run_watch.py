@@ -184,6 +184,6 @@ async def test_a_try_without_a_pod_ends_without_a_line():
     assert await printed(Node({}), [PENDING], [ex.attempt(state=AttemptState.FAILED)]) == []
 
 
-async def test_a_log_that_may_not_be_read_is_told_once():
+async def test_a_log_that_may_not_be_read_is_reported_once():
     node = Node({"pod-1-0": ["a"]}, refusal=FORBIDDEN)
-    assert await printed(node, [TRAINING], [TRAINING]) == ["no log: you may not"]
+    assert await printed(node, [TRAINING], [TRAINING]) == ["cannot read the log: you may not"]

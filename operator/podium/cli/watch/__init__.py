@@ -1,5 +1,1 @@
-"""``podium watch``."""
-
-from podium.cli.watch.command import watch
-
-__all__ = ["watch"]
+"""How a run is followed: ``podium watch`` in a cluster, and the screen that ``podium run --local`` shares with it."""

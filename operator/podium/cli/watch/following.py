@@ -9,19 +9,20 @@ import aiohttp
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
-from podium.cli.files import UsageError
-from podium.cli.watch.command import View
+from podium.api import GROUP, PLURAL, VERSION
+from podium.cli.errors import UsageError
 from podium.cli.watch.rank0_tail import Rank0Tail
-from podium.controller.pods import BENCHMARK_RUNS
-from podium.kube import Api, ApiError, Outage, connect_as_kubectl, watch_run
+from podium.cli.watch.views import View
+from podium.kube import Api, ApiError, Outage, Resource, connect_as_kubectl, watch_run
 from podium.reconcile import Run, read_run
 
+_BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
 _REFRESH_SECONDS = 0.5
 _LAST_LINES_SECONDS = 5.0
 
 
 async def follow(name: str, namespace: str | None, context: str | None, view: View, *, logs: bool) -> Run | None:
-    """Show the run until it has ended: the run then, None when it was deleted before.
+    """Show the run until it has ended, and return it; None when it was deleted before.
 
     Raises UsageError when it cannot be watched at all.
     """
@@ -46,7 +47,7 @@ async def follow(name: str, namespace: str | None, context: str | None, view: Vi
 
 
 async def _follow(api: Api, namespace: str, name: str, view: View, log: Rank0Tail | None) -> Run | None:
-    async with aclosing(watch_run(api, BENCHMARK_RUNS, namespace, name, read_run)) as seen:
+    async with aclosing(watch_run(api, _BENCHMARK_RUNS, namespace, name, read_run)) as seen:
         async for run in seen:
             if isinstance(run, Outage):
                 view.note(run.message, outage=True)
@@ -69,8 +70,8 @@ async def _tick(view: View) -> None:
 
 def _no_cluster(context: str | None, error: ConfigException) -> str:
     if context and "contexts list" in str(error):
-        return f"--context {context}: no such context; kubectl config get-contexts lists those there are"
-    return f"no cluster: {error}; name a kubeconfig in KUBECONFIG, or a context with --context"
+        return f"--context {context}: no such context; kubectl config get-contexts lists them"
+    return f"no cluster: {error}; set KUBECONFIG to a kubeconfig, or name a context with --context"
 
 
 def _unreadable(error: ValidationError, namespace: str, name: str) -> str:
@@ -81,18 +82,18 @@ def _unreadable(error: ValidationError, namespace: str, name: str) -> str:
 
 
 def _refused(error: Exception, namespace: str, name: str, host: str) -> str:
-    """What the API server's refusal, or its silence, means for a person, and what to do."""
+    """What the API server's refusal or silence means, and what to do."""
     if not isinstance(error, ApiError):
         cause = str(error) or type(error).__name__
-        return f"the API server {host} cannot be reached: {cause}; see whether kubectl get namespaces reaches it"
+        return f"the API server {host} cannot be reached: {cause}; check with kubectl get namespaces"
     match error.code, error.reason:
         case 404, "NotFound":
-            listed = "kubectl get benchmarkruns --all-namespaces lists those there are"
+            listed = "kubectl get benchmarkruns --all-namespaces lists all of them"
             return f"namespace {namespace} has no BenchmarkRun {name}; {listed}"
         case 404, _:
             return "this cluster has no BenchmarkRuns: install Podium there first (its CRD is in crds/)"
         case 401, _:
-            return f"the API server {host} does not know you: {error}; log in to the cluster again"
+            return f"the API server {host} rejects your credentials: {error}; log in to the cluster again"
         case 403, _:
-            return f"{error}; ask for the right to get and watch benchmarkruns in namespace {namespace}"
-    return f"the API server {host} refuses: {error}"
+            return f"{error}; ask for permission to get and watch benchmarkruns in namespace {namespace}"
+    return f"the API server {host} refused the request: {error}"

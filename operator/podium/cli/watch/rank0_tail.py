@@ -1,4 +1,4 @@
-"""The output of rank 0 as a person follows it, one try after the other."""
+"""The output of rank 0, line by line, one try after the other."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from typing import Any
 import aiohttp
 
 from podium.api import AttemptStatus, TryId
-from podium.controller.pods import read_pod
 from podium.kube import PODS, Api, ApiError, LogStream
 from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, TRY_LABEL
-from podium.reconcile import Container, Run
+from podium.reconcile import Run
 
 _LOOK_SECONDS = 1.0
 _FORBIDDEN = 403
 
 
 class Rank0Tail:
-    """Prints what rank 0 prints, from the try in progress on. `show` takes a line and the try it is of."""
+    """Shows what rank 0 prints, from the try in progress on."""
 
-    def __init__(self, api: Api, show: Callable[[TryId, str], None], tell: Callable[[str], None]) -> None:
-        """`tell` takes a sentence when a log cannot be read."""
+    def __init__(self, api: Api, show: Callable[[TryId, str], None], warn: Callable[[str], None]) -> None:
+        """`show` is given each line and its try; `warn` a sentence when a log cannot be read."""
         self._api = api
         self._show = show
-        self._tell = tell
+        self._warn = warn
         self._tries: dict[TryId, _Try] = {}
         self._begun = False
 
     def update(self, run: Run) -> None:
-        """Follow the tries that have begun since the last call, and let those that have ended come to their end."""
+        """Follow the tries that have begun since the last call; read those that have ended to their end."""
         for attempt in run.status.attempts:
             id_ = attempt.id
             if id_ not in self._tries and not (attempt.state.finished and not self._begun):
-                self._tries[id_] = _Try(self._api, run, attempt, self._show, self._tell)
+                self._tries[id_] = _Try(self._api, run, attempt, self._show, self._warn)
             if id_ in self._tries and attempt.state.finished:
                 self._tries[id_].end()
         self._begun = True
@@ -50,7 +49,7 @@ class Rank0Tail:
 
 
 class _Try:
-    """The log of one try: its pod is looked for, then its stream is followed."""
+    """The log of one try: finds its pod, then follows the stream."""
 
     def __init__(
         self,
@@ -58,12 +57,12 @@ class _Try:
         run: Run,
         attempt: AttemptStatus,
         show: Callable[[TryId, str], None],
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._api = api
         self._namespace = run.namespace
         self._job = attempt.job
-        self._tell = tell
+        self._warn = warn
         self._labels = (
             f"{RUN_UID_LABEL}={run.uid},{ATTEMPT_LABEL}={attempt.index},{TRY_LABEL}={attempt.try_},"
             "batch.kubernetes.io/job-completion-index=0"
@@ -74,7 +73,7 @@ class _Try:
         async def nothing() -> bytes:
             return b""
 
-        self._follower = LogStream(
+        self._stream = LogStream(
             api,
             _Lines(lambda line: show(attempt.id, line)),
             namespace=run.namespace,
@@ -87,9 +86,9 @@ class _Try:
         self.task = asyncio.create_task(self._run())
 
     def end(self) -> None:
-        """The try has come to its end: what its log holds now is all."""
+        """The try has ended: its log grows no more."""
         self._over = True
-        self._follower.wake()
+        self._stream.wake()
 
     async def _run(self) -> None:
         try:
@@ -98,35 +97,39 @@ class _Try:
                     return
                 await asyncio.sleep(_LOOK_SECONDS)
         except ApiError as error:
-            self._tell(f"no log: {error}")
+            self._warn(f"cannot read the log: {error}")
             return
         self._pod = pod
-        await self._follower.run()
+        await self._stream.run()
 
     async def _look(self) -> str | None:
         """Rank 0's pod once its log can be read. Raises ApiError when reading it is forbidden."""
         try:
             async for bodies, _ in self._api.pages(PODS, self._namespace, self._labels):
-                for container in _of_job(bodies, self._job):
-                    if container.started and container.node_index == 0:
-                        async with self._api.log(self._namespace, container.name, CONTAINER, limitBytes="1"):
-                            return container.name
+                for name in _started(bodies, self._job):
+                    async with self._api.log(self._namespace, name, CONTAINER, limitBytes="1"):
+                        return name
         except ApiError as error:
             if error.code == _FORBIDDEN:
                 raise
         except (aiohttp.ClientError, TimeoutError):
-            pass  # the outage is told elsewhere
+            pass  # the watch of the run reports the outage
         return None
 
 
-def _of_job(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[Container]:
-    """The containers of the pods that the Job of this name controls; other pods may carry any label."""
+def _started(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[str]:
+    """The names of the pods that this Job controls and whose trainer runs or has run, so that it has a log.
+
+    Other pods may carry any label; one that cannot be read is left out.
+    """
     for body in bodies:
-        with suppress(LookupError, TypeError, ValueError):
-            owners = body["metadata"].get("ownerReferences") or ()
-            pod = read_pod(body)
-            if pod and any(owner["uid"] == pod.job_uid and owner["name"] == job for owner in owners):
-                yield pod.container
+        with suppress(LookupError, TypeError, AttributeError):
+            metadata, statuses = body["metadata"], body["status"]["containerStatuses"]
+            owners = metadata["ownerReferences"]
+            owned = any(o.get("controller") and (o["kind"], o["name"]) == ("Job", job) for o in owners)
+            state = next((status["state"] for status in statuses if status["name"] == CONTAINER), {})
+            if owned and (state.get("running") or state.get("terminated") or {}).get("startedAt"):
+                yield metadata["name"]
 
 
 class _Lines:

@@ -1,0 +1,59 @@
+"""The commands by name. A command's module is imported when the command is executed: --help needs its summary only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+_COMMANDS = {  # name: (module:function or Typer app, summary)
+    "validate": ("podium.cli.check:validate", "Check BenchmarkRuns before they are applied."),
+    "score": ("podium.cli.score:score", "Score logs: of a benchmark, a system, a submitter or a round."),
+    "check": ("podium.cli.check:check", "Check logs against the rules of their round."),
+    "variance": ("podium.cli.variance:variance", "Show how much convergence and time to train vary."),
+    "compare": ("podium.cli.compare:compare", "Compare two results or rounds."),
+    "history": ("podium.cli.history:history", "List all results below a folder or URL, newest first."),
+    "report": ("podium.cli.report:report", "Write an HTML page about a result."),
+    "borrow": ("podium.cli.borrow:borrow", "Copy the hyperparameters of another result into a run."),
+    "package": ("podium.cli.package:package", "Build a submission package after checking it."),
+    "review": ("podium.cli.review:review", "Review a package: recompute scores, recheck every log."),
+    "stage": ("podium.cli.stage:stage", "Copy a data set to this machine's disk."),
+    "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
+    "run": ("podium.cli.run:run", "Run a benchmark and score it."),
+    "operator": ("podium.cli.operator:operator", "Run the operator: watch BenchmarkRuns and execute them."),
+    "round": ("podium.cli.rounds:app", "Show rounds: targets, attempts, hyperparameters, clock."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists all commands, and loads the one that is executed."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in _COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else None, rest
+
+
+def load_command(name: str) -> TyperCommand | TyperGroup:
+    """Import the module of a command. Raises KeyError for a name that is not listed."""
+    place, summary = _COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(module), attribute)
+    app = found
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(name)(found)
+    command: Any = typer.main.get_command(app)
+    command.name, command.short_help = name, summary
+    return command  # type: ignore[no-any-return]
+
+
+def load_commands() -> dict[str, TyperCommand | TyperGroup]:
+    """All commands by name, as --help lists them."""
+    return {name: load_command(name) for name in _COMMANDS}

@@ -1,0 +1,87 @@
+"""``podium operator``: what the operator's container executes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+import yaml
+from pydantic import ValidationError
+
+from podium.cli.errors import UsageError
+from podium.cli.logging_setup import configure_logging
+from podium.controller.main import OperatorOptions, OperatorProcess
+from podium.launch import TrainerDefaults
+
+
+def operator(
+    results_url: Annotated[
+        str, typer.Option(envvar="PODIUM_RESULTS_URL", help="Where results go: s3://bucket/prefix or file:///folder.")
+    ],
+    results_endpoint: Annotated[
+        str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
+    ] = None,
+    results_region: Annotated[str | None, typer.Option(envvar="PODIUM_RESULTS_REGION", help="S3 region.")] = None,
+    trainer_image: Annotated[
+        str | None, typer.Option(envvar="PODIUM_TRAINER_IMAGE", help="Image of the reference trainers.")
+    ] = None,
+    trainer_defaults: Annotated[
+        Path | None,
+        typer.Option(envvar="PODIUM_TRAINER_DEFAULTS", help="YAML file with settings for all training pods."),
+    ] = None,
+    operator_image: Annotated[
+        str | None,
+        typer.Option(envvar="PODIUM_OPERATOR_IMAGE", help="Image of this operator, which also stages data sets."),
+    ] = None,
+    namespace: Annotated[list[str] | None, typer.Option(help="Namespace to watch; repeatable. Default: all.")] = None,
+    listen: Annotated[
+        str, typer.Option(envvar="PODIUM_LISTEN", help="Address of metrics and probes.")
+    ] = "0.0.0.0:8080",
+    lease: Annotated[
+        str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that replicas share.")
+    ] = None,
+    rounds: Annotated[list[Path] | None, typer.Option(help="Folder with more round files; repeatable.")] = None,
+    kubeconfig: Annotated[
+        str | None, typer.Option(envvar="KUBECONFIG", help="Kubeconfig, when outside the cluster.")
+    ] = None,
+    api_rate: Annotated[float, typer.Option(help="Average requests per second to the API server, at most.")] = 500.0,
+    api_burst: Annotated[int, typer.Option(help="Requests to the API server in a burst, at most.")] = 1000,
+    log_level: Annotated[str, typer.Option(envvar="PODIUM_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
+) -> None:
+    """Run the operator: watch BenchmarkRuns and execute them."""
+    configure_logging(log_level, log_format)
+    options = OperatorOptions(
+        results_url=results_url,
+        results_endpoint=results_endpoint,
+        results_region=results_region,
+        trainer=_trainer(trainer_defaults, trainer_image, operator_image),
+        namespaces=namespace or (),
+        listen=listen,
+        lease=lease,
+        rounds=rounds or (),
+        kubeconfig=kubeconfig,
+        api_rate=api_rate,
+        api_burst=api_burst,
+    )
+    try:
+        process = OperatorProcess(options)
+    except ValueError as error:  # of a round file
+        raise UsageError(f"--rounds: {error}") from error
+    uvloop.run(process.run())
+
+
+def _trainer(file: Path | None, image: str | None, operator_image: str | None) -> TrainerDefaults:
+    """The administrator's file, with the images of the command line."""
+    try:
+        trainer = TrainerDefaults.model_validate(yaml.safe_load(file.read_text()) if file else {})
+    except (OSError, ValidationError, yaml.YAMLError) as error:
+        raise UsageError(f"--trainer-defaults {file}: {error}") from error
+    if image:
+        trainer = trainer.model_copy(update={"image": image})
+    if operator_image and trainer.stage.image is None:
+        stage = trainer.stage.model_copy(update={"image": operator_image})
+        trainer = trainer.model_copy(update={"stage": stage})
+    return trainer

@@ -1,0 +1,122 @@
+"""``podium run``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.api import BenchmarkRunSpec
+from podium.cli.errors import UsageError
+from podium.cli.files import read_run_file
+from podium.cli.output import console
+from podium.cli.watch.views import ScreenView
+from podium.local import LocalRun
+from podium.reconcile import Run
+from podium.rounds import load_rounds
+from podium.rules import goal_for
+from podium.stores import open_store
+
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP (the terminal was closed)"}
+
+
+def run(
+    file: Annotated[
+        Path, typer.Argument(metavar="RUN.yaml", help="A BenchmarkRun, such as examples/resnet-digits.yaml.")
+    ],
+    local: Annotated[bool, typer.Option("--local", help="Run on this machine instead of a cluster.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the result; it must not already contain one. Default: a new one in results/."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder to read in place of the run's spec.data.")] = None,
+) -> None:
+    """Run a benchmark and score it.
+
+    Ctrl-C stops the run and stores what was measured; the same command starts it again from the beginning.
+    Exit code: 0 with a valid score, 1 without, 2 on a usage error, 130 when stopped.
+    """
+    if not local:
+        raise UsageError(f"in a cluster: kubectl apply -f {file}\non this machine: podium run --local {file}")
+    name, spec = read_run_file(file)
+    _check_local(file, spec, data)
+    folder = (out or Path("results") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}").resolve()
+    screen = console()
+    if aside := set_aside(folder, datetime.now(UTC)):
+        screen.print(f"moved the interrupted result to {aside}", markup=False, soft_wrap=True)
+    store = open_store(str(folder))
+    store.check()
+    rounds = load_rounds()
+    screen.print(f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops", markup=False)
+    screen.print(f"Result folder: {folder}", markup=False, soft_wrap=True)
+    benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "")
+    view = ScreenView(screen)
+    try:
+        with view:
+            ended = asyncio.run(_execute(benchmark, view))
+    except asyncio.CancelledError as stopped:
+        screen.print(f"stopped by {stopped}; what was measured is in {folder}", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    view.conclude(ended, str(folder))
+    raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
+
+
+def _check_local(file: Path, spec: BenchmarkRunSpec, data: Path | None) -> None:
+    """Raise UsageError for what a cluster would have and this machine lacks."""
+    if spec.data and data is None:
+        place = spec.data.bucket_url or "a volume claim"
+        raise UsageError(f"{file} reads its data from {place}: name a local folder with --data DIR")
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: no such folder")
+    if spec.template.image and not spec.template.command:
+        raise UsageError(
+            f"{file} runs the image {spec.template.image}: set template.command to the program that a local run starts"
+        )
+
+
+def set_aside(folder: Path, now: datetime) -> Path | None:
+    """Rename a folder with the result of an interrupted run, and return its new place; None when there is none.
+
+    Raises UsageError when the folder holds a result that is complete.
+    """
+    result = folder / "result.json"
+    try:
+        outcome = json.loads(result.read_bytes())["outcome"]
+    except FileNotFoundError:
+        if not (folder / "attempts").exists():  # else it was killed before it could write a result
+            return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"cannot read {result}: {error}; choose another folder with --out") from error
+    else:
+        if outcome != "Aborted":
+            raise UsageError(f"--out {folder} already contains a result: choose another folder, or move this one")
+    aside = folder.with_name(f"{folder.name}.interrupted-{now:%Y%m%dT%H%M%SZ}")
+    try:
+        return folder.rename(aside)
+    except OSError as error:
+        raise UsageError(f"cannot move the interrupted result {folder} to {aside}: {error.strerror}") from error
+
+
+async def _execute(benchmark: LocalRun, view: ScreenView) -> Run:
+    """Run to the end. The signals cancel: a trainer that is left behind would keep the machine busy."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop(name: str) -> None:
+        task.cancel(name)
+        view.note(f"stopping by {name}: the processes are ended and what was measured is stored")
+        view.tick()
+
+    for number, name in _SIGNALS.items():
+        asyncio.get_running_loop().add_signal_handler(number, stop, name)
+
+    def show(run: Run) -> None:
+        view.changed(run)
+        view.tick()
+
+    return await benchmark.execute(show)
