@@ -170,4 +170,4 @@ def test_what_a_person_has_to_mend_is_exit_code_1(run, environment, sentence):
 
 def test_misuse_is_exit_code_2(run):
     done = run("--limit", "much")
-    assert (done.returncode, "--limit 'much' is no quantity, such as 500Gi" in done.stderr) == (2, True)
+    assert (done.returncode, "--limit 'much' is not a quantity, such as 500Gi" in done.stderr) == (2, True)

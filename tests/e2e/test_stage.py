@@ -98,7 +98,7 @@ def test_runs_whose_data_are_staged(kubectl, namespace, operator, s3, bucket, cl
             assert (staged["files"], staged["bytes"], staged["checkedBySizeOnly"]) == (1, size, checked)
             assert staged["started"] <= staged["finished"] <= pod["started"] <= document["log"]["runStart"]
             log = gzip.decompress(result.read(f"attempts/001/logs/pod-{pod['nodeIndex']}.stage.log.gz")).decode()
-            assert f"1 files, {size:,} bytes are here" in log
+            assert f"1 files, {size:,} bytes present" in log
     failed = condition(wait_for(kubectl, namespace, "missing", "missing has ended", ended, 60), "Failed")
     assert failed["reason"] == "AttemptFailed"
     assert "attempt 1 failed: StageFailed: pod missing-1-0-0-" in failed["message"]

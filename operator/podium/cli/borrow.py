@@ -9,7 +9,8 @@ import typer
 import yaml
 
 from podium.api import BenchmarkRunSpec
-from podium.cli.files import UsageError, read_document, read_spec
+from podium.cli.errors import UsageError
+from podium.cli.files import read_document, read_spec
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, score_place
 from podium.rounds import load_rounds
@@ -20,23 +21,24 @@ from podium.submissions import borrowing_run
 
 def borrow(
     result: Annotated[str, typer.Argument(metavar="RESULT", help="Folder or URL with the logs of one benchmark.")],
-    to: Annotated[Path, typer.Option(metavar="RUN.yaml", help="The run that borrows; it is not changed.")],
-    out: Annotated[Path | None, typer.Option(help="File for the new run; standard output without it.")] = None,
-    batch_size: Annotated[bool, typer.Option("--batch-size", help="Borrow the batch size, too.")] = False,
+    to: Annotated[Path, typer.Option(metavar="RUN.yaml", help="The run to start from; the file is not changed.")],
+    out: Annotated[Path | None, typer.Option(help="File for the new run; default: standard output.")] = None,
+    batch_size: Annotated[bool, typer.Option("--batch-size", help="Also copy the batch size.")] = False,
     round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
-    """Make a run with the hyperparameters of another result, as a group, and record where they come from.
+    """Copy the hyperparameters of another result into a run.
 
-    Exit code 1, and no run, when the result is of another benchmark or its values would not be admitted.
+    They are copied as a group, and the new run records where they come from. Exit code 1, and no run, if the result is
+    of another benchmark or its values would not be admitted.
     """
     name, spec = read_spec(to)
     if out is not None and out.exists():
-        raise UsageError(f"--out {out} exists already: choose another file")
+        raise UsageError(f"--out {out} already exists: choose another file")
     entries = score_place(result, round_)
     if len(entries) != 1:
         names = ", ".join(entry.path for entry in entries)
-        raise UsageError(f"{result} holds {len(entries)} results: name one of {names}")
+        raise UsageError(f"{result} contains {len(entries)} results: choose one of {names}")
     (entry,) = entries
     rounds = load_rounds()
     borrowed = borrow_from(entry, spec, rounds, with_batch_size=batch_size)

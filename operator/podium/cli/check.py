@@ -9,7 +9,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 from podium.api import BenchmarkRunSpec, Division
-from podium.cli.files import SpecError, UsageError, parse_spec, read_documents, run_name
+from podium.cli.errors import UsageError
+from podium.cli.files import SpecError, parse_spec, read_documents, run_name
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, store_and_log
 from podium.mlcommons import MissingCheckerError
@@ -20,15 +21,18 @@ from podium.submissions import check_place
 
 DivisionOption = Annotated[
     str | None,
-    typer.Option("--division", help="closed, open or outOfTheBox; as the result or the logs say, else closed."),
+    typer.Option(
+        "--division", help="closed, open or outOfTheBox; default: detected from the result or its logs, else closed."
+    ),
 ]
 
 
 def check(path: Place, round_: RoundOption = None, division: DivisionOption = None, as_json: Json = False) -> None:
-    """Check logs against the rules of their round: keys, order, clock, initialization, seeds, target, hyperparameters.
+    """Check logs against the rules of their round.
 
-    PATH may be a single file. From v0.6 on MLCommons' own checker has its say, too. Each finding comes with its
-    rule, line and remedy. Exit code 1 when there is any.
+    Checks keys, order, clock, initialization, seeds, target and hyperparameters. PATH may be a single file. From v0.6
+    on, MLCommons' checker also runs. Each finding names its rule, its line and the remedy. Exit code 1 if there are
+    any.
     """
     if division not in (None, *get_args(Division)):
         raise UsageError(f"--division {division}: choose closed, open or outOfTheBox")
@@ -41,7 +45,7 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
     if not checked:
-        raise UsageError(f"{path}: no result_<number>.txt below it; name a log or a folder with some")
+        raise UsageError(f"{path}: no result_<number>.txt found; name a log or a folder that contains logs")
     if as_json:
         print_json(
             [
@@ -68,12 +72,12 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one BenchmarkRun or several.")],
+    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one or more BenchmarkRuns.")],
     as_json: Json = False,
 ) -> None:
-    """Check BenchmarkRuns as API server and operator do before they admit one: form, round and division.
+    """Check BenchmarkRuns before they are applied.
 
-    Exit code 1 when one of them would be refused.
+    Checks fields, round and division as the API server and the operator do. Exit code 1 if any run would be rejected.
     """
     checked = [_validated(file, document) for document in read_documents(file)]
     if as_json:
@@ -96,7 +100,7 @@ def validate(
 
 
 def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunSpec | None, tuple[Finding, ...]]:
-    """Name, spec when it could be read, and everything found."""
+    """Name, spec if it could be read, and all findings."""
     name = run_name(file, document)
     try:
         spec = parse_spec(file, document)

@@ -10,37 +10,39 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import score_place
 from podium.cli.report import write_page
+from podium.cli.times import unit_for
 from podium.submissions import Comparison, ScoredResult
 from podium.submissions import compare as compare_entries
 
 _BAR = 24  # characters of the longest bar
-_SIDE = "Folder, file:// or s3:// URL of a result, a submitter or a whole round."
+_SIDE = "Folder, file:// or s3:// URL of a result, a submitter or a round."
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
-    same_chips: Annotated[bool, typer.Option("--same-chips", help="Only the speed-ups at equal chip count.")] = False,
-    scale: Annotated[bool, typer.Option("--scale", help="Only the growth of the largest system.")] = False,
+    same_chips: Annotated[bool, typer.Option("--same-chips", help="Only speed-ups at equal chip counts.")] = False,
+    scale: Annotated[bool, typer.Option("--scale", help="Only growth of the largest system.")] = False,
     chips: Annotated[
-        list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chips of a system that no log tells; repeatable.")
+        list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chip count that is missing from the logs; repeatable.")
     ] = None,
     across_targets: Annotated[
-        bool, typer.Option("--across-targets", help="Compare although targets or clock changed, and say so.")
+        bool, typer.Option("--across-targets", help="Compare even if targets or clock changed, and say so.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Draw both as a picture, too: an SVG file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also draw both: an SVG file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two results or rounds: speed-up per benchmark at equal chip count, growth of the largest system.
+    """Compare two results or rounds.
 
-    Benchmarks whose target or clock changed in between are refused, with exit code 1.
+    Shows the speed-up of each benchmark at equal chip counts and the growth of the largest system. Benchmarks whose
+    target or clock changed in between are rejected, with exit code 1.
     """
     counts = dict(map(_chips_of, chips or ()))
-    before, after = (_told(score_place(place), counts) for place in (a, b))
+    before, after = (_with_chip_counts(score_place(place), counts) for place in (a, b))
     found = compare_entries(before, after, across_targets=across_targets)
     if as_json:
         print_json(
@@ -66,13 +68,13 @@ def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bo
     try:
         picture = comparison_picture(found, before, after, speed_ups=speed_ups, growths=growths)
     except ValueError as error:
-        print_line(console(stderr=True), f"{out} is not written: {error}")
+        print_line(console(stderr=True), f"{out} was not written: {error}")
     else:
         write_page(out, picture)
 
 
 def _short_names(a: str, b: str) -> tuple[str, str]:
-    """The last parts of both places, as many as tell them apart."""
+    """The last parts of both places, as many as it takes to distinguish them."""
     one, other = a.rstrip("/").split("/"), b.rstrip("/").split("/")
     parts = next((n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:]), 1)
     return "/".join(one[-parts:]), "/".join(other[-parts:])
@@ -81,7 +83,7 @@ def _short_names(a: str, b: str) -> tuple[str, str]:
 def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
     out = console()
     if found.despite:
-        out.print("NOT COMPARABLE by the rules, compared because it was asked for:", style="bold red")
+        out.print("NOT COMPARABLE under the rules; compared because of --across-targets:", style="bold red")
         print_findings(out, found.despite)
         out.print()
     marked = {finding.field for finding in found.despite}
@@ -93,17 +95,18 @@ def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
         print_line(out, sentence, "dim")
     print_findings(out, found.refused)
     if found.refused:
-        out.print("    --across-targets compares them all the same, and says so", style="dim")
+        out.print("    --across-targets compares them anyway, and says so", style="dim")
 
 
 def _print_speed_ups(out: Console, found: Comparison, marked: set[str]) -> None:
+    unit = unit_for(minutes for s in found.speed_ups for minutes in (s.before.minutes, s.after.minutes))
     numbers = ("Chips", "Before", "After", "Speed-up")
-    made = table("Benchmark", *numbers, "", right=numbers, title="Minutes at equal chip count")
+    made = table("Benchmark", *numbers, "", right=numbers, title=f"{unit.heading} at equal chip counts")
     longest = max(each.factor for each in found.speed_ups)
     for s in found.speed_ups:
         name = f"{s.benchmark}{' *' if s.benchmark in marked else ''}"
-        minutes = (f"{s.before.minutes:.3f}", f"{s.after.minutes:.3f}")
-        made.add_row(name, str(s.chips or "?"), *minutes, f"{s.factor:.2f}x", _bar(s.factor / longest))
+        times = (unit.number(s.before.minutes), unit.number(s.after.minutes))
+        made.add_row(name, str(s.chips or "?"), *times, f"{s.factor:.2f}x", _bar(s.factor / longest))
     out.print(made)
     out.print()
 
@@ -127,9 +130,9 @@ def _bar(share: float) -> Text:
 def _chips_of(text: str) -> tuple[str, int]:
     system, _, number = text.rpartition("=")
     if not system or not number.isdecimal() or int(number) < 1:
-        raise UsageError(f"--chips {text}: expected a system and its chips, such as --chips dgx1_ngc18.11_mxnet=8")
+        raise UsageError(f"--chips {text}: expected SYSTEM=N, such as --chips dgx1_ngc18.11_mxnet=8")
     return system, int(number)
 
 
-def _told(entries: list[ScoredResult], counts: dict[str, int]) -> list[ScoredResult]:
+def _with_chip_counts(entries: list[ScoredResult], counts: dict[str, int]) -> list[ScoredResult]:
     return [replace(entry, chips=counts.get(entry.system, entry.chips)) for entry in entries]

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, table
 from podium.cli.places import store_at
+from podium.cli.times import unit_for
 from podium.rules import Finding
 from podium.stores import StoreError
 from podium.submissions import HISTORY_COLUMNS, HistoryRow, read_history
@@ -18,15 +19,18 @@ from podium.text import csv_cell
 
 
 def history(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Folder, file:// or s3:// URL with results below it.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Folder, file:// or s3:// URL that contains results.")],
     benchmark: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
     system: Annotated[str | None, typer.Option(help="Only this system.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List all results below a place, newest first. Exit code 1 when one of them cannot be read."""
+    """List all results below a folder or URL, newest first.
+
+    Exit code 1 if any of them cannot be read.
+    """
     if as_csv and as_json:
-        raise UsageError("--csv and --json: choose one")
+        raise UsageError("use either --csv or --json")
     try:
         read = list(read_history(store_at(url)))
     except StoreError as error:
@@ -51,11 +55,12 @@ def history(
 
 def _print(past: list[HistoryRow], findings: list[Finding]) -> None:
     out = console()
-    made = table("Started", "Run", "Round", "Benchmark", "System", "Minutes", "", right=("Minutes",))
+    unit = unit_for(e.minutes for e in past)
+    made = table("Started", "Run", "Round", "Benchmark", "System", unit.heading, "", right=(unit.heading,))
     for e in past:
         state = "" if e.official else "not official" if e.valid else "invalid"
-        minutes = "-" if e.minutes is None else f"{e.minutes:.3f}"
         started = e.time[:16].replace("T", " ")
-        made.add_row(started, e.name, e.round, e.benchmark, e.system, minutes, state, style="" if e.valid else "red")
+        score, style = unit.number(e.minutes), "" if e.valid else "red"
+        made.add_row(started, e.name, e.round, e.benchmark, e.system, score, state, style=style)
     out.print(made if past else "no results")
     print_findings(out, findings)

@@ -39,12 +39,12 @@ class _PlainTable(Table):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output or error, in color where it is a terminal."""
+    """Standard output or error, in color if it is a terminal."""
     return PlainConsole(highlight=False, stderr=stderr)
 
 
 def print_json(document: Any) -> None:
-    """One document on standard output; a number that JSON cannot hold would be a fault of ours."""
+    """One document on standard output; a number that JSON cannot represent is a bug."""
     typer.echo(json_text(document, indent=2))
 
 
@@ -54,7 +54,7 @@ def print_line(out: Console, text: str, style: str = "") -> None:
 
 
 def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """A table whose columns `right` hold numbers. Long texts are folded, never cut."""
+    """A table whose columns `right` hold numbers. Long texts are wrapped, never cut."""
     made = _PlainTable(
         title=None if title is None else one_line(title),
         title_justify="left",
@@ -74,7 +74,7 @@ def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -
 
 
 def print_findings(out: Console, findings: Iterable[Finding]) -> None:
-    """Rule, place and sentence, then the remedy; what many logs have in common is said once."""
+    """Rule, place and sentence, then the remedy; a finding that many logs share is printed once."""
     alike: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         alike.setdefault((finding.rule, finding.message, finding.remedy), []).append(finding)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, store_at
 from podium.documents import DocumentError, file_bytes, read_json
@@ -25,34 +25,36 @@ _MAX_CODE = 64 << 20
 
 def package(
     results: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Folders or URLs with results.")],
-    system: Annotated[Path, typer.Option(metavar="S.json", help="The system's description; its name is the file's.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; it must not hold anything.")],
-    org: Annotated[str | None, typer.Option(help="The submitter's folder; as S.json says without it.")] = None,
-    email: Annotated[str, typer.Option(help="Whom to ask; v0.5 packages name one.")] = "",
-    code: Annotated[Path | None, typer.Option(help="Folder with the implementation, when it is not Podium's.")] = None,
+    system: Annotated[
+        Path, typer.Option(metavar="S.json", help="System description; the file's name is the system's name.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; it must be empty or new.")],
+    org: Annotated[str | None, typer.Option(help="Folder name of the submitter; default: as S.json says.")] = None,
+    email: Annotated[str, typer.Option(help="Contact address, for v0.5 packages.")] = "",
+    code: Annotated[Path | None, typer.Option(help="Folder with the implementation, if not Podium's.")] = None,
     round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
-    """Make the submission package of a round, unless the checks before it find anything (exit code 1).
+    """Build a submission package after checking it.
 
-    The logs are scored and checked, the system's description too; from v0.7 on MLCommons' package checker has the
-    last word.
+    Scores and checks the logs and the system description; from v0.7 on, MLCommons' package checker also runs. Exit
+    code 1, and no package, if there are any findings.
     """
     rounds = load_all_rounds()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} holds something already: choose another folder")
+        raise UsageError(f"--out {out} is not empty: choose another folder")
     described = _read_system(system)
     name = org or str(described.get("submitter") or "")
     if not name:
-        raise UsageError(f"{system} names no submitter: add it there, or name the folder with --org")
+        raise UsageError(f"{system} does not name a submitter: add it there, or use --org")
     for option, text in (("--org", name), ("--system", system.stem)):
         if not _NAME.fullmatch(text):
-            raise UsageError(f"{option}: {text!r} is no name of a folder; use letters, digits, -, _, + and .")
+            raise UsageError(f"{option}: {text!r} is not a valid folder name; use letters, digits, -, _, + and .")
     submission = Submission(name, system.stem, described, email, _read_code(code) if code else None)
     try:
         parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds)))
         if not parts:
-            raise UsageError(f"{', '.join(results)}: no result_<number>.txt below")
+            raise UsageError(f"{', '.join(results)}: no result_<number>.txt found")
         findings = check_submission(parts, submission, rounds)
         files = {} if findings else files_of(parts, submission)
         findings = findings or package_findings(files, name, parts[0].entry.round)
@@ -83,7 +85,7 @@ def _read_system(path: Path) -> dict[str, Any]:
     except DocumentError as error:
         raise UsageError(f"--system {error}") from error
     if not isinstance(document, dict):
-        raise UsageError(f"--system {path}: expected one object with the fields of a system description")
+        raise UsageError(f"--system {path}: expected a JSON object that describes the system")
     return document
 
 
@@ -93,9 +95,9 @@ def _read_code(folder: Path) -> dict[str, bytes]:
         raise UsageError(f"--code {folder}: no such folder")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     if not paths:
-        raise UsageError(f"--code {folder} holds no files: name the folder of the implementation")
+        raise UsageError(f"--code {folder} contains no files: name the folder of the implementation")
     if sum(path.stat().st_size for path in paths) > _MAX_CODE:
-        raise UsageError(f"--code {folder} holds more than {_MAX_CODE >> 20} MiB: leave data and weights out")
+        raise UsageError(f"--code {folder} contains more than {_MAX_CODE >> 20} MiB: leave out data and weights")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 

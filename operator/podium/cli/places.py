@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.rounds import Round, load_all_rounds, round_name
 from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
 _URLS = " or ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-Place = Annotated[str, typer.Argument(metavar="PATH", help=f"Folder, {_URLS} URL with result_*.txt below it.")]
+Place = Annotated[str, typer.Argument(metavar="PATH", help=f"Folder, {_URLS} URL that contains result_*.txt.")]
 RoundOption = Annotated[
     str | None, typer.Option("--round", help="Rules to score by, such as v0.6; default: detected from the logs.")
 ]
@@ -73,5 +73,5 @@ def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
 def nothing_below(place: str) -> UsageError:
     """A place without any log."""
     return UsageError(
-        f"{place}: no result_<number>.txt below it; name the folder of a benchmark, a system, a submitter or a round"
+        f"{place}: no result_<number>.txt found; name the folder of a benchmark, a system, a submitter or a round"
     )

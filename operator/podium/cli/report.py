@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
 from podium.rounds import load_all_rounds
@@ -21,15 +21,16 @@ from podium.text import printable
 def report(
     path: Place,
     out: Annotated[
-        Path | None, typer.Option(help="The page to write; report.html in this folder, or none with --json.")
+        Path | None, typer.Option(help="Page to write; default: report.html in this folder, or none with --json.")
     ] = None,
     round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
-    """Make a page of a result: score, every attempt, curves, spread, time, system, hyperparameters, provenance.
+    """Write an HTML page about a result.
 
-    One HTML file without scripts that needs nothing else. Of a submitter or a whole round, all its results are in it.
-    Exit code 1 when something is wrong with the result; the page is written all the same.
+    Shows the score, every attempt, curves, spread, time, system, hyperparameters and provenance, in one file without
+    scripts. The page of a submitter or a round shows all its results. Exit code 1 if something is wrong with a result;
+    the page is written anyway.
     """
     from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
 
@@ -55,7 +56,7 @@ def report(
 
 
 def write_page(file: Path, text: str) -> None:
-    """Write a page or a picture. Raises UsageError where that cannot be."""
+    """Write a page or a picture. Raises UsageError if the file cannot be written."""
     try:
         file.write_text(printable(text), encoding="utf-8", errors="replace")
     except OSError as error:

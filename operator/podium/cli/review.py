@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
@@ -23,11 +23,11 @@ def review(
     round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
-    """Review results: recompute every score, check every log again, and hold the package to its own claims.
+    """Review a package: recompute scores, recheck every log.
 
-    Looks for missing and repeated runs, repeated seeds, truncated and edited logs, hyperparameters that the closed
-    rules forbid, and, from v1.0 on, runs that converge faster than the reference convergence points allow. Exit
-    code 1 when there is anything to ask.
+    Finds claims that the logs contradict, missing and repeated attempts, repeated seeds, truncated and edited logs,
+    hyperparameters that the closed division forbids and, from v1.0 on, attempts that converge faster than the reference
+    convergence points allow. Exit code 1 if there are any findings.
     """
     rounds = load_all_rounds()
     try:
@@ -54,7 +54,7 @@ def review(
 
 
 def _convergence(part: ReviewedResult) -> dict[str, Any]:
-    """How the entry compares with the reference convergence points, or why it is not compared."""
+    """How the result compares with the reference convergence points, or why it is not compared."""
     if not is_closed(part):
-        return {"passed": None, "message": "open results are not held to reference convergence points", "scaling": None}
+        return {"passed": None, "message": "reference convergence points do not apply to open results", "scaling": None}
     return asdict(convergence_of_entry(part.entry))

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_json, table
 from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, round_name, shown
 
-app = typer.Typer(no_args_is_help=True, help="The rounds: targets, runs, tunable hyperparameters, clock.")
+app = typer.Typer(no_args_is_help=True, help="Show rounds: targets, attempts, hyperparameters, clock.")
 
 
 @app.command("list")
@@ -34,25 +34,25 @@ def list_(as_json: Json = False) -> None:
             ]
         )
         return
-    made = table("Round", "Runs, scores", "Benchmarks")
+    made = table("Round", "Podium can", "Benchmarks")
     for name, round_ in rounds.items():
-        made.add_row(name, "runs, scores" if name in runnable else "scores", ", ".join(round_.benchmarks))
+        made.add_row(name, "run, score" if name in runnable else "score", ", ".join(round_.benchmarks))
     console().print(made)
 
 
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="ROUND", help="Such as v0.6.")],
-    benchmark: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Targets, number of runs, tunable hyperparameters with their allowed values, and the clock of a round."""
+    """Show a round: targets, number of attempts, tunable hyperparameters and their allowed values, clock."""
     rounds = load_all_rounds()
     round_ = rounds.get(round_name(name) or "")
     if round_ is None:
         raise UsageError(f"{name}: no such round; choose one of {', '.join(rounds)}")
     if benchmark is not None and benchmark not in round_.benchmarks:
-        raise UsageError(f"{round_.name} has no {benchmark}; choose one of {', '.join(round_.benchmarks)}")
+        raise UsageError(f"{round_.name} has no benchmark {benchmark}; choose one of {', '.join(round_.benchmarks)}")
     shown = {key: entry for key, entry in round_.benchmarks.items() if benchmark in (None, key)}
     if as_json:
         document = round_.model_dump(mode="json", exclude={"benchmarks"})
@@ -69,13 +69,13 @@ def show(
     tunable = {key: entry for key, entry in shown.items() if entry.tunable}
     if tunable:
         what = Text("\nWhat a closed submission may tune", style="bold")
-        out.print(what.append("; out of the box, only global_batch_size", style="not bold"))
+        out.print(what.append(" (out of the box: only global_batch_size)", style="not bold"))
         for short, where in round_.documents.items():
             out.print(f"{short}: {where}", style="dim")
         for key, entry in tunable.items():
             out.print(_tunable(key, entry))
     else:
-        out.print("\nWhat may be tuned in this round, podium check asks MLCommons' checker.")
+        out.print("\nFor this round, podium check leaves hyperparameters to MLCommons' checker.")
 
 
 def _document(entry: Benchmark) -> dict[str, object]:
@@ -101,20 +101,20 @@ def _print_clock(out: Console, round_: Round) -> None:
 
 
 def _targets(benchmarks: dict[str, Benchmark]) -> Table:
-    made = table("Benchmark", "Target", "Runs", "Drop", "Fail", "Evaluated", right=("Runs", "Drop", "Fail"))
-    made.caption = "Drop: fastest + slowest runs left out. Fail: runs that may fail, as the slowest."
+    made = table("Benchmark", "Target", "Attempts", "Drop", "Fail", "Evaluated", right=("Attempts", "Drop", "Fail"))
+    made.caption = "Drop: fastest + slowest attempts left out. Fail: attempts that may fail; they count as the slowest."
     made.caption_justify = "left"
     for key, b in benchmarks.items():
         signs = [f"{q.metric} {'<=' if q.lower_is_better else '>='} {q.target:g}" for q in b.quality]
         runs = f"{b.runs}" + (f", first {b.converged_runs}" if b.converged_runs else "")
         drop = f"{b.drop_fastest}+{b.drop_slowest}"
-        made.add_row(key, Text("\n".join(signs) or "as the log says"), runs, drop, str(b.max_failures), b.eval_every)
+        made.add_row(key, Text("\n".join(signs) or "as logged"), runs, drop, str(b.max_failures), b.eval_every)
     return made
 
 
 def _tunable(name: str, entry: Benchmark) -> Table:
-    """What is allowed; the rule's id, source and reference value; what it is."""
-    made = table(name, "Allowed; rule, source, reference; what it is")
+    """Allowed values, then the rule's id, source and reference value, then its meaning."""
+    made = table(name, "Allowed values; rule, source, reference; meaning")
     made.columns[0].no_wrap = True
     for key, rule in entry.tunable.items():
         made.add_row(key, _ruled(rule))

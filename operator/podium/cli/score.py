@@ -11,14 +11,15 @@ from rich.table import Table
 
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import Place, RoundOption, score_place
+from podium.cli.times import unit_for
 from podium.submissions import ScoredResult
 
 
 def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
-    """Score published logs: a benchmark's folder, a system, a submitter or a whole round.
+    """Score logs: of a benchmark, a system, a submitter or a round.
 
-    Drops the fastest and the slowest run as the round's rules say, counts failed runs as the slowest, applies
-    scaling.json, and names what is wrong. Exit code 1 when anything is.
+    Drops the fastest and slowest attempts as the round's rules say, counts failed attempts as the slowest, applies
+    scaling.json, and reports what is wrong. Exit code 1 if there are any findings.
     """
     entries = score_place(path, round_)
     if as_json:
@@ -41,19 +42,21 @@ def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
 
 
 def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
-    numbers = ("Runs", "Failed", "Scaling", "CV", "Minutes")
+    """Failures and scaling get a column only where there are any, so that the table fits 80 columns."""
+    unit = unit_for(e.minutes for e in entries)
+    failed = ["Failed"] if any(e.score.failures for e in entries) else []
+    scaled = ["Scaling"] if any(e.scaling != 1 for e in entries) else []
+    numbers = ("Attempts", *failed, *scaled, "CV", unit.heading)
     made = table("System", "Benchmark", *numbers, "", right=numbers, title=title)
     for e in entries:
-        cv = e.score.coefficient_of_variation
-        made.add_row(
-            e.system,
-            e.benchmark,
-            str(len(e.verdicts)),
-            str(e.score.failures or ""),
-            "" if e.scaling == 1 else f"{e.scaling:.4f}",
-            "" if cv is None else f"{cv:.1%}",
-            "-" if e.minutes is None else f"{e.minutes:.3f}",
-            "" if e.score.official else "invalid" if not e.score.valid else "not official",
-            style="" if e.score.valid else "red",
-        )
+        cells = {
+            "Attempts": str(len(e.verdicts)),
+            "Failed": str(e.score.failures or ""),
+            "Scaling": "" if e.scaling == 1 else f"{e.scaling:.4f}",
+            "CV": "" if (cv := e.score.coefficient_of_variation) is None else f"{cv:.1%}",
+            unit.heading: unit.number(e.minutes),
+        }
+        official = "" if e.score.official else "invalid" if not e.score.valid else "not official"
+        shown = [cells[heading] for heading in numbers]
+        made.add_row(e.system, e.benchmark, *shown, official, style="" if e.score.valid else "red")
     return made

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.staging import CopySummary, StageError, StageInterrupted, open_source
 from podium.staging import stage as copy
 from podium.text import one_line
@@ -24,19 +24,20 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "
 
 def stage(
     source: Annotated[str, typer.Argument(help="s3://bucket/prefix, or a folder.")],
-    target: Annotated[Path, typer.Argument(help="Folder for the copy; a copy that is there already is completed.")],
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Files copied at a time.")] = 16,
-    endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, when it is not Amazon's.")] = None,
+    target: Annotated[Path, typer.Argument(help="Folder for the copy; an incomplete copy is completed.")],
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Files to copy at a time.")] = 16,
+    endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, if not AWS.")] = None,
     region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
     limit: Annotated[
-        str | None, typer.Option(help="What the target may hold, such as 500Gi, when its disk has more.")
+        str | None, typer.Option(help="Maximum size of the target, such as 500Gi; default: its disk.")
     ] = None,
-    patience: Annotated[float, typer.Option(help="Seconds that an unreachable source is waited for.")] = 300.0,
-    report: Annotated[Path | None, typer.Option(help="File for what was done, as JSON.")] = None,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for an unreachable source.")] = 300.0,
+    report: Annotated[Path | None, typer.Option(help="File for a JSON summary.")] = None,
 ) -> None:
-    """Copy a data set to this machine's disk: in parallel, resumable, verified by checksum.
+    """Copy a data set to this machine's disk.
 
-    Exit codes: 0 all files are here and right; 1 and 2 a person has to do something; 75 try again.
+    Files are copied in parallel and verified by checksum; an interrupted copy can be resumed. Exit code: 0 all files
+    are present and correct, 1 and 2 somebody has to act, 75 try again.
     """
     signal.signal(signal.SIGTERM, _leave)  # the first process of a container ignores it otherwise
     room = _bytes(limit) if limit else None
@@ -58,7 +59,7 @@ def _sentence(outcome: CopySummary) -> str:
     checked = ", ".join(f"{count:,} by {origin}" for origin, count in sorted(outcome.checked.items()))
     rate = outcome.copied_bytes / outcome.seconds / 1e6
     return (
-        f"{outcome.files:,} files, {outcome.bytes:,} bytes are here; copied {outcome.copied_files:,} files, "
+        f"{outcome.files:,} files, {outcome.bytes:,} bytes present; copied {outcome.copied_files:,} files, "
         f"{outcome.copied_bytes:,} bytes in {outcome.seconds:.1f} s: {rate:.1f} MB/s; checked {checked}"
     )
 
@@ -78,7 +79,7 @@ def _bytes(text: str) -> int:
     """A quantity as Kubernetes writes it. Raises UsageError."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kMGTPE]i?|Ki)?", text)
     if match is None or match[2] == "ki":
-        raise UsageError(f"--limit {text!r} is no quantity, such as 500Gi")
+        raise UsageError(f"--limit {text!r} is not a quantity, such as 500Gi")
     return int(float(match[1]) * _UNITS[match[2] or ""])
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, score_place
+from podium.cli.times import unit_for
 from podium.submissions import Variance
 from podium.submissions import variance as variance_of
 
@@ -17,9 +18,10 @@ _BAR = 40  # characters of the longest bar
 
 
 def variance(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
-    """Show how much convergence varies: epochs to the target, time to train, and how far to trust the score.
+    """Show how much convergence and time to train vary.
 
-    Exit code 1 when there is no score to speak of.
+    Shows epochs to the target, time to train, and the confidence interval of the score. Exit code 1 without a valid
+    score.
     """
     entries = score_place(path, round_)
     found = [variance_of(entry) for entry in entries]
@@ -35,23 +37,25 @@ def variance(path: Place, round_: RoundOption = None, as_json: Json = False) -> 
 
 def _print(out: Console, found: Variance) -> None:
     e = found.entry
+    unit = unit_for([e.minutes, found.minutes.mean if found.minutes else None])
     title = " ".join(part for part in (e.round, e.org, e.system, e.benchmark) if part)
     print_line(out, title, "bold")
     if found.epochs:
         _histogram(out, found.epochs.counts)
         out.print(f"  epochs to target   mean {found.epochs.mean:.1f}{_cv(found.epochs.variation)}")
     if found.minutes:
-        out.print(f"  time to train      mean {found.minutes.mean:.3f} min{_cv(found.minutes.variation)}")
+        out.print(f"  time to train      mean {unit.text(found.minutes.mean)}{_cv(found.minutes.variation)}")
     if e.minutes is not None:
-        text = f"  score              {e.minutes:.3f} min"
+        text = f"  score              {unit.text(e.minutes)}"
         if found.interval:
             near = found.interval
-            text += f", 95 % between {max(0.0, near.low):.3f} and {near.high:.3f} (+-{near.relative:.1%})"
+            low, high = unit.number(max(0.0, near.low)), unit.text(near.high)
+            text += f", 95 % between {low} and {high} (+-{near.relative:.1%})"
         out.print(text)
     if e.score.failures:
-        out.print(f"  did not converge   {e.score.failures} of {len(e.verdicts)} runs")
+        out.print(f"  did not converge   {e.score.failures} of {len(e.verdicts)} attempts")
     if found.runs_needed:
-        out.print(f"  for +-5 %          {found.runs_needed} runs with this variation")
+        out.print(f"  for +-5 %          {found.runs_needed} attempts at this variation")
     out.print()
 
 

@@ -45,7 +45,7 @@ def test_variance_of_epochs_and_times(podium_json, podium_text, tmp_path):
     assert found["runsNeededFor5Percent"] == 63
     _, text = podium_text("variance", tmp_path)
     assert "  4 ███ 3\n  5 █ 1\n  6 █ 1\n" in text
-    assert "for +-5 %          63 runs with this variation" in text
+    assert "for +-5 %          63 attempts at this variation" in text
 
 
 def test_epochs_of_v05_count_from_0_in_the_log(podium_json, tmp_path):
@@ -101,7 +101,7 @@ def test_changed_targets_are_refused_unless_asked_for_and_then_named(podium_json
     code, found = podium_json("compare", tmp_path / "a", tmp_path / "b", "--across-targets")
     assert (code, found["speedUps"][0]["speedUp"], len(found["despite"])) == (0, 2, 2)
     _, text = podium_text("compare", tmp_path / "a", tmp_path / "b", "--across-targets")
-    assert text.startswith("NOT COMPARABLE by the rules, compared because it was asked for:\ncompare.target")
+    assert text.startswith("NOT COMPARABLE under the rules; compared because of --across-targets:\ncompare.target")
     assert "resnet *" in text
 
 

@@ -135,8 +135,8 @@ def test_what_is_refused(package, made, rule):
 
 def test_wrong_use(package, tmp_path):
     assert package([without(v06_log(), "x")], "ssd", SYSTEM, "--org", "../up")[:2] == (
-        2, "--org: '../up' is no name of a folder; use letters, digits, -, _, + and .")  # fmt: skip
+        2, "--org: '../up' is not a valid folder name; use letters, digits, -, _, + and .")  # fmt: skip
     (tmp_path / "package").mkdir()
     (tmp_path / "package/mine").touch()
     code, text, _ = package([v06_log()], "ssd")
-    assert (code, "holds something already" in text) == (2, True)
+    assert (code, "package is not empty: choose another folder" in text) == (2, True)

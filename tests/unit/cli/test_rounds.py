@@ -13,10 +13,10 @@ def test_list_names_every_round(podium_json, podium_text):
     assert [r["name"] for r in rounds if r["runs"]] == ["v0.5", "v0.6"]
     assert "unet3d" in next(r for r in rounds if r["name"] == "v2.0")["benchmarks"]
     code, text = podium_text("round", "list")
-    assert "v0.5   runs, scores  resnet, ssd, maskrcnn, gnmt, transformer, ncf, minigo" in text
+    assert "v0.5   run, score  resnet, ssd, maskrcnn, gnmt, transformer, ncf, minigo" in text
 
 
-def test_show_tells_targets_runs_and_what_is_tunable(podium_json, podium_text):
+def test_show_lists_targets_attempts_and_what_is_tunable(podium_json, podium_text):
     _, round_ = podium_json("round", "show", "0.6")
     assert round_["clock"]["max_init_seconds"] == 1200
     beta = round_["benchmarks"]["transformer"]["tunable"]["opt_adam_beta_1"]
@@ -25,7 +25,7 @@ def test_show_tells_targets_runs_and_what_is_tunable(podium_json, podium_text):
     assert round_["benchmarks"]["resnet"]["tunable"]["opt_base_learning_rate"]["text"] == "number, more than 0"
     _, text = podium_text("round", "show", "v0.6", "--benchmark", "maskrcnn")
     assert "model creation  untimed, less than 20 minutes" in text
-    assert "maskrcnn   BBOX >= 0.377     5   1+1     1  1 epoch" in text
+    assert "maskrcnn   BBOX >= 0.377         5   1+1     1  1 epoch" in text
     assert "SEGM >= 0.339" in text
     assert "v0.6.maskrcnn.candidates, maskrcnn.yaml:23; reference: 2000" in " ".join(text.split())
     assert "mlperf_logging 4.1.68 compliance_checker/training_0.6.0" in text
@@ -54,7 +54,7 @@ def test_a_later_round(podium_text):
     ("arguments", "sentence"),
     [
         (("v0.4",), "v0.4: no such round; choose one of v0.5, v0.6"),
-        (("v0.6", "--benchmark", "bert"), "v0.6 has no bert; choose one of resnet, ssd"),
+        (("v0.6", "--benchmark", "bert"), "v0.6 has no benchmark bert; choose one of resnet, ssd"),
     ],
 )
 def test_wrong_use(podium_text, arguments, sentence):

@@ -197,7 +197,7 @@ def test_podiums_own_result(podium_json, tmp_path):
     ("arguments", "sentence"),
     [
         (("/no/such",), "/no/such: no such file or folder"),
-        (("{empty}",), "no result_<number>.txt below it"),
+        (("{empty}",), "no result_<number>.txt found"),
         (("{empty}", "--round", "v0.4"), "--round v0.4: no such round; choose one of v0.5, v0.6, v0.7"),
         (("ftp://x/y",), "is not a supported results URL"),
     ],
@@ -211,7 +211,7 @@ def test_the_table_fits_80_columns(podium_text, tmp_path):
     write(tmp_path / "v0.6/NVIDIA/dgx1_n130_ngc19.05_pytorch/transformer", [v06_run("transformer", 60, "25.3")] * 10)
     code, text = podium_text("score", tmp_path)
     assert code == 0
-    assert "dgx1_n130_ngc19.05_pytorch  transformer    10                   0.0%    1.000" in text
+    assert "dgx1_n130_ngc19.05_pytorch  transformer        10  0.0%    1.000" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

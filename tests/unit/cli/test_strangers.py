@@ -6,9 +6,8 @@ import json
 from importlib.metadata import version
 
 import pytest
-import typer
 
-from podium.cli.main import app
+from podium.cli.commands import load_commands
 from tests.unit.cli.logs import v06_run, write
 from tests.unit.cli.test_package import SYSTEM
 
@@ -39,7 +38,7 @@ def test_a_place_that_is_not_there(podium_text, tmp_path, command):
 def test_an_empty_folder(podium_text, tmp_path, command):
     (tmp_path / "empty").mkdir()
     code, said = podium_text(*places(command, tmp_path / "empty", tmp_path))
-    assert (code, "no result_<number>.txt below" in said) == (2, True), said
+    assert (code, "no result_<number>.txt found" in said) == (2, True), said
 
 
 def test_a_store_without_results_has_an_empty_history(podium_text, podium_json, tmp_path):
@@ -70,7 +69,7 @@ def test_a_system_without_a_submitter(podium_text, tmp_path):
     system = tmp_path / "box.json"
     system.write_text(json.dumps({"system_name": "box"}))
     code, said = podium_text("package", tmp_path / "results", "--system", system, "--out", tmp_path / "package")
-    assert (code, said) == (2, f"{system} names no submitter: add it there, or name the folder with --org")
+    assert (code, said) == (2, f"{system} does not name a submitter: add it there, or use --org")
 
 
 def test_every_missing_field_of_a_system_is_named(podium_json, tmp_path):
@@ -83,11 +82,11 @@ def test_every_missing_field_of_a_system_is_named(podium_json, tmp_path):
 
 
 def commands(group=None, prefix=()):
-    for name, command in (group or typer.main.get_command(app)).commands.items():
+    for name, command in (group.commands if group else load_commands()).items():
         yield from commands(command, (*prefix, name)) if hasattr(command, "commands") else [((*prefix, name), command)]
 
 
-def test_every_command_that_tells_of_results_takes_json():
+def test_every_command_that_reads_results_takes_json():
     without = {
         " ".join(name) for name, command in commands() if "--json" not in {o for p in command.params for o in p.opts}
     }
@@ -96,7 +95,7 @@ def test_every_command_that_tells_of_results_takes_json():
 
 def test_help_names_the_exit_codes_and_fits_80_columns(podium_text):
     _, said = podium_text("--help")
-    assert "0 when all is well, 1 with findings" in " ".join(said.split())
+    assert "0 on success, 1 with findings" in " ".join(said.split())
     for name, _ in commands():
         code, said = podium_text(*name, "--help")
         assert (code, max(map(len, said.splitlines())) <= 80) == (0, True), said

@@ -159,7 +159,7 @@ def test_several_runs_in_one_file(podium_json, podium_text, tmp_path):
     ]  # fmt: skip
     assert f"{path}: other: spec.preset.closed" in " ".join(podium_text("validate", path)[1].split())
     path.write_text(f"{right}---\n{right}")
-    assert podium_text("validate", path) == (2, f"{path}: 2 runs have metadata.name: mine; give each a name of its own")
+    assert podium_text("validate", path) == (2, f"{path}: 2 runs have metadata.name: mine; give each a different name")
     path.write_text(f"{right}---\nkind: Pod\n")
     said = f"{path}, object 2 of 2: expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"
     assert podium_text("validate", path) == (2, said)
@@ -182,7 +182,7 @@ def test_anything_goes_in_the_open_division(podium_json, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "where", "message"),
     [
-        ({"nodes": 3}, "spec.nodes", "there is no such field"),
+        ({"nodes": 3}, "spec.nodes", "unknown field"),
         ({"system": {"name": "box"}}, "spec.system.nodes", "is missing"),
         ({"system": {"name": "box", "nodes": 1}}, "spec.system.acceleratorsPerNode", "a closed run needs accelerators"),
         ({"data": None}, "spec.data.persistentVolumeClaim.claimName", "preset full reads its data set from a claim"),
