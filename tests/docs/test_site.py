@@ -10,10 +10,9 @@ import sys
 import pytest
 from tools.docs import pages
 from tools.docs.links import problems
-from typer.main import get_command
 
 from podium.api.crd import crd
-from podium.cli.main import app
+from podium.cli.commands import load_commands
 from podium.launch import environment
 from podium.mllog.summary import LogAccumulator
 from podium.rounds import load_all_rounds, load_rounds
@@ -76,7 +75,8 @@ def test_every_command_and_option_is_listed(made):
         if not children:
             yield name, command
 
-    for name, command in leaves(get_command(app), "podium"):
+    commands = [leaf for child in load_commands().values() for leaf in leaves(child, f"podium {child.name}")]
+    for name, command in commands:
         section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
         assert section, name
         options = [word for parameter in command.params for word in parameter.opts if word.startswith("--")]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from podium.cli.commands import load_commands
 from podium.cli.main import app
 from tests.cluster.charts import CHART, helm
 from tests.cluster.fixtures import ROOT, needed_parts
@@ -123,6 +124,7 @@ def _targets() -> set[str]:
 def _unknown_options(words: list[str]) -> list[str]:
     """Options that the command does not have; the command itself when there is none of that name."""
     command = get_command(app)
+    command.commands = load_commands()
     while getattr(command, "commands", None):
         name, *words = words or [""]
         if name in {"--help", "..."}:

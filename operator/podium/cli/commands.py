@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 _COMMANDS = {  # name: (module:function or Typer app, summary)
-    "validate": ("podium.cli.check:validate", "Check BenchmarkRuns before they are applied."),
+    "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns before they are applied."),
     "score": ("podium.cli.score:score", "Score logs: of a benchmark, a system, a submitter or a round."),
     "check": ("podium.cli.check:check", "Check logs against the rules of their round."),
     "variance": ("podium.cli.variance:variance", "Show how much convergence and time to train vary."),

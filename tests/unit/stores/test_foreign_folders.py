@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli.files import UsageError
+from podium.cli.errors import UsageError
 from podium.cli.main import app
 from podium.stores import AlreadyExists, FileStore, NotFound, StoreError, StoreRefused, beneath, open_store
 from tests.unit.cli.logs import write

@@ -1,0 +1,52 @@
+"""``podium validate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from podium.api import BenchmarkRunSpec
+from podium.cli.files import SpecError, parse_spec, read_documents, run_name
+from podium.cli.output import Json, console, print_findings, print_json, print_line
+from podium.rounds import load_rounds
+from podium.rules import Finding, check_admission, check_spec
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one or more BenchmarkRuns.")],
+    as_json: Json = False,
+) -> None:
+    """Check BenchmarkRuns before they are applied.
+
+    Checks fields, round and division as the API server and the operator do. Exit code 1 if any run would be rejected.
+    """
+    checked = [_validated(file, document) for document in read_documents(file)]
+    if as_json:
+        print_json(
+            [
+                {"name": name, "file": str(file), "findings": [finding.document() for finding in findings]}
+                for name, _, findings in checked
+            ]
+        )
+    else:
+        out = console()
+        for name, spec, findings in checked:
+            if findings and len(checked) > 1:
+                print_line(out, f"{file}: {name}:")
+            print_findings(out, findings)
+            if spec and not findings:
+                division = f"{spec.round} {spec.benchmark}, {spec.division} division"
+                print_line(out, f"{file}: {name} would be admitted to {division}")
+    raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
+
+
+def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunSpec | None, tuple[Finding, ...]]:
+    """Name, spec if it could be read, and all findings."""
+    name = run_name(file, document)
+    try:
+        spec = parse_spec(file, document)
+    except SpecError as error:
+        return name, None, error.findings
+    return name, spec, (*check_admission(name, spec), *check_spec(spec, load_rounds()))
