@@ -127,7 +127,7 @@ def _started(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[str]:
             metadata, statuses = body["metadata"], body["status"]["containerStatuses"]
             owners = metadata["ownerReferences"]
             owned = any(o.get("controller") and (o["kind"], o["name"]) == ("Job", job) for o in owners)
-            state = next((status["state"] for status in statuses if status["name"] == CONTAINER), {})
+            state: Mapping[str, Any] = next((status["state"] for status in statuses if status["name"] == CONTAINER), {})
             if owned and (state.get("running") or state.get("terminated") or {}).get("startedAt"):
                 yield metadata["name"]
 
