@@ -13,7 +13,12 @@ from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_json, table
 from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, round_name, shown
 
-app = typer.Typer(no_args_is_help=True, help="Show rounds: targets, attempts, hyperparameters, clock.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show rounds: targets, attempts, hyperparameters, clock.",
+)
 
 
 @app.command("list")
@@ -46,7 +51,10 @@ def show(
     benchmark: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a round: targets, number of attempts, tunable hyperparameters and their allowed values, clock."""
+    """Show the rules of a round.
+
+    Shows targets, number of attempts, tunable hyperparameters with their allowed values, and the clock.
+    """
     rounds = load_all_rounds()
     round_ = rounds.get(round_name(name) or "")
     if round_ is None:

@@ -25,7 +25,7 @@ def quality_chart(report: Report, metric: str, unit: Unit) -> Markup:
     curves = {a.index: [(p.seconds, p.quality[metric]) for p in a.curve if metric in p.quality]
               for a in report.attempts}  # fmt: skip
     shown = [a for a in report.attempts if curves[a.index]]
-    drawing = Drawing(WIDE, 380, f"{metric} over the time to train of {len(shown)} runs")
+    drawing = Drawing(WIDE, 380, f"{metric} over time to train, {len(shown)} attempts")
     if not shown:
         return drawing.markup()
     target = report.entry.target.get(metric)
@@ -90,7 +90,7 @@ def _end_labels(drawing: Drawing, ends: dict[int, Pair], shown: Sequence[Attempt
     for a, height in zip(labelled, heights, strict=True):
         at = ends[a.index]
         drawing.path([(at[0] + 6, at[1]), (column - 12, height), (column - 4, height)], "leader")
-        text = f"run {a.index}" + (f"  {unit.text(a.seconds)} {unit.name}" if a.seconds is not None else "")
+        text = f"no. {a.index}" + (f"  {unit.text(a.seconds)} {unit.name}" if a.seconds is not None else "")
         drawing.text((column, height + 4), text, "strong" if a.scored else "muted")
 
 

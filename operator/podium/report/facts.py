@@ -85,7 +85,7 @@ class Report:
     """One entry as a report shows it."""
 
     entry: ScoredResult
-    kind: tuple[str, ...]  # division and preset, where a result of Podium's tells them
+    kind: tuple[str, ...]  # division and preset, where a result of Podium's has them
     spread: Variance
     attempts: tuple[Attempt, ...]
     retried: tuple[Retried, ...]
@@ -195,7 +195,7 @@ def _cause(verdict: Verdict, stored: Mapping[str, Any]) -> str:
 
 
 def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
-    """What evaluations took of the time to train; None where they come after the clock or the log does not tell."""
+    """What evaluations took of the time to train; None where they come after the clock or the log lacks them."""
     if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
         return None
     return min(eval_seconds, seconds)
@@ -347,10 +347,10 @@ def _provenance(store: Store, folder: Folder, entry: ScoredResult, sums: str) ->
         ("Run", "/".join(str(run[key]) for key in ("namespace", "name") if run.get(key))),
         ("Run uid", run.get("uid")),
         ("Outcome", ": ".join(str(result[key]) for key in ("outcome", "message") if result.get(key))),
-        ("Made by", f"Podium {result['podium']}" if result.get("podium") else ""),
-        ("First run started", _utc(min(starts)) if starts else ""),
+        ("Written by", f"Podium {result['podium']}" if result.get("podium") else ""),
+        ("First attempt started", _utc(min(starts)) if starts else ""),
         ("Rules", f"{entry.round}: {entry.rules.source}" if entry.rules.source else entry.round),
-        ("Runs asked for", _asked(entry)),
+        ("Attempts required", _asked(entry)),
         ("Log format", ", ".join(formats)),
         ("Integrity", sums),
     ]  # fmt: skip

@@ -103,7 +103,7 @@ def _figures(report: Report) -> list[tuple[str, str]]:
     """The numbers beside the score."""
     entry, spread = report.entry, report.spread
     scored = sum(a.scored for a in report.attempts)
-    figures = [(f"{scored} of {len(report.attempts)}", "runs in the mean")]
+    figures = [(f"{scored} of {len(report.attempts)}", "attempts counted")]
     if spread.interval:
         figures.append((f"±{percent(spread.interval.relative)}", "95 % confidence"))
     if spread.epochs:
@@ -113,11 +113,11 @@ def _figures(report: Report) -> list[tuple[str, str]]:
     if (variation := entry.score.coefficient_of_variation) is not None:
         figures.append((percent(variation), "CV of the time"))
     if spread.runs_needed:
-        figures.append((f"{spread.runs_needed:,}", "runs for ±5 %"))
+        figures.append((f"{spread.runs_needed:,}", "attempts for ±5 %"))
     if entry.chips:
         figures.append((f"{entry.chips:,}", "chips" if entry.chips > 1 else "chip"))
     if report.energy_joules is not None:
-        figures.append((energy(report.energy_joules), "energy a training"))
+        figures.append((energy(report.energy_joules), "energy per training"))
     if report.cost:
-        figures.append((report.cost, "cost a training"))
+        figures.append((report.cost, "cost per training"))
     return figures

@@ -87,7 +87,7 @@ def test_the_page_tells_all(page, tmp_path):
     assert "v0.6 / acme / box" in text
     assert re.search(r"Image classification\nresnet\n", text)
     for words in ("3.000", "official", "dropped: slowest", "dropped: fastest", "3 of 5", "target 0.759",
-                  "global_batch_size", "differs between runs", "minutes on the clock", "50.00 Wh",
+                  "global_batch_size", "differs between attempts", "minutes on the clock", "50.00 Wh",
                   "2.700 min, 90.0 %"):  # fmt: skip
         assert words in text, words
     assert text.count("dropped:") == 2
@@ -130,7 +130,7 @@ def test_a_log_without_evaluations_or_clock(page, tmp_path):
     write(tmp_path / "v0.6/acme/box/resnet", [[mll("submission_benchmark", "resnet")]] * 2)
     code, found, _ = page(tmp_path)
     assert (code, "No score" in found.words) == (1, True)
-    assert "No run reached the target." in found.words
+    assert "No attempt reached the target." in found.words
 
 
 def test_several_results_have_a_table_of_contents(page, tmp_path):
@@ -138,7 +138,7 @@ def test_several_results_have_a_table_of_contents(page, tmp_path):
     write(tmp_path / "v0.7/acme/box/ssd", [v07_run("ssd", t, 0.24) for t in TIMES])
     _, found, _ = page(tmp_path)
     assert found.words.count("2 results") == 1
-    assert found.words.count("Attempts") == 2
+    assert found.words.count("Quality over time") == 2
 
 
 # ---- a stored result ----
@@ -178,7 +178,7 @@ def test_a_stored_result(page, stored):
     code, found, _ = page(stored)
     text = "\n".join(found.words)
     for words in ("team/digits", "12.30 USD", "open division, tiny preset; target top1 0.97", "node-7", "6.1", "8",
-                  "7 of 7 documents and logs are as SHA256SUMS lists them", "try 0, made again",
+                  "7 of 7 documents and logs are as SHA256SUMS lists them", "try 0, repeated",
                   "Failed: pod digits-1-0-0 is gone"):  # fmt: skip
         assert words in text, words
     assert code == 0
@@ -273,7 +273,7 @@ def test_a_hundred_long_runs_make_a_small_page(page, tmp_path):
 
 def test_wrong_use(podium_json, tmp_path):
     code, said = podium_json("report", tmp_path)
-    assert (code, said.split("; ")[0]) == (2, f"{tmp_path}: no result_<number>.txt below it")
+    assert (code, said.split("; ")[0]) == (2, f"{tmp_path}: no result_<number>.txt found")
     assert podium_json("report", tmp_path / "none")[0] == 2
     write(tmp_path / "v0.5/acme/box/resnet", [v05_run("resnet", t, 0.75) for t in TIMES])
     code, said = podium_json("report", tmp_path, "--out", tmp_path / "no/such/page.html")

@@ -35,9 +35,7 @@ def test_commands_read_it(results, podium_json, podium_text):  # noqa: F811
     assert [(entry["org"], entry["minutes"]) for entry in document] == [("acme", 3.0)]
     for command in ("check", "variance", "review", "history"):
         assert podium_json(command, results)[0] in (0, 1), command
-    assert podium_text("score", results + "/nowhere")[1].startswith(
-        "mem://lab/nowhere: no result_<number>.txt below it"
-    )
+    assert podium_text("score", results + "/nowhere")[1].startswith("mem://lab/nowhere: no result_<number>.txt found")
 
 
 def test_a_single_log_is_read_from_it(results, podium_json):  # noqa: F811
