@@ -14,7 +14,7 @@ import typer
 from podium.api import BenchmarkRunSpec
 from podium.cli.errors import UsageError
 from podium.cli.files import read_run_file
-from podium.cli.output import console
+from podium.cli.output import console, print_line
 from podium.cli.watch.views import ScreenView
 from podium.local import LocalRun
 from podium.reconcile import Run
@@ -48,19 +48,19 @@ def run(
     folder = (out or Path("results") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}").resolve()
     screen = console()
     if aside := set_aside(folder, datetime.now(UTC)):
-        screen.print(f"moved the interrupted result to {aside}", markup=False, soft_wrap=True)
+        print_line(screen, f"moved the interrupted result to {aside}")
     store = open_store(str(folder))
     store.check()
     rounds = load_rounds()
-    screen.print(f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops", markup=False)
-    screen.print(f"Result folder: {folder}", markup=False, soft_wrap=True)
+    print_line(screen, f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops")
+    print_line(screen, f"Result folder: {folder}")
     benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "")
     view = ScreenView(screen)
     try:
         with view:
             ended = asyncio.run(_execute(benchmark, view))
     except asyncio.CancelledError as stopped:
-        screen.print(f"stopped by {stopped}; what was measured is in {folder}", markup=False, soft_wrap=True)
+        print_line(screen, f"stopped by {stopped}; what was measured is in {folder}")
         raise typer.Exit(130) from None
     view.conclude(ended, str(folder))
     raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)

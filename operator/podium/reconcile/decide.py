@@ -199,8 +199,7 @@ def _abort(case: _Case) -> Decision:
     # a try that fails now fails because of the deletion
     finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
-        move_to(a, reason, message) if a.id not in finished and a.state in _CUT_SHORT else a
-        for a in case.attempts
+        move_to(a, reason, message) if a.id not in finished and a.state in _CUT_SHORT else a for a in case.attempts
     ]
     # the Jobs are deleted with their owner, and nobody is left to read Events
     case.actions = []

@@ -103,6 +103,7 @@ class ScreenView:
             if not self._live:
                 print_line(self._out, line)
 
+
 class JsonView:
     """For a program: one document a line, as it comes."""
 
