@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from podium.cli.commands import LazyGroup
 from podium.cli.errors import UsageError
-from podium.stores import StoreError
 
 app = typer.Typer(
     cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -40,8 +39,18 @@ def main() -> None:
     """Run the command line. A usage error is one sentence and exit code 2, a store that fails exit code 1."""
     try:
         app()
-    except (UsageError, StoreError) as error:
-        from podium.cli.output import console  # noqa: PLC0415 - slow to load, and --help does without
+    except UsageError as error:
+        _fail(error, 2)
+    except Exception as error:
+        from podium.stores import StoreError  # noqa: PLC0415 - slow to load, and --help does without
 
-        console(stderr=True).print(f"podium: {error}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        if not isinstance(error, StoreError):
+            raise
+        _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    from podium.cli.output import console  # noqa: PLC0415 - slow to load, and --help does without
+
+    console(stderr=True).print(f"podium: {error}", soft_wrap=True)
+    sys.exit(code)

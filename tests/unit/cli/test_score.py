@@ -215,6 +215,16 @@ def test_the_table_fits_80_columns(podium_text, tmp_path):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_scores_below_a_minute_are_in_seconds_unless_another_is_longer(podium_text, tmp_path):
+    write(tmp_path / "v0.6/acme/box/ssd", [v06_run("ssd", seconds, 0.24) for seconds in (11, 12, 13, 14, 15)])
+    _, text = podium_text("score", tmp_path)
+    assert ("Seconds" in text, "13.00" in text, "Minutes" in text) == (True, True, False), text
+    assert "score              13.00 s, 95 % between" in podium_text("variance", tmp_path)[1]
+    write(tmp_path / "v0.6/acme/box/resnet", [v06_run("resnet", t, 0.76) for t in TIMES])
+    _, text = podium_text("score", tmp_path)
+    assert ("Minutes" in text, "0.217" in text, "Seconds" in text) == (True, True, False), text
+
+
 def test_a_bucket_is_a_place_like_a_folder(podium_json, tmp_path, monkeypatch):
     """What the folders above the logs say is read off the URL; a real server answers in tests/api."""
     write(tmp_path / "box/resnet", [v06_run("resnet", t, 0.76) for t in TIMES])
