@@ -27,6 +27,7 @@ class _Facts:
     false: tuple[ConditionType, ...] = ()
     event: Literal["Normal", "Warning"] | None = None
     retriable: bool = False
+    keeps_place: bool = False
     routine: bool = False
 
 
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     - ``true``, ``false``: the conditions that are True or False for this reason.
     - ``event``: the type of the Event with this reason; None when there is none.
     - ``retriable``: another try of the attempt may do better.
+    - ``keeps_place``: the attempt's time is right although it breaks a rule; see scoring.olympic.
     - ``routine``: the condition says only that everything is as it should be.
     """
 
@@ -48,6 +50,7 @@ class Reason(StrEnum):
     false: tuple[ConditionType, ...]
     event: Literal["Normal", "Warning"] | None
     retriable: bool
+    keeps_place: bool
     routine: bool
 
     def __new__(cls, word: str, facts: _Facts) -> Self:
@@ -125,7 +128,7 @@ class Reason(StrEnum):
         do="Check the clocks of the nodes (chrony, NTP), and that the program stamps each line when it prints it.",
     )
     INIT_TOO_LONG = "InitTooLong", _Facts(
-        state=AttemptState.INVALID,
+        state=AttemptState.INVALID, keeps_place=True,
         means="Initialization took as long as the round leaves untimed in the closed division, or longer.",
         do="Start the clock earlier, or compile and warm up less.",
     )

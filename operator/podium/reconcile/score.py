@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Score
+from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Reason, Score
 from podium.rounds import Round
 from podium.rules import Goal
 from podium.scoring import Rule, TimedRun, rule_for, score
@@ -37,7 +37,14 @@ def score_run(
 
 def _timed(attempt: AttemptStatus) -> TimedRun:
     seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
-    return TimedRun(index=attempt.index, state=attempt.state, seconds=seconds, start=float(attempt.index))
+    reason = Reason.known(attempt.reason)
+    return TimedRun(
+        index=attempt.index,
+        state=attempt.state,
+        seconds=seconds,
+        start=float(attempt.index),
+        keeps_place=reason is not None and reason.keeps_place and seconds is not None,
+    )
 
 
 def _mean_energy(attempts: Sequence[AttemptStatus]) -> str | None:

@@ -222,7 +222,7 @@ def _mark(entry: ScoredResult, index: int) -> str:
         return ""
     if index not in score.dropped:
         return "not counted"
-    if not verdict.converged:
+    if not verdict.converged and not verdict.keeps_place:
         return "dropped as the slowest"
     scored = [seconds for i in score.scored if (seconds := entry.verdicts[i].seconds) is not None]
     fast = verdict.seconds is not None and verdict.seconds <= min(scored, default=0.0)

@@ -18,7 +18,10 @@ _HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a run. `seconds` is its time to train, whether or not it counts; `message` says why in a sentence.
+    """The outcome of a run; `message` says why in a sentence.
+
+    `seconds` is the time to train, None when nothing was timed. An invalid run has one only where everything but its
+    initialization was right.
 
     `findings` are what is wrong with the log; the first one is the cause of a run that did not converge. A converged
     run may have some, too.
@@ -33,6 +36,11 @@ class Verdict:
     def state(self) -> AttemptState:
         assert self.reason.state is not None, f"{self.reason} is not said of attempts"
         return self.reason.state
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the score counts the time although the run broke a rule; see scoring.olympic."""
+        return self.reason.keeps_place and self.seconds is not None
 
     @property
     def converged(self) -> bool:
@@ -73,7 +81,8 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
     4. v0.6 MiniGo is timed by eval_result, and a run_stop comes late or never; without an eval_result above 0 no model
        passed (training_0.6.0/minigo.yaml), and the run did not converge.
     5. Closed runs initialize in less than the round's limit, from the first init_start to init_stop (checker:
-       ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), else Invalid.
+       ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), else Invalid. Of 20,132 published logs
+       3 did not, and MLCommons counted their times: `Verdict.keeps_place`.
     6. The evaluations decide on convergence, whatever run_stop claims; NaN and impossible values reach nothing.
        Without a target, or without evaluations where they come after the clock, run_stop is believed.
     7. A run that gave up did not converge, whatever its evaluations say (checker of v0.6: ``status == 'success'``).
@@ -92,6 +101,10 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
     if fault is None:
         return Verdict(Reason.TARGET_REACHED, time, _measured(summary, goal), repeated)
     finding = Finding(fault.rule, where, fault.message, fault.line, fault.remedy)
+    if fault.reason.state is AttemptState.INVALID and not (
+        fault.reason.keeps_place and _not_converged(summary, goal) is None
+    ):
+        time = None
     return Verdict(fault.reason, time, fault.message, (finding, *repeated) if fault.is_finding else repeated)
 
 

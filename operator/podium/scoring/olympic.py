@@ -2,7 +2,9 @@
 
 Rule (mlcommons/training_policies, "Benchmark Results"; v0.5 verify tool for NCF): sort the good times, drop the
 fastest, drop the slowest, take the mean. A run that did not converge takes the slowest place, whatever its clock
-says; more of them than may be dropped make the result invalid.
+says; more of them than may be dropped make the result invalid. So do runs that broke a rule. One whose clock is right
+all the same keeps its place by its time: MLCommons accepts one log that does not comply "under olympic scoring", and
+counts its time (mlperf_logging: package_checker.py:186, result_summarizer.py).
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 class TimedRun:
     """One run: `seconds` from run_start to run_stop; `start` (unix seconds) orders runs where the rule asks for it.
 
-    A failed or aborted run is no measurement; an invalid one is, and did not converge.
+    A failed or aborted run is no measurement; an invalid one is, and did not converge. `keeps_place`: it would have
+    converged within its `seconds`, but for a rule that has nothing to do with them.
     """
 
     index: int
     state: AttemptState
     seconds: float | None = None
     start: float | None = None
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
     elif len(runs) < rule.runs:
         reasons.append(f"not official: {len(runs)} of the {rule.runs} runs that the rules ask for")
     if rule.converged_runs is None:
-        considered, slowest = good, failed
+        considered, slowest = good, [run for run in failed if run not in good]
     else:  # the first to converge; whatever failed is left out already
         first = sorted(good, key=_by_start)[: rule.converged_runs]
         considered, slowest = [run for run in good if run in first], []
@@ -121,16 +125,17 @@ def _why_invalid(
     good: Sequence[TimedRun], failed: Sequence[TimedRun], missing: Sequence[TimedRun], rule: Rule
 ) -> list[str]:
     reasons = []
+    measured = len({run.index for run in (*good, *failed)})
     if missing:
         numbers = ", ".join(str(run.index) for run in sorted(missing, key=lambda run: run.index))
         reasons.append(f"invalid: attempt {numbers} could not be measured")
     if rule.converged_runs is not None:
-        enough = len(good) >= rule.converged_runs or len(good) + len(failed) < rule.runs
+        enough = len(good) >= rule.converged_runs or measured < rule.runs
         if not enough:
             reasons.append(f"invalid: {_count(len(good))} converged, {rule.converged_runs} have to")
     else:
         # a short series that cannot drop anything cannot drop a failure either
-        tolerated = rule.max_failures if len(good) + len(failed) > rule.drop_fastest + rule.drop_slowest else 0
+        tolerated = rule.max_failures if measured > rule.drop_fastest + rule.drop_slowest else 0
         if len(failed) > tolerated:
             reasons.append(
                 f"invalid: {_count(len(failed))} did not converge, {tolerated} may be left out as the slowest"
@@ -151,7 +156,8 @@ def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> t
 
 
 def _is_timed(run: TimedRun) -> bool:
-    return run.state is AttemptState.CONVERGED and run.seconds is not None and 0 <= run.seconds < _LONGEST
+    counts = run.state is AttemptState.CONVERGED or run.keeps_place
+    return counts and run.seconds is not None and 0 <= run.seconds < _LONGEST
 
 
 def _time(run: TimedRun) -> float:

@@ -112,8 +112,11 @@ def score_folder(
     verdicts = {log.index: judge(log.summary, goals[log.index], log.name) for log in folder.logs}
     for log in folder.logs:
         findings += _about(log, verdicts[log.index])
-    runs = [TimedRun(log.index, verdicts[log.index].state, verdicts[log.index].seconds, log.summary.run_start)
-            for log in folder.logs]  # fmt: skip
+    runs = [
+        TimedRun(log.index, v.state, v.seconds, log.summary.run_start, v.keeps_place)
+        for log in folder.logs
+        if (v := verdicts[log.index])
+    ]
     result = score(runs, rule)
     result = replace(result, official=result.official and not is_own_open)
     failed = [

@@ -182,6 +182,8 @@ def test_score(row: Row, place: Path) -> None:
     (entry,) = podium("score", place, "--json")
     assert entry["verdicts"] == {"0": {"state": row.reason.state, "reason": row.reason}}
     assert (entry["minutes"] is not None) is (row.reason.state is AttemptState.CONVERGED)
+    counted = row.reason.state is AttemptState.CONVERGED or row.reason is Reason.INIT_TOO_LONG
+    assert (entry["times"]["0"] is not None) >= counted
 
 
 @ALL

@@ -18,14 +18,16 @@ NCF = Rule(runs=8, converged_runs=4)
 UNET3D = Rule(runs=40, drop_fastest=4, drop_slowest=4, max_failures=4)
 _OUTCOMES = {
     "c": AttemptState.CONVERGED, "n": AttemptState.NOT_CONVERGED, "i": AttemptState.INVALID, "f": AttemptState.FAILED,
-    "a": AttemptState.ABORTED,
+    "a": AttemptState.ABORTED, "k": AttemptState.INVALID,
 }  # fmt: skip
 
 
 def series(text: str) -> list[TimedRun]:
     """Runs such as "c60 n c80": outcome and seconds; started in this order."""
     return [
-        TimedRun(index, _OUTCOMES[word[0]], float(word[1:]) if word[1:] else None, start=float(index))
+        TimedRun(
+            index, _OUTCOMES[word[0]], float(word[1:]) if word[1:] else None, float(index), keeps_place=word[0] == "k"
+        )
         for index, word in enumerate(text.split(), start=1)
     ]
 
@@ -35,6 +37,10 @@ SCORES = {
     "the fastest and the slowest are dropped": (FIVE, "c50 c10 c30 c20 c40", 30, (1, 2), True, ()),
     "a run that did not converge is the slowest": (FIVE, "c50 c10 n5 c20 c30", 100 / 3, (2, 3), True, ()),
     "an invalid run is, too": (FIVE, "c50 c10 i5 c20 c30", 100 / 3, (2, 3), True, ()),
+    "an invalid run whose clock is right keeps its place": (FIVE, "c50 c10 k25 c20 c40", 85 / 3, (1, 2), True, ()),
+    "two of them are too many": (
+        FIVE, "c50 c10 k25 k20 c40", None, (1, 2), False,
+        ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
     "two runs that did not converge": (
         FIVE, "c50 n n c20 c30", None, (2, 3, 4), False,
         ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
