@@ -138,9 +138,16 @@ def summary(row: Row) -> LogSummary:
 
 
 def spec_of(row: Row) -> dict[str, Any]:
-    data = {"persistentVolumeClaim": {"claimName": "data"}}
-    return {"round": row.round, "benchmark": row.benchmark, "division": "closed", "preset": "full", "quality": None,
-            "data": data, "system": {"name": "box", "nodes": 2, "acceleratorsPerNode": 8}}  # fmt: skip
+    return {
+        "round": row.round,
+        "benchmark": row.benchmark,
+        "division": "closed",
+        "preset": "full",
+        "quality": None,
+        "data": {"persistentVolumeClaim": {"claimName": "data"}},
+        "system": {"name": "box", "nodes": 2, "acceleratorsPerNode": 8},
+        "template": {"image": "registry.example/own:1"},
+    }
 
 
 def podium(*arguments: object) -> Any:
