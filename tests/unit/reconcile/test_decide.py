@@ -65,6 +65,13 @@ def test_times_come_from_the_log():
     assert (done.time_to_train_seconds, done.quality, done.epochs) == ("41.000", "0.95", "3")
 
 
+def test_an_attempt_with_a_wrong_clock_has_no_time():
+    run = ex.run(ex.status(ex.attempt()))
+    lines = log((5, "run_stop", None), START, GOOD, SUCCESS, whole=True)
+    attempt = decision(run, observed(ex.job(ended(0), ended(1)), lines)).status.attempts[0]
+    assert (attempt.reason, attempt.time_to_train_seconds) == ("ClockInvalid", None)
+
+
 def test_the_next_attempt_starts_when_the_containers_have_left():
     run = ex.run(ex.status(ex.attempt()), attempts=5)
     seen = log(START, GOOD, SUCCESS, whole=True)
@@ -150,6 +157,15 @@ def test_five_attempts_are_scored_by_the_olympic_mean():
     assert result.status.score.time_to_train_minutes == "10.5000"
     assert result.status.score.dropped == (3, 4)
     assert result.status.score.valid
+
+
+def test_an_attempt_that_only_initialized_too_long_keeps_its_place():
+    tries = [converged(i, seconds) for i, seconds in enumerate([600, 660, 540, 720], start=1)]
+    long = {"reason": "InitTooLong", "time_to_train_seconds": "630.000", "stored": True}
+    result = decision(
+        ex.run(ex.status(*tries, ex.attempt(5, AttemptState.INVALID, **long)), attempts=5), observed(result=STORED)
+    )
+    assert (result.status.score.time_to_train_minutes, result.status.score.dropped) == ("10.5000", (3, 4))
 
 
 def test_a_terminal_run_creates_nothing_whatever_is_gone():
