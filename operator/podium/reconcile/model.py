@@ -152,7 +152,7 @@ class Emit:
 
     @property
     def type(self) -> Literal["Normal", "Warning"]:
-        assert self.reason.event is not None, f"{self.reason} is no reason of an Event"
+        assert self.reason.event is not None, f"{self.reason} is not a reason of Events"
         return self.reason.event
 
 

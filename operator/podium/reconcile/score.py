@@ -22,7 +22,7 @@ def score_run(
     scored = [last[index] for index in result.scored]
     reasons = result.reasons
     if spec.division == "open":
-        reasons = (*reasons, "not official: the open division has targets and models of its own")
+        reasons = (*reasons, "not official: the open division has its own targets and models")
     return Score(
         time_to_train_minutes=None if result.seconds is None else f"{result.seconds / 60:.4f}",
         valid=result.valid,

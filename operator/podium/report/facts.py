@@ -85,7 +85,7 @@ class Report:
     """One entry as a report shows it."""
 
     entry: ScoredResult
-    kind: tuple[str, ...]  # division and preset, where a result of Podium's has them
+    kind: tuple[str, ...]  # division and preset, where a result of Podium's names them
     spread: Variance
     attempts: tuple[Attempt, ...]
     retried: tuple[Retried, ...]
@@ -195,7 +195,7 @@ def _cause(verdict: Verdict, stored: Mapping[str, Any]) -> str:
 
 
 def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
-    """What evaluations took of the time to train; None where they come after the clock or the log lacks them."""
+    """What evaluations took of the time to train; None where they come after the clock or the log does not say."""
     if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
         return None
     return min(eval_seconds, seconds)

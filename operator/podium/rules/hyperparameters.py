@@ -13,6 +13,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
     "numbers": (list, tuple), "number or numbers": (int, float, list, tuple),
 }  # fmt: skip
+_NAMES = {
+    "integer": "an integer", "number": "a number", "boolean": "a boolean", "string": "a string",
+    "numbers": "a list of numbers", "number or numbers": "a number or a list of numbers",
+}  # fmt: skip
 _LONGEST = 80
 
 
@@ -57,19 +61,19 @@ def open_breach(parameter: Hyperparameter, value: Any) -> str:
         return wrong
     if parameter.allows(value, {}):
         return ""
-    return f"{_short(value)} is no value for it; use {parameter.allowed({})}"
+    return f"{_short(value)} is not a valid value; use {parameter.allowed({})}"
 
 
 def wrong_type(parameter: Hyperparameter, value: Any) -> str:
     """That `value` is not of the hyperparameter's type; empty when it is."""
     type_ = parameter.type
     if not isinstance(value, _TYPES[type_]) or (isinstance(value, bool) and type_ != "boolean"):
-        return f"{_short(value)} is no {type_}"
+        return f"{_short(value)} is not {_NAMES[type_]}"
     items = value if isinstance(value, list | tuple) else [value]
     if type_ not in ("boolean", "string"):
         odd = next((item for item in items if not _is_finite(item)), None)
         if odd is not None or not all(_is_finite(item) for item in items):
-            return f"{_short(odd)} is no number"
+            return f"{_short(odd)} is not a number"
     return ""
 
 

@@ -24,7 +24,7 @@ class Verdict:
     initialization was right.
 
     `findings` are what is wrong with the log; the first one is the cause of a run that did not converge. A converged
-    run may have some, too.
+    run may also have some.
     """
 
     reason: Reason
@@ -179,7 +179,7 @@ def _measured(summary: LogSummary, goal: Goal) -> str:
 def _repeated(summary: LogSummary, where: str) -> Iterator[Finding]:
     """Only global rank 0 logs the clock, once. MLCommons' checker lets repeated lines pass."""
     starts, stops = summary.run_start_count, summary.run_stop_count
-    remedy = "log it from global rank 0 only, and keep each run in a file of its own"
+    remedy = "log it from global rank 0 only, and keep each run in its own file"
     if starts > 1:
         message = f"{starts} run_start and {stops} run_stop lines; a second run was appended, or several ranks log"
         yield Finding(RuleId.LOG_RUN_START_REPEATED, where, message, summary.line_numbers.get("run_start"), remedy)

@@ -35,7 +35,7 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
     for field, value in system.items():
         if not isinstance(value, str):
             remedy = f'write "{value}"; the tools of MLCommons join texts'
-            yield Finding(RuleId.PACKAGE_SYSTEM_TYPE, f"{where}: {field}", f"{value!r} is no text", remedy=remedy)
+            yield Finding(RuleId.PACKAGE_SYSTEM_TYPE, f"{where}: {field}", f"{value!r} is not text", remedy=remedy)
     if system.get("division", "closed") not in ("closed", "open"):
         message = f"{system['division']!r} is neither closed nor open"
         yield Finding(

@@ -96,7 +96,7 @@ def score_folder(
     benchmark = round_.benchmarks.get(name) if round_ else None
     is_own_open = folder.result.get("division") == "open"
     if is_own_open:
-        notes.append("not official: the open division has targets and models of its own")
+        notes.append("not official: the open division has its own targets and models")
     if benchmark is None:
         benchmark = _unknown(folder)
         if not folder.result:
@@ -193,7 +193,12 @@ def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
         return float(value), []
     where = f"{folder.path}/scaling.json".lstrip("/")
     return 1.0, [
-        Finding(RuleId.SCORE_SCALING, where, f"scaling_factor {value!r} is no positive number", remedy="mend it")
+        Finding(
+            RuleId.SCORE_SCALING,
+            where,
+            f"scaling_factor {value!r} is not a positive number",
+            remedy="correct scaling.json",
+        )
     ]
 
 

@@ -55,7 +55,7 @@ def _numbering(part: ReviewedResult) -> Iterator[Finding]:
         wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
     for number in sorted(wanted - set(there))[:20]:
         message = f"run {number} is missing"
-        remedy = "every run that was made belongs into the results, scored or not"
+        remedy = "every run must be included in the results, scored or not"
         yield Finding(RuleId.REVIEW_RUNS_MISSING, _where(part), message, remedy=remedy)
 
 

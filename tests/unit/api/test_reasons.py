@@ -112,7 +112,7 @@ def test_watching_shows_the_reasons_that_are_news(reason):
 
 def test_only_reasons_of_events_become_events():
     assert Emit(Reason.RESULT_INVALID, "why").type == "Warning"
-    with pytest.raises(AssertionError, match="Storing is no reason of an Event"):
+    with pytest.raises(AssertionError, match="Storing is not a reason of Events"):
         _ = Emit(Reason.STORING, "why").type
 
 

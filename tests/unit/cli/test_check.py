@@ -201,7 +201,7 @@ def test_two_runs_with_one_seed(podium_json, tmp_path):
     assert code == 1
     assert [[f["rule"] for f in log["findings"]] for log in logs] == [[], [], ["log.seed.repeated"]]
     (finding,) = logs[2]["findings"]
-    assert finding["message"] == f"its seed 7, of train.py:1, is that of {NCF}/result_0.txt, too"
+    assert finding["message"] == f"its seed 7, of train.py:1, is also that of {NCF}/result_0.txt"
     assert finding["line"] == 3
 
 

@@ -58,7 +58,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, "x"]}},
             "v0.6.resnet.schedule",
             "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
-            "'x' is no number",
+            "'x' is not a number",
         ),
         (
             {"round": "v0.5", "hyperparameters": {"opt_base_learning_rate": 0.33, "global_batch_size": 1664}},
@@ -119,7 +119,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"division": "open", "hyperparameters": {"opt_momentum": -1}},
             "spec.hyperparameters.value",
             "spec.hyperparameters.opt_momentum",
-            "-1 is no value for it; use number, 0 or more",
+            "-1 is not a valid value; use number, 0 or more",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_lists_of_numbers_are_values(podium_json, tmp_path):
     settings = {"opt_base_learning_rate": [0.32, 0.032], "opt_learning_rate_decay_boundary_steps": [12500]}
     assert podium_json("validate", run_file(tmp_path, benchmark="minigo", hyperparameters=settings))[0] == 0
     code, (document,) = podium_json("validate", run_file(tmp_path, hyperparameters={"opt_base_learning_rate": [0.3]}))
-    assert (code, document["findings"][0]["message"]) == (1, "[0.3] is no number")
+    assert (code, document["findings"][0]["message"]) == (1, "[0.3] is not a number")
 
 
 def test_anything_goes_in_the_open_division(podium_json, tmp_path):

@@ -157,11 +157,11 @@ def test_a_file_names_kinds_and_numbers_and_nothing_else(document):
          "'sgd' is not allowed; allowed: adam or lazy_adam; the nearest allowed value is adam"),
         ("ncf", "opt_base_learning_rate", {"opt_base_learning_rate": 0.0},
          "0 is not allowed; allowed: number, more than 0"),
-        ("ssd", "max_samples", {"max_samples": 0.5}, "0.5 is no integer"),
+        ("ssd", "max_samples", {"max_samples": 0.5}, "0.5 is not an integer"),
         ("ssd", "opt_learning_rate_decay_boundary_steps", {"opt_learning_rate_decay_boundary_steps": [1, "x"]},
-         "'x' is no number"),
-        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": math.nan}, "nan is no number"),
-        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": 10**400}, f"1{'0' * 79}... is no number"),
+         "'x' is not a number"),
+        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": math.nan}, "nan is not a number"),
+        ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": 10**400}, f"1{'0' * 79}... is not a number"),
     ],
 )  # fmt: skip
 def test_a_breach_says_the_allowed_set_and_the_nearest_allowed_value(benchmark, key, settings, message):
