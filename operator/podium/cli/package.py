@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import load_all_rounds
 from podium.rules import Finding
 from podium.stores import StoreError
+from podium.stores.beneath import OpenFolder
 from podium.submissions import Submission, check_submission, files_of, gather
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -90,15 +92,23 @@ def _read_system(path: Path) -> dict[str, Any]:
 
 
 def _read_code(folder: Path) -> dict[str, bytes]:
-    """The implementation's files; links are not followed."""
-    if not folder.is_dir():
-        raise UsageError(f"--code {folder}: no such folder")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    if not paths:
+    """The implementation's files; links are left out."""
+    files: dict[str, bytes] = {}
+    size = 0
+    try:
+        with OpenFolder.at(folder) as opened:
+            for key in sorted(key for key, entry in opened.walk() if entry.is_file(follow_symlinks=False)):
+                with opened.open(key) as file:
+                    size += os.fstat(file.fileno()).st_size
+                    if size > _MAX_CODE:
+                        limit = _MAX_CODE >> 20
+                        raise UsageError(f"--code {folder} holds more than {limit} MiB: leave data and weights out")
+                    files[key] = file.readall()
+    except OSError as error:
+        raise UsageError(f"--code {folder}: cannot read {error.filename}: {error.strerror}") from error
+    if not files:
         raise UsageError(f"--code {folder} contains no files: name the folder of the implementation")
-    if sum(path.stat().st_size for path in paths) > _MAX_CODE:
-        raise UsageError(f"--code {folder} contains more than {_MAX_CODE >> 20} MiB: leave out data and weights")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    return files
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:

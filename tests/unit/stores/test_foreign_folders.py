@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from podium.cli.errors import UsageError
 from podium.cli.main import app
+from podium.cli.package import _read_code
 from podium.stores import AlreadyExists, FileStore, NotFound, StoreError, StoreRefused, beneath, open_store
 from tests.unit.cli.logs import write
 from tests.unit.cli.test_check import changed, v06_log
@@ -333,3 +334,17 @@ def test_a_package_holds_no_file_behind_a_link(tmp_path: Path, link: bool) -> No
         assert "run.yaml is, or is behind, a symbolic link" in str(done.exception) + done.output
     else:
         assert b"kind: x\n" in packaged
+
+
+def test_the_code_of_a_package_is_read_beneath_its_folder(folder: Path, secret: Path) -> None:
+    """Links are left out, and one that comes between listing and reading is refused."""
+    (folder / "train.py").write_bytes(b"mine")
+    (folder / "key").symlink_to(secret)
+    (folder / "home").symlink_to(secret.parent)
+    assert _read_code(folder) == {"kept.txt": b"kept", "train.py": b"mine"}
+    with swapping(folder / "train.py", secret):
+        for _ in range(500):
+            with contextlib.suppress(UsageError):
+                assert SECRET not in _read_code(folder).values()
+    with pytest.raises(UsageError, match=r"--code .*nowhere: cannot read .*nowhere: No such file or directory"):
+        _read_code(folder / "nowhere")
