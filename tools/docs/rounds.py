@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, shown
+from podium.rounds import Benchmark, Hyperparameter, Round, load_rounds, load_scorable_rounds, shown
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
@@ -21,7 +21,7 @@ def page() -> str:
     runnable = load_rounds()
     *others, last = runnable
     parts = [_HEAD.format(runnable=f"{', '.join(others)} and {last}")]
-    for name, round_ in load_all_rounds().items():
+    for name, round_ in load_scorable_rounds().items():
         parts += [f"## {name} {{#{name}}}\n", f"{plain(round_.description)}.\n"]
         if name in runnable:
             parts += _clock(round_)

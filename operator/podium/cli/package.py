@@ -15,7 +15,7 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import RoundOption, asked_round, store_at
 from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
-from podium.rounds import load_all_rounds
+from podium.rounds import load_scorable_rounds
 from podium.rules import Finding
 from podium.stores import StoreError
 from podium.stores.beneath import OpenFolder
@@ -42,7 +42,7 @@ def package(
     Scores and checks the logs and the system description; from v0.7 on, MLCommons' package checker also runs. Exit
     code 1, and no package, if there are any findings.
     """
-    rounds = load_all_rounds()
+    rounds = load_scorable_rounds()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} is not empty: choose another folder")
     described = _read_system(system)

@@ -12,7 +12,7 @@ import typer
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
-from podium.rounds import load_all_rounds
+from podium.rounds import load_scorable_rounds
 from podium.stores import StoreError
 from podium.submissions import read_folders, score_folder
 from podium.text import printable
@@ -34,7 +34,7 @@ def report(
     """
     from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
 
-    rounds = load_all_rounds()
+    rounds = load_scorable_rounds()
     asked = asked_round(round_, rounds)
     try:
         store = store_at(path)

@@ -12,7 +12,7 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
 from podium.mlcommons import MissingCheckerError
-from podium.rounds import load_all_rounds
+from podium.rounds import load_scorable_rounds
 from podium.stores import StoreError
 from podium.submissions import ReviewedResult, convergence_of_entry, gather, is_closed
 from podium.submissions import review as findings_of
@@ -29,7 +29,7 @@ def review(
     hyperparameters that the closed division forbids and, from v1.0 on, attempts that converge faster than the reference
     convergence points allow. Exit code 1 if there are any findings.
     """
-    rounds = load_all_rounds()
+    rounds = load_scorable_rounds()
     try:
         parts = list(gather([store_at(package)], rounds, asked_round(round_, rounds)))
         findings = list(findings_of(parts))

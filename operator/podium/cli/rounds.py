@@ -11,7 +11,7 @@ from rich.text import Text
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_json, table
-from podium.rounds import Benchmark, Hyperparameter, Round, load_all_rounds, load_rounds, round_name, shown
+from podium.rounds import Benchmark, Hyperparameter, Round, load_rounds, load_scorable_rounds, round_name, shown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List rounds; show which can be run or only scored."""
-    rounds, runnable = load_all_rounds(), load_rounds()
+    rounds, runnable = load_scorable_rounds(), load_rounds()
     if as_json:
         print_json(
             [
@@ -55,7 +55,7 @@ def show(
 
     Shows targets, number of attempts, tunable hyperparameters with their allowed values, and the clock.
     """
-    rounds = load_all_rounds()
+    rounds = load_scorable_rounds()
     round_ = rounds.get(round_name(name) or "")
     if round_ is None:
         raise UsageError(f"{name}: no such round; choose one of {', '.join(rounds)}")

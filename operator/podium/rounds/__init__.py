@@ -1,6 +1,6 @@
 """The rounds of MLPerf Training: targets, number of runs, tunable hyperparameters, clock. YAML files, one a round."""
 
-from podium.rounds.catalog import DEFAULT_RUNS, load_all_rounds, round_at, round_name, round_of_folder
+from podium.rounds.catalog import DEFAULT_RUNS, load_scorable_rounds, round_at, round_name, round_of_folder
 from podium.rounds.kinds import BATCH, Settings, same, shown
 from podium.rounds.model import (
     Benchmark,
@@ -24,8 +24,8 @@ __all__ = [
     "Quality",
     "Round",
     "Settings",
-    "load_all_rounds",
     "load_rounds",
+    "load_scorable_rounds",
     "round_at",
     "round_name",
     "round_of_folder",

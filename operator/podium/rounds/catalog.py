@@ -69,7 +69,7 @@ class _Later(_Value):
     benchmarks: Mapping[str, _LaterBenchmark]
 
 
-def load_all_rounds(*folders: Path) -> Mapping[str, Round]:
+def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
     """The rounds that can be scored, by name: those of `load_rounds`, which can be run, and the later ones.
 
     Of a later round only attempts, drops and targets are known: no run of it is admitted, and MLCommons' checker says

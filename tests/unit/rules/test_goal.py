@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from podium.mllog import Event, Format, parse, summarize
-from podium.rounds import Quality, load_all_rounds
+from podium.rounds import Quality, load_scorable_rounds
 from podium.rules import Goal, goal_for
 from tests.unit.mllog.test_facts import evaluations, event
 from tests.unit.reconcile import examples as ex
@@ -68,7 +68,7 @@ def test_an_accuracy_above_1_reaches_nothing_and_a_custom_metric_may_be_anything
 
 
 def test_a_run_changes_the_target_and_never_the_direction() -> None:
-    rounds = load_all_rounds()
+    rounds = load_scorable_rounds()
     spec = ex.spec(round="v3.1", benchmark="gpt3", quality={"target": "3.5"})
     ((quality,),) = [goal_for(spec, rounds).qualities]
     assert (quality.target, quality.lower_is_better) == (3.5, True)
