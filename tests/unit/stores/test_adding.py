@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from podium.api import Score
+from podium.reconcile import StoreResult
 from podium.results import ResultWriter
 from podium.stores import SCHEMES, Scheme, StoreRefused, open_store, url_examples
 from tests.unit.cli.conftest import podium_json, podium_text  # noqa: F401 - fixtures
@@ -47,7 +48,7 @@ def test_a_result_is_written_to_it():
     store = open_store("mem://lab/runs").child("team/run-1")
     writer = ResultWriter(store, ex.run())
     score = Score(time_to_train_minutes="0.6833", valid=True, official=False)
-    result = writer.put_result(score=score, attempts=[], target={"top1": 0.9}, nodes=[], outcome="Complete", message="")
+    result = writer.put_result(StoreResult(score, (), "Complete", ""), target={"top1": 0.9}, nodes=[])
     assert result.uri == "mem://lab/runs/team/run-1"
     assert store.list() == ["SHA256SUMS", "result.json", "run.yaml", "system.json"]
     assert result.sha256 == hashlib.sha256(store.get("SHA256SUMS")).hexdigest()
