@@ -1,7 +1,6 @@
 """What kopf does for Podium: it watches BenchmarkRuns. Every handler is a few lines; decisions are made elsewhere.
 
-Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so an operator that is gone blocks
-nobody. Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
+Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so a dead operator blocks nobody. Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from podium.kube import Api
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """kopf compares every object with its last state, for handlers of changes; there are none here, and copying
+    """kopf compares every object with its last state, for handlers of changes; none are used here, and copying
     each object for it was a fifth of the operator's processor time."""
 
     def build(self, **_: Any) -> Any:

@@ -169,7 +169,7 @@ def _state(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[s
 
 
 def _staging(state: Mapping[str, Any]) -> Staging | None:
-    """The init container that copies the data set, as far as it has come; None where there is none."""
+    """The state of the init container that copies the data set; None for a pod without one."""
     if "running" in state:
         return Staging(started=unix_seconds(state["running"]["startedAt"]))
     if "terminated" in state:

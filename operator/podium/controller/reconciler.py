@@ -69,7 +69,7 @@ class Controller:
         self._rounds = rounds
         self._telemetry = telemetry
         self._clock = clock
-        self._active: set[str] = set()  # uids of runs that have not come to their end
+        self._active: set[str] = set()  # uids of runs that have not ended
         self._unreadable: set[str] = set()  # uids of runs that were reported as such
         self._status = StatusWriter(
             api,

@@ -78,7 +78,7 @@ def build_service(launch: Launch) -> dict[str, Any]:
 
 
 def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
-    """The Indexed Job of a try: one pod a node, never restarted, so that a try is one contiguous run."""
+    """The Indexed Job of a try: one pod per node, never restarted, so that a try is one contiguous run."""
     spec = launch.spec
     job_labels = dict(launch.labels)
     if spec.queue_name:

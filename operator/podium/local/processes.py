@@ -28,7 +28,7 @@ class LocalJob:
     """The processes of one try; `observed` shows them as a Job with its pods in a cluster."""
 
     def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str], object]) -> None:
-        """`folder` gets one log file a node; `on_line` gets every line that node 0 prints."""
+        """`folder` gets one log file per node; `on_line` gets every line that node 0 prints."""
         self._launch = launch
         self._folder = folder
         self._data_dir = data_dir
@@ -127,7 +127,7 @@ class LocalJob:
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or what there is of one that is too long; empty at the end."""
+    """The next line, or the part so far of one that is too long; empty at the end."""
     try:
         return await stream.readuntil(b"\n")
     except asyncio.IncompleteReadError as error:

@@ -44,19 +44,19 @@ _WATCH = Family(
 )
 _RUNS_FINISHED = Family(
     "podium_runs_finished_total",
-    "Runs that came to their end, by Complete, the reason of Failed, or Aborted (deleted before their end).",
+    "Runs that ended, by Complete, the reason of Failed, or Aborted (deleted before their end).",
     (*_FLEET, "result"),
     "counter",
 )
 _ATTEMPTS_FINISHED = Family(
     "podium_attempts_finished_total",
-    "Tries of attempts that came to their end, by state.",
+    "Tries of attempts that ended, by state.",
     (*_FLEET, "state"),
     "counter",
 )
 _PHASE_SECONDS = Family(
     "podium_attempt_phase_duration_seconds",
-    "Time of each phase of the tries that came to their end: pending, init, train, eval.",
+    "Time of each phase of the tries that ended: pending, init, train, eval.",
     ("benchmark", "phase"),
     "histogram",
     _PHASE_BUCKETS,
@@ -73,7 +73,7 @@ _COST = Family(
 )
 _ENERGY = Family(
     "podium_energy_joules_total",
-    "Energy of the tries that came to their end, as their logs report it.",
+    "Energy of the tries that ended, as their logs report it.",
     _FLEET,
     "counter",
 )
@@ -103,7 +103,7 @@ FAMILIES = (
     _UPLOADS, _UPLOAD_SECONDS,
 )  # fmt: skip
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nothing reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter, which nothing reads
 
 
 def reference() -> tuple[Family, ...]:
@@ -200,7 +200,7 @@ class Metrics:
             self._counter(_COST, *place, run.spec.pricing.currency)
 
     def moved(self, before: BenchmarkRunStatus, run: Run, observed: Observed, now: float) -> None:
-        """Count what has come to its end between the status `before` and the run's status."""
+        """Count what has ended between the status `before` and the run's status."""
         place = (run.namespace, run.spec.benchmark)
         finished_before = {a.id for a in before.attempts if a.state.finished}
         for attempt in run.status.attempts:

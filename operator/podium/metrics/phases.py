@@ -14,7 +14,7 @@ PHASES = ("pending", "init", "train", "eval")
 def phases(
     attempt: AttemptStatus, containers: Collection[Container], summary: LogSummary, *, nodes: int, now: float
 ) -> dict[str, float]:
-    """Seconds of each phase that the try has come to; the one that it is in lasts until `now` (unix seconds).
+    """Seconds of each phase that the try has reached; the current one lasts until `now` (unix seconds).
 
     pending: from the creation of the Job until every container runs. init: until run_start. train and eval: until
     run_stop; an evaluation counts once its eval_stop is logged, and as training where the log has no such lines.

@@ -22,7 +22,7 @@ def _gauges(name: str, text: str, labels: tuple[str, ...], values: Callable[[Run
 
 
 def _quality(sample: RunSample) -> Values:
-    """By the names of the targets: a log may call its only metric as it likes."""
+    """By the names of the targets: a log may use any name for its only metric."""
     single = next(iter(sample.target)) if len(sample.target) == 1 and len(sample.quality) == 1 else None
     return (((single or metric,), value) for metric, value in sample.quality.items())
 
