@@ -1,6 +1,7 @@
 """What kopf does for Podium: it watches BenchmarkRuns. Every handler is a few lines; decisions are made elsewhere.
 
-Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so a dead operator blocks nobody. Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
+Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so a dead operator blocks nobody.
+Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
 """
 
 from __future__ import annotations
