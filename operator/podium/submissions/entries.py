@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,56 +85,35 @@ def score_folder(
 
     `division`: the one that they are held to, else the one that the result or each log names.
     """
-    logs = [log.summary for log in folder.logs]
-    notes: list[str] = []
     name = _benchmark(folder, rounds)
     round_name, how = _round(folder, name, rounds, asked_round)
-    if how:
-        notes.append(how)
-    findings: list[Finding] = []
     round_ = rounds.get(round_name)
-    benchmark = round_.benchmarks.get(name) if round_ else None
+    known = round_.benchmarks.get(name) if round_ else None
     is_own_open = folder.result.get("division") == "open"
-    if is_own_open:
-        notes.append("not official: the open division has its own targets and models")
-    if benchmark is None:
-        benchmark = _unknown(folder)
-        if not folder.result:
-            findings.append(_unknown_finding(folder, name, round_name, rounds))
-    elif is_own_open:
-        benchmark = benchmark.model_copy(update={"quality": _own_target(folder, benchmark) or benchmark.quality})
-    rule = rule_of(benchmark)
     own_target = is_own_open and bool(_own_target(folder))
+    benchmark = known or _unknown(folder)
+    if known and is_own_open:
+        benchmark = known.model_copy(update={"quality": _own_target(folder, known) or known.quality})
     goals = {
         log.index: goal_of_log(name, benchmark, round_, division_of(folder, log, division), own_target=own_target)
         for log in folder.logs
     }
     verdicts = {log.index: judge(log.summary, goals[log.index], log.name) for log in folder.logs}
-    for log in folder.logs:
-        findings += _about(log, verdicts[log.index])
-    runs = [
-        TimedRun(log.index, v.state, v.seconds, log.summary.run_start, v.keeps_place)
-        for log in folder.logs
-        if (v := verdicts[log.index])
-    ]
-    result = score(runs, rule)
+    rule = rule_of(benchmark)
+    result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
-    failed = [
-        f"{log.name}: {v.message}" for log in folder.logs if not (v := verdicts[log.index]).converged and not v.breaches
-    ]
-    if result.valid:
-        notes += _left_out(failed)
-    else:
-        findings += [Finding(RuleId.SCORE_NOT_CONVERGED, folder.path or ".", text) for text in failed]
-    findings += _about_score(result, folder.path or ".")
     scaling, wrong = _scaling(folder)
-    findings += [
-        Finding(RuleId.SCORE_DOCUMENT, key, text, remedy="restore it; it is passed over")
-        for key, text in folder.unreadable
-    ]
+    findings = [*_about_logs(folder, verdicts, result), *_about_score(result, folder.path or "."), *wrong]
+    if known is None and not folder.result:
+        findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
+    notes = [how] if how else []
+    if is_own_open:
+        notes.append("not official: the open division has its own targets and models")
+    if result.valid:
+        notes += _left_out(_unconverged(folder, verdicts))
     return ScoredResult(
         round=round_name,
-        org=_org(folder, logs),
+        org=_org(folder, [log.summary for log in folder.logs]),
         system=_system(folder, name),
         benchmark=name,
         path=folder.path,
@@ -143,7 +122,7 @@ def score_folder(
         verdicts=verdicts,
         logs={log.index: log.summary for log in folder.logs},
         scaling=scaling,
-        findings=(*findings, *wrong),
+        findings=tuple(findings),
         notes=tuple(notes),
         rules=benchmark,
         goal=goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target),
@@ -151,6 +130,32 @@ def score_folder(
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
+
+
+def _score(folder: Folder, verdicts: Mapping[int, Verdict], rule: Rule) -> Score:
+    """The olympic mean of the folder's logs."""
+    runs = [
+        TimedRun(log.index, v.state, v.seconds, log.summary.run_start, v.keeps_place)
+        for log in folder.logs
+        if (v := verdicts[log.index])
+    ]
+    return score(runs, rule)
+
+
+def _unconverged(folder: Folder, verdicts: Mapping[int, Verdict]) -> list[str]:
+    """A sentence for each log that breaks no rule and did not converge."""
+    judged = ((log, verdicts[log.index]) for log in folder.logs)
+    return [f"{log.name}: {v.message}" for log, v in judged if not v.converged and not v.breaches]
+
+
+def _about_logs(folder: Folder, verdicts: Mapping[int, Verdict], result: Score) -> Iterator[Finding]:
+    for log in folder.logs:
+        yield from _about(log, verdicts[log.index])
+    if not result.valid:
+        for text in _unconverged(folder, verdicts):
+            yield Finding(RuleId.SCORE_NOT_CONVERGED, folder.path or ".", text)
+    for key, text in folder.unreadable:
+        yield Finding(RuleId.SCORE_DOCUMENT, key, text, remedy="restore it; it was skipped")
 
 
 def division_of(folder: Folder, log: Log, asked: str | None = None) -> str:
