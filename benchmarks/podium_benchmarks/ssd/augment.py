@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 WHOLE, ANY = -1.0, 0.0
 CROP_MODES = (WHOLE, 0.1, 0.3, 0.5, 0.7, 0.9, ANY)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.125, 0.5, 0.5, 0.05
-GREY = (0.2989, 0.587, 0.114)
+GRAY = (0.2989, 0.587, 0.114)
 Boxes = NDArray[np.float32]  # (n, 4) corners in parts of the image
 
 
@@ -118,7 +118,7 @@ def _saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 def _gray(images: torch.Tensor) -> torch.Tensor:
     red, green, blue = images.split(1, dim=1)
-    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    return (red * GRAY[0]).add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
 
 
 def _hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:

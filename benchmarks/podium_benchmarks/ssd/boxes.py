@@ -17,7 +17,7 @@ CELLS = (38, 19, 10, 5, 3, 1)
 STEPS = (8, 16, 32, 64, 100, 300)
 SCALES = (21, 45, 99, 153, 207, 261, 315)
 ASPECT_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 MATCH_IOU = 0.5
 NEGATIVES_PER_POSITIVE = 3
 
@@ -69,13 +69,13 @@ def _iou(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 def encode(anchors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """What the network should say at anchors (A, 4) for corner boxes (B, A, 4)."""
     center, size = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)
-    offset = (center - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
+    offset = (center - anchors[:, :2]) / anchors[:, 2:] / CENTER_VARIANCE
     return torch.cat([offset, (size / anchors[:, 2:]).log() / SIZE_VARIANCE], dim=-1)
 
 
 def decode(anchors: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Corner boxes (B, A, 4) of what the network said."""
-    center = anchors[:, :2] + offsets[..., :2] * CENTRE_VARIANCE * anchors[:, 2:]
+    center = anchors[:, :2] + offsets[..., :2] * CENTER_VARIANCE * anchors[:, 2:]
     size = anchors[:, 2:] * (offsets[..., 2:] * SIZE_VARIANCE).exp()
     return torch.cat([center - size / 2, center + size / 2], dim=-1)
 

@@ -107,7 +107,7 @@ def _finding(message: str, where: str, ruleset: str) -> Finding:
         remedy = f"log it {times}" + (f"; it was logged {found[1]}" if len(found) > 1 else "")
         return Finding(RuleId.MLPERF_KEY_REQUIRED.of(keys.split()[0]), where, f"{keys} is {count}", remedy=remedy)
     if match := _NEVER.match(message):
-        said = f"no {match['key']} fulfils {' '.join(match['test'].split())!r}"
+        said = f"no {match['key']} fulfills {' '.join(match['test'].split())!r}"
         return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=source)
     if match := _CRASHED.match(message):
         return Finding(RuleId.MLPERF_VALUE, where, "a value or metadata of it is missing or of another type than the "

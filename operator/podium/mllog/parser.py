@@ -24,7 +24,7 @@ def is_mlperf_line(line: str) -> bool:
 def parse_line(line: str, line_number: int = 0) -> Event | Problem | None:
     """An Event, a Problem, or None for any other output.
 
-    Anything before the token is passed over, so are colour codes and what follows a carriage return.
+    Anything before the token is passed over, so are color codes and what follows a carriage return.
     """
     parts = records(line)
     if len(parts) == 1:

@@ -32,7 +32,7 @@ _CACHED_BODIES = 2048  # a ResNet log of 130 nodes has 1,500, and those of its o
 _CACHED_CHARACTERS = 400  # of a body, at most
 _MILLISECONDS = ("milliseconds", "time_ms", 1000)
 _SECONDS = ("seconds", "time_s", 1)  # Alibaba's, in v0.7
-_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_COLOR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
 _EXPECTED_MLP = 'expected ":::MLPv0.5.0 <benchmark> <seconds> (<file>:<line>) <key>: ..."'
 
@@ -107,7 +107,7 @@ def _read_unusual(text: str, number: int) -> Event | Problem | None:
     if len(text) > MAX_LINE:
         return Problem(number, text[:200], f"longer than {MAX_LINE} characters")
     if "\x1b" in text:
-        text = _COLOUR.sub("", text)
+        text = _COLOR.sub("", text)
     text = text.rstrip()
     try:
         return _by_token(text, number)
@@ -223,7 +223,7 @@ _LINE_WITH_RETURNS = _line(r"[^\r\n]")  # a progress bar ends its line with a ca
 def _read_usual(head: str, body: str) -> tuple[Format, int, str, Any, Mapping[str, Any], str]:
     """Format, its units in a second, key, value, metadata, benchmark of what stands around a line's time."""
     if "\x1b" in body:
-        raise UnreadableError("coloured")
+        raise UnreadableError("colored")
     body = body.rstrip()
     if head == "L ":
         return Format.MLL, 1, *_mll_body(body[1:]), ""

@@ -13,7 +13,7 @@ from podium.report.svg import Drawing, Pair, Scale, nice_step, spread_out, text_
 from podium.report.units import Unit, brief, percent
 
 WIDE, HALF = 960.0, 468.0
-_LABELLED = 8  # runs; beyond, only the fastest, the middle one and the slowest have labels
+_LABELED = 8  # runs; beyond, only the fastest, the middle one and the slowest have labels
 _POINTS = 6000  # of all curves of a picture
 _CELL = 22.0
 _MANY = 20  # runs, from which on marks are small and bear no number
@@ -84,18 +84,18 @@ def _end_mark(drawing: Drawing, at: Pair, a: Attempt) -> None:
 
 def _end_labels(drawing: Drawing, ends: dict[int, Pair], shown: Sequence[Attempt], unit: Unit) -> None:
     """A column at the right, the slowest on top, with a line from each label to the end of its curve."""
-    labelled = sorted(_labelled(shown), key=lambda a: -ends[a.index][0])
+    labeled = sorted(_labeled(shown), key=lambda a: -ends[a.index][0])
     column = WIDE - 132
-    heights = spread_out([ends[a.index][1] for a in labelled], 17, 14, 336)
-    for a, height in zip(labelled, heights, strict=True):
+    heights = spread_out([ends[a.index][1] for a in labeled], 17, 14, 336)
+    for a, height in zip(labeled, heights, strict=True):
         at = ends[a.index]
         drawing.path([(at[0] + 6, at[1]), (column - 12, height), (column - 4, height)], "leader")
         text = f"no. {a.index}" + (f"  {unit.text(a.seconds)} {unit.name}" if a.seconds is not None else "")
         drawing.text((column, height + 4), text, "strong" if a.scored else "muted")
 
 
-def _labelled(shown: Sequence[Attempt]) -> list[Attempt]:
-    if len(shown) <= _LABELLED:
+def _labeled(shown: Sequence[Attempt]) -> list[Attempt]:
+    if len(shown) <= _LABELED:
         return list(shown)
     timed = sorted((a for a in shown if a.seconds is not None), key=lambda a: a.seconds or 0)
     return list({a.index: a for a in (timed[0], timed[len(timed) // 2], timed[-1])}.values()) if timed else []
@@ -217,11 +217,11 @@ def _swarm(drawing: Drawing, timed: Sequence[Attempt], x: Scale, bottom: float) 
 
 
 def breakdown_chart(report: Report, unit: Unit) -> Markup:
-    """A bar a run: initialisation left of the clock's zero, then training, then evaluation."""
+    """A bar a run: initialization left of the clock's zero, then training, then evaluation."""
     timed = [a for a in report.attempts if a.seconds is not None]
-    chosen = timed if len(timed) <= _ROWS else sorted(_labelled(timed), key=lambda a: a.seconds or 0)
+    chosen = timed if len(timed) <= _ROWS else sorted(_labeled(timed), key=lambda a: a.seconds or 0)
     bottom = 18.0 + 20 * len(chosen)
-    drawing = Drawing(WIDE, bottom + 40, "initialisation, training and evaluation of each run")
+    drawing = Drawing(WIDE, bottom + 40, "initialization, training and evaluation of each run")
     if not chosen:
         return drawing.markup()
     before = max((a.init_seconds or 0.0 for a in chosen), default=0.0)
@@ -256,7 +256,7 @@ def shares(attempts: Iterable[Attempt], unit: Unit) -> list[tuple[str, str, str]
     whole = sum(a.seconds or 0 for a in scored) / len(scored)
     rows = []
     if inits:
-        rows.append(("init", "initialisation, before the clock", brief(sum(inits) / len(inits))))
+        rows.append(("init", "initialization, before the clock", brief(sum(inits) / len(inits))))
     if len(evals) < len(scored):
         return [*rows, ("train", "training and evaluation", f"{unit.text(whole)} {unit.name}")]
     evaluating = sum(evals) / len(evals)

@@ -1,4 +1,4 @@
-"""A few words of SVG: scales, ticks, marks. Every text is escaped; colours are classes of charts.css."""
+"""A few words of SVG: scales, ticks, marks. Every text is escaped; colors are classes of charts.css."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def spread_out(wanted: Iterable[float], gap: float, low: float, high: float) -> 
 
 def thinned(points: Sequence[Pair], most: int) -> list[Pair]:
     """At most `most` of the points: the first, the last, and of each stretch between them the one that makes the
-    largest triangle with its neighbours (Steinarsson 2013, largest triangle three buckets)."""
+    largest triangle with its neighbors (Steinarsson 2013, largest triangle three buckets)."""
     if len(points) <= most or most < 3:
         return list(points)
     kept = [points[0]]

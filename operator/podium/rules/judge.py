@@ -1,4 +1,4 @@
-"""From what a log says to the outcome of its run: the one judgement that every command and the operator share."""
+"""From what a log says to the outcome of its run: the one judgment that every command and the operator share."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_the_full_model_has_the_reference_sizes():
     assert (scores.shape, offsets.shape) == ((2, anchors), (2, anchors, 4))
 
 
-def test_strides_are_in_the_1x1_and_batch_normalisation_is_frozen_without_epsilon():
+def test_strides_are_in_the_1x1_and_batch_normalization_is_frozen_without_epsilon():
     with torch.device("meta"):
         first = model.MaskRCNN(config.FULL, 80).backbone.layer2[0]
     assert (first.conv1.stride, first.conv2.stride) == ((2, 2), (1, 1))

@@ -14,7 +14,7 @@ from podium_benchmarks.resnet.optimizer import LARS_TRUST, Lars, build_optimizer
 
 
 @pytest.mark.parametrize(("name", "bias_decays"), [("sgd", True), ("lars", False)])
-def test_normalisation_never_decays_and_the_classifiers_bias_only_under_sgd(name, bias_decays):
+def test_normalization_never_decays_and_the_classifiers_bias_only_under_sgd(name, bias_decays):
     model = ResNet(width=4, blocks=(1, 1, 1, 1), num_classes=10)
     decayed, rest = build_optimizer(model, dataclasses.replace(TINY, opt_name=name)).param_groups
     assert (decayed["weight_decay"], rest["weight_decay"]) == (TINY.opt_weight_decay, 0.0)

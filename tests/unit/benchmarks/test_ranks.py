@@ -54,7 +54,7 @@ def _batch_and_layer() -> tuple[torch.Tensor, torch.Tensor, BatchNorm]:
     return x, torch.randn(x.shape, generator=generator), layer
 
 
-def test_normalisation_over_two_ranks_is_that_of_the_whole_batch(tmp_path):
+def test_normalization_over_two_ranks_is_that_of_the_whole_batch(tmp_path):
     mp.spawn(_normalize_a_shard, (str(tmp_path),), nprocs=2)
     y, x_grad, weight_grad, bias_grad, variance, mean = (torch.load(tmp_path / "0.pt")[i] for i in range(6))
     y1, x_grad1, weight_grad1, bias_grad1, variance1, _ = torch.load(tmp_path / "1.pt")

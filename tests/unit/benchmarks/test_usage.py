@@ -65,10 +65,12 @@ def test_folders_that_are_no_data_set(tmp_path):
 
 
 def test_a_refused_run_prints_one_line_on_rank_0_and_exits_with_2(launch, launch_process):
-    run = launch_process("resnet", "--set", "widht=3")
+    run = launch_process("resnet", "--set", "widht=3")  # codespell:ignore widht
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
-    assert run.stderr.startswith("resnet: unknown hyperparameter 'widht'; did you mean width? known are ")
-    other = launch("resnet", "--set", "widht=3", RANK="1", WORLD_SIZE="2")
+    assert run.stderr.startswith(
+        "resnet: unknown hyperparameter 'widht'; did you mean width? known are "
+    )  # codespell:ignore widht
+    other = launch("resnet", "--set", "widht=3", RANK="1", WORLD_SIZE="2")  # codespell:ignore widht
     assert (other.returncode, other.stdout, other.stderr) == (2, "", "")
 
 
@@ -84,7 +86,7 @@ def test_flags_win_over_the_environment():
     assert (config.width, config.max_epochs, config.target) == (16, 2, 0.5)
 
 
-def test_hyperparameters_may_carry_the_optimiser_in_front_as_in_v0_7_logs():
+def test_hyperparameters_may_carry_the_optimizer_in_front_as_in_v0_7_logs():
     request = cli.parse(RESNET, ["--set", "opt_name=lars", "--set", "lars_opt_weight_decay=2e-4"], {})
     config = cli.configure(RESNET, request)
     assert (config.opt_name, config.opt_weight_decay, config.lars_epsilon) == ("lars", 2e-4, 0.0)

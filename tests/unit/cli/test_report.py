@@ -64,7 +64,7 @@ def page(tmp_path):
 
 
 def timed_run(seconds, quality=0.76, status="success"):
-    """Initialisation 20 s before the clock, evaluation a tenth of the time, energy 1 kJ a second."""
+    """Initialization 20 s before the clock, evaluation a tenth of the time, energy 1 kJ a second."""
     return [
         mll("submission_benchmark", "resnet", -30),
         mll("init_start", None, -20),

@@ -75,7 +75,7 @@ def podium(tmp_path):
         ("", (), "expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"),
         (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a different name"),
         (document(nodes=3), (), "spec.nodes: unknown field"),
-        (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),
+        (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),  # codespell:ignore lerning
         (document(benchmark="resnet", quality=None, division="closed"), (), "use division: open with it, or preset: full"),
         (document(), (), "'my-model'"),
         (document(template={"image": "mine:1"}), (), "set template.command to the program that a local run starts"),

@@ -61,7 +61,7 @@ def test_a_round_has_several_spellings_and_an_entry_its_facts(podium_json, tmp_p
 
 
 @pytest.mark.parametrize("system", ["resnet_submission/skx8180", "cloud_v2.8/resnet-tpuv2-8/tpu"])
-def test_an_organisation_with_a_folder_for_each_submission(podium_json, tmp_path, system):
+def test_an_organization_with_a_folder_for_each_submission(podium_json, tmp_path, system):
     """Intel's and Google's in v0.5."""
     submission, _, own = system.rpartition("/")
     folder = tmp_path / "training_results_v0.5/v0.5.0/acme" / submission / "results" / own / "resnet"

@@ -215,11 +215,11 @@ def test_deleting_a_run_that_made_nothing_stores_nothing():
 
 
 def test_a_wrong_spec_fails_with_the_remedy():
-    result = decision(ex.run(hyperparameters={"opt_base_learnin_rate": 1}), observed())
+    result = decision(ex.run(hyperparameters={"opt_base_learnin_rate": 1}), observed())  # codespell:ignore learnin
     failed = result.status.condition(ConditionType.FAILED)
     assert failed.reason == "InvalidSpec"
     assert failed.message == (
-        "spec.hyperparameters.opt_base_learnin_rate: not an MLPerf hyperparameter "
+        "spec.hyperparameters.opt_base_learnin_rate: not an MLPerf hyperparameter "  # codespell:ignore learnin
         "(did you mean opt_base_learning_rate?); an image of your own may define it"
     )
 
