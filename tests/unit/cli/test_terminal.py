@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from rich.text import Text
 from typer.testing import CliRunner
 
 from podium.cli.main import app
@@ -133,11 +134,13 @@ def test_the_console_prints_what_it_is_given():
         made = table("[red]System", title="[/x]\x1b[2J")
         made.add_row("a\x07\nb")
         out.print(made)
+        out.print(Text("styled\x1b]0;t\x07", style="bold"))
         print_findings(out, [Finding("[rule]", "place\x1b", "[/message]\nforged", remedy="\u202e[x]")])
     assert [line.rstrip() for line in captured.get().split("\n")] == [
         "[/x]�[2J",
         "[red]System",
         "a� b",
+        "styled�]0;t",  # rich takes the bell out
         "[rule]  place�: [/message] forged",
         "    �[x]",
         "",
