@@ -31,6 +31,7 @@ from podium.reconcile import (
     job_name,
 )
 from podium.rounds import Round
+from podium.text import printable
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
@@ -139,7 +140,7 @@ class ActionExecutor:
             "involvedObject": reference,
             "type": event.type,
             "reason": event.reason,
-            "message": event.message[:1024],
+            "message": printable(event.message)[:1024],
             "source": {"component": "podium"},
             "firstTimestamp": now,
             "lastTimestamp": now,

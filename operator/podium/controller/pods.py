@@ -9,12 +9,12 @@ Only what `decide` needs is kept: with thousands of pods the objects themselves 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from podium.api import GROUP, KIND, PLURAL, VERSION, TryId, unix_seconds
+from podium.documents import DocumentError, read_json
 from podium.kube import Resource
 from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, STAGE_CONTAINER, TRY_LABEL
 from podium.reconcile import Container, ObservedJob, Staging, job_name
@@ -188,8 +188,8 @@ def _staging(state: Mapping[str, Any]) -> Staging | None:
 def _report(message: str) -> Mapping[str, int | float]:
     """What a successful copying reports; a custom image may print anything."""
     try:
-        report = json.loads(message or "{}")
-    except ValueError:
+        report = read_json((message or "{}").encode(), "termination message")
+    except DocumentError:
         return {}
     if not isinstance(report, dict):
         return {}

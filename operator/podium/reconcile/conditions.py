@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from podium.api import BenchmarkRunStatus, Condition, ConditionType, Reason, rfc3339
+from podium.text import printable
 
 _MAX_MESSAGE = 32768  # characters, of the CRD
 
@@ -66,7 +67,7 @@ def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int,
                 type=kind,
                 status=value,
                 reason=update.reason.value,
-                message=update.message[:_MAX_MESSAGE],
+                message=printable(update.message)[:_MAX_MESSAGE],
                 last_transition_time=since,
                 observed_generation=generation,
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from podium.api import AttemptState, AttemptStatus, Reason
 from podium.reconcile.model import ObservedLog
+from podium.text import printable
 
 _MAX_MESSAGE = 2048  # characters, of the CRD
 
@@ -20,7 +21,7 @@ class Step:
 
 def move(attempt: AttemptStatus, state: AttemptState, reason: Reason | None = None, message: str = "") -> AttemptStatus:
     """The try in `state`; the very same object when nothing changes."""
-    word, text = (reason.value if reason else None), message[:_MAX_MESSAGE] or None
+    word, text = (reason.value if reason else None), printable(message)[:_MAX_MESSAGE] or None
     if (attempt.state, attempt.reason, attempt.message) == (state, word, text):
         return attempt
     return attempt.model_copy(update={"state": state, "reason": word, "message": text})

@@ -130,6 +130,8 @@ def staging(state, trainer=INIT, **status):
             {"exit_code": 137},
         ),
         (staging({"terminated": {**COPIED, "message": "not JSON"}}), {}, {"report": {}}),
+        (staging({"terminated": {**COPIED, "message": "[" * 4096}}), {}, {"report": {}}),
+        (staging({"terminated": {**COPIED, "message": '{"bytes": NaN}'}}), {}, {"report": {}}),
     ],
 )
 def test_a_pod_that_copies_its_data_first(status, expected, copying):
