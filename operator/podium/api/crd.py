@@ -139,7 +139,7 @@ def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
 
 
 def _hyperparameters(keys: Mapping[str, Hyperparameter]) -> dict[str, Any]:
-    """Known keys are typed, so that the API server checks them; other keys are kept for images of one's own."""
+    """Known keys are typed, so that the API server checks them; other keys are kept for custom images."""
     properties: dict[str, Any] = {}
     for name, parameter in sorted(keys.items()):
         field: dict[str, Any] = dict(_TYPES[parameter.type])
@@ -188,7 +188,7 @@ def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
 
 
 def _added(rounds: Mapping[str, Round]) -> str:
-    """That the round is none of `rounds`: its file was given to the operator, which checks the run itself."""
+    """CEL: the round is not in `rounds`. The operator has its file, and checks the run itself."""
     return f"!(self.round in {json.dumps(sorted(rounds))})"
 
 
@@ -225,7 +225,7 @@ def _tunable_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
 
 
 def _untuned_rule() -> dict[str, str]:
-    """Out of the box nothing is tuned but the batch size."""
+    """Out of the box only the batch size is set."""
     tuned = " || ".join(f"has(self.hyperparameters.{key})" for key in _seen_keys() if key != BATCH)
     return _rule(
         f"self.division != 'outOfTheBox' || !has(self.hyperparameters) || !({tuned})",

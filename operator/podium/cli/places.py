@@ -1,4 +1,4 @@
-"""From what a person types to the place, round or results that they mean."""
+"""Resolves what a person types to the place, round or results that it names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:
 
 
 def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
-    """Every entry below `place`, scored. Raises UsageError where there is none."""
+    """Every entry below `place`, scored. Raises UsageError when there is none."""
     rounds = load_scorable_rounds()
     asked = asked_round(round_, rounds)
     try:

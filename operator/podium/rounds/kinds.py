@@ -116,10 +116,10 @@ class ScaledSgd(_Kind):
 
 
 class WarmupFactor(_Kind):
-    """The linear warm-up of SGD, lr(b) = r0 - (wb - b) * r0 / (wb * 2^k): k, or the share 1 - 1/2^k it starts at."""
+    """The linear warm-up of SGD, lr(b) = r0 - (wb - b) * r0 / (wb * 2^k): k, or the first ratio 1 - 1/2^k."""
 
     kind: Literal["warmupFactor"] = "warmupFactor"
-    counts: Literal["exponent", "share"]
+    counts: Literal["exponent", "ratio"]
 
     def text(self, settings: Settings) -> str:
         if self.counts == "exponent":
@@ -129,8 +129,8 @@ class WarmupFactor(_Kind):
     def nearest(self, value: Any, settings: Settings) -> Any:
         if self.counts == "exponent":
             return _whole(value, least=0)
-        shares = [1 - 2.0**-k for k in range(31)]
-        return min(shares, key=lambda share: abs(share - value))
+        ratios = [1 - 2.0**-k for k in range(31)]
+        return min(ratios, key=lambda ratio: abs(ratio - value))
 
 
 class StretchedSchedule(_Kind):

@@ -14,7 +14,7 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A digest that is known from elsewhere."""
+    """The digest that a file must have."""
 
     algorithm: str  # sha256 or md5
     digest: str  # of an upload in parts: the MD5 of the parts' MD5s, "-", their number
@@ -32,7 +32,7 @@ class Check:
 
 
 def parse_sums(text: str, place: str) -> dict[str, str]:
-    """Digests by path of a file as ``sha256sum`` writes it. Raises StageError with the line that is not such."""
+    """Digests by path of a file as ``sha256sum`` writes it. Raises StageError with the number of a wrong line."""
     sums = {}
     for number, line in enumerate(text.splitlines(), 1):
         digest, _, name = line.partition(" ")

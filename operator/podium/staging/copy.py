@@ -31,7 +31,7 @@ _SPARE_BYTES = 64 << 20  # for the journal and for whatever else grows
 
 @dataclass(frozen=True, slots=True)
 class CopySummary:
-    """What was done. `checked` counts the files by what they were compared with."""
+    """What a copy did. `checked` counts the files by what they were compared with."""
 
     files: int
     bytes: int
@@ -57,7 +57,7 @@ def stage(
             job.copy()
             journal.seal()
             job.forget()
-            return job.outcome(time.monotonic() - start)
+            return job.summary(time.monotonic() - start)
     except StoreUnavailable as error:
         raise StageInterrupted(str(error)) from error
     except StoreError as error:
@@ -118,7 +118,7 @@ class _Copying:
             )
 
     def copy(self) -> None:
-        """Fetch what is missing; the first error ends it all."""
+        """Fetch what is missing; the first error stops all threads."""
         for folder in sorted({item.key.rpartition("/")[0] for item in self._missing}):
             self._journal.target.below(folder, create=True).close()
         with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
@@ -132,7 +132,7 @@ class _Copying:
             future.result()
 
     def _work(self, tasks: Iterator[tuple[int, Item]]) -> None:
-        """One thread's share: a future for each of a million files would take more memory than their names."""
+        """The work of one thread: a future for each of a million files would take more memory than their names."""
         while not self._stop.is_set():
             with self._lock:
                 task = next(tasks, None)
@@ -212,7 +212,7 @@ class _Copying:
             with self._journal.target.open(item.key) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def outcome(self, seconds: float) -> CopySummary:
+    def summary(self, seconds: float) -> CopySummary:
         return CopySummary(
             files=len(self._items),
             bytes=sum(item.size for item in self._items.values()),
@@ -224,20 +224,20 @@ class _Copying:
 
 
 class _Patience:
-    """Tries again while the source is out of reach, for so many seconds since it last answered any thread."""
+    """Retries while the source cannot be reached, until it has not answered any thread for `seconds`."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
         self._seconds, self._stop = seconds, stop
         self._last = time.monotonic()
 
     def answered(self) -> None:
-        """Some thread got something. Raises StageInterrupted when the others need not go on."""
+        """Note that the source answered. Raises StageInterrupted when another thread has failed."""
         self._last = time.monotonic()
         if self._stop.is_set():
             raise StageInterrupted("another file could not be copied")
 
     def insist(self, call: Callable[[], _T]) -> _T:
-        """What `call` gives. Raises StageInterrupted when patience is over, StoreError when it is no use."""
+        """What `call` gives. Raises StageInterrupted when patience is over, StoreError when another try cannot help."""
         pause = 0.5
         while True:
             if self._stop.is_set():
@@ -256,7 +256,7 @@ class _Patience:
 
 
 def _check_names(items: Mapping[str, Item], url: str) -> None:
-    """Objects may be called `a` and `a/b`; files may not."""
+    """Objects may be named `a` and `a/b`, files cannot."""
     folders = {key[:place] for key in items for place, letter in enumerate(key) if letter == "/"}
     if clash := next((key for key in items if key in folders), None):
         raise StageError(f"{url}/{clash} is an object and a folder of objects; a file cannot be both: rename one")

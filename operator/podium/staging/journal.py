@@ -1,4 +1,4 @@
-"""What of a data set is already here, and how it was verified: ``TARGET/.podium-stage/``.
+"""Which files of a data set are already here, and how they were verified: ``TARGET/.podium-stage/``.
 
 A line of JSON for every file, written as soon as the file has its name. A warm copy is verified by size and time of
 change against it, without reading a byte; whatever has no line is read and compared again.
@@ -57,7 +57,7 @@ class Journal:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Wait for the target, read what is known of it, throw away what was left half-done."""
+        """Wait for the target, read its records, and discard unfinished files."""
         with (
             OpenFolder.at(self.path, create=True) as self.target,
             self.target.below(FOLDER, create=True) as self._folder,
@@ -85,7 +85,7 @@ class Journal:
         return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (record.size, record.changed_ns)
 
     def add(self, item: Item, checked: str) -> None:
-        """Note that the file of `item` is in its place and is right."""
+        """Record that the file of `item` is in place and verified."""
         changed = self.target.stat(item.key).st_mtime_ns
         record = self.records[item.key] = Record(item.tag, item.size, changed, checked)
         with self._lock, self._folder.append(self._recent) as file:
@@ -104,7 +104,7 @@ class Journal:
             raise StageError(f"{self.path / stranger} is not of the data set; choose an empty folder")
 
     def seal(self) -> None:
-        """Write the records anew, each once, after their files are on the disk."""
+        """Rewrite the records, each once, after their files are on the disk."""
         os.sync()  # one for all: a sync for each of a million files takes longer than copying them
         self._folder.remove(_NEW)
         with self._folder.create(_NEW) as file:

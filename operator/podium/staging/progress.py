@@ -1,4 +1,4 @@
-"""How far it is, a line every few seconds: a pod's log is read by people and kept."""
+"""Progress of a copy, a line every few seconds: people read a pod's log, and it is kept."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ class Source(Protocol):
         """A list of files, whole. Raises NotFound, StageError."""
 
     def check(self, item: Item) -> Check | None:
-        """What the source itself knows of the content, None when it is no more than the size."""
+        """A digest that the source has of the content; None when it knows only the size."""
 
     def doubts(self, item: Item) -> bool:
-        """Whether what `check` gave may be no digest of the content; asked when it does not fit."""
+        """Whether what `check` gave may not be a digest of the content after all; asked when it does not match."""
 
     def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
         """Write the file into the empty `file`. Raises StoreError, StageError, OSError."""
@@ -103,7 +103,7 @@ class BucketSource:
         return Check("md5", item.tag, "ETag", part_bytes=part)
 
     def doubts(self, item: Item) -> bool:
-        """Whether the ETag is no MD5 after all; asking for every object would double the requests."""
+        """Whether the ETag is not an MD5 after all; asking for every object would double the requests."""
         return not self._store.facts(item.key).etag_is_md5
 
     def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
@@ -175,7 +175,7 @@ class FolderSource:
         return status
 
     def _real_key(self, key: str) -> str:
-        """Where a link within the folder leads now; the key itself when it is no link."""
+        """Where a link within the folder leads now; the key itself when it is not a link."""
         path = self._folder.path / key
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self._folder.path):

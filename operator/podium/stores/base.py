@@ -26,7 +26,7 @@ class AlreadyExists(StoreError):  # noqa: N818
 
 
 class NotFound(StoreError):  # noqa: N818
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class StoreCorrupt(StoreError):  # noqa: N818
@@ -34,7 +34,7 @@ class StoreCorrupt(StoreError):  # noqa: N818
 
 
 class Store(Protocol):
-    """Objects under relative keys with ``/`` between the parts. Safe to use from several threads."""
+    """Objects by relative keys with ``/`` between the parts. Safe to use from several threads."""
 
     url: str
 
@@ -53,7 +53,7 @@ class Store(Protocol):
         """The keys that start with `prefix`, sorted."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is fine."""
+        """Remove an object; a missing one is fine."""
 
     def child(self, prefix: str) -> Store:
         """The store below `prefix`."""

@@ -115,7 +115,7 @@ class _Client:
             s3={"addressing_style": "path"} if self._endpoint_url else {},
         )
         try:
-            # its own: the default one is shared by all that imports boto3
+            # a session for this client: every user of boto3 shares the default one
             session = boto3.session.Session(region_name=self._region)
             return session.client("s3", endpoint_url=self._endpoint_url, config=config)
         except BotoCoreError:
@@ -126,7 +126,7 @@ class _Client:
 
 
 class S3Store:
-    """A bucket and a prefix. The client is made at the first use and is safe to share between threads."""
+    """A bucket and a prefix. The client is created on first use and shared by all threads."""
 
     def __init__(
         self,

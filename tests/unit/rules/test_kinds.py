@@ -25,7 +25,7 @@ EPOCHS = {"kind": "stretchedSchedule", "boundaries": [30, 60, 80, 90]}
 STEPS = {"kind": "stretchedSchedule", "boundaries": [160_000, 200_000], "per_batch": 32}
 CANDIDATES = {"kind": "perSample", "values": [2000], "each": 1000}
 EXPONENT = {"kind": "warmupFactor", "counts": "exponent"}
-SHARE = {"kind": "warmupFactor", "counts": "share"}
+RATIO = {"kind": "warmupFactor", "counts": "ratio"}
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ SHARE = {"kind": "warmupFactor", "counts": "share"}
         (EXPONENT, None, 3, None),
         (EXPONENT, None, 1.4, 1),
         (EXPONENT, None, -2, 0),
-        (SHARE, None, 0, None),
-        (SHARE, None, 0.875, None),
-        (SHARE, None, 0.9, 0.875),
-        (SHARE, None, 1 / 3, 0.5),
+        (RATIO, None, 0, None),
+        (RATIO, None, 0.875, None),
+        (RATIO, None, 0.9, 0.875),
+        (RATIO, None, 1 / 3, 0.5),
         # boundaries * (1 + k/10), rounded down, with one k
         (EPOCHS, None, [30, 60, 80, 90], None),
         (EPOCHS, None, [33, 66, 88, 99], None),  # k = 1
@@ -91,7 +91,7 @@ def test_no_value_is_nearest_to_an_open_bound():
 
 
 @given(
-    st.sampled_from([RATE, EXPONENT, SHARE, CANDIDATES, {"kind": "range", "minimum": 1}]),
+    st.sampled_from([RATE, EXPONENT, RATIO, CANDIDATES, {"kind": "range", "minimum": 1}]),
     st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30),
     st.none() | st.integers(-3, 10**9) | st.booleans() | st.text(max_size=3),
 )
