@@ -19,6 +19,7 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
+from podium.staging import open_source, stage
 from tests.cluster.parts import ACCESS_KEY, REGION, S3, SECRET_KEY, until
 
 Stage = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -171,3 +172,18 @@ def test_what_a_person_has_to_mend_is_exit_code_1(run, environment, sentence):
 def test_misuse_is_exit_code_2(run):
     done = run("--limit", "much")
     assert (done.returncode, "--limit 'much' is not a quantity, such as 500Gi" in done.stderr) == (2, True)
+
+
+def test_a_large_object_is_fetched_in_parts_at_once(server, data_set, tmp_path, monkeypatch):
+    """Into the very file that is compared afterwards."""
+    monkeypatch.setattr("podium.staging.source.PARALLEL_BYTES", 1 << 20)
+    parts = TransferConfig(multipart_threshold=1 << 20, multipart_chunksize=3 << 20, max_concurrency=4)
+    monkeypatch.setattr("podium.stores.s3._LARGE_DOWNLOADS", parts)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    large = os.urandom(20 << 20)
+    data_set.put("large.bin", large, part_mib=8)
+    source = open_source(data_set.url, endpoint_url=server.endpoint, region=REGION, workers=2)
+    copied = stage(source, tmp_path / "data", workers=2)
+    assert (copied.copied_files, copied.checked) == (1, {"ETag": 1})
+    assert (tmp_path / "data/large.bin").read_bytes() == large
