@@ -200,7 +200,7 @@ def test_the_status_holds_everything_that_the_operator_writes(kubectl, namespace
     assert table[0].split() == ["NAME", "BENCHMARK", "ATTEMPT", "QUALITY", "SCORE", "COMPLETE", "AGE"]
     assert table[1].split()[:6] == ["digits", "resnet", "5/5", "0.95", "0.7167", "True"]
     wide = kubectl("-n", namespace, "get", "benchmarkruns", "-o", "wide").splitlines()
-    assert wide[0].split()[7:] == ["STATE", "TARGET", "SUITE", "DIVISION", "SYSTEM", "RESULT"]
+    assert wide[0].split()[7:] == ["STATE", "TARGET", "ROUND", "DIVISION", "SYSTEM", "RESULT"]
     assert wide[1].split()[7:] == ["Finished", "0.9", "v0.6", "open", "laptop", "s3://results/lab/digits"]
 
 
