@@ -15,7 +15,7 @@ import podium
 from podium.api import AttemptState, AttemptStatus, Condition, ConditionType, Reason
 from podium.api.reasons import failing, of_end, of_state
 from podium.cli.display import print_result
-from podium.cli.watch.screen import news
+from podium.cli.watch.events import events
 from podium.metrics.operator import Metrics
 from podium.reconcile import Emit
 from tests.unit.reconcile import examples as ex
@@ -99,15 +99,17 @@ def test_the_result_on_screen_ends_with_what_to_do(reason):
 
 
 @ALL
-def test_watching_shows_the_reasons_that_are_news(reason):
+def test_watching_shows_every_reason_that_is_not_routine(reason):
     for kind, value in [*((kind, "True") for kind in reason.true), *((kind, "False") for kind in reason.false)]:
         condition = Condition(type=kind, status=value, reason=reason, message="why", last_transition_time="")
-        lines = news(ex.status(), ex.status().model_copy(update={"conditions": (condition,)}))
-        ends = kind in (ConditionType.COMPLETE, ConditionType.FAILED)
-        is_shown = value == "True" if ends else not reason.routine
-        if kind is ConditionType.RUNNING:  # of the attempt, which has a line already
+        lines = events(ex.status(), ex.status().model_copy(update={"conditions": (condition,)}))
+        if kind is ConditionType.COMPLETE:  # its line has the score
+            assert lines == (["Complete"] if value == "True" else [])
+            continue
+        is_shown = value == "True" if kind is ConditionType.FAILED else not reason.routine
+        if kind is ConditionType.RUNNING:  # what it repeats of the attempt has a line already
             is_shown = value == "False" and not reason.routine and reason.state is None
-        assert (f"{kind}: {reason}: why" in lines) is is_shown, (kind, value)
+        assert lines == ([f"{kind}: {reason}: why"] if is_shown else []), (kind, value)
 
 
 def test_only_reasons_of_events_become_events():
