@@ -107,10 +107,22 @@ def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
     yield parser.close()
 
 
+# What MLCommons' checker says of a log once ours has named the cause.
+_FOLLOWS_FROM: Mapping[str, set[str]] = {
+    RuleId.LOG_QUALITY: {"mlperf.eval_accuracy.never"},
+    RuleId.LOG_QUALITY_CLAIM: {"mlperf.eval_accuracy.never"},
+    RuleId.LOG_RUN_START_REPEATED: {  # of the second run
+        "mlperf.cache_clear.check",
+        "mlperf.init_start.check",
+        "mlperf.init_stop.check",
+    },
+    RuleId.LOG_RUN_STOP_MISSING: {"mlperf.run_stop.required"},
+    RuleId.LOG_RUN_START_MISSING: {"mlperf.run_start.required"},
+}
+
+
 def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:
-    """A line that both find fault with is reported once, in our words."""
+    """A fault that both checkers find is reported once, in our words."""
     lines = {finding.line for finding in own if finding.line}
-    quality = any(finding.rule in (RuleId.LOG_QUALITY, RuleId.LOG_QUALITY_CLAIM) for finding in own)
-    for finding in theirs:
-        if finding.line not in lines and not (quality and finding.rule == "mlperf.eval_accuracy.never"):
-            yield finding
+    known = {rule for finding in own for rule in _FOLLOWS_FROM.get(finding.rule, ())}
+    return (finding for finding in theirs if finding.line not in lines and finding.rule not in known)

@@ -78,7 +78,7 @@ def test_a_fault_of_a_v05_log(check, lines, place, sentence):
 
 
 V06 = {
-    "no run_stop": (without(v06_log(), "run_stop"), ("mlperf.run_stop.required", None)),
+    "no run_stop": (without(v06_log(), "run_stop"), ("log.run_stop.missing", None)),
     "a long initialization": (changed(v06_log(), f"{1_560_000_000 - 10:.3f} init_stop", "1560001300.000 init_stop"),
                               ("log.init.cap", 18)),
     "a forbidden value": (changed(v06_log(), '"value": 0.997', '"value": 0.9'), ("v0.6.transformer.beta_2", 15)),
@@ -109,6 +109,13 @@ def test_initialization_of_a_v06_log_in_the_later_format(check):
 def test_a_fault_of_a_v06_log(check, lines, place):
     places, _ = check(lines)
     assert place in places
+
+
+def test_a_run_that_died_at_the_head_of_the_log_is_one_finding(check):
+    died = [mll("init_start", None, -500), mll("init_stop", None, -450), mll("run_start", None, -440)]
+    log = [*died, *v06_log()]
+    start = max(number for number, line in enumerate(log, start=1) if " run_start:" in line)
+    assert check(log)[0] == {("log.run_start.repeated", start)}
 
 
 def test_a_log_that_holds_each_line_twice(check):
