@@ -11,6 +11,7 @@ from podium.results.writer import RESULT
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import Store, document_bytes
+from podium.submissions.tree import with_round
 
 COLUMNS = (
     "time", "namespace", "name", "round", "benchmark", "division", "system", "attempts", "minutes", "valid",
@@ -51,7 +52,7 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
             yield Finding(RuleId.HISTORY_UNREADABLE, key, str(error), remedy="restore or remove it")
             continue
         if isinstance(document, dict) and isinstance(document.get("run"), dict):
-            yield _past(document, f"{store.url}/{key}".removesuffix(f"/{RESULT}"))
+            yield _past(with_round(document), f"{store.url}/{key}".removesuffix(f"/{RESULT}"))
         else:
             yield Finding(RuleId.HISTORY_UNREADABLE, key, "no result of a run", remedy="restore or remove it")
 

@@ -18,6 +18,7 @@ from podium.rules.catalog import RuleId
 from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults
+from podium.submissions.tree import with_round
 
 _CLOSE_MINUTES = 0.01
 _CLOSE_FACTOR = 1e-3
@@ -131,8 +132,8 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
     key = f"{part.folder.path}/run.yaml".lstrip("/")
     try:
         (document,) = read_yaml(document_bytes(part.store, key), key)
-        spec = BenchmarkRunSpec.model_validate(document["spec"] if isinstance(document, dict) else None)
-    except (StoreError, ValueError, KeyError) as error:
+        spec = BenchmarkRunSpec.model_validate(with_round(document["spec"]))
+    except (StoreError, ValueError, KeyError, TypeError) as error:
         message = str(error) if isinstance(error, LimitError) else "there is no readable run.yaml"
         yield Finding(RuleId.REVIEW_RUN, _where(part), message, remedy="restore it from the first copy")
         return

@@ -78,10 +78,17 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             place=place,
             logs=tuple(read_log(store, found[path][index], index) for index in sorted(found[path])),
             scaling=documents.read(f"{path}scaling.json").get("scaling_factor"),
-            result=documents.read(f"{path}result.json"),
+            result=with_round(documents.read(f"{path}result.json")),
             system=_system(documents, path),
             unreadable=tuple(documents.unreadable),
         )
+
+
+def with_round(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A result.json, or the spec of a run.yaml, by today's names: before 0.1.0 the round was called `suite`."""
+    if "suite" not in document:
+        return document
+    return {"round": document["suite"], **{key: value for key, value in document.items() if key != "suite"}}
 
 
 def read_log(store: Store, key: str, index: int = 0) -> Log:

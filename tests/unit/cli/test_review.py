@@ -215,3 +215,21 @@ def test_podiums_own_runs_are_held_to_the_rules_and_to_their_logs(podium_json, t
     found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
     told = {each for each in found if each[0] not in ("package.score", "v0.5.format", "log.target")}
     assert told == expected
+
+
+def test_a_result_written_when_a_round_was_called_a_suite(podium_json, tmp_path):
+    """Results outlive the versions that wrote them."""
+    folder = own_run(tmp_path, {"division": "closed", "hyperparameters": {"opt_base_learning_rate": 0.4}})
+    result = json.loads((folder / "result.json").read_text())
+    result["run"] = {"namespace": "team", "name": "mine"}
+    (folder / "result.json").write_text(json.dumps({"suite": result.pop("round"), **result}))
+    document = yaml.safe_load((folder / "run.yaml").read_text())
+    document["spec"]["suite"] = document["spec"].pop("round")
+    (folder / "run.yaml").write_text(yaml.safe_dump(document))
+    _, (scored,) = podium_json("score", tmp_path)
+    _, history = podium_json("history", tmp_path)
+    assert (scored["round"], history["results"][0]["round"]) == ("v0.5", "v0.5")
+    _, review = podium_json("review", tmp_path)
+    claims = {finding["rule"] for finding in review["findings"]}
+    assert "review.hyperparameters.claim" in claims
+    assert "review.run" not in claims
