@@ -48,7 +48,7 @@ lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock, and the images' p
 	$(EXPORT) --package podium-benchmarks -o images/trainer/requirements.txt
 	$(EXPORT) --only-group images -o images/tools/requirements.txt
 
-demo: install ## five real training runs on this machine, scored (under 4 minutes on 2 cores)
+demo: install ## five real training runs on this machine, scored (about a minute on 2 cores)
 	$(BIN)/podium run --local examples/resnet-digits.yaml $(if $(OUT),--out $(OUT))
 
 lint: install ## format, lint, spelling, types, layers
