@@ -115,7 +115,7 @@ def words_of(code):
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:builtins.setattr [builtins, x]", f"!!python/name:{MARK}"])
-def test_of_a_suite(tmp_path, tag):
+def test_of_a_round(tmp_path, tag):
     (tmp_path / "v9.0.yaml").write_text(f"name: {tag}\n")
     with pytest.raises(Exception, match="could not determine a constructor"):
         load_scorable_rounds(tmp_path)

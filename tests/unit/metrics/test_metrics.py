@@ -14,7 +14,7 @@ from podium.rounds import load_rounds
 from podium.rules import goal_for
 from tests.unit.reconcile import examples as ex
 
-SUITES = load_rounds()
+ROUNDS = load_rounds()
 LOG = ex.log(
     (5, "train_samples", 1000),
     (20, "run_start", (None, {"max_epochs": 10})),
@@ -32,7 +32,7 @@ PRICED = {
 
 def sample(run, now=70, containers=PODS, **observed):
     seen = ex.observed(ex.job(*containers), LOG, **observed)
-    return run_sample(run, seen, goal_for(run.spec, SUITES), ex.T0 + now, containers)
+    return run_sample(run, seen, goal_for(run.spec, ROUNDS), ex.T0 + now, containers)
 
 
 def page(*runs, now=70):
@@ -97,7 +97,7 @@ def test_a_metric_may_be_called_anything():
     found = ex.observed(
         ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", ({odd: 0.5, "b": 1}, {"epoch_num": 1})))
     )
-    one = run_sample(TRAINING, found, goal_for(TRAINING.spec, SUITES), ex.T0 + 70, PODS)
+    one = run_sample(TRAINING, found, goal_for(TRAINING.spec, ROUNDS), ex.T0 + 70, PODS)
     values = series(Metrics(lambda: [one], lambda: 0).page().decode())
     assert values["podium_run_quality", odd] == 0.5
 
@@ -125,7 +125,7 @@ def test_since_when_something_is_not_stored(stored, conditions, since):
         {ex.FIRST: ex.log(ex.START, ex.GOOD, ex.SUCCESS)},  # the pods of the first are gone: its log tells its end
     )
     run = ex.run(status, attempts=2)
-    found = run_sample(run, observed, goal_for(run.spec, SUITES), ex.T0 + 200).unstored_since
+    found = run_sample(run, observed, goal_for(run.spec, ROUNDS), ex.T0 + 200).unstored_since
     assert found == (None if since is None else ex.T0 + since)
 
 
