@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -214,6 +216,19 @@ def test_writing_never_changes_what_a_planted_link_names(
         assert store.get(key) == b"new"
 
 
+def _rename(source: Path, target: Path) -> None:
+    """Also over a folder, which a store makes for an object whenever there is none."""
+    while True:
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EISDIR):
+                raise
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            return
+
+
 @contextmanager
 def swapping(path: Path, secret: Path, *, folders: bool = False) -> Iterator[None]:
     """Meanwhile `path` is now the file or folder it was, now a link to the secret, as fast as a thread can."""
@@ -224,10 +239,10 @@ def swapping(path: Path, secret: Path, *, folders: bool = False) -> Iterator[Non
     def swap() -> None:
         while not over.is_set():
             link.symlink_to(secret)
-            link.rename(path)
+            _rename(link, path)
             if folders:
                 path.unlink()
-                real.rename(path)
+                _rename(real, path)
                 path.rename(real)
             else:
                 os.link(real, link)
