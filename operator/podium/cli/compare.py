@@ -12,14 +12,14 @@ from rich.text import Text
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
-from podium.cli.places import score_place
+from podium.cli.places import FOLDER_OR_URL, score_place
 from podium.cli.report import write_page
 from podium.cli.times import unit_for
 from podium.submissions import Comparison, ScoredResult
 from podium.submissions import compare as compare_entries
 
 _BAR = 24  # characters of the longest bar
-_SIDE = "Folder, file:// or s3:// URL of a result, a submitter or a round."
+_SIDE = f"{FOLDER_OR_URL} of a result, a submitter or a round."
 
 
 def compare(

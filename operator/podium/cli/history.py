@@ -10,7 +10,7 @@ import typer
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, table
-from podium.cli.places import store_at
+from podium.cli.places import FOLDER_OR_URL, store_at
 from podium.cli.times import unit_for
 from podium.rules import Finding
 from podium.stores import StoreError
@@ -19,7 +19,7 @@ from podium.text import csv_cell
 
 
 def history(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Folder, file:// or s3:// URL that contains results.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help=f"{FOLDER_OR_URL} that contains results.")],
     benchmark: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
     system: Annotated[str | None, typer.Option(help="Only this system.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,

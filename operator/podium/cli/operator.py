@@ -14,12 +14,11 @@ from podium.cli.errors import UsageError
 from podium.cli.logging_setup import configure_logging
 from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.launch import TrainerDefaults
+from podium.stores import url_examples
 
 
 def operator(
-    results_url: Annotated[
-        str, typer.Option(envvar="PODIUM_RESULTS_URL", help="Where results go: s3://bucket/prefix or file:///folder.")
-    ],
+    results_url: Annotated[str, typer.Option(envvar="PODIUM_RESULTS_URL", help=f"Where results go: {url_examples()}.")],
     results_endpoint: Annotated[
         str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
     ] = None,

@@ -14,8 +14,8 @@ from podium.rounds import Round, load_scorable_rounds, round_name
 from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
-_URLS = " or ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-Place = Annotated[str, typer.Argument(metavar="PATH", help=f"Folder, {_URLS} URL that contains result_*.txt.")]
+FOLDER_OR_URL = f"Folder, {' or '.join(f'{scheme}://' for scheme in sorted(SCHEMES))} URL"
+Place = Annotated[str, typer.Argument(metavar="PATH", help=f"{FOLDER_OR_URL} that contains result_*.txt.")]
 RoundOption = Annotated[
     str | None, typer.Option("--round", help="Rules to score by, such as v0.6; default: detected from the logs.")
 ]

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 import podium_benchmarks
+from podium.rounds import load_rounds
 from tests.cluster.fixtures import ROOT
 
 FOLDER = ROOT / "examples"
+TRAINED = [name for name, benchmark in load_rounds()["v0.6"].benchmarks.items() if benchmark.trainer]
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if "kind: BenchmarkRun\n" in file.read_text())
 
 
@@ -43,7 +45,7 @@ def test_what_a_comment_points_to_is_there(example):
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("benchmark", podium_benchmarks.TRAINERS)
+@pytest.mark.parametrize("benchmark", TRAINED)
 def test_every_benchmark_has_a_full_example_and_a_tiny_one(benchmark):
     full, tiny = spec(benchmark), spec(f"{benchmark}-tiny")
     assert (full["benchmark"], full["division"]) == (benchmark, "closed")
@@ -53,7 +55,7 @@ def test_every_benchmark_has_a_full_example_and_a_tiny_one(benchmark):
     assert ("data" in tiny, "acceleratorsPerNode" in tiny["system"]) == (False, False)
 
 
-@pytest.mark.parametrize("benchmark", podium_benchmarks.TRAINERS)
+@pytest.mark.parametrize("benchmark", TRAINED)
 def test_a_tiny_example_asks_for_the_presets_own_target(benchmark):
     """Which is what the measured seconds to quality are for (docs/performance)."""
     target = podium_benchmarks.benchmark(benchmark).presets["tiny"].target
@@ -61,7 +63,7 @@ def test_a_tiny_example_asks_for_the_presets_own_target(benchmark):
     assert tuple(map(float, asked)) == (target if isinstance(target, tuple) else (target,))
 
 
-def test_the_suite_is_the_single_examples():
+def test_the_round_is_the_single_examples():
     """But for how long they may wait for each other."""
     runs = specs("round-v0.6.yaml")
     assert len(runs) == 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +65,20 @@ def test_what_is_refused_names_it(url):
     wanted = f"{BEFORE} or mem://name"
     assert str(refused.value) == f"{url!r} is not a supported results URL; use {wanted}"
     assert url_examples() == wanted
+
+
+def test_help_names_it():
+    program = (
+        "from podium.stores import SCHEMES, Scheme; SCHEMES['mem'] = Scheme('none', 'mem://name');"
+        "from podium.cli.main import main; main()"
+    )
+    for command, words in (
+        ("score", "mem://"),
+        ("history", "mem://"),
+        ("compare", "mem://"),
+        ("operator", "mem://name"),
+    ):
+        shown = subprocess.run(
+            [sys.executable, "-c", program, command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert words in shown.stdout, command
