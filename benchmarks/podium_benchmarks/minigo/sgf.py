@@ -30,7 +30,7 @@ def check_folder(folder: Path) -> None:
     if not folder.exists():
         raise UsageError(f"--data {folder} does not exist; {LAYOUT}")
     if not _files(folder):
-        raise UsageError(f"--data {folder} holds no games; {LAYOUT}")
+        raise UsageError(f"--data {folder} contains no games; {LAYOUT}")
 
 
 def read_games(folder: Path, size: int) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Every reason in a run's status and Events: what it is said of, what it means, and what to do about it.
+"""Every reason in a run's status and Events: what it is about, what it means, and what to do about it.
 
 The reconciler sets these members, metrics and displays read them, and the reference page is printed from them. Adding a
 reason is adding a member here.
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     """A CamelCase word with its facts.
 
     - ``means``, ``do``: sentences for the person who reads the word.
-    - ``state``: the state of the attempt that ends, or waits, for this reason; None when it is not said of attempts.
+    - ``state``: the state of the attempt that ends, or waits, for this reason; None when it is not about an attempt.
     - ``true``, ``false``: the conditions that are True or False for this reason.
     - ``event``: the type of the Event with this reason; None when there is none.
     - ``retriable``: another try of the attempt may do better.

@@ -129,7 +129,7 @@ class Deadlines(Model):
 
 
 class EnvVar(Model):
-    """An environment variable with a literal value: a run may not read Secrets or ConfigMaps by name."""
+    """An environment variable with a literal value: a run cannot read Secrets or ConfigMaps by name."""
 
     name: str = Field(max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")
     value: str = Field(default="", max_length=4096)
@@ -236,7 +236,7 @@ class BenchmarkRunSpec(Model):
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
     quality: Quality | None = Field(default=None, description="Another target than the round's; open division only.")
     pricing: Pricing | None = None
-    suspend: bool = Field(default=False, description="Hold the run; an attempt in progress is ended and made again.")
+    suspend: bool = Field(default=False, description="Hold the run; an attempt in progress is stopped, and repeated on resume.")
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,

@@ -39,7 +39,7 @@ class LogBuffer:
         self._known_until = self.last_timestamp
 
     def add(self, line: str, timestamp: str = "") -> bool | None:
-        """Take one line. Tells whether it changed anything: None for no, False, or True for what cannot wait."""
+        """Take one line. Returns whether it changed anything: None for no, False, or True for what cannot wait."""
         if timestamp:
             if timestamp <= self._known_until:
                 return None

@@ -83,7 +83,7 @@ def _literal(node: ast.expr) -> Any:
     value = ast.literal_eval(node)  # of a constant or a signed number
     if value is None or isinstance(value, str | int | float):
         return value
-    raise ValueError(f"{type(value).__name__} is no JSON")
+    raise ValueError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _without_surrogates(value: Any) -> Any:

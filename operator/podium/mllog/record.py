@@ -135,7 +135,7 @@ def _mllog(text: str, number: int) -> Event:
     unit, name, per_second = _MILLISECONDS if "time_ms" in body or "time_s" not in body else _SECONDS
     time = body.get(name)
     if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time <= _LAST_SECOND * per_second:
-        raise UnreadableError(f'"{name}" is no number of {unit}')
+        raise UnreadableError(f'"{name}" is not a number of {unit}')
     return Event(Format.MLLOG, time / per_second, key, value, metadata, number)
 
 
@@ -198,9 +198,9 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise UnreadableError(f"{text[:50]!r} is no time in seconds") from None
+        raise UnreadableError(f"{text[:50]!r} is not a time in seconds") from None
     if seconds > _LAST_SECOND:
-        raise UnreadableError(f"{text[:50]!r} is no time in seconds")
+        raise UnreadableError(f"{text[:50]!r} is not a time in seconds")
     return seconds
 
 

@@ -59,7 +59,7 @@ class LogSummary:
     run_stop_count: int = 0
     line_numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # of the clock's last lines
     out_of_order: bool = False  # a run_stop before any run_start, or earlier than it
-    offline_seconds: float | None = None  # v0.6 MiniGo: eval_result tells the time to train
+    offline_seconds: float | None = None  # v0.6 MiniGo: eval_result holds the time to train
     seed: int | None = None
     global_batch_size: int | None = None
     train_samples: int | None = None

@@ -29,7 +29,7 @@ def move(attempt: AttemptStatus, state: AttemptState, reason: Reason | None = No
 
 def move_to(attempt: AttemptStatus, reason: Reason, message: str) -> AttemptStatus:
     """The try in the state that `reason` is of: it waits, or it has ended."""
-    assert reason.state is not None, f"{reason} is not said of attempts"
+    assert reason.state is not None, f"{reason} is not a reason of attempts"
     return move(attempt, reason.state, reason, message)
 
 

@@ -45,7 +45,7 @@ class RuleId(StrEnum):
     METADATA_NAME = (
         "metadata.name",
         _SPEC,
-        "The name is too long, or no DNS label; pods and their DNS entries are named after it.",
+        "The name is too long, or not a DNS label; pods and their DNS entries are named after it.",
     )
     SPEC_SYSTEM_ACCELERATORS = "spec.system.accelerators", _SPEC, "A closed run needs accelerators."
     SPEC_DATA = "spec.data", _SPEC, "The preset full reads a data set, and the run names none."
@@ -144,7 +144,7 @@ class RuleId(StrEnum):
         "A run that did not reach its target, of a result that is not valid.",
     )
     SCORE_RUNS = "score.runs", _SCORE, "The number of attempts is not the one that the round asks for."
-    SCORE_SCALING = "score.scaling", _SCORE, "scaling.json holds no positive number."
+    SCORE_SCALING = "score.scaling", _SCORE, "scaling.json does not contain a positive number."
     SCORE_BENCHMARK_UNKNOWN = (
         "score.benchmark.unknown",
         _SCORE,

@@ -34,7 +34,7 @@ class Verdict:
 
     @property
     def state(self) -> AttemptState:
-        assert self.reason.state is not None, f"{self.reason} is not said of attempts"
+        assert self.reason.state is not None, f"{self.reason} is not a reason of attempts"
         return self.reason.state
 
     @property

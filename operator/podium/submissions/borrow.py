@@ -1,4 +1,4 @@
-"""Hyperparameter borrowing: another result's hyperparameters, as a group, in a run of one's own.
+"""Hyperparameter borrowing: another result's hyperparameters, as a group, in another run.
 
 Rules of v0.7, "Hyperparameter Borrowing" (mlcommons/training_policies@e382b31): for the same benchmark, all of them
 together, the batch size if one likes.

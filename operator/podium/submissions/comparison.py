@@ -17,7 +17,7 @@ class SpeedUp:
     """The fastest valid entries of both sides with equally many chips; `factor` > 1 where B is faster."""
 
     benchmark: str
-    chips: int | None  # None: on a system of the same name whose chips nothing tells
+    chips: int | None  # None: on a system of the same name whose chip count is unknown
     before: ScoredResult
     after: ScoredResult
     factor: float
@@ -84,7 +84,7 @@ def compare(
         if olds and news and not found:
             unmatched.append(
                 f"{name}: no two systems with equally many chips, {_chips(olds)} before and {_chips(news)} after; "
-                "--chips SYSTEM=N tells a number that no log tells"
+                "--chips SYSTEM=N supplies a number that the logs lack"
             )
         elif not (olds and news):
             unmatched.append(f"{name}: no valid score {'after' if olds else 'before'}")

@@ -14,7 +14,7 @@ _PER_NODE = re.compile(r"num_accelerators['\"]*\s*:\s*['\"]*(\d{1,4})")
 
 
 def chips(folder: Folder) -> int | None:
-    """None where nothing tells. A system without accelerators counts its host processors.
+    """None if unknown. A system without accelerators counts its host processors.
 
     Sources, in this order: Podium's result.json, systems/<system>.json (v0.7 on), entry.json (v0.5),
     submission_entry in the log (v0.6), the name of a Cloud TPU.

@@ -105,7 +105,7 @@ def read_log(store: Store, key: str, index: int = 0) -> Log:
 def _place(parts: list[str]) -> ResultPath:
     """Layouts: <round>/<org>/[submission/][results/]<system>/<benchmark>, and any end of it.
 
-    In v0.5 an organization may have a folder for each submission, or two, that tell more of the system than its own:
+    In v0.5 an organization may have a folder for each submission, or two, that say more about the system than its own:
     <round>/google/cloud_v2.8/resnet-tpuv2-8/results/tpu/<benchmark>.
     """
     above = [part for part in parts if part not in ("/", "")]

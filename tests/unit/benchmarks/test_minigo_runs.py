@@ -108,7 +108,7 @@ def test_v0_5_predicts_recorded_moves_on_the_clock(tmp_path, launch, log_lines):
         ),
         (("--set", "board_size=4"), "board_size must be 5 to 19, not 4"),
         (("--set", "start_checkpoint=nowhere.pt"), "start_checkpoint nowhere.pt is not a file"),
-        (("--set", "quality=pro_moves", "--data", "{tmp_path}"), "--data {tmp_path} holds no games"),
+        (("--set", "quality=pro_moves", "--data", "{tmp_path}"), "--data {tmp_path} contains no games"),
         (("--set", "quality=pro_moves", "--data", "{bad}"), "{bad}, line 2: move 2 is illegal: C3 is taken"),
     ],
 )

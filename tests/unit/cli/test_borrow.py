@@ -1,4 +1,4 @@
-"""``podium borrow``: another result's hyperparameters in a run of one's own."""
+"""``podium borrow``: another result's hyperparameters in another run."""
 
 from __future__ import annotations
 
