@@ -236,7 +236,9 @@ class BenchmarkRunSpec(Model):
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
     quality: Quality | None = Field(default=None, description="Another target than the round's; open division only.")
     pricing: Pricing | None = None
-    suspend: bool = Field(default=False, description="Hold the run; an attempt in progress is stopped, and repeated on resume.")
+    suspend: bool = Field(
+        default=False, description="Hold the run; an attempt in progress is stopped, and repeated on resume."
+    )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,

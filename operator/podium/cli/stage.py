@@ -23,8 +23,10 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "
 
 
 def stage(
-    source: Annotated[str, typer.Argument(help="s3://bucket/prefix, or a folder.")],
-    target: Annotated[Path, typer.Argument(help="Folder for the copy; an incomplete copy is completed.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket/prefix, or a folder.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="Folder for the copy; an incomplete copy is completed.")
+    ],
     workers: Annotated[int, typer.Option(min=1, max=256, help="Files to copy at a time.")] = 16,
     endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, if not AWS.")] = None,
     region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
@@ -36,8 +38,8 @@ def stage(
 ) -> None:
     """Copy a data set to this machine's disk.
 
-    Files are copied in parallel and verified by checksum; an interrupted copy can be resumed. Exit code: 0 all files
-    are present and correct, 1 and 2 somebody has to act, 75 try again.
+    Files are copied in parallel and verified by checksum; an interrupted copy can be resumed. Exit code: 0 when all
+    files are present and correct, 1 when you have to act, 2 on a usage error, 75 when another try may succeed.
     """
     signal.signal(signal.SIGTERM, _leave)  # the first process of a container ignores it otherwise
     room = _bytes(limit) if limit else None
