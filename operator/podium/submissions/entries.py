@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from podium.api import AttemptState
 from podium.mllog import Format, LogSummary
 from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
@@ -135,11 +136,21 @@ def score_folder(
 def _score(folder: Folder, verdicts: Mapping[int, Verdict], rule: Rule) -> Score:
     """The olympic mean of the folder's logs."""
     runs = [
-        TimedRun(log.index, v.state, v.seconds, log.summary.run_start, v.keeps_place)
+        TimedRun(log.index, _scored_as(folder, v), v.seconds, log.summary.run_start, v.keeps_place)
         for log in folder.logs
         if (v := verdicts[log.index])
     ]
     return score(runs, rule)
+
+
+def _scored_as(folder: Folder, verdict: Verdict) -> AttemptState:
+    """The state by which a run is scored: of a submission, a log without an MLPerf line did not converge.
+
+    MLCommons' result_summarizer, too, drops a file that it cannot read as one of the slowest. In a result of Podium's
+    such an attempt never ran, and the operator calls it unmeasured.
+    """
+    unmeasured = verdict.state is AttemptState.FAILED and not folder.result
+    return AttemptState.INVALID if unmeasured else verdict.state
 
 
 def _unconverged(folder: Folder, verdicts: Mapping[int, Verdict]) -> list[str]:

@@ -175,6 +175,18 @@ def test_missing_and_broken_logs_are_named(podium_json, tmp_path):
     } <= found
 
 
+def test_a_log_without_an_mlperf_line_is_a_run_that_did_not_converge(podium_json, tmp_path):
+    runs = [v06_run("ssd", t, 0.24) for t in TIMES]
+    runs[0] = ["Traceback (most recent call last):"]
+    code, (entry,) = podium_json("score", write(tmp_path / "one", runs))
+    assert (code, entry["failed"], entry["valid"], entry["official"]) == (1, 1, True, True)
+    assert (entry["minutes"], entry["dropped"]) == (4.0, [0, 1]), "the fastest, and the empty one as the slowest"
+    assert [finding["rule"] for finding in entry["findings"]] == ["log.empty"]
+    code, (entry,) = podium_json("score", write(tmp_path / "two", [runs[0], *runs[:4]]))
+    assert (code, entry["failed"], entry["valid"]) == (1, 2, False)
+    assert entry["findings"][-1]["message"] == "invalid: 2 runs did not converge, 1 may be left out as the slowest"
+
+
 def test_a_benchmark_of_nobodys_is_scored_by_its_run_stop_and_said_to_be(podium_json, tmp_path):
     runs = [[mllog("run_start"), mllog("run_stop", None, t, status="success")] for t in (*TIMES, *TIMES)]
     code, (entry,) = podium_json("score", write(tmp_path / "v9.0/acme/box/novel", runs), "--round", "v6.1")
@@ -191,6 +203,10 @@ def test_podiums_own_result(podium_json, tmp_path):
     (tmp_path / "team/mine-1234/result.json").write_text(json.dumps({**result, "system": {"name": "laptop"}}))
     code, (entry,) = podium_json("score", tmp_path)
     assert (code, entry["round"], entry["system"], entry["minutes"]) == (0, "v0.6", "laptop", 3.0)
+    (folder / "result.txt").write_text("")
+    code, (entry,) = podium_json("score", tmp_path)
+    assert (code, entry["minutes"]) == (1, None)
+    assert entry["findings"][-1]["message"] == "invalid: attempt 5 could not be measured", "as the operator says"
 
 
 @pytest.mark.parametrize(
