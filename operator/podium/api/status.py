@@ -114,6 +114,11 @@ class Progress(Model):
     samples: int | None = None
     quality: str | None = Field(default=None, max_length=64)
     target: str | None = Field(default=None, max_length=64)
+    quality_ratio: str | None = Field(
+        default=None,
+        max_length=32,
+        description="How much of the way to the target the last evaluation has come, 0 to 1.",
+    )
     throughput: str | None = Field(default=None, max_length=32, description="Samples per second.")
     eta: str | None = Field(
         default=None, max_length=32, description="When the attempt will have used its epochs, at the latest."

@@ -21,12 +21,6 @@ def _gauges(name: str, text: str, labels: tuple[str, ...], values: Callable[[Run
     return Family(name, text, (*RUN_LABELS, *labels), values=values)
 
 
-def _quality(sample: RunSample) -> Values:
-    """By the names of the targets: a log may use any name for its only metric."""
-    single = next(iter(sample.target)) if len(sample.target) == 1 and len(sample.quality) == 1 else None
-    return (((single or metric,), value) for metric, value in sample.quality.items())
-
-
 def _info(sample: RunSample) -> Values:
     spec = sample.run.spec
     system = spec.system
@@ -82,7 +76,12 @@ FAMILIES = (
         ("phase",),
         lambda s: (((phase,), seconds) for phase, seconds in s.phases.items()),
     ),
-    _gauges("podium_run_quality", "Last evaluation of the attempt in progress.", ("metric",), _quality),
+    _gauges(
+        "podium_run_quality",
+        "Last evaluation of the attempt in progress.",
+        ("metric",),
+        lambda s: (((metric,), value) for metric, value in s.quality.items()),
+    ),
     _gauges(
         "podium_run_quality_target",
         "Quality at which the clock stops.",

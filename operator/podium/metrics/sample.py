@@ -92,7 +92,7 @@ def run_sample(
         remaining=max(0.0, finish - now) if finish is not None else None,
         updated=summary.last_event_time,
         phases=phases(last, job.containers if job else (), summary, nodes=run.spec.system.nodes, now=now),
-        quality=summary.evaluations[-1].quality if summary.evaluations else {},
+        quality=_quality(summary, goal),
         target=known.target,
         converged=_converged(run.status.attempts),
         time_to_train=known.time_to_train,
@@ -128,6 +128,14 @@ def _end(attempt: AttemptStatus, observed: Observed) -> float:
     summary = log.summary if log else LogSummary()
     end = ended(job.containers if job else (), summary)
     return unix_seconds(attempt.created_time) if end is None else end
+
+
+def _quality(summary: LogSummary, goal: Goal) -> Mapping[str, float]:
+    """The last evaluation, by the metrics and in the unit of the targets, as far as it has them."""
+    if not summary.evaluations:
+        return {}
+    last = summary.evaluations[-1]
+    return goal.values(summary, last) or last.quality
 
 
 def _converged(attempts: Collection[AttemptStatus]) -> dict[int, float]:

@@ -102,7 +102,7 @@ def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> Attemp
         changes["start_time"] = rfc3339(summary.run_start, milliseconds=True)
     if summary.evaluations:
         last = summary.evaluations[-1]
-        changes["quality"] = goal.render(last.quality)
+        changes["quality"] = goal.render(summary, last)
         if last.epoch is not None:
             changes["epochs"] = f"{last.epoch:g}"
     if summary.energy_joules is not None:

@@ -70,7 +70,7 @@ class _Case:
         status = self.run.status.model_copy(
             update={
                 "attempts": tuple(self.attempts),
-                "progress": progress(self.attempts, self.observed, self.goal),
+                "progress": progress(self.attempts, self.observed, self.goal, self.run.status.progress),
                 **update,
             }
         )

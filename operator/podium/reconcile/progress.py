@@ -10,19 +10,24 @@ from podium.reconcile.model import Observed, ObservedLog
 from podium.rules import Goal
 
 
-def progress(attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal) -> Progress | None:
-    """Of the last try: the running one, or the one that ended last."""
+def progress(
+    attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal, before: Progress | None
+) -> Progress | None:
+    """Of the last try: the running one, or the one that ended last. `before` is what the status says so far."""
     if not attempts:
         return None
     last = attempts[-1]
     summary = observed.logs.get(last.id, ObservedLog()).summary
+    attempt, ratio = f"{last.index}/{goal.attempts}", goal.ratio(summary)
+    known = before.quality_ratio if before and before.attempt == attempt and last.quality else None
     finish = finish_time(summary) if last.state is AttemptState.TRAINING else None
     return Progress(
-        attempt=f"{last.index}/{goal.attempts}",
+        attempt=attempt,
         epoch=f"{summary.epoch:.4g}" if summary.epoch is not None else last.epochs,
         samples=summary.samples,
         quality=last.quality,
         target=goal.text,
+        quality_ratio=known if ratio is None else f"{ratio:.3g}",
         throughput=f"{summary.throughput:.4g}" if summary.throughput is not None else None,
         eta=rfc3339(finish, milliseconds=True) if finish is not None else None,
     )

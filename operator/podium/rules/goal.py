@@ -46,16 +46,26 @@ class Goal:
     def text(self) -> str:
         return "/".join(f"{quality.target:g}" for quality in self.qualities)
 
-    def render(self, quality: Mapping[str, float]) -> str:
-        """An evaluation in the order of the targets, such as ``0.381/0.342``."""
-        named = [quality[metric] for metric in self.targets if metric in quality]
-        return "/".join(f"{value:.4g}" for value in (named or quality.values()))
+    def render(self, summary: LogSummary, evaluation: Evaluation) -> str:
+        """An evaluation in the order and unit of the targets, such as ``0.381/0.342``; else as logged."""
+        values = self.values(summary, evaluation) or evaluation.quality
+        return "/".join(f"{value:.4g}" for value in values.values())
 
     def values(self, summary: LogSummary, evaluation: Evaluation) -> Mapping[str, float]:
         """An evaluation by the metrics of the goal, in the unit of the targets; as logged where there is no target."""
         if not self.qualities:
             return dict(evaluation.quality)
         return in_unit_of(self.targets, evaluation, summary, self.lower_is_better)
+
+    def ratio(self, summary: LogSummary) -> float | None:
+        """How much of the way to the target the last evaluation has come, 0 to 1; of two metrics the smaller ratio.
+
+        The way of an accuracy begins at 0, that of a loss at its first evaluation. None without evaluations or target.
+        """
+        if not self.qualities or not summary.evaluations:
+            return None
+        first, last = (self.values(summary, summary.evaluations[place]) for place in (0, -1))
+        return min(_ratio(q, first.get(q.metric), last.get(q.metric)) for q in self.qualities)
 
     def reached(self, summary: LogSummary) -> Evaluation | None:
         """The first evaluation in which every metric is at its target; None without one, or without a target.
@@ -118,10 +128,21 @@ def canonical(benchmark: str) -> str:
 
 
 def _meets(quality: Quality, value: float | None) -> bool:
-    if value is None:
-        return False
-    if quality.bounded and not (value > 0 if quality.lower_is_better else value <= 1 or quality.target > 1):
+    if value is None or not _is_possible(quality, value):
         return False
     if math.isclose(value, quality.target, rel_tol=_FLOAT32):
         return True
     return value <= quality.target if quality.lower_is_better else value >= quality.target
+
+
+def _is_possible(quality: Quality, value: float) -> bool:
+    return not quality.bounded or (value > 0 if quality.lower_is_better else value <= 1 or quality.target > 1)
+
+
+def _ratio(quality: Quality, first: float | None, last: float | None) -> float:
+    if _meets(quality, last):
+        return 1.0
+    start = first if quality.lower_is_better or quality.target <= 0 else 0.0
+    if start is None or last is None or not _is_possible(quality, last) or start == quality.target:
+        return 0.0
+    return min(1.0, max(0.0, (last - start) / (quality.target - start)))

@@ -172,7 +172,7 @@ def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
 
 
 def _measured(summary: LogSummary, goal: Goal) -> str:
-    quality = f"quality {goal.render(summary.evaluations[-1].quality)}" if summary.evaluations else "no evaluation"
+    quality = f"quality {goal.render(summary, summary.evaluations[-1])}" if summary.evaluations else "no evaluation"
     return f"{quality}, target {goal.text}" if goal.qualities else quality
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,10 +14,10 @@ from podium.api import AttemptState, BenchmarkRunStatus, TryId
 from podium.cli.display import attempts_table
 from podium.cli.times import duration
 from podium.cli.watch.events import events
-from podium.cli.watch.screen import attempt_share, heartbeat, quality_share, run_seconds_left, screen
+from podium.cli.watch.screen import attempt_share, heartbeat, run_seconds_left, screen
 from podium.cli.watch.views import JsonView, ScreenView
 from podium.reconcile import Refusal, decide
-from podium.rounds import load_rounds
+from podium.rounds import load_rounds, load_scorable_rounds
 from tests.unit.reconcile import examples as ex
 
 NOTHING = BenchmarkRunStatus()
@@ -115,6 +116,28 @@ def test_the_screen_has_a_bar_for_attempts_time_and_quality():
     assert "left" in text(screen(run, [], ex.T0 + 10_000)), "the later attempts still take their time"
 
 
+def quality_bar(targets, values):
+    """The characters of the bar of a custom image's benchmark, of 24, and the text behind it."""
+    spec = {**targets, "division": "closed", "preset": "full", "quality": None, "template": {"image": "own:1"}}
+    spec |= {
+        "data": {"persistentVolumeClaim": {"claimName": "data"}},
+        "system": {"name": "box", "nodes": 2, "acceleratorsPerNode": 8},
+    }
+    lines = [(20 + i, "eval_accuracy", (value, {"epoch_num": i + 1})) for i, value in enumerate(values)]
+    seen = ex.observed(ex.job(ex.running(0), ex.running(1)), ex.log((10, "run_start", None), *lines))
+    run = ex.run(ex.status(ex.attempt(created_time=at(0))), **spec)
+    run = replace(run, status=decide(run, seen, load_scorable_rounds(), ex.T0 + 90).status)
+    line = next(line for line in text(screen(run, [], ex.T0 + 90)).splitlines() if line.startswith("quality"))
+    return line.count("\N{BOX DRAWINGS HEAVY HORIZONTAL}"), line.split("\N{BOX DRAWINGS HEAVY HORIZONTAL}")[-1].strip()
+
+
+def test_the_bar_of_the_quality_grows_towards_the_target():
+    accuracy, loss = {"round": "v0.6", "benchmark": "resnet"}, {"round": "v3.1", "benchmark": "gpt3"}
+    assert quality_bar(accuracy, [0.3, 0.3795]) == (12, "0.3795 of 0.759")
+    assert quality_bar(loss, [7.5, 6, 5.095]) == (12, "5.095 of 2.69"), "a loss falls from its first evaluation"
+    assert quality_bar(loss, [7.5, 2.5]) == (24, "2.5 of 2.69")
+
+
 def test_while_a_first_attempt_initializes_its_time_runs():
     status = decided(ex.attempt(created_time=at(0)), jobs=ex.job(ex.running(0), ex.running(1)))
     seen = text(screen(ex.run(status, attempts=5), [], ex.T0 + 75))
@@ -167,21 +190,6 @@ def test_the_table_fits_80_columns_and_marks_the_tries_that_counted():
 
 def test_a_run_without_a_status_waits_for_the_operator():
     assert "waits for the operator" in text(screen(ex.run(), [], ex.T0))
-
-
-@pytest.mark.parametrize(
-    ("quality", "target", "share"),
-    [
-        ("0.45", "0.9", 0.5),
-        ("0.95", "0.9", 1.0),
-        ("0.3/0.2", "0.3/0.25", 0.8),
-        (None, "0.9", 0.0),
-        ("nan", "0.9", 0.0),
-        ("1e-3", "1", 0.001),
-    ],
-)
-def test_quality_against_target(quality, target, share):
-    assert quality_share(quality, target) == pytest.approx(share)
 
 
 def test_what_is_left_is_estimated_from_the_attempts_before():

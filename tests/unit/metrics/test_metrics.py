@@ -102,6 +102,17 @@ def test_a_metric_may_be_called_anything():
     assert values["podium_run_quality", odd] == 0.5
 
 
+def test_a_quality_is_in_the_unit_of_its_target():
+    run = ex.run(
+        TRAINING.status, benchmark="gnmt", division="closed", preset="full", quality=None,
+        system=PRICED["system"], data={"persistentVolumeClaim": {"claimName": "data"}},
+    )  # fmt: skip
+    found = ex.observed(ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", (0.235, {}))))
+    one = run_sample(run, found, goal_for(run.spec, SUITES), ex.T0 + 70, PODS)
+    values = series(Metrics(lambda: [one], lambda: 0).page().decode())
+    assert (values["podium_run_quality", "bleu"], values["podium_run_quality_target", "bleu"]) == (23.5, 24.0)
+
+
 # ---- what waits to be stored ----
 
 STORING = {"conditions": ({"type": "Running", "status": "False", "reason": "Storing", "last_transition_time": ""},)}

@@ -47,6 +47,15 @@ def test_first_visit_creates_the_first_attempt():
     assert result.status.progress.attempt == "1/5"
 
 
+def test_progress_says_how_much_of_the_way_to_the_target_is_done_also_after_a_restart():
+    pods = ex.job(ex.running(0), ex.running(1))
+    seen = decision(ex.run(), observed(pods, log(START, BAD)))
+    assert (seen.status.progress.quality, seen.status.progress.quality_ratio) == ("0.55", "0.611")
+    unread = decision(ex.run(seen.status), observed(pods, log()))
+    assert unread.status.progress.quality_ratio == "0.611", "the log is not read yet"
+    assert decision(ex.run(), observed(pods, log(START))).status.progress.quality_ratio is None
+
+
 def test_the_same_visit_twice_gives_the_same_seed():
     first, second = decision(ex.run(), observed()), decision(ex.run(), observed(), now=900)
     assert first.actions == second.actions

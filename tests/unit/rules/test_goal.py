@@ -79,3 +79,39 @@ def test_a_quality_that_passed_through_32_bits_reaches_the_target():
     for value, is_reached in ((21.799999237060547, True), (21.79999, False)):
         line = f':::MLPv0.5.0 gnmt 1541782673.5 (train.py:464) eval_accuracy: {{"epoch": 1, "value": {value!r}}}'
         assert bool(goal({"bleu": 21.8}).reached(summarize(parse([line])[0]))) == is_reached
+
+
+LOSS = {"log_perplexity": 2.69}
+RATIOS = {
+    "an accuracy from 0": (SINGLE, {}, evaluations(0.3, 0.3795), 0.5),
+    "a loss from its first evaluation": (LOSS, {"lower_is_better": True}, evaluations(7.5, 6.0, 5.095), 0.5),
+    "the first evaluation of a loss": (LOSS, {"lower_is_better": True}, evaluations(7.5), 0),
+    "a loss that rises": (LOSS, {"lower_is_better": True}, evaluations(7.5, 9), 0),
+    "a loss at its target": (LOSS, {"lower_is_better": True}, evaluations(7.5, 2.69), 1),
+    "a first loss at its target": (LOSS, {"lower_is_better": True}, evaluations(2.5), 1),
+    "back above the target it began at": (LOSS, {"lower_is_better": True}, evaluations(2.69, 3), 0),
+    "a loss that cannot be": (LOSS, {"lower_is_better": True}, evaluations(7.5, -1), 0),
+    "an accuracy that cannot be": (SINGLE, {}, evaluations(1.7), 0),
+    "of two metrics the one farther away": (BOTH, {}, evaluations({"BBOX": 0.377, "SEGM": 0.2712}), 0.8),
+    "one of two metrics": (BOTH, {}, evaluations({"BBOX": 0.4}), 0),
+    "BLEU of v0.7 against a target in percent": (BLEU, {}, evaluations(0.12), 0.5),
+    "a custom target below 0": ({"reward": -2.0}, {"bounded": False}, evaluations(-10, -6), 0.5),
+    "a custom target of 0": ({"reward": 0.0}, {"bounded": False}, evaluations(-10, -5), 0.5),
+    "no evaluation": (SINGLE, {}, [], None),
+    "no target": ({}, {}, evaluations(0.5), None),
+}
+
+
+@pytest.mark.parametrize(("targets", "more", "events", "ratio"), RATIOS.values(), ids=RATIOS)
+def test_how_much_of_the_way_to_the_target_is_done(
+    targets: dict[str, float], more: dict[str, bool], events: list[Event], ratio: float | None
+) -> None:
+    assert goal(targets, **more).ratio(summarize(events)) == (ratio if ratio is None else pytest.approx(ratio))
+
+
+def test_an_evaluation_is_shown_in_the_unit_of_its_target() -> None:
+    bleu, both = summarize(evaluations(0.2435)), summarize(evaluations({"SEGM": 0.342, "BBOX": 0.381, "speed": 5}))
+    other = summarize(evaluations({"a": 1, "b": 2}))
+    assert goal(BLEU).render(bleu, bleu.evaluations[0]) == "24.35"
+    assert goal(BOTH).render(both, both.evaluations[0]) == "0.381/0.342"
+    assert goal(SINGLE).render(other, other.evaluations[0]) == "1/2", "no metric of the goal: as logged"

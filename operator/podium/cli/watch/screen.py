@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -48,8 +47,9 @@ def _bars(status: BenchmarkRunStatus, last: AttemptStatus, now: float) -> Table:
     about = f"  about {duration(left)} left" if left else ""
     grid.add_row("attempts", _bar(finished / max(1, int(planned or 1))), f"{finished} of {planned}{about}")
     grid.add_row(str(last.id), _bar(attempt_share(status, now)), "  ".join(_facts(status, now)))
-    reached = quality_share(progress.quality, progress.target)
-    grid.add_row("quality", _bar(reached), f"{progress.quality or '-'} of {progress.target or '?'}")
+    grid.add_row(
+        "quality", _bar(float(progress.quality_ratio or 0)), f"{progress.quality or '-'} of {progress.target or '?'}"
+    )
     return grid
 
 
@@ -93,14 +93,6 @@ def attempt_share(status: BenchmarkRunStatus, now: float) -> float:
     return min(_ALMOST, elapsed / whole) if whole > 0 else 0.0
 
 
-def quality_share(quality: str | None, target: str | None) -> float:
-    """How near the quality is to its target, 0 to 1; of two metrics the one that is farther from it."""
-    if not quality or not target:
-        return 0.0
-    pairs = zip(_numbers(quality), _numbers(target), strict=False)
-    return min((max(0.0, min(1.0, value / goal)) for value, goal in pairs if goal), default=0.0)
-
-
 def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
     """Seconds to the last attempt's end, if each takes as long as those before; None before the first has ended."""
     mean = _mean_seconds(status, now)
@@ -142,7 +134,3 @@ def heartbeat(status: BenchmarkRunStatus, now: float) -> str:
     left = run_seconds_left(status, now)
     rest = [f"about {duration(left)} left for the run"] if left else []
     return f"{last.id}: " + ", ".join([state, *quality, *facts, *rest])
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split("/") if re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", part)]
