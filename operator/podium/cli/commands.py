@@ -8,22 +8,22 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_COMMANDS = {  # name: (module:function or Typer app, summary)
+_COMMANDS = {  # name: (module:function or Typer app, summary), in the order of --help: what a newcomer needs first
+    "run": ("podium.cli.run:run", "Run a benchmark and score it."),
     "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns before they are applied."),
+    "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
+    "report": ("podium.cli.report:report", "Write an HTML page about a result."),
     "score": ("podium.cli.score:score", "Score logs: of a benchmark, a system, a submitter or a round."),
     "check": ("podium.cli.check:check", "Check logs against the rules of their round."),
     "variance": ("podium.cli.variance:variance", "Show how much convergence and time to train vary."),
     "compare": ("podium.cli.compare:compare", "Compare two results or rounds."),
     "history": ("podium.cli.history:history", "List all results below a folder or URL, newest first."),
-    "report": ("podium.cli.report:report", "Write an HTML page about a result."),
     "borrow": ("podium.cli.borrow:borrow", "Copy the hyperparameters of another result into a run."),
     "package": ("podium.cli.package:package", "Build a submission package after checking it."),
     "review": ("podium.cli.review:review", "Review a package: recompute scores, recheck every log."),
     "stage": ("podium.cli.stage:stage", "Copy a data set to this machine's disk."),
-    "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
-    "run": ("podium.cli.run:run", "Run a benchmark and score it."),
-    "operator": ("podium.cli.operator:operator", "Run the operator: watch BenchmarkRuns and execute them."),
     "round": ("podium.cli.rounds:app", "Show rounds: targets, attempts, hyperparameters, clock."),
+    "operator": ("podium.cli.operator:operator", "Run the operator: watch BenchmarkRuns and execute them."),
 }
 
 

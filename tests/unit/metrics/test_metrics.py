@@ -108,7 +108,7 @@ def test_a_quality_is_in_the_unit_of_its_target():
         system=PRICED["system"], data={"persistentVolumeClaim": {"claimName": "data"}},
     )  # fmt: skip
     found = ex.observed(ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", (0.235, {}))))
-    one = run_sample(run, found, goal_for(run.spec, SUITES), ex.T0 + 70, PODS)
+    one = run_sample(run, found, goal_for(run.spec, ROUNDS), ex.T0 + 70, PODS)
     values = series(Metrics(lambda: [one], lambda: 0).page().decode())
     assert (values["podium_run_quality", "bleu"], values["podium_run_quality_target", "bleu"]) == (23.5, 24.0)
 
