@@ -1,1 +1,1 @@
-"""Podium: time-to-train benchmarks by the rules of MLPerf Training, on Kubernetes and on one machine."""
+"""Podium: time-to-train benchmarks under MLPerf Training rules, on Kubernetes and on one machine."""

@@ -96,7 +96,7 @@ REFUSED = [
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"opt_name": "lars"}},
-        "hyperparameters: out of the box only global_batch_size is set, all else is the reference's",
+        "hyperparameters: an out-of-the-box run sets only global_batch_size, all else is the reference's",
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "quality": {"target": "0.5"}},
@@ -170,7 +170,7 @@ def test_a_name_that_cannot_be_a_dns_label_is_refused(kubectl, namespace, name):
 def test_a_run_is_immutable(kubectl, namespace, change, field):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     said = kubectl("-n", namespace, "apply", "-f", "-", stdin=run({**OPEN, **change}), refused=True)
-    assert f"{field}: a run is what it was when it started; delete it or make another BenchmarkRun" in said
+    assert f"{field} is immutable; create a new BenchmarkRun to change it" in said
 
 
 def test_but_it_can_be_suspended_and_given_a_time_to_live(kubectl, namespace):
@@ -235,6 +235,6 @@ def test_long_values_fit_terminals_of_80_and_200_columns(kubectl, namespace):
 
 def test_kubectl_explains_every_field(kubectl):
     said = " ".join(kubectl("explain", "benchmarkrun.spec.quality").split())
-    assert "Another target than the round's; open division only." in said
+    assert "A target other than the round's; open division only." in said
     assert 'target <string> -required- Target of the quality metric, such as "0.60"' in said
     assert "One time-to-train benchmark by the rules of MLPerf Training." in kubectl("explain", "benchmarkrun")

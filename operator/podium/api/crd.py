@@ -115,7 +115,7 @@ def _schema(rounds: Mapping[str, Round]) -> dict[str, Any]:
     status["properties"]["attempts"]["items"]["required"].append("try")
     return {
         "type": "object",
-        "description": "One time-to-train benchmark by the rules of MLPerf Training.",
+        "description": "One time-to-train benchmark under MLPerf Training rules.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -193,7 +193,7 @@ def _added(rounds: Mapping[str, Round]) -> str:
 
 
 def _trainer_rule(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
-    """A benchmark that no trainer of ours implements needs an image."""
+    """A benchmark that none of our trainers implements needs an image."""
     places = [f"{r.name}/{key}" for r in rounds.values() for key, b in r.benchmarks.items() if b.trainer is None]
     rule = _rule(
         f"has(self.template.image) || !((self.round + '/' + self.benchmark) in {json.dumps(places)})",
@@ -217,7 +217,7 @@ def _tunable_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
         f"self.division == 'open' || !has(self.hyperparameters) || {_added(rounds)} || !("
         + " || ".join(tests.values())
         + ")",
-        "hyperparameters: a closed run may set only what its round lets be tuned",
+        "hyperparameters: a closed run may set only hyperparameters that its round makes tunable",
         messageExpression=f"'hyperparameters: not tunable in the closed division of ' + {place} + ': ' + {wrong} + '; tunable are: ' + "
         f"({{{allowed}}}[{place}])",
         fieldPath=".hyperparameters",
@@ -229,7 +229,7 @@ def _untuned_rule() -> dict[str, str]:
     tuned = " || ".join(f"has(self.hyperparameters.{key})" for key in _seen_keys() if key != BATCH)
     return _rule(
         f"self.division != 'outOfTheBox' || !has(self.hyperparameters) || !({tuned})",
-        f"hyperparameters: out of the box only {BATCH} is set, all else is the reference's; use division: closed to tune",
+        f"hyperparameters: an out-of-the-box run sets only {BATCH}, all else is the reference's; use division: closed to tune",
         fieldPath=".hyperparameters",
     )
 
@@ -250,9 +250,7 @@ def _immutability(spec: Mapping[str, Any]) -> list[dict[str, str]]:
             same = (
                 f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
             )
-        message = (
-            f"{field}: a run is what it was when it started; delete it or make another BenchmarkRun to change {field}"
-        )
+        message = f"{field} is immutable; create a new BenchmarkRun to change it"
         rules.append(_rule(same, message, fieldPath=f".{field}"))
     return rules
 

@@ -1,4 +1,4 @@
-"""What a person asks for: the spec of a BenchmarkRun.
+"""What a user asks for: the spec of a BenchmarkRun.
 
 The models are the single source: the schema in ``crds/`` is generated from them, so a description here
 is what ``kubectl explain`` says.
@@ -49,9 +49,7 @@ class Model(BaseModel):
 class System(Model):
     """The machines that the run occupies."""
 
-    name: str = Field(
-        max_length=63, pattern=DNS_LABEL, description="Name of the system, as results are filed under it."
-    )
+    name: str = Field(max_length=63, pattern=DNS_LABEL, description="Name of the system; results are filed under it.")
     nodes: int = Field(ge=1, le=MAX_NODES, description="Number of nodes; every node gets one pod.")
     accelerators_per_node: int = Field(
         default=0, ge=0, le=64, description="Accelerators, and so processes, per node; 0 runs one process on the CPU."
@@ -79,7 +77,7 @@ class PersistentVolumeClaim(Model):
 class Stage(Model):
     """Copying the data set to the node's disk before the trainer starts: in parallel, verified by checksum.
 
-    Only the place is the run's. Credentials, endpoint and the disk are the administrator's.
+    A run chooses only the place. Credentials, endpoint and disk are set by the administrator.
     """
 
     from_: Annotated[str, Field(max_length=1024, pattern=BUCKET_URL)] | None = Field(
@@ -88,10 +86,11 @@ class Stage(Model):
 
 
 class Data(Model):
-    """Where the training data come from: a claim that is mounted, or a claim or bucket that is copied."""
+    """Where the training data come from: a mounted claim, or a claim or bucket that is copied."""
 
     persistent_volume_claim: PersistentVolumeClaim | None = Field(
-        default=None, description="Mounted at /data in every pod; with stage it is copied from, and the copy mounted."
+        default=None,
+        description="Mounted at /data in every pod; with stage, its contents are copied and the copy is mounted.",
     )
     stage: Stage | None = Field(
         default=None,
@@ -124,7 +123,7 @@ class Deadlines(Model):
     )
     init: Duration = Field(default="20m", description="From the start of the containers until run_start is logged.")
     run: Duration = Field(
-        default="48h", description="From run_start until run_stop; an attempt cut here did not converge."
+        default="48h", description="From run_start until run_stop; an attempt cut off here did not converge."
     )
 
 
@@ -159,11 +158,11 @@ class LocalObjectReference(Model):
 
 
 class Template(Model):
-    """The harmless knobs of the training pods.
+    """Pod settings that a run may change.
 
-    A closed list: whoever may create BenchmarkRuns must gain nothing else, so there is no hostPath, no
-    privilege, no host network and no service account here. What a whole cluster needs (RDMA devices, NCCL
-    variables, local disks) is the administrator's, in the operator's pod defaults.
+    A closed list: creating BenchmarkRuns must grant nothing else, so there is no hostPath, no privilege, no
+    host network and no service account here. What a whole cluster needs (RDMA devices, NCCL
+    variables, local disks) is set by the administrator, in the operator's pod defaults.
     """
 
     image: str | None = Field(
@@ -197,16 +196,18 @@ class Quality(Model):
 
 
 class Pricing(Model):
-    """What the system costs, so that the result names the cost of a training."""
+    """What the system costs, so that the result can state the cost of an attempt."""
 
     per_node_hour: Decimal = Field(description='Price of one node for an hour, such as "98.32".')
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", max_length=3)
 
 
 class BenchmarkRunSpec(Model):
-    """One time-to-train benchmark: which, on what, how often."""
+    """One time-to-train benchmark: what to run, where, and how many times."""
 
-    round: str = Field(max_length=16, description="Round whose rules hold: targets, number of runs, hyperparameters.")
+    round: str = Field(
+        max_length=16, description="MLPerf round whose rules apply: targets, number of attempts, hyperparameters."
+    )
     benchmark: str = Field(
         max_length=40,
         pattern=DNS_LABEL,
@@ -221,10 +222,10 @@ class BenchmarkRunSpec(Model):
         default="full", description="full: the benchmark itself; tiny: a small, self-contained one, open division only."
     )
     attempts: int | None = Field(
-        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of runs to score; the default is the round's."
+        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of attempts to score; the default is the round's."
     )
     max_retries: int = Field(
-        default=2, ge=0, le=MAX_RETRIES, description="New tries of an attempt after failures of the infrastructure."
+        default=2, ge=0, le=MAX_RETRIES, description="Retries per attempt after infrastructure failures."
     )
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict, description="Hyperparameters by their MLPerf log keys, such as global_batch_size."
@@ -234,16 +235,16 @@ class BenchmarkRunSpec(Model):
     deadlines: Deadlines = Deadlines()
     template: Template = Template()
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
-    quality: Quality | None = Field(default=None, description="Another target than the round's; open division only.")
+    quality: Quality | None = Field(default=None, description="A target other than the round's; open division only.")
     pricing: Pricing | None = None
     suspend: bool = Field(
-        default=False, description="Hold the run; an attempt in progress is stopped, and repeated on resume."
+        default=False, description="Pause the run; the current attempt is stopped and repeated on resume."
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
         le=31_536_000,
-        description="Delete the finished run after so many seconds; its result stays stored.",
+        description="Seconds to keep the finished run; its result is kept.",
     )
     managed_by: str | None = Field(default=None, max_length=128, description="Reserved.")
 

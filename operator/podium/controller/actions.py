@@ -46,7 +46,7 @@ class ActionResult:
 
 
 class ActionExecutor:
-    """Executes decisions. `wake` brings a run's worker after so many seconds."""
+    """Executes decisions. `wake` schedules a run's worker after a number of seconds."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class Checkpoints(Protocol):
 
 
 class LogCollector:
-    """The logs of all runs. `wake` brings a run's worker after so many seconds."""
+    """The logs of all runs. `wake` schedules a run's worker after a number of seconds."""
 
     def __init__(self, api: Api, checkpoints: Checkpoints, wake: Callable[[str, float], None]) -> None:
         self._api = api

@@ -32,7 +32,7 @@ class StatusWriter:
         write_later: Callable[[str, float], None],
         runs_in_progress: Callable[[], int],
     ) -> None:
-        """`write_later` brings a run's worker after so many seconds; progress is written every `progress_seconds`, less
+        """`write_later` schedules a run's worker after a number of seconds; progress is written every `progress_seconds`, less
         often when many runs are in progress."""
         self._api = api
         self._progress_seconds = progress_seconds

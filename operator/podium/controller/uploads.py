@@ -78,7 +78,7 @@ class Recorder:
 
 
 class Uploader:
-    """Stores tries and results. `wake` brings a run's worker after so many seconds."""
+    """Stores tries and results. `wake` schedules a run's worker after a number of seconds."""
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class _Lock(LeaseLock):
         return await self._replace(lambda lease: self.update_lease(updated_record, lease.spec))
 
     async def release(self) -> None:
-        """Give the Lease up if it is still ours: whoever stands by takes it at its next look."""
+        """Give up the Lease if it is still ours: a standby replica takes it the next time it looks."""
         there, record = await self.get(self.name, self.namespace)
         if not (there and isinstance(record, LeaderElectionRecord) and record.holder_identity == self.identity):
             return

@@ -103,7 +103,7 @@ class Benchmark(_Value):
     dataset: str
     quality: tuple[Quality, ...]
     runs: int = Field(ge=1)
-    converged_runs: int | None = None  # of the runs, so many are scored: the first to converge
+    converged_runs: int | None = None  # number of attempts that are scored: the first to converge
     drop_fastest: int = 1
     drop_slowest: int = 1
     max_failures: int = 1

@@ -28,7 +28,7 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
     """Missing fields, and values that the tools choke on."""
     missing = [field for field in (ENTRY_FIELDS if round_ == "v0.5" else FIELDS) if field not in system]
     if missing:
-        remedy = 'add them; "" will do where there is nothing to say'
+        remedy = 'add them; use "" where not applicable'
         yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, f"lacks {', '.join(missing)}", remedy=remedy)
     if round_ == "v0.5":
         return

@@ -43,7 +43,7 @@ class Rule:
     drop_fastest: int = 1
     drop_slowest: int = 1
     max_failures: int = 1
-    converged_runs: int | None = None  # only the first so many to converge are scored (NCF in v0.5)
+    converged_runs: int | None = None  # only the first attempts to converge are scored (NCF in v0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def runs_needed(variation: float, dropped: int, within: float = 0.05) -> int | N
 
 
 def student_t(freedom: int) -> float:
-    """Two-sided 95 % quantile for so many degrees of freedom."""
+    """Two-sided 95 % quantile for a number of degrees of freedom."""
     if freedom <= len(_T):
         return _T[freedom - 1]
     return _Z + (_Z**3 + _Z) / (4 * freedom) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * freedom**2)

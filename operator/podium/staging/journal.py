@@ -92,7 +92,7 @@ class Journal:
             file.write(_line(item.key, record))
 
     def drop_others(self, items: Mapping[str, Item]) -> None:
-        """Remove copies of what the source has no more. Raises StageError for files that nobody copied here."""
+        """Remove copies of what the source no longer has. Raises StageError for files that nobody copied here."""
         for key in [key for key in self.records if key not in items]:
             del self.records[key]
             folder, _, name = key.rpartition("/")

@@ -83,8 +83,8 @@ def compare(
         found = _speed_ups(name, olds, news)
         if olds and news and not found:
             unmatched.append(
-                f"{name}: no two systems with equally many chips, {_chips(olds)} before and {_chips(news)} after; "
-                "--chips SYSTEM=N supplies a number that the logs lack"
+                f"{name}: no systems with equal chip counts: {_chips(olds)} before, {_chips(news)} after; "
+                "supply missing counts with --chips SYSTEM=N"
             )
         elif not (olds and news):
             unmatched.append(f"{name}: no valid score {'after' if olds else 'before'}")

@@ -118,7 +118,9 @@ def test_chips_that_no_log_tells_are_asked_for(podium_json, tmp_path):
     write(tmp_path / "b/v0.6/acme/two/resnet", [v06_run("resnet", 30, 0.99)] * 5)
     _, found = podium_json("compare", tmp_path / "a", tmp_path / "b")
     (note,) = found["notes"]
-    assert note.startswith("resnet: no two systems with equally many chips, ? (one) before and ? (two) after; --chips")
+    assert note.startswith(
+        "resnet: no systems with equal chip counts: ? (one) before, ? (two) after; supply missing counts"
+    )
     _, found = podium_json("compare", tmp_path / "a", tmp_path / "b", "--chips", "one=8", "--chips", "two=8")
     assert [(s["chips"], s["speedUp"]) for s in found["speedUps"]] == [(8, 2)]
     assert podium_json("compare", tmp_path / "a", tmp_path / "b", "--chips", "one")[0] == 2
