@@ -74,9 +74,9 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
         return move_to(attempt, verdict.reason, no_log_text(log, "before it ended") + unreadable)
-    if verdict.seconds is None:
-        attempt = attempt.model_copy(update={"time_to_train_seconds": None})
     early = _early_start(log.summary, job)
+    if early or verdict.seconds is None:
+        attempt = attempt.model_copy(update={"time_to_train_seconds": None})
     if early and verdict.state is not AttemptState.INVALID:
         return move_to(attempt, Reason.CLOCK_INVALID, early + unreadable)
     return move_to(

@@ -11,14 +11,13 @@ from podium.api import AttemptState, rfc3339
 from podium.documents import DocumentError, LimitError, read_json
 from podium.mllog import LogSummary
 from podium.report.described import described_system, plain_text
-from podium.rules import Finding, Verdict
+from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
 from podium.submissions import Folder, ScoredResult, Variance, variance
 
 SUMS = "SHA256SUMS"
 _CHECKED = (".json", ".yaml", "result.txt")  # of SHA256SUMS; pod logs may be gigabytes
-_UNMEASURED = ("Failed", "Aborted")  # states that only the operator knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,9 @@ class Report:
 
 def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
     """Everything about one scored entry of `store`. Raises StoreError."""
-    tries = _tries(folder.result)
     digests = {log.index: _digest(store, log.name) for log in folder.logs}
     names = {log.index: log.name for log in folder.logs}
-    attempts = tuple(_attempt(entry, index, tries, names[index], digests[index]) for index in entry.logs)
+    attempts = tuple(_attempt(entry, index, names[index], digests[index]) for index in entry.logs)
     sums, wrong = _check_sums(store, folder)
     claims = _check_claims(folder, entry)
     energies = [attempt.energy_joules for attempt in attempts if attempt.scored]
@@ -130,7 +128,7 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
         kind=tuple(plain_text(folder.result[key]) for key in ("division", "preset") if folder.result.get(key)),
         spread=variance(entry),
         attempts=attempts,
-        retried=tuple(_retried(folder.result, tries)),
+        retried=tuple(_retried(folder)),
         energy_joules=sum(known) / len(known) if known and len(known) == len(energies) else None,
         cost=plain_text(_part(folder.result, "score").get("cost") or ""),
         system=described_system(folder, entry, seen),
@@ -160,22 +158,18 @@ def _document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt(
-    entry: ScoredResult, index: int, tries: Mapping[int, Mapping[str, Any]], name: str, digest: str
-) -> Attempt:
+def _attempt(entry: ScoredResult, index: int, name: str, digest: str) -> Attempt:
     log, verdict = entry.logs[index], entry.verdicts[index]
-    stored = tries.get(index, {})
-    unmeasured = stored.get("state") in _UNMEASURED and not verdict.converged
     curve = _curve(entry, log)
     end = _end(entry, log)
     offset = 0 if entry.first_epoch else 1
     init = None if log.run_start is None or log.init_start is None else max(0.0, log.run_start - log.init_start)
     return Attempt(
         index=index,
-        state=str(stored["state"]) if unmeasured else str(verdict.state),
-        reason=plain_text(stored.get("reason") or "") if unmeasured else str(verdict.reason),
+        state=str(verdict.state),
+        reason=str(verdict.reason),
         mark=_mark(entry, index),
-        cause=_cause(verdict, stored if unmeasured else {}),
+        cause="" if verdict.converged else plain_text(verdict.message),
         seed=log.seed,
         epochs=None if end is None or end.epoch is None else end.epoch + offset,
         quality={} if end is None else end.quality,
@@ -187,11 +181,6 @@ def _attempt(
         log=name,
         sha256=digest,
     )
-
-
-def _cause(verdict: Verdict, stored: Mapping[str, Any]) -> str:
-    """Why an attempt has no time; what the operator stored of one that could not be measured says more than its log."""
-    return "" if verdict.converged else plain_text(stored.get("message") or verdict.message)
 
 
 def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
@@ -262,26 +251,12 @@ def _value(value: object) -> str:
 # ---- the documents of a stored result ----
 
 
-def _tries(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """The last try of each attempt, by its number."""
-    found = sorted(_listed(result), key=lambda a: (a["index"], a["try"]))
-    return {attempt["index"]: attempt for attempt in found}
-
-
-def _retried(result: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> Iterable[Retried]:
-    for attempt in _listed(result):
+def _retried(folder: Folder) -> Iterable[Retried]:
+    last = folder.last_tries
+    for attempt in folder.tries:
         if attempt["try"] != last[attempt["index"]]["try"]:
             reason = plain_text(attempt.get("message") or attempt.get("reason") or "")
             yield Retried(attempt["index"], attempt["try"], plain_text(attempt.get("state") or ""), reason)
-
-
-def _listed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    attempts = result.get("attempts")
-    return [
-        a
-        for a in (attempts if isinstance(attempts, list) else [])
-        if isinstance(a, dict) and isinstance(a.get("index"), int) and isinstance(a.get("try"), int)
-    ]
 
 
 def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:

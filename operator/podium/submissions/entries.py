@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podium.api import AttemptState
+from podium.api import AttemptState, Reason
 from podium.mllog import Format, LogSummary
 from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
@@ -17,6 +17,12 @@ from podium.submissions.systems import chips
 from podium.submissions.tree import BETWEEN, Folder, Log
 
 _MAX_SCALING = 1e6
+_MAX_MESSAGE = 2000
+# What the operator saw of an attempt, and its log does not show.
+_SEEN_OUTSIDE = frozenset(
+    {Reason.RUN_DEADLINE_EXCEEDED, Reason.CLOCK_INVALID}
+    | {reason for reason in Reason if reason.state in (AttemptState.FAILED, AttemptState.ABORTED)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def score_folder(
         log.index: goal_of_log(name, benchmark, round_, division_of(folder, log, division), own_target=own_target)
         for log in folder.logs
     }
-    verdicts = {log.index: judge(log.summary, goals[log.index], log.name) for log in folder.logs}
+    verdicts = _verdicts(folder, goals)
     rule = rule_of(benchmark)
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
@@ -131,6 +137,19 @@ def score_folder(
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
+
+
+def _verdicts(folder: Folder, goals: Mapping[int, Goal]) -> dict[int, Verdict]:
+    """What each log says and, in a result of Podium's, what the operator saw besides; that can only make it worse."""
+    verdicts, tries = {}, folder.last_tries
+    for log in folder.logs:
+        verdict, stored = judge(log.summary, goals[log.index], log.name), tries.get(log.index, {})
+        reason = Reason.known(str(stored.get("reason")))
+        if reason in _SEEN_OUTSIDE and (reason is Reason.CLOCK_INVALID or not verdict.converged):
+            message = str(stored.get("message") or verdict.message)[:_MAX_MESSAGE]
+            verdict = replace(verdict, reason=reason, seconds=None, message=message)
+        verdicts[log.index] = verdict
+    return verdicts
 
 
 def _score(folder: Folder, verdicts: Mapping[int, Verdict], rule: Rule) -> Score:

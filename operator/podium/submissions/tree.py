@@ -56,6 +56,21 @@ class Folder:
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
     unreadable: tuple[tuple[str, str], ...] = ()  # documents beyond the limits of reading: key, what is wrong
 
+    @property
+    def tries(self) -> list[Mapping[str, Any]]:
+        """The tries that Podium's result.json lists, those with a number."""
+        listed = self.result.get("attempts")
+        return [
+            a
+            for a in (listed if isinstance(listed, list) else [])
+            if isinstance(a, dict) and isinstance(a.get("index"), int) and isinstance(a.get("try"), int)
+        ]
+
+    @property
+    def last_tries(self) -> dict[int, Mapping[str, Any]]:
+        """The last try of each attempt, by the attempt's number."""
+        return {one["index"]: one for one in sorted(self.tries, key=lambda one: (one["index"], one["try"]))}
+
 
 def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
     """Every folder of `store` that holds logs, in the order of their names; or the single log with the key `only`.

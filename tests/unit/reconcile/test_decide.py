@@ -79,6 +79,9 @@ def test_an_attempt_with_a_wrong_clock_has_no_time():
     lines = log((5, "run_stop", None), START, GOOD, SUCCESS, whole=True)
     attempt = decision(run, observed(ex.job(ended(0), ended(1)), lines)).status.attempts[0]
     assert (attempt.reason, attempt.time_to_train_seconds) == ("ClockInvalid", None)
+    early = observed(ex.job(replace(ended(0), started=ex.T0 + 40), ended(1)), log(START, GOOD, SUCCESS, whole=True))
+    attempt = decision(run, early).status.attempts[0]
+    assert (attempt.reason, attempt.time_to_train_seconds) == ("ClockInvalid", None), attempt
 
 
 def test_the_next_attempt_starts_when_the_containers_have_left():

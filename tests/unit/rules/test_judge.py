@@ -233,3 +233,44 @@ def test_report(row: Row, place: Path) -> None:
     (attempt,) = report["attempts"]
     assert (attempt["state"], attempt["reason"]) == (row.reason.state, row.reason)
     assert bool(attempt["cause"]) is (row.reason.state is not AttemptState.CONVERGED)
+
+
+@ALL
+def test_variance(row: Row, place: Path) -> None:
+    (entry,) = podium("variance", place, "--json")
+    assert entry["converged"] == int(row.reason.state is AttemptState.CONVERGED)
+
+
+# ---- what only the operator can know of an attempt stands in the result, and can only make it worse ----
+
+CONVERGED, TORN = Row([START, GOOD, stop()], Reason.TARGET_REACHED), Row([START, BAD], Reason.RUN_STOP_MISSING)
+STORED = {
+    "ended by its deadline": (TORN, Reason.RUN_DEADLINE_EXCEEDED, Reason.RUN_DEADLINE_EXCEEDED),
+    "a container failed": (TORN, Reason.POD_FAILED, Reason.POD_FAILED),
+    "ended by a person": (TORN, Reason.SUSPENDED, Reason.SUSPENDED),
+    "started before its container": (CONVERGED, Reason.CLOCK_INVALID, Reason.CLOCK_INVALID),
+    "a container failed, and yet the log is whole": (CONVERGED, Reason.POD_FAILED, Reason.TARGET_REACHED),
+    "a log that says the contrary": (CONVERGED, Reason.QUALITY_NOT_REACHED, Reason.TARGET_REACHED),
+    "a better outcome than the log's": (TORN, Reason.TARGET_REACHED, Reason.RUN_STOP_MISSING),
+    "a reason of another version": (TORN, "PodAbducted", Reason.RUN_STOP_MISSING),
+    "no reason": (TORN, None, Reason.RUN_STOP_MISSING),
+}
+
+
+@pytest.mark.parametrize(("row", "stored", "reason"), STORED.values(), ids=STORED)
+def test_a_result_of_podiums(row: Row, stored: str | None, reason: Reason, tmp_path: Path) -> None:
+    (tmp_path / "attempts/001").mkdir(parents=True)
+    (tmp_path / "attempts/001/result.txt").write_text("\n".join(row.texts) + "\n")
+    tries = [{"index": 1, "try": 1, "reason": stored, "message": "as seen"}, {"index": 1, "try": 0, "reason": "Queued"}]
+    document = {"round": "v0.6", "benchmark": "resnet", "division": "closed", "attempts": tries}
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    (scored,), (checked,) = podium("score", tmp_path, "--json"), podium("check", tmp_path, "--json")
+    (report,), reviewed = podium("report", tmp_path, "--json"), podium("review", tmp_path, "--json")
+    told = {"1": {"state": reason.state, "reason": reason}}
+    assert (scored["verdicts"], reviewed["scores"][0]["verdicts"], report["verdicts"]) == (told, told, told)
+    assert (checked["state"], checked["reason"]) == (reason.state, reason)
+    (attempt,) = report["attempts"]
+    assert (attempt["state"], attempt["reason"], attempt["seconds"]) == (
+        reason.state, reason, 41 if reason is Reason.TARGET_REACHED else None,
+    )  # fmt: skip
+    assert (attempt["cause"] == "as seen") is (reason == stored)
