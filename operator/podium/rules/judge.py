@@ -82,7 +82,7 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
        passed (training_0.6.0/minigo.yaml), and the run did not converge.
     5. Closed runs initialize in less than the round's limit, from the first init_start to init_stop (checker:
        ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), else Invalid. Of 20,132 published logs
-       3 did not, and MLCommons counted their times: `Verdict.keeps_place`.
+       3 did not; their times still count: `Verdict.keeps_place`.
     6. The evaluations decide on convergence, whatever run_stop claims; NaN and impossible values reach nothing.
        Without a target, or without evaluations where they come after the clock, run_stop is believed.
     7. A run that gave up did not converge, whatever its evaluations say (checker of v0.6: ``status == 'success'``).
