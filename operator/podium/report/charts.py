@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
+from podium.api import AttemptState
 from podium.report.facts import Attempt, Report
 from podium.report.svg import Drawing, Pair, Scale, nice_step, spread_out, text_width, thinned, ticks
 from podium.report.units import Unit, brief, percent
@@ -72,7 +73,7 @@ def _time_axis(drawing: Drawing, x: Scale, bottom: float, unit: Unit, title: str
 def _kind(a: Attempt) -> str:
     if a.scored:
         return "scored"
-    return "left-out" if a.state == "Converged" else "failed"
+    return "left-out" if a.state == AttemptState.CONVERGED else "failed"
 
 
 def _end_mark(drawing: Drawing, at: Pair, a: Attempt) -> None:
@@ -106,7 +107,7 @@ def _labeled(shown: Sequence[Attempt]) -> list[Attempt]:
 
 def epochs_chart(report: Report) -> Markup:
     """Every run a cell in the column of its epochs to the target; the dropped ones hollow."""
-    runs = [(a.epochs, a) for a in report.attempts if a.epochs is not None and a.state == "Converged"]
+    runs = [(a.epochs, a) for a in report.attempts if a.epochs is not None and a.state == AttemptState.CONVERGED]
     spread = report.spread.epochs
     bottom = _bottom(report)
     drawing = Drawing(HALF, bottom + 46, "distribution of the epochs to the target")
@@ -163,7 +164,7 @@ def _bin_width(values: Sequence[float]) -> float:
 
 def times_chart(report: Report, unit: Unit) -> Markup:
     """The times of the runs on one line, the score and its confidence interval across them."""
-    timed = [a for a in report.attempts if a.seconds is not None and a.state == "Converged"]
+    timed = [a for a in report.attempts if a.seconds is not None and a.state == AttemptState.CONVERGED]
     bottom = _bottom(report)
     drawing = Drawing(HALF, bottom + 46, "distribution of the time to train")
     if not timed:

@@ -109,15 +109,13 @@ def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
 
 # What MLCommons' checker says of a log once ours has named the cause.
 _FOLLOWS_FROM: Mapping[str, set[str]] = {
-    RuleId.LOG_QUALITY: {"mlperf.eval_accuracy.never"},
-    RuleId.LOG_QUALITY_CLAIM: {"mlperf.eval_accuracy.never"},
+    RuleId.LOG_QUALITY: {RuleId.MLPERF_KEY_NEVER.of("eval_accuracy")},
+    RuleId.LOG_QUALITY_CLAIM: {RuleId.MLPERF_KEY_NEVER.of("eval_accuracy")},
     RuleId.LOG_RUN_START_REPEATED: {  # of the second run
-        "mlperf.cache_clear.check",
-        "mlperf.init_start.check",
-        "mlperf.init_stop.check",
+        RuleId.MLPERF_KEY_CHECK.of(key) for key in ("cache_clear", "init_start", "init_stop")
     },
-    RuleId.LOG_RUN_STOP_MISSING: {"mlperf.run_stop.required"},
-    RuleId.LOG_RUN_START_MISSING: {"mlperf.run_start.required"},
+    RuleId.LOG_RUN_STOP_MISSING: {RuleId.MLPERF_KEY_REQUIRED.of("run_stop")},
+    RuleId.LOG_RUN_START_MISSING: {RuleId.MLPERF_KEY_REQUIRED.of("run_start")},
 }
 
 

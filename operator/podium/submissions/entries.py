@@ -210,13 +210,10 @@ def _left_out(failed: Sequence[str]) -> list[str]:
     return [f"{text}; counted as failed" for text in failed]
 
 
-def _about_score(result: Score, place: str) -> list[Finding]:
-    kinds = {
-        "invalid": RuleId.SCORE_INVALID,
-        "not official": RuleId.SCORE_RUNS,
-        "nothing was dropped": RuleId.SCORE_RUNS,
-    }
-    return [Finding(kinds.get(reason.split(":")[0], "score"), place, reason) for reason in result.reasons]
+def _about_score(result: Score, place: str) -> Iterator[Finding]:
+    """Of an invalid score the first reasons say why; all others are about the number of runs."""
+    for reason in result.reasons:
+        yield Finding(RuleId.SCORE_INVALID if reason.startswith("invalid:") else RuleId.SCORE_RUNS, place, reason)
 
 
 def _scaling(folder: Folder) -> tuple[float, list[Finding]]:

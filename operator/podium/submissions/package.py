@@ -74,7 +74,7 @@ def check_submission(
             found.append(Finding(RuleId.PACKAGE_TWICE, benchmark, f"{count} results of one benchmark", remedy=remedy))
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
-        found += [f for f in part.entry.findings if f.rule in (RuleId.SCORE_BENCHMARK_UNKNOWN, "score.document")]
+        found += [f for f in part.entry.findings if f.rule in (RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT)]
         found += _unusable(part, rounds)
         found += faults(part)
         if submission.code is None and not part.folder.result:
