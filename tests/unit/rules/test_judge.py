@@ -241,6 +241,18 @@ def test_variance(row: Row, place: Path) -> None:
     assert entry["converged"] == int(row.reason.state is AttemptState.CONVERGED)
 
 
+@pytest.mark.parametrize(
+    ("division", "reason"),
+    [("open", Reason.TARGET_REACHED), ("closed", Reason.INIT_TOO_LONG), ("research", Reason.INIT_TOO_LONG)],
+)
+def test_only_the_open_division_is_spared_the_closed_rules(division: str, reason: Reason, tmp_path: Path) -> None:
+    row = Row([(-1495, "submission_division", division), *init(1500), START, GOOD, stop()], reason)
+    (tmp_path / "v0.6/acme/box/resnet").mkdir(parents=True)
+    (tmp_path / "v0.6/acme/box/resnet/result_0.txt").write_text("\n".join(row.texts) + "\n")
+    (scored,), (checked,) = podium("score", tmp_path, "--json"), podium("check", tmp_path, "--json")
+    assert scored["verdicts"]["0"]["reason"] == checked["reason"] == reason
+
+
 # ---- what only the operator can know of an attempt stands in the result, and can only make it worse ----
 
 CONVERGED, TORN = Row([START, GOOD, stop()], Reason.TARGET_REACHED), Row([START, BAD], Reason.RUN_STOP_MISSING)
