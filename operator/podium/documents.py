@@ -21,6 +21,7 @@ MAX_DEPTH = 64  # of nested lists and objects
 MAX_NODES = 100_000  # of a YAML document, once its aliases are written out
 MAX_DIGITS = 64  # of a whole number
 _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fA-F_xob:.]*")
 
 
@@ -65,11 +66,22 @@ def read_json(content: bytes, where: str) -> Any:
         text = content.decode(json.detect_encoding(content))
         if (found := nesting(text)) > MAX_DEPTH:
             raise LimitError(f"{where} is nested {found} levels deep; the limit is {MAX_DEPTH}")
-        return json.loads(text, parse_constant=refused, parse_int=whole, parse_float=fraction)
+        value = json.loads(text, parse_constant=refused, parse_int=whole, parse_float=fraction)
+        if _SURROGATE.search(text):
+            _check_characters(json.dumps(value, ensure_ascii=False), where)
     except DocumentError:
         raise
     except ValueError as error:
         raise DocumentError(f"{where} is not valid JSON: {error}") from error
+    return value
+
+
+def _check_characters(text: str, where: str) -> None:
+    """Raise LimitError for half a character, such as \\ud800 without its other half: no file can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise LimitError(f"{where} holds {ascii(text[error.start])}, which is half a character; remove it") from error
 
 
 def nesting(text: str) -> int:
@@ -114,6 +126,7 @@ def _check_events(events: Iterable[yaml.Event], where: str) -> None:
             nodes += sizes.get(event.anchor or "", 0)
         elif isinstance(event, yaml.ScalarEvent):
             nodes += 1
+            _check_characters(event.value, where)
             if event.anchor:
                 sizes[event.anchor] = 1
             if event.implicit[0] and len(event.value) > MAX_DIGITS and _NUMBER.fullmatch(event.value):

@@ -23,6 +23,8 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"NaN", "x.json holds NaN, which is not a number of JSON; write null"),
         (b"[-Infinity]", "x.json holds -Infinity, which is not a number of JSON; write null"),
         (b"1e999", "x.json holds 1e999, which is not a number of JSON; write null"),
+        (b'["\\ud800"]', r"x.json holds '\ud800', which is half a character; remove it"),
+        (b'{"\\uDFFF": 1}', r"x.json holds '\udfff', which is half a character; remove it"),
         (b"\xff\xfe\xff", "x.json is not valid JSON: "),
         (b"", "x.json is not valid JSON: Expecting value"),
         (b"{", "x.json is not valid JSON: "),
@@ -38,12 +40,14 @@ def test_json_that_is_read():
     document = {"a": [1, 2.5, None, True, "[" * 100], "b": 2**63}
     assert read_json(json.dumps(document).encode(), "x") == document
     assert read_json(b"[" * 64 + b"]" * 64, "x") is not None
+    assert read_json(rb'["\ud83d\ude00", "\\ud800"]', "x") == ["\N{GRINNING FACE}", r"\ud800"]
     assert read_json("\ufeff{}".encode(), "x") == {}
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (r'a: "\uD800"', r"x.yaml holds '\ud800', which is half a character; remove it"),
         ("[" * 5000, "x.yaml is nested more than 64 levels deep"),
         ("{a: " * 5000, "x.yaml is nested more than 64 levels deep"),
         ("- " * 5000 + "a", "x.yaml is nested more than 64 levels deep"),

@@ -227,15 +227,16 @@ def hostile_run(seconds):
 
 def test_nothing_of_a_log_is_taken_for_markup(page, tmp_path, stored):
     write(tmp_path / "logs", map(hostile_run, TIMES))
+    hostile = HOSTILE.replace("\ud800", "")  # a document with half a character is not read at all
     result = json.loads((stored / "result.json").read_text())
     for key in ("benchmark", "round", "division", "preset", "outcome", "message", "podium"):
-        result[key] = HOSTILE
-    result["run"] = dict.fromkeys(("name", "namespace", "uid"), HOSTILE)
-    result["system"]["name"] = result["score"]["cost"] = HOSTILE
-    result["attempts"][0] |= {"state": HOSTILE, "message": HOSTILE}
-    result["target"] = {HOSTILE: 0.1}
+        result[key] = hostile
+    result["run"] = dict.fromkeys(("name", "namespace", "uid"), hostile)
+    result["system"]["name"] = result["score"]["cost"] = hostile
+    result["attempts"][0] |= {"state": hostile, "message": hostile}
+    result["target"] = {hostile: 0.1}
     (stored / "result.json").write_text(json.dumps(result))
-    (stored / "system.json").write_text(json.dumps({HOSTILE: HOSTILE, "nodesSeen": [{HOSTILE: [HOSTILE]}]}))
+    (stored / "system.json").write_text(json.dumps({hostile: hostile, "nodesSeen": [{hostile: [hostile]}]}))
     for place in (tmp_path / "logs", stored):
         _, found, _ = page(place)
         assert not {"script", "img"} & found.tags
