@@ -267,7 +267,7 @@ def _round(folder: Folder, benchmark: str, rounds: Mapping[str, Round], asked: s
 def _unknown(folder: Folder) -> Benchmark:
     """A benchmark that the round does not have: ten runs, and the target of Podium's own result if there is one."""
     runs = folder.result.get("attempts")
-    count = len({a.get("index") for a in runs if isinstance(a, dict)}) if isinstance(runs, list) else DEFAULT_RUNS
+    count = len({str(a.get("index")) for a in runs if isinstance(a, dict)}) if isinstance(runs, list) else DEFAULT_RUNS
     return Benchmark(title="", model="", dataset="", quality=_own_target(folder), runs=max(1, count), eval_every="")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from podium.documents import DocumentError, read_json
 from podium.results.writer import RESULT
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
-from podium.stores import Store, document_bytes
+from podium.stores import Store, StoreRefused, document_bytes
 from podium.submissions.tree import with_round
 
 COLUMNS = (
@@ -48,7 +49,7 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
             continue
         try:
             document = read_json(document_bytes(store, key), key)
-        except DocumentError as error:
+        except (DocumentError, StoreRefused) as error:
             yield Finding(RuleId.HISTORY_UNREADABLE, key, str(error), remedy="restore or remove it")
             continue
         if isinstance(document, dict) and isinstance(document.get("run"), dict):
@@ -59,7 +60,8 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
 
 def _past(document: Mapping[str, Any], uri: str) -> HistoryRow:
     run, score, system = document["run"], _object(document, "score"), _object(document, "system")
-    attempts = [a for a in document.get("attempts") or () if isinstance(a, dict)]
+    listed = document.get("attempts")
+    attempts = [a for a in listed if isinstance(a, dict)] if isinstance(listed, list) else []
     starts = [str(a["startTime"]) for a in attempts if a.get("startTime")]
     return HistoryRow(
         time=min(starts, default=""),
@@ -69,7 +71,7 @@ def _past(document: Mapping[str, Any], uri: str) -> HistoryRow:
         benchmark=str(document.get("benchmark") or ""),
         division=str(document.get("division") or ""),
         system=str(system.get("name") or ""),
-        attempts=len({a.get("index") for a in attempts}),
+        attempts=len({str(a.get("index")) for a in attempts}),
         minutes=_number(score.get("timeToTrainMinutes")),
         valid=score.get("valid") is True,
         official=score.get("official") is True,
@@ -84,8 +86,9 @@ def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """Numbers with fractions are texts in a status."""
+    """Numbers with fractions are texts in a status; a text may also be "nan"."""
     try:
-        return float(value) if isinstance(value, str | int | float) else None
+        number = float(value) if isinstance(value, str | int | float) else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
