@@ -81,7 +81,7 @@ def _check_characters(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise LimitError(f"{where} holds {ascii(text[error.start])}, which is half a character; remove it") from error
+        raise LimitError(f"{where} holds {text[error.start]!a}, which is half a character; remove it") from error
 
 
 def nesting(text: str) -> int:

@@ -33,7 +33,7 @@ def borrow(
     of another benchmark or its values would not be admitted.
     """
     name, spec = read_spec(to)
-    if out is not None and out.exists():
+    if out is not None and (out.exists() or out.is_symlink()):
         raise UsageError(f"--out {out} already exists: choose another file")
     entries = score_place(result, round_)
     if len(entries) != 1:
@@ -47,7 +47,8 @@ def borrow(
     findings = (*borrowed.findings, *admitted)
     notes = [f"{key} is left out: {name} cannot set it" for key in borrowed.left_out]
     if out is not None and not findings:
-        out.write_text(yaml.safe_dump(document, sort_keys=False))
+        with out.open("x") as file:  # a new one: not through a link to nowhere, which does not exist() either
+            file.write(yaml.safe_dump(document, sort_keys=False))
     if as_json:
         print_json(
             {"run": None if findings else document, "findings": [f.document() for f in findings], "notes": notes}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
-from podium.cli.places import RoundOption, asked_round, store_at
+from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY, RoundOption, asked_round, store_at
 from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import load_scorable_rounds
@@ -21,7 +20,6 @@ from podium.stores import StoreError
 from podium.stores.beneath import OpenFolder
 from podium.submissions import Submission, check_submission, files_of, gather
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 _MAX_CODE = 64 << 20
 
 
@@ -43,15 +41,14 @@ def package(
     code 1, and no package, if there are any findings.
     """
     rounds = load_scorable_rounds()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is not empty: choose another folder")
+    _require_new(out)
     described = _read_system(system)
     name = org or str(described.get("submitter") or "")
     if not name:
         raise UsageError(f"{system} does not name a submitter: add it there, or use --org")
     for option, text in (("--org", name), ("--system", system.stem)):
-        if not _NAME.fullmatch(text):
-            raise UsageError(f"{option}: {text!r} is not a valid folder name; use letters, digits, -, _, + and .")
+        if not FOLDER_NAME.fullmatch(text):
+            raise UsageError(f"{option}: {text!r} is not a valid folder name; {FOLDER_NAME_REMEDY}")
     submission = Submission(name, system.stem, described, email, _read_code(code) if code else None)
     try:
         parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds)))
@@ -77,6 +74,14 @@ def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[
         console().print(f"no package: {len(findings)} findings", style="bold red")
     else:
         print_line(console(), f"{out}: {len(files)} files, no findings")
+
+
+def _require_new(out: Path) -> None:
+    """Raise UsageError for a place where something is already, or that leads elsewhere."""
+    if out.is_symlink():
+        raise UsageError(f"--out {out} is a symbolic link: name the folder itself")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not empty: choose another folder")
 
 
 def _read_system(path: Path) -> dict[str, Any]:
@@ -112,17 +117,22 @@ def _read_code(folder: Path) -> dict[str, bytes]:
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:
-    """All files or none."""
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for path, content in files.items():
-        file = partial / path
-        if not file.resolve().is_relative_to(partial.resolve()):
-            raise UsageError(f"--out {out}: {path} would lie outside of it; no package is written")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        if file.suffix == ".sh":
-            file.chmod(0o755)
-    if out.exists():
-        out.rmdir()
-    partial.replace(out)
+    """All files or none. Raises UsageError.
+
+    They are written into a new folder that nobody else can enter, so that no link is waiting where a file goes.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as private:
+            made = Path(private, out.name)
+            for path, content in files.items():
+                file = made / path
+                if not file.resolve().is_relative_to(made.resolve()):
+                    raise UsageError(f"--out {out}: {path} would lie outside of it; no package is written")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+                if file.suffix == ".sh":
+                    file.chmod(0o755)
+            made.rename(out)  # in place of an empty folder, and of nothing else
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}; no package is written") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from podium.rounds import Round, load_scorable_rounds, round_name
 from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+FOLDER_NAME_REMEDY = "use letters, digits, -, _, + and ."
 FOLDER_OR_URL = f"Folder, {' or '.join(f'{scheme}://' for scheme in sorted(SCHEMES))} URL"
 Place = Annotated[str, typer.Argument(metavar="PATH", help=f"{FOLDER_OR_URL} that contains result_*.txt.")]
 RoundOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +15,11 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
 from podium.rounds import load_scorable_rounds
 from podium.stores import StoreError
+from podium.stores.beneath import OpenFolder
 from podium.submissions import read_folders, score_folder
 from podium.text import printable
+
+_DEFAULT = "report.html"
 
 
 def report(
@@ -47,17 +51,31 @@ def report(
         print_json([each.document() for each in reports])
     if out or not as_json:
         page = report_page(reports, datetime.now().astimezone(), version("podium-operator"))
-        write_page(out or Path("report.html"), page)
+        write_page(out, page)
     if not as_json:
         screen = console()
-        print_line(screen, f"{out or Path('report.html')}")
+        print_line(screen, f"{out or _DEFAULT}")
         print_findings(screen, (finding for each in reports for finding in each.findings))
     raise typer.Exit(1 if any(each.findings for each in reports) else 0)
 
 
-def write_page(file: Path, text: str) -> None:
-    """Write a page or a picture. Raises UsageError if the file cannot be written."""
+def write_page(out: Path | None, text: str) -> None:
+    """Write a page or picture to the place that the user named, else to report.html in this folder. Raises UsageError.
+
+    This folder may be somebody else's package: a link of that name is replaced, not followed.
+    """
+    content = printable(text).encode(errors="replace")
     try:
-        file.write_text(printable(text), encoding="utf-8", errors="replace")
+        if out:
+            out.write_bytes(content)
+            return
+        temporary = f".{_DEFAULT}-{secrets.token_hex(8)}"
+        with OpenFolder.at(Path()) as here:
+            try:
+                with here.create(temporary) as file:
+                    file.write(content)
+                here.move(temporary, here, _DEFAULT)
+            finally:
+                here.remove(temporary)
     except OSError as error:
-        raise UsageError(f"--out {file}: {error.strerror}") from error
+        raise UsageError(f"{f'--out {out}' if out else _DEFAULT}: {error.strerror}") from error

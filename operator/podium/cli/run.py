@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,15 @@ from podium.api import BenchmarkRunSpec
 from podium.cli.errors import UsageError
 from podium.cli.files import read_run_file
 from podium.cli.output import console, print_line
+from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY
 from podium.cli.watch.views import ScreenView
+from podium.documents import DocumentError, read_json
 from podium.local import LocalRun
 from podium.reconcile import Run
+from podium.results.writer import RESULT
 from podium.rounds import load_rounds
 from podium.rules import goal_for
-from podium.stores import open_store
+from podium.stores import FileStore, NotFound, StoreError, document_bytes, open_store
 
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP (the terminal was closed)"}
 
@@ -44,7 +46,7 @@ def run(
     if not local:
         raise UsageError(f"in a cluster: kubectl apply -f {file}\non this machine: podium run --local {file}")
     name, spec = read_run_file(file)
-    _check_local(file, spec, data)
+    _check_local(file, name, spec, data)
     folder = (out or Path("results") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}").resolve()
     screen = console()
     if aside := set_aside(folder, datetime.now(UTC)):
@@ -66,8 +68,10 @@ def run(
     raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
 
 
-def _check_local(file: Path, spec: BenchmarkRunSpec, data: Path | None) -> None:
-    """Raise UsageError for what a cluster would have and this machine lacks."""
+def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | None) -> None:
+    """Raise UsageError for what a cluster would have and this machine lacks, and for a name that is a path."""
+    if not FOLDER_NAME.fullmatch(name):
+        raise UsageError(f"{file}: metadata.name {name!r} cannot name the result's folder; {FOLDER_NAME_REMEDY}")
     if spec.data and data is None:
         place = spec.data.bucket_url or "a volume claim"
         raise UsageError(f"{file} reads its data from {place}: name a local folder with --data DIR")
@@ -84,16 +88,18 @@ def set_aside(folder: Path, now: datetime) -> Path | None:
 
     Raises UsageError when the folder holds a result that is complete.
     """
-    result = folder / "result.json"
+    result = folder / RESULT
     try:
-        outcome = json.loads(result.read_bytes())["outcome"]
-    except FileNotFoundError:
+        document = read_json(document_bytes(FileStore(folder), RESULT), str(result))
+    except NotFound:
         if not (folder / "attempts").exists():  # else it was killed before it could write a result
             return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (StoreError, DocumentError) as error:
         raise UsageError(f"cannot read {result}: {error}; choose another folder with --out") from error
     else:
-        if outcome != "Aborted":
+        if not isinstance(document, dict) or "outcome" not in document:
+            raise UsageError(f"{result} is not the result of a run; choose another folder with --out")
+        if document["outcome"] != "Aborted":
             raise UsageError(f"--out {folder} already contains a result: choose another folder, or move this one")
     aside = folder.with_name(f"{folder.name}.interrupted-{now:%Y%m%dT%H%M%SZ}")
     try:
