@@ -32,8 +32,10 @@ class StatusWriter:
         write_later: Callable[[str, float], None],
         runs_in_progress: Callable[[], int],
     ) -> None:
-        """`write_later` schedules a run's worker after a number of seconds; progress is written every
-        `progress_seconds`, less often when many runs are in progress."""
+        """`write_later` schedules a run's worker after a number of seconds.
+
+        Progress is written every `progress_seconds`, less often when many runs are in progress.
+        """
         self._api = api
         self._progress_seconds = progress_seconds
         self._clock = clock

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Reason, Score
 from podium.rounds import Round
 from podium.rules import Goal
-from podium.scoring import Rule, TimedRun, rule_for, score
+from podium.scoring import Rule, TimedAttempt, rule_for, score
 
 
 def score_run(
@@ -35,10 +35,10 @@ def score_run(
     )
 
 
-def _timed(attempt: AttemptStatus) -> TimedRun:
+def _timed(attempt: AttemptStatus) -> TimedAttempt:
     seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
     reason = Reason.known(attempt.reason)
-    return TimedRun(
+    return TimedAttempt(
         index=attempt.index,
         state=attempt.state,
         seconds=seconds,

@@ -222,7 +222,7 @@ def breakdown_chart(report: Report, unit: Unit) -> Markup:
     timed = [a for a in report.attempts if a.seconds is not None]
     chosen = timed if len(timed) <= _ROWS else sorted(_labeled(timed), key=lambda a: a.seconds or 0)
     bottom = 18.0 + 20 * len(chosen)
-    drawing = Drawing(WIDE, bottom + 40, "initialization, training and evaluation of each run")
+    drawing = Drawing(WIDE, bottom + 40, "initialization, training and evaluation of each attempt")
     if not chosen:
         return drawing.markup()
     before = max((a.init_seconds or 0.0 for a in chosen), default=0.0)

@@ -114,7 +114,7 @@ class RuleId(StrEnum):
     LOG_TIME_ORDER = "log.time.order", _LOG, "A line of training is stamped well before an earlier one."
     LOG_INIT_CAP = "log.init.cap", _LOG, "Initialization took longer than the round leaves untimed."
     LOG_SEED_MISSING = "log.seed.missing", _LOG, "The log names no seed; rounds since v1.0 ask for one."
-    LOG_SEED_REPEATED = "log.seed.repeated", _LOG, "Two runs have drawn the same seed."
+    LOG_SEED_REPEATED = "log.seed.repeated", _LOG, "Two attempts have drawn the same seed."
     ROUND_FORMAT = "<round>.format", _OWN_ROUND, "The log is in another format than the round's."
     ROUND_KEY_ONCE = (
         "<round>.<key>.once",
@@ -137,11 +137,15 @@ class RuleId(StrEnum):
     MLPERF_KEY_NEVER = "mlperf.<key>.never", _MLPERF, "None of the lines fulfills a test, such as reaching the target."
     MLPERF_VALUE = "mlperf.value", _MLPERF, "A value is missing or of another type than the checker expects."
     MLPERF_CRASH = "mlperf.crash", _MLPERF, "The checker gave up on the log."
-    SCORE_INVALID = "score.invalid", _SCORE, "The runs give no valid score, mostly because too many did not converge."
+    SCORE_INVALID = (
+        "score.invalid",
+        _SCORE,
+        "The attempts give no valid score, mostly because too many did not converge.",
+    )
     SCORE_NOT_CONVERGED = (
         "score.not_converged",
         _SCORE,
-        "A run that did not reach its target, of a result that is not valid.",
+        "An attempt that did not reach its target, of a result that is not valid.",
     )
     SCORE_RUNS = "score.runs", _SCORE, "The number of attempts is not the one that the round asks for."
     SCORE_SCALING = "score.scaling", _SCORE, "scaling.json does not contain a positive number."
@@ -170,7 +174,7 @@ class RuleId(StrEnum):
     REVIEW_RUNS_MISSING = (
         "review.runs.missing",
         _REVIEW,
-        "A number of a run is left out, so the run may have been taken out.",
+        "The number of an attempt is left out, so the attempt may have been removed.",
     )
     REVIEW_RUNS_SAME = (
         "review.runs.same",
@@ -180,7 +184,7 @@ class RuleId(StrEnum):
     REVIEW_HYPERPARAMETERS_DIFFER = (
         "review.hyperparameters.differ",
         _REVIEW,
-        "The runs of one result differ in a hyperparameter.",
+        "The attempts of one result differ in a hyperparameter.",
     )
     REVIEW_HYPERPARAMETERS_CLAIM = (
         "review.hyperparameters.claim",
@@ -194,7 +198,7 @@ class RuleId(StrEnum):
     REVIEW_CONVERGENCE = (
         "review.convergence",
         _REVIEW,
-        "The runs converged faster than the reference convergence points allow.",
+        "The attempts converged faster than the reference convergence points allow.",
     )
     REVIEW_SCALING = "review.scaling", _REVIEW, "The scaling factor is smaller than the convergence points ask for."
     REVIEW_SUMS = "review.sums", _REVIEW, "A file was changed, added or taken out after the result was written."
@@ -206,10 +210,10 @@ class RuleId(StrEnum):
     HISTORY_UNREADABLE = "history.unreadable", _REPORT, "A result.json that cannot be read."
     BORROW_BENCHMARK = "borrow.benchmark", _REPORT, "The result is of another benchmark than the run."
     BORROW_NOTHING = "borrow.nothing", _REPORT, "The result names no hyperparameter that the run could borrow."
-    BORROW_RESULT = "borrow.result", _REPORT, "No run of the result converged."
+    BORROW_RESULT = "borrow.result", _REPORT, "No attempt of the result converged."
     BORROW_RATE = (
         "borrow.rate",
         _REPORT,
         "The result's logs name no learning rate, without which the other hyperparameters make no sense.",
     )
-    BORROW_DIFFERS = "borrow.differs", _REPORT, "The result's runs differ in a hyperparameter."
+    BORROW_DIFFERS = "borrow.differs", _REPORT, "The result's attempts differ in a hyperparameter."

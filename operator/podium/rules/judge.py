@@ -11,7 +11,7 @@ from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 from podium.rules.goal import Goal, canonical
 
-_WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
+_WHOLE_LOG = "log the whole attempt, from its first line to its last, without editing it"
 # A run that did not converge, and says so, breaks no rule: the score may leave one such run out as the slowest.
 _HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_EVAL_RESULT_MISSING})
 
@@ -161,7 +161,7 @@ def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
             rule, remedy = RuleId.LOG_QUALITY_CLAIM, "log the status success only when the target is reached"
         else:
             message = _measured(summary, goal) + (f"; run_stop says {status!r}" if status else "")
-            rule, remedy = RuleId.LOG_QUALITY, "the run did not converge; log eval_accuracy after each evaluation"
+            rule, remedy = RuleId.LOG_QUALITY, "the attempt did not converge; log eval_accuracy after each evaluation"
         return _Fault(Reason.QUALITY_NOT_REACHED, rule, message, remedy, line, is_finding=goal.binding)
     if status is None or claims:
         return None
@@ -179,7 +179,7 @@ def _measured(summary: LogSummary, goal: Goal) -> str:
 def _repeated(summary: LogSummary, where: str) -> Iterator[Finding]:
     """Only global rank 0 logs the clock, once. MLCommons' checker lets repeated lines pass."""
     starts, stops = summary.run_start_count, summary.run_stop_count
-    remedy = "log it from global rank 0 only, and keep each run in its own file"
+    remedy = "log it from global rank 0 only, and keep each attempt in its own file"
     if starts > 1:
         message = f"{starts} run_start and {stops} run_stop lines; a second run was appended, or several ranks log"
         yield Finding(RuleId.LOG_RUN_START_REPEATED, where, message, summary.line_numbers.get("run_start"), remedy)

@@ -29,7 +29,7 @@ _JUDGED = ("run_start", "run_stop")  # `judge` says whether they are missing or 
 _MAX_LIST = 1000
 _MAX_VALUES = 32  # of one key; more say nothing new
 _MAX_TEXT = 200
-_WHOLE_LOG = "log the whole run, from its first line to its last, without editing it"
+_WHOLE_LOG = "log the whole attempt, from its first line to its last, without editing it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class LogCheck:
         for key in rules.exactly_once:
             if (count := self._counts[key]) != 1 and key not in _JUDGED:
                 said = f"{key} is logged {count} times" if count else f"{key} is missing"
-                remedy = "log it exactly once" + ("; keep each run in its own file" if count else "")
+                remedy = "log it exactly once" + ("; keep each attempt in its own file" if count else "")
                 yield Finding(RuleId.ROUND_KEY_ONCE.of(name, key), self._where, said, self._last.get(key), remedy)
         present = [key for key in rules.exactly_once if self._counts[key]]
         for before, after in pairwise(present):
@@ -272,7 +272,7 @@ def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Ite
         twin = next((name for name, others in earlier.items() if own and 2 * len(own & others) >= len(own)), None)
         if twin:
             said = f"its seed {seeds[0].value}, of {seeds[0].file}:{seeds[0].lineno}, is also that of {twin}"
-            remedy = "draw a new seed for every run; two logs of one run are not two runs"
+            remedy = "draw a new seed for every attempt; two logs of one attempt are not two attempts"
             yield Finding(RuleId.LOG_SEED_REPEATED, where, said, seeds[0].line, remedy)
         earlier[where] = own
 

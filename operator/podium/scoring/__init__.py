@@ -1,6 +1,6 @@
-"""Numbers only: the olympic mean of timed runs, and how much times vary. What a run is worth, `rules.judge` says."""
+"""Numbers only: the olympic mean of timed attempts, and how much times vary. `rules.judge` says what one is worth."""
 
-from podium.scoring.olympic import Rule, Score, TimedRun, rule_for, rule_of, score
+from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
 from podium.scoring.variance import Interval, Spread, interval, runs_needed, spread
 
 __all__ = [
@@ -8,7 +8,7 @@ __all__ = [
     "Rule",
     "Score",
     "Spread",
-    "TimedRun",
+    "TimedAttempt",
     "interval",
     "rule_for",
     "rule_of",

@@ -1,8 +1,8 @@
-"""The score of MLPerf Training: runs in, the olympic mean out.
+"""The score of MLPerf Training: attempts in, the olympic mean out.
 
 Rule (mlcommons/training_policies, "Benchmark Results"; v0.5 verify tool for NCF): sort the good times, drop the
-fastest, drop the slowest, take the mean. A run that did not converge takes the slowest place, whatever its clock
-says; more of them than may be dropped make the result invalid. So do runs that broke a rule: MLCommons accepts one log
+fastest, drop the slowest, take the mean. An attempt that did not converge takes the slowest place, whatever its clock
+says; more of them than may be dropped make the result invalid. So do those that broke a rule: MLCommons accepts one log
 that does not comply "under olympic scoring" (mlperf_logging/package_checker/package_checker.py). One whose clock is
 right all the same keeps its place by its time, which is our reading: result_summarizer.py of 4.1.68 drops it as the
 slowest.
@@ -22,10 +22,10 @@ _LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
 
 
 @dataclass(frozen=True, slots=True)
-class TimedRun:
-    """One run: `seconds` from run_start to run_stop; `start` (unix seconds) orders runs where the rule asks for it.
+class TimedAttempt:
+    """One attempt: `seconds` from run_start to run_stop; `start` (unix seconds) orders them where the rule asks for it.
 
-    A failed or aborted run is no measurement; an invalid one is, and did not converge. `keeps_place`: it would have
+    A failed or aborted one is not a measurement; an invalid one is, and did not converge. `keeps_place`: it would have
     converged within its `seconds`, but for a rule that has nothing to do with them.
     """
 
@@ -38,7 +38,7 @@ class TimedRun:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many runs a benchmark asks for, and which are left out."""
+    """How many attempts a benchmark asks for, and which are left out."""
 
     runs: int
     drop_fastest: int = 1
@@ -51,8 +51,8 @@ class Rule:
 class Score:
     """`seconds` is None when the result is invalid; `reasons` are sentences.
 
-    `dropped` and `scored` hold indices of runs. A run that did not converge and takes a slowest place is among the
-    dropped. `coefficient_of_variation`: sample standard deviation over mean of all converged runs that the rule
+    `dropped` and `scored` hold indices of attempts. One that did not converge and takes a slowest place is among the
+    dropped. `coefficient_of_variation`: sample standard deviation over mean of all converged attempts that the rule
     considers, the dropped ones included.
     """
 
@@ -86,49 +86,51 @@ def rule_of(benchmark: Benchmark) -> Rule:
     )
 
 
-def score(runs: Sequence[TimedRun], rule: Rule) -> Score:
-    """The olympic mean of `runs`, in whatever order they come.
+def score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
+    """The olympic mean of `attempts`, in whatever order they come.
 
-    Another number of runs than the rule asks for gives a score that is valid and not official. With too few to drop
+    Another number of attempts than the rule asks for gives a score that is valid and not official. With too few to drop
     anything it is the mean of all.
     """
-    good = sorted((run for run in runs if _is_timed(run)), key=lambda run: (_time(run), run.index))
-    failed = [run for run in runs if run.state in (AttemptState.NOT_CONVERGED, AttemptState.INVALID)]
-    missing = [run for run in runs if run not in good and run not in failed]
+    good = sorted(
+        (attempt for attempt in attempts if _is_timed(attempt)), key=lambda attempt: (_time(attempt), attempt.index)
+    )
+    failed = [attempt for attempt in attempts if attempt.state in (AttemptState.NOT_CONVERGED, AttemptState.INVALID)]
+    missing = [attempt for attempt in attempts if attempt not in good and attempt not in failed]
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
-    if len(runs) > rule.runs:
-        reasons.append(f"not official: {len(runs)} runs, more than the {rule.runs} that the rules ask for")
-    elif len(runs) < rule.runs:
-        reasons.append(f"not official: {len(runs)} of the {rule.runs} runs that the rules ask for")
+    if len(attempts) > rule.runs:
+        reasons.append(f"not official: {len(attempts)} attempts, more than the {rule.runs} that the rules ask for")
+    elif len(attempts) < rule.runs:
+        reasons.append(f"not official: {len(attempts)} of the {rule.runs} attempts that the rules ask for")
     if rule.converged_runs is None:
-        considered, slowest = good, [run for run in failed if run not in good]
+        considered, slowest = good, [attempt for attempt in failed if attempt not in good]
     else:  # the first to converge; whatever failed is left out already
         first = sorted(good, key=_by_start)[: rule.converged_runs]
-        considered, slowest = [run for run in good if run in first], []
+        considered, slowest = [attempt for attempt in good if attempt in first], []
     kept, dropped = _drop(considered, slowest, rule)
     if valid and not dropped and rule.drop_fastest + rule.drop_slowest > 0:
-        few = "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        few = "1 attempt is" if len(attempts) == 1 else f"{len(attempts)} attempts are"
         reasons.append(f"nothing was dropped: {few} too few to leave out the fastest and the slowest")
     return Score(
         seconds=statistics.fmean(map(_time, kept)) if valid else None,
         valid=valid,
-        official=valid and len(runs) == rule.runs,
-        dropped=tuple(sorted(run.index for run in dropped)),
-        scored=tuple(sorted(run.index for run in kept)) if valid else (),
+        official=valid and len(attempts) == rule.runs,
+        dropped=tuple(sorted(attempt.index for attempt in dropped)),
+        scored=tuple(sorted(attempt.index for attempt in kept)) if valid else (),
         failures=len(failed),
-        coefficient_of_variation=_variation([_time(run) for run in considered]),
+        coefficient_of_variation=_variation([_time(attempt) for attempt in considered]),
         reasons=tuple(reasons),
     )
 
 
 def _why_invalid(
-    good: Sequence[TimedRun], failed: Sequence[TimedRun], missing: Sequence[TimedRun], rule: Rule
+    good: Sequence[TimedAttempt], failed: Sequence[TimedAttempt], missing: Sequence[TimedAttempt], rule: Rule
 ) -> list[str]:
     reasons = []
-    measured = len({run.index for run in (*good, *failed)})
+    measured = len({attempt.index for attempt in (*good, *failed)})
     if missing:
-        numbers = ", ".join(str(run.index) for run in sorted(missing, key=lambda run: run.index))
+        numbers = ", ".join(str(attempt.index) for attempt in sorted(missing, key=lambda attempt: attempt.index))
         reasons.append(f"invalid: attempt {numbers} could not be measured")
     if rule.converged_runs is not None:
         enough = len(good) >= rule.converged_runs or measured < rule.runs
@@ -142,11 +144,13 @@ def _why_invalid(
                 f"invalid: {_count(len(failed))} did not converge, {tolerated} may be left out as the slowest"
             )
     if not good and not reasons:
-        reasons.append("invalid: no run converged")
+        reasons.append("invalid: no attempt converged")
     return reasons
 
 
-def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> tuple[list[TimedRun], list[TimedRun]]:
+def _drop(
+    good: Sequence[TimedAttempt], failed: Sequence[TimedAttempt], rule: Rule
+) -> tuple[list[TimedAttempt], list[TimedAttempt]]:
     """(kept, dropped) of `good`, fastest first; failures take the slowest places."""
     last = len(good) - max(0, rule.drop_slowest - len(failed))
     if len(good) + len(failed) <= rule.drop_fastest + rule.drop_slowest:
@@ -156,17 +160,17 @@ def _drop(good: Sequence[TimedRun], failed: Sequence[TimedRun], rule: Rule) -> t
     return list(good[rule.drop_fastest : last]), [*good[: rule.drop_fastest], *good[last:], *failed]
 
 
-def _is_timed(run: TimedRun) -> bool:
-    counts = run.state is AttemptState.CONVERGED or run.keeps_place
-    return counts and run.seconds is not None and 0 <= run.seconds < _LONGEST
+def _is_timed(attempt: TimedAttempt) -> bool:
+    counts = attempt.state is AttemptState.CONVERGED or attempt.keeps_place
+    return counts and attempt.seconds is not None and 0 <= attempt.seconds < _LONGEST
 
 
-def _time(run: TimedRun) -> float:
-    return run.seconds if run.seconds is not None else math.inf
+def _time(attempt: TimedAttempt) -> float:
+    return attempt.seconds if attempt.seconds is not None else math.inf
 
 
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+def _count(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 def _variation(times: Sequence[float]) -> float | None:
@@ -176,5 +180,5 @@ def _variation(times: Sequence[float]) -> float | None:
     return statistics.stdev(times) / mean
 
 
-def _by_start(run: TimedRun) -> tuple[float, int]:
-    return (math.inf if run.start is None else run.start, run.index)
+def _by_start(attempt: TimedAttempt) -> tuple[float, int]:
+    return (math.inf if attempt.start is None else attempt.start, attempt.index)

@@ -88,7 +88,7 @@ def _differences(entry: ScoredResult, logs: list[Mapping[str, Any]]) -> Iterator
     for key in sorted({key for log in logs for key in log}):
         values = {repr(log.get(key)) for log in logs}
         if len(values) > 1:
-            message = f"the runs differ in {key}: {', '.join(sorted(values)[:5])}"
+            message = f"the attempts differ in {key}: {', '.join(sorted(values)[:5])}"
             yield Finding(
-                RuleId.BORROW_DIFFERS, entry.path or ".", message, remedy="a result has one set for all its runs"
+                RuleId.BORROW_DIFFERS, entry.path or ".", message, remedy="a result has one set for all its attempts"
             )

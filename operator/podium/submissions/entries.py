@@ -12,7 +12,7 @@ from podium.mllog import Format, LogSummary
 from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
 from podium.rules.catalog import RuleId
-from podium.scoring import Rule, Score, TimedRun, rule_of, score
+from podium.scoring import Rule, Score, TimedAttempt, rule_of, score
 from podium.submissions.systems import chips
 from podium.submissions.tree import BETWEEN, Folder, Log
 
@@ -155,7 +155,7 @@ def _verdicts(folder: Folder, goals: Mapping[int, Goal]) -> dict[int, Verdict]:
 def _score(folder: Folder, verdicts: Mapping[int, Verdict], rule: Rule) -> Score:
     """The olympic mean of the folder's logs."""
     runs = [
-        TimedRun(log.index, _scored_as(folder, v), v.seconds, log.summary.run_start, v.keeps_place)
+        TimedAttempt(log.index, _scored_as(folder, v), v.seconds, log.summary.run_start, v.keeps_place)
         for log in folder.logs
         if (v := verdicts[log.index])
     ]
@@ -206,7 +206,7 @@ def _about(log: Log, verdict: Verdict) -> list[Finding]:
 
 def _left_out(failed: Sequence[str]) -> list[str]:
     if len(failed) > 5:
-        return [f"{len(failed)} runs did not converge and are left out"]
+        return [f"{len(failed)} attempts did not converge and are left out"]
     return [f"{text}; counted as failed" for text in failed]
 
 

@@ -55,8 +55,8 @@ def _numbering(part: ReviewedResult) -> Iterator[Finding]:
     else:
         wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
     for number in sorted(wanted - set(there))[:20]:
-        message = f"run {number} is missing"
-        remedy = "every run must be included in the results, scored or not"
+        message = f"attempt {number} is missing"
+        remedy = "every attempt must be included in the results, scored or not"
         yield Finding(RuleId.REVIEW_RUNS_MISSING, _where(part), message, remedy=remedy)
 
 
@@ -67,10 +67,12 @@ def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
         content = digest(part.store, log.name)
         numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
         if twin := contents.get(content):
-            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy="ask for the run's own log")
+            yield Finding(
+                RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy="ask for the attempt's own log"
+            )
         elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
             message = f"all {len(numbers)} evaluations are those of {twin}"
-            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both runs had one seed")
+            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both attempts had one seed")
         contents.setdefault(content, log.name)
         evaluations.setdefault(numbers, log.name)
 
@@ -81,8 +83,8 @@ def _different_settings(part: ReviewedResult) -> Iterator[Finding]:
     for key in sorted({key for log in logs for key in log}):
         values = sorted({json.dumps(log.get(key), default=str) for log in logs})
         if len(values) > 1:
-            remedy = "a result has one set of hyperparameters for all its runs"
-            message = f"the runs differ in {key}: {', '.join(values[:5])}"
+            remedy = "a result has one set of hyperparameters for all its attempts"
+            message = f"the attempts differ in {key}: {', '.join(values[:5])}"
             yield Finding(RuleId.REVIEW_HYPERPARAMETERS_DIFFER, _where(part), message, remedy=remedy)
 
 

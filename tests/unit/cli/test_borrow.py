@@ -48,7 +48,7 @@ def test_the_batch_size_is_optional_and_the_new_run_is_admissible(podium_text, p
         (
             {"last": {"opt_base_learning_rate": 5}},
             "borrow.differs",
-            "the runs differ in opt_base_learning_rate: 4.5, 5",
+            "the attempts differ in opt_base_learning_rate: 4.5, 5",
         ),
         (
             {"values": {"opt_name": "rmsprop"}},

@@ -123,7 +123,7 @@ def test_runs_that_did_not_converge_are_on_the_page(page, tmp_path):
     code, found, printed = page(tmp_path)
     assert (code, "No score" in found.words) == (1, True)
     assert "score.invalid" in printed
-    assert any("5 runs did not converge" in words for words in found.words)
+    assert any("5 attempts did not converge" in words for words in found.words)
 
 
 def test_a_log_without_evaluations_or_clock(page, tmp_path):

@@ -79,14 +79,14 @@ TAMPERED = {
                      edit(out / BASE / "result_3.txt", "1560000060000", "1560000059000")),
         ("review.runs.same", f"{BASE}/result_3.txt", f"all 5 evaluations are those of {BASE}/result_0.txt")),
     "a missing run": (
-        lambda out: (out / BASE / "result_2.txt").unlink(), ("review.runs.missing", BASE, "run 2 is missing")),
+        lambda out: (out / BASE / "result_2.txt").unlink(), ("review.runs.missing", BASE, "attempt 2 is missing")),
     "a truncated log": (cut, ("log.run_stop.missing", f"{BASE}/result_1.txt", "the log ends without a run_stop line")),
     "a success that is none": (
         lambda out: edit(out / BASE / "result_1.txt", '"value": 0.76', '"value": 0.75'),
         ("log.quality.claim", f"{BASE}/result_1.txt", "quality 0.75, target 0.759, although run_stop says success")),
     "hyperparameters of one run": (
         lambda out: edit(out / BASE / "result_1.txt", '"global_batch_size", "value": 256', '"global_batch_size", "value": 512'),
-        ("review.hyperparameters.differ", BASE, "the runs differ in global_batch_size: 256, 512")),
+        ("review.hyperparameters.differ", BASE, "the attempts differ in global_batch_size: 256, 512")),
     "a claim about hyperparameters": (
         lambda out: edit(out / "acme/benchmarks/resnet/box/box_own.json", '"global_batch_size": 256', '"global_batch_size": 128'),
         ("review.hyperparameters.claim", "acme/benchmarks/resnet/box/box_own.json", "global_batch_size is 128 there and 256 in the logs")),
@@ -129,8 +129,8 @@ def test_podiums_own_results_are_held_to_their_claims(podium_json, tmp_path):
     found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
     assert {
         ("review.score", "team/mine-1", "result.json claims 1.500 minutes, the logs give 1.250 minutes"),
-        ("review.runs.missing", "team/mine-1", "run 4 is missing"),
-        ("review.runs.missing", "team/mine-1", "run 6 is missing"),
+        ("review.runs.missing", "team/mine-1", "attempt 4 is missing"),
+        ("review.runs.missing", "team/mine-1", "attempt 6 is missing"),
         ("review.sums", "team/mine-1/attempts/002/result.txt", "was changed after the result was written"),
         ("review.sums", "team/mine-1/SHA256SUMS", "attempts/004/result.txt is missing"),
     } <= found, found

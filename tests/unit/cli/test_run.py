@@ -196,7 +196,7 @@ def test_an_attempt_below_the_target_is_the_dropped_slowest_only_once(podium, tm
     code, output = podium(document(template=own(TRAINER.replace("QUALITY", "0.5"))), "--out", str(tmp_path / "r"))
     assert code == 1
     assert "quality 0.5, target 0.6, although run_stop says success" in output
-    assert "invalid: 3 runs did not converge, 1 may be left out as the slowest" in output
+    assert "invalid: 3 attempts did not converge, 1 may be left out as the slowest" in output
 
 
 def test_a_crash_is_tried_again_and_recorded(podium, tmp_path):

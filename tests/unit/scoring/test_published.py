@@ -10,7 +10,7 @@ import pytest
 from podium.mllog import LogSummary, parse, summarize
 from podium.rounds import load_rounds
 from podium.rules import goal_of_log, judge
-from podium.scoring import TimedRun, rule_for, score
+from podium.scoring import TimedAttempt, rule_for, score
 
 PLACES = [folder / "shared" / "data" / "mlperf_logs" for folder in Path(__file__).parents]
 LOGS = next((folder for folder in PLACES if folder.exists()), PLACES[0])
@@ -36,7 +36,7 @@ def test_published_entry(entry: dict[str, str]) -> None:
         assert (log.benchmark, log.format) == (entry["benchmark"], round_.log_format)
         verdict = judge(log, goal_of_log(entry["benchmark"], benchmark, round_, "closed"))
         index = int(path.stem.removeprefix("result_"))
-        runs.append(TimedRun(index, verdict.state, verdict.seconds, log.run_start))
+        runs.append(TimedAttempt(index, verdict.state, verdict.seconds, log.run_start))
     result = score(runs, rule_for(round_, entry["benchmark"]))
     assert (len(runs), result.failures) == (int(entry["logs"]), int(entry["failed"]))
     assert result.official, result.reasons

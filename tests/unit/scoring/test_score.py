@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.api import AttemptState
-from podium.scoring import Rule, TimedRun, score
+from podium.scoring import Rule, TimedAttempt, score
 
 FIVE = Rule(runs=5)
 NAMES = {
@@ -21,7 +21,7 @@ NAMES = {
 def series(*results):
     """Seconds of runs that converged; x did not, ! broke a rule, ? could not be measured."""
     return [
-        TimedRun(i, NAMES[r]) if isinstance(r, str) else TimedRun(i, AttemptState.CONVERGED, float(r), float(i))
+        TimedAttempt(i, NAMES[r]) if isinstance(r, str) else TimedAttempt(i, AttemptState.CONVERGED, float(r), float(i))
         for i, r in enumerate(results, start=1)
     ]
 
@@ -38,14 +38,20 @@ def series(*results):
             None,
             (1, 4, 5),
             False,
-            "invalid: 2 runs did not converge, 1 may be left out as the slowest",
+            "invalid: 2 attempts did not converge, 1 may be left out as the slowest",
         ),
         ([10, 20, 30, 40, "?"], None, (1, 4), False, "invalid: attempt 5 could not be measured"),
-        ([10, 20, 30], 20, (1, 3), False, "not official: 3 of the 5 runs that the rules ask for"),
-        ([10, 20], 15, (), False, "nothing was dropped: 2 runs are too few to leave out the fastest and the slowest"),
-        ([10], 10, (), False, "nothing was dropped: 1 run is too few to leave out the fastest and the slowest"),
-        (["x"], None, (), False, "invalid: 1 run did not converge, 0 may be left out as the slowest"),
-        ([], None, (), False, "invalid: no run converged"),
+        ([10, 20, 30], 20, (1, 3), False, "not official: 3 of the 5 attempts that the rules ask for"),
+        (
+            [10, 20],
+            15,
+            (),
+            False,
+            "nothing was dropped: 2 attempts are too few to leave out the fastest and the slowest",
+        ),
+        ([10], 10, (), False, "nothing was dropped: 1 attempt is too few to leave out the fastest and the slowest"),
+        (["x"], None, (), False, "invalid: 1 attempt did not converge, 0 may be left out as the slowest"),
+        ([], None, (), False, "invalid: no attempt converged"),
     ],
 )
 def test_five_runs_are_asked_for(results, seconds, dropped, official, reason):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from podium.api import AttemptState
 from podium.rounds import load_rounds
-from podium.scoring import Rule, TimedRun, rule_for, score
+from podium.scoring import Rule, TimedAttempt, rule_for, score
 
 FIVE = Rule(runs=5)
 NCF = Rule(runs=8, converged_runs=4)
@@ -22,10 +22,10 @@ _OUTCOMES = {
 }  # fmt: skip
 
 
-def series(text: str) -> list[TimedRun]:
+def series(text: str) -> list[TimedAttempt]:
     """Runs such as "c60 n c80": outcome and seconds; started in this order."""
     return [
-        TimedRun(
+        TimedAttempt(
             index, _OUTCOMES[word[0]], float(word[1:]) if word[1:] else None, float(index), keeps_place=word[0] == "k"
         )
         for index, word in enumerate(text.split(), start=1)
@@ -40,44 +40,44 @@ SCORES = {
     "an invalid run whose clock is right keeps its place": (FIVE, "c50 c10 k25 c20 c40", 85 / 3, (1, 2), True, ()),
     "two of them are too many": (
         FIVE, "c50 c10 k25 k20 c40", None, (1, 2), False,
-        ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
+        ("invalid: 2 attempts did not converge, 1 may be left out as the slowest",)),
     "two runs that did not converge": (
         FIVE, "c50 n n c20 c30", None, (2, 3, 4), False,
-        ("invalid: 2 runs did not converge, 1 may be left out as the slowest",)),
+        ("invalid: 2 attempts did not converge, 1 may be left out as the slowest",)),
     "a failed attempt": (
         FIVE, "c50 f c30 a c30", None, (1, 3), False, ("invalid: attempt 2, 4 could not be measured",)),
     "converged without a time": (
         FIVE, "c50 c20 c c20 c30", None, (1, 2), False, ("invalid: attempt 3 could not be measured",)),
     "more runs than asked for": (
         FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False,
-        ("not official: 6 runs, more than the 5 that the rules ask for",)),
+        ("not official: 6 attempts, more than the 5 that the rules ask for",)),
     "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False,
-                  ("not official: 4 of the 5 runs that the rules ask for",)),
+                  ("not official: 4 of the 5 attempts that the rules ask for",)),
     "three runs, one of them failed": (
-        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 runs that the rules ask for",)),
+        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 attempts that the rules ask for",)),
     "two runs": (
         FIVE, "c50 c10", 30, (), False,
-        ("not official: 2 of the 5 runs that the rules ask for",
-         "nothing was dropped: 2 runs are too few to leave out the fastest and the slowest")),
+        ("not official: 2 of the 5 attempts that the rules ask for",
+         "nothing was dropped: 2 attempts are too few to leave out the fastest and the slowest")),
     "one run": (
         FIVE, "c50", 50, (), False,
-        ("not official: 1 of the 5 runs that the rules ask for",
-         "nothing was dropped: 1 run is too few to leave out the fastest and the slowest")),
+        ("not official: 1 of the 5 attempts that the rules ask for",
+         "nothing was dropped: 1 attempt is too few to leave out the fastest and the slowest")),
     "two runs, one of them failed": (
         FIVE, "c50 n", None, (), False,
-        ("invalid: 1 run did not converge, 0 may be left out as the slowest",
-         "not official: 2 of the 5 runs that the rules ask for")),
-    "no run converged": (
+        ("invalid: 1 attempt did not converge, 0 may be left out as the slowest",
+         "not official: 2 of the 5 attempts that the rules ask for")),
+    "no attempt converged": (
         FIVE, "n", None, (), False,
-        ("invalid: 1 run did not converge, 0 may be left out as the slowest",
-         "not official: 1 of the 5 runs that the rules ask for")),
+        ("invalid: 1 attempt did not converge, 0 may be left out as the slowest",
+         "not official: 1 of the 5 attempts that the rules ask for")),
     "no run": (FIVE, "", None, (), False,
-               ("invalid: no run converged", "not official: 0 of the 5 runs that the rules ask for")),
+               ("invalid: no attempt converged", "not official: 0 of the 5 attempts that the rules ask for")),
     "NCF: the first four that converged": (NCF, "n c40 c10 n c30 c20 c1 c99", 25, (2, 3), True, ()),
     "NCF: too few converged": (
-        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 runs converged, 4 have to",)),
+        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 attempts converged, 4 have to",)),
     "NCF: not through yet": (NCF, "n c40 c10 c30", 30, (2, 3), False,
-                             ("not official: 4 of the 8 runs that the rules ask for",)),
+                             ("not official: 4 of the 8 attempts that the rules ask for",)),
     "drop four at each end": (
         UNET3D, " ".join(f"c{n}" for n in range(1, 41)), 20.5, (1, 2, 3, 4, 37, 38, 39, 40), True, ()),
     "four failures take all slowest places": (
@@ -131,7 +131,7 @@ RUNS = st.lists(
         st.none() | st.floats(0, 1e9),
     ),
     max_size=12,
-).map(lambda rows: [TimedRun(index, *row) for index, row in enumerate(rows)])
+).map(lambda rows: [TimedAttempt(index, *row) for index, row in enumerate(rows)])
 RULES = st.builds(
     Rule,
     runs=st.integers(1, 12),
@@ -143,14 +143,14 @@ RULES = st.builds(
 
 
 @given(RUNS, RULES, st.randoms())
-def test_the_order_of_the_runs_does_not_matter(runs: list[TimedRun], rule: Rule, random: object) -> None:
+def test_the_order_of_the_runs_does_not_matter(runs: list[TimedAttempt], rule: Rule, random: object) -> None:
     shuffled = list(runs)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert score(shuffled, rule) == score(runs, rule)
 
 
 @given(RUNS, RULES)
-def test_what_always_holds(runs: list[TimedRun], rule: Rule) -> None:
+def test_what_always_holds(runs: list[TimedAttempt], rule: Rule) -> None:
     result = score(runs, rule)
     times = {run.index: run.seconds for run in runs}
     assert not set(result.dropped) & set(result.scored)
@@ -166,8 +166,8 @@ def test_what_always_holds(runs: list[TimedRun], rule: Rule) -> None:
 
 @given(st.lists(st.floats(1, 1e6), min_size=5, max_size=5))
 def test_one_failure_is_worth_the_slowest_run(times: list[float]) -> None:
-    runs = [TimedRun(index, AttemptState.CONVERGED, seconds) for index, seconds in enumerate(times)]
+    runs = [TimedAttempt(index, AttemptState.CONVERGED, seconds) for index, seconds in enumerate(times)]
     slowest = max(runs, key=lambda run: (run.seconds, run.index))
-    failed = [TimedRun(run.index, AttemptState.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
+    failed = [TimedAttempt(run.index, AttemptState.NOT_CONVERGED, 0.0) if run is slowest else run for run in runs]
     assert score(failed, FIVE).seconds == score(runs, FIVE).seconds
     assert score(failed, FIVE).dropped == score(runs, FIVE).dropped
