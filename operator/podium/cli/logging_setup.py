@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from podium.api import rfc3339
+
+from podium.text import json_text, printable
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,13 +21,20 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json_text(entry)
+
+
+class TextFormatter(logging.Formatter):
+    """For a person at a terminal, which obeys none of it; traces keep their lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def configure_logging(level: str, style: str) -> None:
     """Set up the root logger; kopf logs warnings and errors only."""
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    text = TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if style == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -10,6 +10,7 @@ epochs that Podium has read.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from podium.mlcommons.process import MissingCheckerError, ToolError, worker
 # MLCommons counts these in samples, the others in epochs (rcp_checker.read_submission_file)
 _IN_SAMPLES = frozenset({"llama2_70b_lora", "flux1", "llama31_405b", "llama31_8b", "gpt_oss_20b", "deepseekv3_671b",
                          "qwen35_397b_grpo", "dlrmv4", "stable_diffusion"})  # fmt: skip
+_ROUND = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})")  # what a result names may be any text
 _NEVER = 1e9  # epochs of a run that did not converge
 _405B_SAMPLES = 46_080  # since v5.0 that much faster is let through
 _FIRST_ROUND = (1, 0)
@@ -48,7 +50,8 @@ def convergence(
 
     `dropped` are so many at each end, as for the score. Without mlperf_logging nothing can be said.
     """
-    version = tuple(int(part) for part in round_.removeprefix("v").split(".")) if round_[1:2].isdecimal() else (0, 0)
+    match = _ROUND.fullmatch(round_)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version < _FIRST_ROUND:
         return Convergence(None, f"{round_} has no reference convergence points, which came with v1.0")
     found = _point(round_, benchmark, batch_size or 1)

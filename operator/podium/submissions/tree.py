@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from podium.documents import DocumentError, LimitError, read_json
 from podium.mllog import LogAccumulator, LogSummary, Parser, Problem
 from podium.rounds import round_of_folder
-from podium.stores import Store, StoreError, document_bytes
+from podium.stores import Store, StoreError, StoreRefused, document_bytes
 
 _LOG = re.compile(r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d+)\.txt|attempts/(?P<attempt>\d+)/result\.txt)")
 BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
@@ -54,7 +54,7 @@ class Folder:
     scaling: object = None  # of scaling.json, as found
     result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
-    unreadable: tuple[tuple[str, str], ...] = ()  # documents beyond the limits of reading: key, what is wrong
+    unreadable: tuple[tuple[str, str], ...] = ()  # documents that must not be read: key, what is wrong
 
     @property
     def tries(self) -> list[Mapping[str, Any]]:
@@ -152,7 +152,7 @@ def _system(documents: _Documents, path: str) -> Mapping[str, Any]:
 class _Documents:
     """The JSON objects beside the logs of a folder; {} for anything else.
 
-    v0.6 packages hold log fragments under such names, which are passed over; one beyond the limits is remembered.
+    v0.6 packages hold log fragments under such names, which are passed over; one beyond the limits, or that is no file, is remembered.
     """
 
     def __init__(self, store: Store, existing: frozenset[str]) -> None:
@@ -164,7 +164,7 @@ class _Documents:
             return {}
         try:
             document = read_json(document_bytes(self._store, key), key)
-        except LimitError as error:
+        except (LimitError, StoreRefused) as error:  # a link or a pipe, say
             self.unreadable.append((key, str(error)))
             return {}
         except (StoreError, DocumentError):
