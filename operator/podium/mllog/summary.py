@@ -149,8 +149,8 @@ class LogAccumulator:
         (self._next or self._facts)["init_stop"] = event.time
 
     def _run_start(self, event: Event) -> None:
-        has_results = bool(self._evaluations) or "run_stop" in self._facts
-        if self._is_later_than_the_run(event) and (self._next or has_results):
+        # A run that goes on prints run_start again, too: only after an init_start or a run_stop is it another one.
+        if self._is_later_than_the_run(event) and (self._next or "run_stop" in self._facts):
             self._begin_again()
         _remember(self._starts, event)
         self._line_numbers["run_start"] = event.line_number

@@ -99,6 +99,9 @@ ROWS = {
     "a good run, and another one that missed the target": Row(
         [START, GOOD, stop(), (90, "run_start", None), evaluated(0.7, 100), stop("aborted", 101)],
         Reason.QUALITY_NOT_REACHED, ("log.quality", "log.run_start.repeated")),
+    "run_start again in the middle of a run": Row(
+        [START, BAD, (70, "run_start", None), evaluated(0.76, 80), stop(at=81)],
+        Reason.TARGET_REACHED, ("log.run_start.repeated",)),
     # initialization: less than 20 minutes in v0.6, less than 30 since v1.0
     "1,199 s of initialization": Row([*init(1199), START, GOOD, stop()], Reason.TARGET_REACHED),
     "1,200 s of initialization": Row([*init(1200), START, GOOD, stop()], Reason.INIT_TOO_LONG, ("log.init.cap",)),
@@ -170,6 +173,13 @@ def test_the_judge(row: Row) -> None:
     assert (verdict.state, verdict.reason) == (row.reason.state, row.reason)
     assert tuple(finding.rule for finding in verdict.findings) == row.rules
     assert all(finding.message and finding.remedy for finding in verdict.findings)
+
+
+def test_only_a_program_that_starts_again_starts_the_clock_again() -> None:
+    goal, again = goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS), (90, "run_start", None)
+    end = [evaluated(0.76, 100), stop(at=101)]
+    for between, time in (([], 81), ([(80, "init_start", None)], 11), ([stop("aborted", 80)], 11)):
+        assert judge(summary(Row([START, BAD, *between, again, *end], Reason.TARGET_REACHED)), goal).seconds == time
 
 
 def test_an_invalid_run_has_a_time_only_where_all_but_its_initialization_was_right() -> None:
