@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from podium.api import rfc3339
-
 from podium.text import json_text, printable
 
 

@@ -152,7 +152,8 @@ def _system(documents: _Documents, path: str) -> Mapping[str, Any]:
 class _Documents:
     """The JSON objects beside the logs of a folder; {} for anything else.
 
-    v0.6 packages hold log fragments under such names, which are passed over; one beyond the limits, or that is no file, is remembered.
+    v0.6 packages hold log fragments under such names, which are skipped; documents beyond the limits, and what is not a
+    file, are remembered.
     """
 
     def __init__(self, store: Store, existing: frozenset[str]) -> None:
