@@ -237,4 +237,4 @@ def test_kubectl_explains_every_field(kubectl):
     said = " ".join(kubectl("explain", "benchmarkrun.spec.quality").split())
     assert "A target other than the round's; open division only." in said
     assert 'target <string> -required- Target of the quality metric, such as "0.60"' in said
-    assert "One time-to-train benchmark by the rules of MLPerf Training." in kubectl("explain", "benchmarkrun")
+    assert "One time-to-train benchmark under MLPerf Training rules." in kubectl("explain", "benchmarkrun")
