@@ -161,7 +161,7 @@ def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(
 
     uid = run["metadata"]["uid"]
     kubectl("-n", namespace, "delete", "benchmarkrun", "long")
-    assert "long was deleted before it had ended" in watching.ends(1)
+    assert "long was deleted before it ended" in watching.ends(1)
     result = Bucket(s3, f"{bucket}/{namespace}/long-{uid[:8]}")
     until(lambda: "SHA256SUMS" in result.files(), 60, "the aborted result is stored")
     result.verify()
