@@ -169,7 +169,8 @@ class FolderSource:
             raise StageError(f"{self.url}/{key} cannot be read: {error.strerror}") from error
 
     def _behind_link(self, key: str) -> os.stat_result:
-        status = self._folder.stat(self._real_key(key))
+        real = self._real_key(key)
+        status = os.fstat(self._folder.descriptor) if real == "." else self._folder.stat(real)
         if stat.S_ISDIR(status.st_mode):
             raise StageError(f"{self._folder.path / key} is a link to a folder; put the folder there")
         return status

@@ -72,6 +72,7 @@ def test_sums_are_what_files_are_compared_with(source, target):
     (lambda source: (source / "SHA256SUMS").write_text("0123  x\n"), "SHA256SUMS, line 1: expected a SHA-256 and a path"),
     (lambda source: (source / "train/secret").symlink_to("/proc/self/environ"), "is a link to /proc/self/environ, out of the data set"),
     (lambda source: (source / "train/c").symlink_to(source / "train/a"), "is a link to a folder"),
+    (lambda source: (source / "train/c").symlink_to(source), "is a link to a folder"),
     (lambda source: os.mkfifo(source / "pipe"), "pipe is neither a file nor a folder"),
     (lambda source: (shutil.rmtree(source), source.mkdir()), "has no file; check bucket, prefix and permissions"),
     (lambda source: write(source, {".podium-stage/x": b""}), "is where a copy keeps its records"),
