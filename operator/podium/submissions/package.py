@@ -15,11 +15,12 @@ from importlib.metadata import version
 from typing import Any
 
 from podium.api import AttemptState
+from podium.documents import read_yaml
 from podium.mlcommons import UNSAFE
 from podium.rounds import Round
 from podium.rules import Finding, check_system
 from podium.rules.catalog import RuleId
-from podium.stores import MAX_LOG_BYTES, Store, document_bytes
+from podium.stores import MAX_LOG_BYTES, NotFound, Store, document_bytes
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.tree import Folder, read_folders
@@ -77,12 +78,28 @@ def check_submission(
         found += [f for f in part.entry.findings if f.rule in (RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT)]
         found += _unusable(part, rounds)
         found += faults(part)
-        if submission.code is None and not part.folder.result:
-            message = "the implementation is missing: this result is not of Podium's trainers"
-            found.append(
-                Finding(RuleId.PACKAGE_CODE, part.entry.benchmark, message, remedy="name its folder with --code")
-            )
+        if submission.code is None and (message := _other_program(part)):
+            remedy = "name the folder of its implementation with --code"
+            found.append(Finding(RuleId.PACKAGE_CODE, part.entry.benchmark, message, remedy=remedy))
     return tuple(found)
+
+
+def _other_program(part: ReviewedResult) -> str:
+    """Why the package cannot say that Podium's trainer ran; "" when it can.
+
+    Its scripts start run.yaml, which whoever could write to the result may have changed. Raises StoreError.
+    """
+    if not part.folder.result:
+        return "the implementation is missing: this result is not of Podium's trainers"
+    key = _run_key(part)
+    try:
+        (document,) = read_yaml(document_bytes(part.store, key), key)
+        spec = document.get("spec") or {}
+        template = spec.get("template") or {}
+        named = [field for field in ("image", "command", "args") if template.get(field)]
+    except (NotFound, ValueError, AttributeError):
+        return f"there is no readable {key}"
+    return f"{key} sets template.{named[0]}: it does not start Podium's trainer" if named else ""
 
 
 def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Finding]:
@@ -143,7 +160,7 @@ def _files(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str,
             files[f"{base}/implementations/{implementation}/{path}"] = content
         described = {"hyperparameters": _hyperparameters(part.entry), "target": part.entry.target}
         files[f"{base}/{system}/{system}_{implementation}.json"] = _json(described)
-        for path, content in _scripts(part).items():
+        for path, content in _scripts(part, submission).items():
             files[f"{base}/{system}/{path}"] = content
         files |= _logs(part, f"results/{system}/{name}")
     return files
@@ -159,7 +176,7 @@ def _files_v05(parts: Sequence[ReviewedResult], submission: Submission) -> dict[
         base = f"code/{part.entry.benchmark}"
         for path, content in (submission.code or _own_code(part)).items():
             files[f"{base}/{path}"] = content
-        scripts = _scripts(part)
+        scripts = _scripts(part, submission)
         files[f"{base}/README.md"] = scripts["README.md"]
         files[f"{base}/preproc_dataset.sh"] = scripts["init_datasets.sh"]
         files[f"{base}/setup_{entry}.sh"] = scripts["setup.sh"]
@@ -182,8 +199,11 @@ def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
 def _own_code(part: ReviewedResult) -> dict[str, bytes]:
     """Podium's trainers are a released package: its version says which code ran."""
     text = f"# {part.entry.benchmark}\n\nThe trainer of podium-benchmarks {_version(part)}, started as in run.yaml.\n"
-    run = f"{part.folder.path}/run.yaml".lstrip("/")
-    return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, run)}
+    return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, _run_key(part))}
+
+
+def _run_key(part: ReviewedResult) -> str:
+    return f"{part.folder.path}/run.yaml".lstrip("/")
 
 
 def _version(part: ReviewedResult) -> str:
@@ -191,10 +211,10 @@ def _version(part: ReviewedResult) -> str:
     return str(part.folder.result.get("podium") or version("podium-operator"))
 
 
-def _scripts(part: ReviewedResult) -> dict[str, bytes]:
+def _scripts(part: ReviewedResult, submission: Submission) -> dict[str, bytes]:
     name = part.entry.benchmark
     header = "#!/bin/sh\nset -eu\n"
-    if part.folder.result:
+    if submission.code is None:
         distributions = (f"{name}=={_version(part)}" for name in ("podium-benchmarks", "podium-operator"))
         setup = f"pip install {shlex.join(distributions)}\n"
         data = ': "${DATA_DIR:?set it to the folder of the data set}"\ntest -d "$DATA_DIR"\n'

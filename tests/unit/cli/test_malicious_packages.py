@@ -183,6 +183,23 @@ def test_the_script_of_a_package_installs_the_version_of_its_result(podium_json,
     assert asked == ["install", f"podium-benchmarks=={version}", f"podium-operator=={version}"]
 
 
+@pytest.mark.parametrize(
+    "run",
+    ["spec: {template: {command: [sh, -c, touch marker]}}", "spec: {template: {image: evil, args: [x]}}", "spec: [",
+     "spec: {template: &a {<<: {args: [x]}}}", "- spec", "spec: {}\n---\nspec: {}", "spec: {template: x}"],
+)  # fmt: skip
+def test_the_script_of_a_package_starts_no_other_program(podium_json, evil, run):
+    """run_and_time.sh starts the result's run.yaml, in the name of whoever submits the package."""
+    own_result(evil, "0.1.0")
+    (evil / "v0.7/acme/box/resnet/run.yaml").write_text(run)
+    code, said = package(podium_json, evil)
+    assert (code, [finding["rule"] for finding in said["findings"]]) == (1, ["package.code"])
+    code, said = package(podium_json, evil, "--code", evil / "code")
+    assert (code, said["findings"], list((evil / "package").rglob("run.yaml"))) == (0, [], [])
+    (script,) = (evil / "package").rglob("run_and_time.sh")
+    assert script.read_text().endswith('cd "$(dirname "$0")/../implementations/own"\n./run_and_time.sh\n')
+
+
 def own_result(folder, version):
     """Five good runs beside a result.json and run.yaml of Podium's."""
     results = write(folder / "v0.7/acme/box/resnet", [v07_log(t) for t in (60, 70, 80, 90, 100)])
