@@ -188,10 +188,10 @@ class LogAccumulator:
             self._facts["run_stop_status"] = status[:_MAX_TEXT]
 
     def _evaluation(self, event: Event) -> None:
+        self._line_numbers["eval_accuracy"] = event.line_number
         quality = _quality(event.value)
         if not quality:
             return
-        self._line_numbers["eval_accuracy"] = event.line_number
         metadata = event.metadata
         epoch = finite_number(metadata.get("epoch_num"))
         samples = finite_number(metadata.get("samples_count", metadata.get("step_num")))

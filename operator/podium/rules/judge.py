@@ -172,7 +172,10 @@ def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
 
 
 def _measured(summary: LogSummary, goal: Goal) -> str:
-    quality = f"quality {goal.render(summary, summary.evaluations[-1])}" if summary.evaluations else "no evaluation"
+    if summary.evaluations:
+        quality = f"quality {goal.render(summary, summary.evaluations[-1])}"
+    else:
+        quality = "no evaluation" + (" is a number" if "eval_accuracy" in summary.line_numbers else "")
     return f"{quality}, target {goal.text}" if goal.qualities else quality
 
 

@@ -175,6 +175,20 @@ def test_the_judge(row: Row) -> None:
     assert all(finding.message and finding.remedy for finding in verdict.findings)
 
 
+def test_an_evaluation_that_is_not_a_number_is_pointed_at() -> None:
+    goal = goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS)
+    verdict = judge(summary(Row([START, evaluated("NaN"), stop()], Reason.QUALITY_NOT_REACHED)), goal)
+    assert (verdict.message, verdict.findings[0].line) == (
+        "no evaluation is a number, target 0.759, although run_stop says success",
+        2,
+    )
+    verdict = judge(summary(Row([START, stop()], Reason.QUALITY_NOT_REACHED)), goal)
+    assert (verdict.message, verdict.findings[0].line) == (
+        "no evaluation, target 0.759, although run_stop says success",
+        None,
+    )
+
+
 def test_only_a_program_that_starts_again_starts_the_clock_again() -> None:
     goal, again = goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS), (90, "run_start", None)
     end = [evaluated(0.76, 100), stop(at=101)]
