@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.text import Text
 from typer.testing import CliRunner
 
+from podium.api import BenchmarkRunStatus
 from podium.cli.main import app
 from podium.cli.output import console, print_findings, table
+from podium.cli.watch.screen import screen
+from podium.reconcile import read_run
 from podium.rules import Finding
 from tests.unit.cli.conftest import AT_A_TERMINAL, assert_harmless
 from tests.unit.cli.logs import changed, v06_log, write
@@ -145,3 +149,26 @@ def test_the_console_prints_what_it_is_given():
         "    �[x]",
         "",
     ]
+
+
+def test_a_message_forges_no_line_of_the_screen():
+    """A condition holds the last output of whatever ran."""
+    words = "x\r\nforged"
+    time = "2026-01-01T00:00:00Z"
+    conditions = [
+        {"type": kind, "status": status, "reason": "Training", "message": words, "lastTransitionTime": time}
+        for kind, status in (("Running", "False"), ("Failed", "False"))
+    ]
+    attempt = {"index": 1, "try": 0, "state": "Training", "seed": 1, "job": "a", "createdTime": time, "quality": words}
+    progress = {"attempt": "1/2", "epoch": words, "quality": words, "target": words, "throughput": words}
+    spec = {"round": "v0.6", "benchmark": "resnet", "division": "open", "system": {"name": "a", "nodes": 1}}
+    metadata = {"namespace": "lab", "name": "a", "uid": "u", "generation": 1}
+    status = {"conditions": conditions, "attempts": [attempt], "progress": progress}
+    run = read_run({"metadata": metadata, "spec": spec, "status": status})
+    out = console()
+    with out.capture() as captured:
+        out.print(screen(run, [words], 0.0, outage=words))
+        out.print(screen(replace(run, name=words, status=BenchmarkRunStatus()), [], 0.0))
+    lines = captured.get().splitlines()
+    assert not [line for line in lines if line.startswith("forged")], lines
+    assert any("x forged" in line for line in lines)

@@ -14,6 +14,7 @@ from podium.cli.display import attempts_table
 from podium.cli.times import duration
 from podium.cli.watch.events import condition_text
 from podium.reconcile import Run
+from podium.text import one_line
 
 _BAR = 24  # characters
 _ROWS = 12  # tries on the screen, the last ones
@@ -22,18 +23,20 @@ _ALMOST = 0.99  # what an unfinished attempt's bar shows at most
 
 def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> RenderableType:
     """The whole picture: tries, bars, and the `recent` events. `now` is in unix seconds."""
-    parts: list[RenderableType] = [attempts_table(run, set(), last=_ROWS)] if run.status.attempts else [run.name]
+    parts: list[RenderableType] = (
+        [attempts_table(run, set(), last=_ROWS)] if run.status.attempts else [one_line(run.name)]
+    )
     if run.status.progress and run.status.attempts:
         parts += ["", _bars(run.status, run.status.attempts[-1], now)]
     running = run.status.condition(ConditionType.RUNNING)
     if running and running.status == "False" and not run.status.terminal:
-        parts.append(Text(condition_text(running), style="yellow"))
+        parts.append(Text(one_line(condition_text(running)), style="yellow"))
     elif not run.status.conditions:
         parts.append(Text("waits for the operator", style="yellow"))
     if recent:
-        parts += ["", *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in recent)]
+        parts += ["", *(Text(one_line(line), style="dim", no_wrap=True, overflow="ellipsis") for line in recent)]
     if outage:
-        parts.append(Text(f"the API server does not answer, trying again: {outage}", style="red"))
+        parts.append(Text(one_line(f"the API server does not answer, trying again: {outage}"), style="red"))
     return Group(*parts)
 
 
@@ -46,10 +49,9 @@ def _bars(status: BenchmarkRunStatus, last: AttemptStatus, now: float) -> Table:
     left = run_seconds_left(status, now)
     about = f"  about {duration(left)} left" if left else ""
     grid.add_row("attempts", _bar(finished / max(1, int(planned or 1))), f"{finished} of {planned}{about}")
-    grid.add_row(str(last.id), _bar(attempt_share(status, now)), "  ".join(_facts(status, now)))
-    grid.add_row(
-        "quality", _bar(float(progress.quality_ratio or 0)), f"{progress.quality or '-'} of {progress.target or '?'}"
-    )
+    grid.add_row(str(last.id), _bar(attempt_share(status, now)), one_line("  ".join(_facts(status, now))))
+    quality = one_line(f"{progress.quality or '-'} of {progress.target or '?'}")
+    grid.add_row("quality", _bar(float(progress.quality_ratio or 0)), quality)
     return grid
 
 
