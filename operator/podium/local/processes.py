@@ -1,8 +1,9 @@
-"""A try on this machine: its nodes become torchrun processes that meet on the loopback address."""
+"""A try on this machine: its nodes become processes that meet on the loopback address."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
@@ -104,7 +105,18 @@ class LocalJob:
         return self._folder / f"{self._launch.job}-pod-{node}.log"
 
     def _command(self) -> list[str]:
+        """The run's own command, else that of the contract.
+
+        A trainer with one process per node needs no torchrun here: it would start, and import torch, only to start the
+        process. It gets what torchrun would set (`_environment`).
+        """
         template = self._launch.spec.template
+        if self._starts_ranks:
+            if importlib.util.find_spec("podium_benchmarks") is None:
+                raise LaunchError(
+                    "podium_benchmarks was not found; install podium-benchmarks into this environment (make install)"
+                )
+            return [sys.executable, "-u", *command(self._launch, self._data_dir)[1:], *template.args]
         words = [*(template.command or command(self._launch, self._data_dir)), *template.args]
         here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         program = shutil.which(words[0], path=here)
@@ -114,8 +126,15 @@ class LocalJob:
             )
         return [program, *words[1:]]
 
+    @property
+    def _starts_ranks(self) -> bool:
+        spec = self._launch.spec
+        return not spec.template.command and spec.system.processes_per_node == 1
+
     def _environment(self, node: int, port: int) -> dict[str, str]:
         system = self._launch.spec.system
+        place = {"RANK": node, "WORLD_SIZE": system.nodes, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+        ranks = {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if self._starts_ranks else {}
         threads = max(1, (os.cpu_count() or 1) // (system.nodes * system.processes_per_node))
         return {
             **os.environ,
@@ -123,6 +142,7 @@ class LocalJob:
             **{variable.name: variable.value for variable in self._launch.spec.template.env},
             **environment(self._launch, "127.0.0.1", port, self._data_dir),
             "PET_NODE_RANK": str(node),
+            **{name: str(value) for name, value in ranks.items()},
         }
 
 
