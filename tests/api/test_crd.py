@@ -86,17 +86,17 @@ REFUSED = [
         {**CLOSED, "quality": {"target": "0.5"}},
         "quality.target: a closed run stops at the round's target; remove quality, or use division: open",
     ),
-    ({**CLOSED, "preset": "tiny"}, "preset: tiny is not the benchmark itself; use division: open with it"),
+    ({**CLOSED, "preset": "tiny"}, "preset: tiny is not the benchmark itself; use it with division: open"),
     (
         {**CLOSED, "hyperparameters": {"opt_momentum": 0.8, "global_batch_size": 64}},
         (
-            "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable are: "
+            "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable: "
             "global_batch_size, lars_epsilon,"
         ),
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"opt_name": "lars"}},
-        "hyperparameters: an out-of-the-box run sets only global_batch_size, all else is the reference's",
+        "hyperparameters: an out-of-the-box run may set only global_batch_size and keeps the reference's other values",
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "quality": {"target": "0.5"}},
@@ -111,7 +111,7 @@ REFUSED = [
     ({**CLOSED, "system": {"name": "dgx", "nodes": 2}}, "system.acceleratorsPerNode: a closed run needs accelerators"),
     (
         {key: value for key, value in CLOSED.items() if key != "data"},
-        "data.persistentVolumeClaim.claimName: preset full reads its data set from a claim",
+        "data.persistentVolumeClaim.claimName: the full preset reads its data set from a claim",
     ),
     (
         {**CLOSED, "data": {}},
@@ -129,7 +129,7 @@ REFUSED = [
     ({**OPEN, "deadlines": {"init": "20 minutes"}}, "spec.deadlines.init"),
     (
         {**OPEN, "template": {"env": [{"name": "PET_NNODES", "value": "3"}]}},
-        "template.env: names that start with PET_ or PODIUM_ are the operator's",
+        "template.env: names that start with PET_ or PODIUM_ are reserved for the operator",
     ),
     ({**OPEN, "template": {"hostNetwork": True}}, 'unknown field "spec.template.hostNetwork"'),
     ({**OPEN, "sytem": {}}, 'unknown field "spec.sytem"'),  # codespell:ignore sytem
@@ -155,7 +155,7 @@ def test_refused(kubectl, namespace, spec, sentence):
 @pytest.mark.parametrize("name", ["a" * 51, "9lives", "dots.in.it"])
 def test_a_name_that_cannot_be_a_dns_label_is_refused(kubectl, namespace, name):
     said = kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=run(OPEN, name), refused=True)
-    assert "metadata.name: use at most 50 lower-case letters, digits and dashes, a letter first" in said
+    assert "metadata.name: use at most 50 lowercase letters, digits and dashes, starting with a letter" in said
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,6 @@ def test_long_values_fit_terminals_of_80_and_200_columns(kubectl, namespace):
 
 def test_kubectl_explains_every_field(kubectl):
     said = " ".join(kubectl("explain", "benchmarkrun.spec.quality").split())
-    assert "A target other than the round's; open division only." in said
+    assert "Replaces the round's target; open division only." in said
     assert 'target <string> -required- Target of the quality metric, such as "0.60"' in said
     assert "One time-to-train benchmark under MLPerf Training rules." in kubectl("explain", "benchmarkrun")

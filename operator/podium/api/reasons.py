@@ -1,7 +1,7 @@
-"""Every reason in a run's status and Events: what it is about, what it means, and what to do about it.
+"""Every reason in a run's status and Events: what it applies to, what it means, and what to do about it.
 
-The reconciler sets these members, metrics and displays read them, and the reference page is printed from them. Adding a
-reason is adding a member here.
+The reconciler sets these members, metrics and displays read them, and the reference page is generated from them. To add
+a reason, add a member here.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class _Facts:
 
 
 class Reason(StrEnum):
-    """A CamelCase word with its facts.
+    """A reason in CamelCase, with its explanation and its effects.
 
-    - ``means``, ``do``: sentences for the person who reads the word.
-    - ``state``: the state of the attempt that ends, or waits, for this reason; None when it is not about an attempt.
+    - ``means``, ``do``: what it means and what to do, for the person who reads it.
+    - ``state``: the state of an attempt that ended or waits for this reason; None if it does not apply to attempts.
     - ``true``, ``false``: the conditions that are True or False for this reason.
-    - ``event``: the type of the Event with this reason; None when there is none.
-    - ``retriable``: another try of the attempt may do better.
-    - ``keeps_place``: the attempt's time is right although it breaks a rule; see scoring.olympic.
-    - ``routine``: the condition says only that everything is as it should be.
+    - ``event``: the type of the Event with this reason; None if there is no such Event.
+    - ``retriable``: a retry of the attempt may succeed.
+    - ``keeps_place``: the attempt's time is correct although it broke a rule; see scoring.olympic.
+    - ``routine``: the condition only reports that everything is in order.
     """
 
     means: str
@@ -62,22 +62,22 @@ class Reason(StrEnum):
 
     @staticmethod
     def known(word: str | None) -> Reason | None:
-        """The member of a word out of a status; None for one that another version of Podium wrote."""
+        """Return the member for a reason in a status; None for one that another version of Podium wrote."""
         return _BY_WORD.get(word or "")
 
     # fmt: off
 
-    # ---- of an attempt that waits ----
+    # ---- attempts that are waiting ----
 
     PENDING = "Pending", _Facts(
         state=AttemptState.PENDING, false=(_RUNNING,),
         means="Pods are not scheduled, or their images are being pulled; the message says which.",
-        do="Wait, or see kubectl describe pod.",
+        do="Wait, or run kubectl describe pod.",
     )
     QUEUED = "Queued", _Facts(
         state=AttemptState.PENDING, false=(_RUNNING,),
         means="Kueue has not admitted the Job yet.",
-        do="See kubectl get workloads, and whether the LocalQueue of spec.queueName exists and has quota.",
+        do="Run kubectl get workloads, and check that the LocalQueue in spec.queueName exists and has quota.",
     )
     STAGING = "Staging", _Facts(
         state=AttemptState.PENDING, false=(_RUNNING,),
@@ -85,7 +85,7 @@ class Reason(StrEnum):
         do="Wait.",
     )
 
-    # ---- of an attempt that has ended, by its log ----
+    # ---- attempts that ended, according to their log ----
 
     TARGET_REACHED = "TargetReached", _Facts(
         state=AttemptState.CONVERGED,
@@ -94,8 +94,8 @@ class Reason(StrEnum):
     )
     QUALITY_NOT_REACHED = "QualityNotReached", _Facts(
         state=AttemptState.NOT_CONVERGED,
-        means="The log has ended, and no evaluation reaches the target. A success claimed by run_stop does not count.",
-        do="Look at the curve in the report. Learning rate and batch size belong together; a smaller batch is safer.",
+        means="The log ended and no evaluation reached the target. A success status in run_stop does not count.",
+        do="Look at the curve in the report. Tune learning rate and batch size together; a smaller batch is safer.",
     )
     RUN_ABORTED = "RunAborted", _Facts(
         state=AttemptState.NOT_CONVERGED,
@@ -104,13 +104,13 @@ class Reason(StrEnum):
     )
     EVAL_RESULT_MISSING = "EvalResultMissing", _Facts(
         state=AttemptState.NOT_CONVERGED,
-        means="A benchmark that is evaluated after the clock (MiniGo of v0.6) did not log which model passed and when.",
+        means="A benchmark evaluated after the clock stops (MiniGo in v0.6) did not log which model passed and when.",
         do="Print eval_result with metadata.timestamp, in seconds since run_start, when a model passes.",
     )
     RUN_DEADLINE_EXCEEDED = "RunDeadlineExceeded", _Facts(
         state=AttemptState.NOT_CONVERGED,
-        means="No run_stop within spec.deadlines.run of run_start.",
-        do="Raise the deadline, or find out from the throughput why it is slow.",
+        means="run_stop was not logged within spec.deadlines.run of run_start.",
+        do="Raise the deadline, or check the throughput to find out why training is slow.",
     )
     RUN_START_MISSING = "RunStartMissing", _Facts(
         state=AttemptState.INVALID,
@@ -119,79 +119,82 @@ class Reason(StrEnum):
     )
     RUN_STOP_MISSING = "RunStopMissing", _Facts(
         state=AttemptState.INVALID,
-        means="The program ended without an error and never printed run_stop.",
-        do="Print run_stop when the target is reached or given up.",
+        means="The program ended without an error but never printed run_stop.",
+        do="Print run_stop when the target is reached or the program gives up.",
     )
     CLOCK_INVALID = "ClockInvalid", _Facts(
         state=AttemptState.INVALID,
         means="A run_stop comes before run_start, or run_start is stamped before the container started.",
-        do="Check the clocks of the nodes (chrony, NTP), and that the program stamps each line when it prints it.",
+        do="Check the nodes' clocks (chrony, NTP), and that the program timestamps each line when it prints it.",
     )
     INIT_TOO_LONG = "InitTooLong", _Facts(
         state=AttemptState.INVALID, keeps_place=True,
-        means="Initialization took as long as the round leaves untimed in the closed division, or longer.",
+        means="Initialization reached or exceeded the untimed limit that the round sets for the closed division.",
         do="Start the clock earlier, or compile and warm up less.",
     )
     BENCHMARK_MISMATCH = "BenchmarkMismatch", _Facts(
         state=AttemptState.INVALID,
-        means="The log names another benchmark of the round as its submission_benchmark.",
+        means="submission_benchmark in the log names a different benchmark of the round.",
         do="Correct spec.benchmark, or the name that the program logs.",
     )
 
-    # ---- of an attempt that failed, or that a person ended ----
+    # ---- attempts that failed, or that a user ended ----
 
     POD_FAILED = "PodFailed", _Facts(
         state=AttemptState.FAILED, retriable=True,
-        means="A container ended with an exit code other than 0. Tried again up to spec.maxRetries times.",
-        do="Read the last output in the message; all of it is in the result's logs/ and, while the run exists, in "
-           "kubectl logs. For OOMKilled raise the memory in spec.template.resources, or sharedMemory when the data "
+        means="A container exited with a code other than 0. The attempt is retried up to spec.maxRetries times.",
+        do="Read the last output in the message; the full output is in the result's logs/ and, while the run exists, "
+           "in kubectl logs. For OOMKilled, raise the memory in spec.template.resources, or sharedMemory if the data "
            "loader ran out of it.",
     )
     POD_LOST = "PodLost", _Facts(
         state=AttemptState.FAILED, retriable=True,
-        means="A pod was evicted or deleted, or its node is gone. Tried again.",
-        do="See the node's Events. For spot nodes raise spec.maxRetries, for others find out what evicts pods "
+        means="A pod was evicted or deleted, or its node is gone. The attempt is retried.",
+        do="See the node's Events. On spot nodes, raise spec.maxRetries; on others, find out what evicts pods "
            "(priorityClassName helps).",
     )
     JOB_LOST = "JobLost", _Facts(
         state=AttemptState.FAILED, retriable=True,
-        means="Somebody deleted the Job before run_stop. Tried again.",
-        do="Find out who deletes Jobs that Podium created; a TTL controller for Jobs is a usual suspect.",
+        means="Somebody deleted the Job before run_stop. The attempt is retried.",
+        do="Find out what deletes Podium's Jobs; a TTL controller for Jobs is a common cause.",
     )
     POD_CANNOT_START = "PodCannotStart", _Facts(
         state=AttemptState.FAILED,
         means="The kubelet reports that the pod can never start (InvalidImageName, ErrImageNeverPull, "
               "CreateContainerConfigError).",
-        do="Correct spec.template.image, or have the administrator correct the operator's defaults, in a new run.",
+        do="Correct spec.template.image, or ask the administrator to correct the operator's defaults; then create a "
+           "new run.",
     )
     PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded", _Facts(
         state=AttemptState.FAILED,
-        means="Not every pod ran within spec.deadlines.pending. The message quotes the scheduler or the kubelet.",
-        do="Make room, correct what does not fit (resource names, tolerations, node selector, claim, image), or raise "
-           "the deadline.",
+        means="Not all pods were running within spec.deadlines.pending. The message quotes the scheduler or the "
+              "kubelet.",
+        do="Free capacity, fix what does not fit (resource names, tolerations, node selector, claim, image), or "
+           "raise the deadline.",
     )
     INIT_DEADLINE_EXCEEDED = "InitDeadlineExceeded", _Facts(
         state=AttemptState.FAILED, retriable=True,
-        means="The pods ran and printed MLPerf lines, but no run_start within spec.deadlines.init. Tried again.",
+        means="The pods ran and printed MLPerf lines, but not run_start within spec.deadlines.init. The attempt is "
+              "retried.",
         do="If the ranks cannot reach each other, check the network (NCCL_DEBUG=INFO in spec.template.env; a "
-           "NetworkPolicy may separate the pods). If initialization just takes long, raise the deadline.",
+           "NetworkPolicy may separate the pods). If initialization is just slow, raise the deadline.",
     )
     NO_MLPERF_LOG = "NoMLPerfLog", _Facts(
         state=AttemptState.FAILED,
-        means="Rank 0 printed no MLPerf line at all. Not tried again, since that would not help.",
-        do="Print :::MLLOG lines on stdout, from global rank 0. The message holds the last output, which is usually "
-           "the program's error.",
+        means="Rank 0 printed no MLPerf lines. The attempt is not retried, since a retry would not help.",
+        do="Print :::MLLOG lines to stdout from global rank 0. The message contains the last output, usually the "
+           "program's error.",
     )
     STAGE_FAILED = "StageFailed", _Facts(
         state=AttemptState.FAILED,
-        means="A pod could not copy its data: the source is missing, corrupt or forbidden, or the disk is too small. "
-              "The message has the last lines of the copy.",
-        do="Fix what they name; podium stage runs the same copy by hand.",
+        means="A pod could not copy its data: the source is missing, corrupt or access is denied, or the disk is too "
+              "small. The message contains the last lines that the copy printed.",
+        do="Fix the problem that they name; to run the same copy by hand, use podium stage.",
     )
     STAGE_INTERRUPTED = "StageInterrupted", _Facts(
         state=AttemptState.FAILED, retriable=True,
-        means="The data source was unreachable for minutes, or the copy was killed. Tried again.",
-        do="Nothing, unless it repeats; then check the source and the network.",
+        means="The data source was unreachable for minutes, or the copy was killed. The attempt is retried.",
+        do="Nothing, unless it happens again; then check the source and the network.",
     )
     STAGE_DEADLINE_EXCEEDED = "StageDeadlineExceeded", _Facts(
         state=AttemptState.FAILED,
@@ -205,17 +208,18 @@ class Reason(StrEnum):
     )
     RUN_DELETED = "RunDeleted", _Facts(
         state=AttemptState.ABORTED,
-        means="The BenchmarkRun was deleted while the attempt ran. What was measured is stored.",
+        means="The BenchmarkRun was deleted while the attempt was running. The measurements so far are stored.",
         do=_NOTHING,
     )
 
     INTERRUPTED = "Interrupted", _Facts(
         state=AttemptState.ABORTED,
-        means="Ctrl-C or SIGTERM stopped a run on this machine (podium run --local). What was measured is stored.",
+        means="Ctrl-C or SIGTERM stopped a run on this machine (podium run --local). The measurements so far are "
+              "stored.",
         do="Run the same command again; it starts from the beginning.",
     )
 
-    # ---- of the run: its conditions ----
+    # ---- conditions of the run ----
 
     VALID = "Valid", _Facts(
         true=(_ADMITTED,), routine=True,
@@ -224,9 +228,9 @@ class Reason(StrEnum):
     )
     INVALID_SPEC = "InvalidSpec", _Facts(
         true=(_FAILED,), false=(_ADMITTED,), event="Warning",
-        means="Something that the API server cannot check is wrong. The message names field, value and remedy.",
-        do="Correct it and apply it under another name, or delete the run first. podium validate catches it before "
-           "apply.",
+        means="The spec has an error that the API server cannot check. The message names field, value and fix.",
+        do="Correct the spec and apply it under another name, or delete the run first. podium validate catches the "
+           "error before apply.",
     )
     IN_PROGRESS = "InProgress", _Facts(
         false=(_STORED, _COMPLETE, _FAILED), routine=True,
@@ -235,12 +239,12 @@ class Reason(StrEnum):
     )
     INITIALIZING = "Initializing", _Facts(
         true=(_RUNNING,),
-        means="All pods run, and the clock has not started.",
+        means="All pods are running; the clock has not started.",
         do="Wait.",
     )
     TRAINING = "Training", _Facts(
         true=(_RUNNING,),
-        means="The clock runs.",
+        means="The clock is running.",
         do="Wait.",
     )
     CONVERGED = "Converged", _Facts(
@@ -265,13 +269,13 @@ class Reason(StrEnum):
     )
     FINISHED = "Finished", _Facts(
         false=(_RUNNING,), routine=True,
-        means="Nothing is running any more.",
+        means="Nothing is running anymore.",
         do=_NOTHING,
     )
     STORING = "Storing", _Facts(
         false=(_RUNNING,),
         means="All attempts have ended; the result is being stored.",
-        do="Wait. If it lasts, see the condition ResultStored.",
+        do="Wait. If it takes long, see the condition ResultStored.",
     )
     NOT_SUSPENDED = "NotSuspended", _Facts(
         false=(_SUSPENDED,), routine=True,
@@ -280,14 +284,15 @@ class Reason(StrEnum):
     )
     STORED = "Stored", _Facts(
         true=(_STORED,), routine=True,
-        means="Every file is in the store; the message is its address.",
-        do='Read it, see "Read a report".',
+        means="Every file is in the store; the message is the URL of the result.",
+        do='Read it; see "Read a report".',
     )
     STORE_UNAVAILABLE = "StoreUnavailable", _Facts(
         false=(_STORED,),
-        means="The store refuses or does not answer; the message quotes it. Nothing is lost, the upload is retried.",
-        do="Correct results.url, the endpoint, or the operator's permission for the bucket. The run then ends by "
-           "itself.",
+        means="The store refuses the upload or does not answer; the message quotes its error. Nothing is lost; the "
+              "upload is retried.",
+        do="Correct results.url, the endpoint, or the operator's permissions for the bucket. The run then ends on "
+           "its own.",
     )
     NOTHING_TO_STORE = "NothingToStore", _Facts(
         false=(_STORED,), routine=True,
@@ -296,9 +301,9 @@ class Reason(StrEnum):
     )
     LAUNCH_REFUSED = "LaunchRefused", _Facts(
         true=(_FAILED,), false=(_RUNNING,), event="Warning",
-        means="The API server refuses the Job or the Service; the message quotes it (quota, admission policy, a name "
-              "that is taken).",
-        do="Give the namespace quota, exempt the training pods from the policy, or give the run another name.",
+        means="The API server refuses the Job or the Service; the message quotes its error (quota, admission policy, a "
+              "name that is taken).",
+        do="Give the namespace more quota, exempt the training pods from the policy, or rename the run.",
     )
     SCORED = "Scored", _Facts(
         true=(_COMPLETE,),
@@ -317,17 +322,17 @@ class Reason(StrEnum):
     )
     ATTEMPT_FAILED = "AttemptFailed", _Facts(
         true=(_FAILED,), event="Warning",
-        means="An attempt failed; the message holds its reason. The run fails with it when no further try is left or "
-              "would help.",
+        means="An attempt failed; the message contains its reason. The run fails when no retry is left or a retry "
+              "would not help.",
         do="See the attempt's reason.",
     )
     RESULT_INVALID = "ResultInvalid", _Facts(
         true=(_FAILED,), event="Warning",
-        means="Too many attempts did not converge or broke a rule. The result is stored all the same.",
+        means="Too many attempts did not converge or broke a rule. The result is stored anyway.",
         do="See the attempts' reasons.",
     )
 
-    # ---- of Events only ----
+    # ---- Events only ----
 
     ATTEMPT_CONVERGED = "AttemptConverged", _Facts(
         event="Normal",
@@ -336,12 +341,12 @@ class Reason(StrEnum):
     )
     ATTEMPT_NOT_CONVERGED = "AttemptNotConverged", _Facts(
         event="Warning",
-        means="An attempt ended without reaching its target; the message holds its reason.",
+        means="An attempt ended without reaching its target; the message contains its reason.",
         do="See the attempt's reason.",
     )
     ATTEMPT_INVALID = "AttemptInvalid", _Facts(
         event="Warning",
-        means="An attempt broke a rule; the message holds its reason.",
+        means="An attempt broke a rule; the message contains its reason.",
         do="See the attempt's reason.",
     )
     ATTEMPT_ABORTED = "AttemptAborted", _Facts(
@@ -357,15 +362,15 @@ _BY_WORD: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 
 
 def failing() -> tuple[Reason, ...]:
-    """The reasons for which a run fails."""
+    """Return the reasons why a run can fail."""
     return tuple(reason for reason in Reason if ConditionType.FAILED in reason.true)
 
 
 def of_state(state: AttemptState) -> Reason:
-    """The reason of Running while the last attempt is in `state`."""
+    """Return the reason of the Running condition while the last attempt is in `state`."""
     return _BY_WORD[str(state)]
 
 
 def of_end(state: AttemptState) -> Reason:
-    """The reason of the Event about an attempt that ended in `state`."""
+    """Return the reason of the Event for an attempt that ended in `state`."""
     return _BY_WORD[f"Attempt{state}"]

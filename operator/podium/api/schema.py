@@ -1,4 +1,4 @@
-"""From pydantic's JSON schema to the structural schema that a CustomResourceDefinition needs."""
+"""Converts pydantic's JSON schema to the structural schema that a CustomResourceDefinition needs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-# A closed list: a keyword that is not here is a programming error, not something to drop quietly.
+# Keywords that are copied as they are; the others are converted below or, like "title", dropped.
 _KEPT = ("type", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
          "maxProperties", "minimum", "maximum", "format", "default")  # fmt: skip
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI v3 schema of `model` with references inlined and unions folded, as Kubernetes wants it."""
+    """Return the OpenAPI v3 schema of `model` with references inlined and unions folded, as Kubernetes requires."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(schema, schema.get("$defs", {}))
 
@@ -48,7 +48,7 @@ def _convert(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _fold_union(node: dict[str, Any]) -> dict[str, Any]:
-    """``X | None`` is an optional X; ``str | int`` is an int-or-string."""
+    """Turn ``X | None`` into an optional X, and ``str | int`` into an int-or-string."""
     options = [option for option in node["anyOf"] if option.get("type") != "null"]
     rest = {key: value for key, value in node.items() if key != "anyOf"}
     if len(options) == 1:
@@ -64,7 +64,7 @@ def _map(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values, dict) and values:
         return {"additionalProperties": _convert(values, definitions)}
     if "patternProperties" in node or "propertyNames" in node:
-        raise TypeError(f"a map with rules for its keys needs typed values: {node}")
+        raise TypeError(f"a map with constraints on its keys needs typed values: {node}")
     return {"x-kubernetes-preserve-unknown-fields": True}
 
 

@@ -1,7 +1,7 @@
-"""What a user asks for: the spec of a BenchmarkRun.
+"""The spec of a BenchmarkRun: what a user asks for.
 
-The models are the single source: the schema in ``crds/`` is generated from them, so a description here
-is what ``kubectl explain`` says.
+The models are the single source: the schema in ``crds/`` is generated from them, and ``kubectl explain`` shows the
+descriptions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VERSION = "v1alpha1"
 KIND = "BenchmarkRun"
 PLURAL = "benchmarkruns"
 
-MAX_NAME_LENGTH = 50  # "<name>-<attempt>-<try>-<node>" has to stay a DNS label of 63 characters
+MAX_NAME_LENGTH = 50  # "<name>-<attempt>-<try>-<node>" must fit into a DNS label (63 characters)
 MAX_ATTEMPTS = 100
 MAX_RETRIES = 10
 MAX_NODES = 4096
@@ -25,7 +25,7 @@ MAX_NODES = 4096
 DURATION = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
 DECIMAL = r"^[0-9]{1,12}(\.[0-9]{1,12})?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
-# parts that start with a dot are left out: no key leaves its prefix by ".."
+# no part of the path starts with a dot, so ".." cannot lead out of the prefix
 BUCKET_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!*'()=+@:,-][A-Za-z0-9_.!*'()=+@:,-]*)*/?$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
@@ -41,24 +41,27 @@ ONE_SOURCE = "data: name one source, either a claim in persistentVolumeClaim or 
 
 
 class Model(BaseModel):
-    """A frozen value, written in camelCase as every Kubernetes object is."""
+    """A frozen value, serialized in camelCase like every Kubernetes object."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
 class System(Model):
-    """The machines that the run occupies."""
+    """The machines that the run uses."""
 
     name: str = Field(max_length=63, pattern=DNS_LABEL, description="Name of the system; results are filed under it.")
-    nodes: int = Field(ge=1, le=MAX_NODES, description="Number of nodes; every node gets one pod.")
+    nodes: int = Field(ge=1, le=MAX_NODES, description="Number of nodes; each node gets one pod.")
     accelerators_per_node: int = Field(
-        default=0, ge=0, le=64, description="Accelerators, and so processes, per node; 0 runs one process on the CPU."
+        default=0,
+        ge=0,
+        le=64,
+        description="Accelerators per node, one process for each; 0 runs one process on the CPU.",
     )
     accelerator_resource: str = Field(
         default="nvidia.com/gpu",
         max_length=128,
         pattern=QUALIFIED_NAME,
-        description="Resource name by which the accelerators are requested.",
+        description="Kubernetes resource name of the accelerators.",
     )
 
     @property
@@ -75,22 +78,23 @@ class PersistentVolumeClaim(Model):
 
 
 class Stage(Model):
-    """Copying the data set to the node's disk before the trainer starts: in parallel, verified by checksum.
+    """Copies the data set to the node's disk before the trainer starts, in parallel and verified by checksum.
 
-    A run chooses only the place. Credentials, endpoint and disk are set by the administrator.
+    The run sets only the source. The administrator sets credentials, endpoint and disk.
     """
 
     from_: Annotated[str, Field(max_length=1024, pattern=BUCKET_URL)] | None = Field(
-        default=None, alias="from", description='Bucket and prefix, such as "s3://datasets/imagenet"; else the claim.'
+        default=None,
+        alias="from",
+        description='Bucket and prefix, such as "s3://datasets/imagenet"; default: the claim.',
     )
 
 
 class Data(Model):
-    """Where the training data come from: a mounted claim, or a claim or bucket that is copied."""
+    """Source of the training data: a claim that is mounted, or a claim or bucket that is copied."""
 
     persistent_volume_claim: PersistentVolumeClaim | None = Field(
-        default=None,
-        description="Mounted at /data in every pod; with stage, its contents are copied and the copy is mounted.",
+        default=None, description="Mounted at /data in every pod; with stage, it is copied and the copy is mounted."
     )
     stage: Stage | None = Field(
         default=None,
@@ -111,38 +115,38 @@ class Data(Model):
 
 
 class Deadlines(Model):
-    """How long each stage of an attempt may last, such as "90s", "30m" or "1h30m"."""
+    """Time limits for the phases of an attempt, such as "90s", "30m" or "1h30m"."""
 
     pending: Duration = Field(
         default="30m",
-        description="From the creation of the Job until every container runs; with data.stage until every pod copies, "
-        "and once more from the end of the copying until every container runs.",
+        description="From the creation of the Job until every container is running. With data.stage, until every pod "
+        "is copying, and again from the end of copying until every container is running.",
     )
     stage: Duration = Field(
-        default="2h", description="With data.stage, from the start of the last pod's copying until all have the data."
+        default="2h", description="With data.stage, from when the last pod starts copying until all have the data."
     )
     init: Duration = Field(default="20m", description="From the start of the containers until run_start is logged.")
     run: Duration = Field(
-        default="48h", description="From run_start until run_stop; an attempt cut off here did not converge."
+        default="48h", description="From run_start until run_stop; an attempt that exceeds it did not converge."
     )
 
 
 class EnvVar(Model):
-    """An environment variable with a literal value: a run cannot read Secrets or ConfigMaps by name."""
+    """An environment variable with a literal value: a run must not read Secrets or ConfigMaps by name."""
 
     name: str = Field(max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")
     value: str = Field(default="", max_length=4096)
 
 
 class Resources(Model):
-    """Compute resources of one pod, beside its accelerators."""
+    """Compute resources of one pod, in addition to its accelerators."""
 
     requests: dict[Annotated[str, Field(max_length=128)], Quantity] = Field(default_factory=dict, max_length=16)
     limits: dict[Annotated[str, Field(max_length=128)], Quantity] = Field(default_factory=dict, max_length=16)
 
 
 class Toleration(Model):
-    """As in a pod."""
+    """A toleration, as in a pod."""
 
     key: str | None = Field(default=None, max_length=316)
     operator: Literal["Exists", "Equal"] | None = None
@@ -160,13 +164,16 @@ class LocalObjectReference(Model):
 class Template(Model):
     """Pod settings that a run may change.
 
-    A closed list: creating BenchmarkRuns must grant nothing else, so there is no hostPath, no privilege, no
-    host network and no service account here. What a whole cluster needs (RDMA devices, NCCL
-    variables, local disks) is set by the administrator, in the operator's pod defaults.
+    A closed list: permission to create BenchmarkRuns must grant nothing else, so there is no hostPath, privileged mode,
+    host network or service account here. Cluster-wide settings (RDMA devices, NCCL variables, local disks) go in the
+    operator's pod defaults, which the administrator sets.
     """
 
     image: str | None = Field(
-        default=None, max_length=512, min_length=1, description="Image; the default is the operator's trainer image."
+        default=None,
+        max_length=512,
+        min_length=1,
+        description="Container image; default: the operator's trainer image.",
     )
     command: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(default=(), max_length=64)
     args: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(default=(), max_length=64)
@@ -178,7 +185,7 @@ class Template(Model):
     priority_class_name: str | None = Field(default=None, max_length=253)
     image_pull_secrets: tuple[LocalObjectReference, ...] = Field(default=(), max_length=16)
     shared_memory: Annotated[str, Field(max_length=32, pattern=QUANTITY)] | None = Field(
-        default=None, description="Size of /dev/shm; the default is half of the pod's memory limit."
+        default=None, description="Size of /dev/shm; default: half of the pod's memory limit."
     )
     annotations: dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=4096)]] = Field(
         default_factory=dict, max_length=32, description="Annotations of the pods."
@@ -191,14 +198,14 @@ class Quality(Model):
     target: str = Field(
         max_length=51,
         pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?(/[0-9]{1,12}(\.[0-9]{1,12})?)?$",
-        description='Target of the quality metric, such as "0.60"; two metrics (Mask R-CNN) are "0.30/0.25".',
+        description='Target of the quality metric, such as "0.60", or "0.30/0.25" for two metrics (Mask R-CNN).',
     )
 
 
 class Pricing(Model):
-    """What the system costs, so that the result can state the cost of an attempt."""
+    """Price of the system, so that the result includes the cost of an attempt."""
 
-    per_node_hour: Decimal = Field(description='Price of one node for an hour, such as "98.32".')
+    per_node_hour: Decimal = Field(description='Price of one node per hour, such as "98.32".')
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", max_length=3)
 
 
@@ -206,36 +213,38 @@ class BenchmarkRunSpec(Model):
     """One time-to-train benchmark: what to run, where, and how many times."""
 
     round: str = Field(
-        max_length=16, description="MLPerf round whose rules apply: targets, number of attempts, hyperparameters."
+        max_length=16,
+        description="MLPerf round whose rules apply: targets, number of attempts, hyperparameters.",
     )
     benchmark: str = Field(
         max_length=40,
         pattern=DNS_LABEL,
-        description="Benchmark of the round, or any name in the open division with an image of your own.",
+        description="Benchmark of the round, or any name in the open division with a custom image.",
     )
     division: Division = Field(
         default="closed",
-        description="closed: the round's model, target and tunable hyperparameters; outOfTheBox: closed, and nothing "
-        "tuned but the batch size; open: anything but another data set or quality measure.",
+        description="closed: the round's model, target and tunable hyperparameters; outOfTheBox: closed, with only "
+        "the batch size tuned; open: anything except another data set or quality metric.",
     )
     preset: Literal["full", "tiny"] = Field(
-        default="full", description="full: the benchmark itself; tiny: a small, self-contained one, open division only."
+        default="full",
+        description="full: the benchmark itself; tiny: a small, self-contained one, only in the open division.",
     )
     attempts: int | None = Field(
-        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of attempts to score; the default is the round's."
+        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of attempts to score; default: the round's."
     )
     max_retries: int = Field(
         default=2, ge=0, le=MAX_RETRIES, description="Retries per attempt after infrastructure failures."
     )
     hyperparameters: dict[str, Any] = Field(
-        default_factory=dict, description="Hyperparameters by their MLPerf log keys, such as global_batch_size."
+        default_factory=dict, description="Hyperparameters, keyed by MLPerf log key, such as global_batch_size."
     )
     system: System
     data: Data | None = None
     deadlines: Deadlines = Deadlines()
     template: Template = Template()
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
-    quality: Quality | None = Field(default=None, description="A target other than the round's; open division only.")
+    quality: Quality | None = Field(default=None, description="Replaces the round's target; open division only.")
     pricing: Pricing | None = None
     suspend: bool = Field(
         default=False, description="Pause the run; the current attempt is stopped and repeated on resume."
@@ -244,13 +253,13 @@ class BenchmarkRunSpec(Model):
         default=None,
         ge=0,
         le=31_536_000,
-        description="Seconds to keep the finished run; its result is kept.",
+        description="Seconds to keep a finished run; results are kept.",
     )
     managed_by: str | None = Field(default=None, max_length=128, description="Reserved.")
 
     @property
     def rules_division(self) -> Literal["closed", "open"]:
-        """The division of MLPerf that the run is of: a run out of the box keeps all closed rules."""
+        """The MLPerf division of the run: an out-of-the-box run follows all closed rules."""
         return "open" if self.division == "open" else "closed"
 
 
@@ -258,5 +267,5 @@ _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 def duration_seconds(text: str) -> int:
-    """``"1h30m"`` is 5400."""
+    """Convert a duration to seconds: ``"1h30m"`` is 5400."""
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in re.findall(r"(\d+)([hms])", text))

@@ -1,4 +1,4 @@
-"""What the operator reports: the status of a BenchmarkRun. Numbers with fractions are strings."""
+"""The status of a BenchmarkRun: what the operator reports. Fractional numbers are strings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from podium.api import spec
 
 
 class Model(spec.Model):
-    """Part of the status; a field that a newer operator wrote is passed over."""
+    """Part of the status; fields that a newer operator wrote are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class AttemptState(StrEnum):
-    """Where one try of an attempt stands; `means` says it in a sentence."""
+    """The state of one try of an attempt; `means` explains it in a sentence."""
 
     means: str
 
@@ -32,14 +32,14 @@ class AttemptState(StrEnum):
     CONVERGED = "Converged", "The target was reached within the rules."
     NOT_CONVERGED = (
         "NotConverged",
-        "The attempt ended without reaching the target. One such attempt may be the slowest that the score drops.",
+        "The attempt ended without reaching the target. The score may drop one such attempt as the slowest.",
     )
-    INVALID = "Invalid", "The log breaks a rule. The attempt counts as one that did not converge."
+    INVALID = "Invalid", "The log breaks a rule. The attempt counts as not converged."
     FAILED = (
         "Failed",
-        "The infrastructure or the program failed, and nothing was measured. Another try follows if it may do better.",
+        "The infrastructure or the program failed, and nothing was measured. The attempt is retried if that may help.",
     )
-    ABORTED = "Aborted", "Somebody suspended or deleted the run."
+    ABORTED = "Aborted", "A user suspended or deleted the run."
 
     @property
     def finished(self) -> bool:
@@ -50,7 +50,7 @@ _ACTIVE = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING, AttemptSta
 
 
 class ConditionType(StrEnum):
-    """Condition types of a BenchmarkRun, in the order in which they are shown."""
+    """Condition types of a BenchmarkRun, in display order."""
 
     ADMITTED = "Admitted"
     RUNNING = "Running"
@@ -61,7 +61,7 @@ class ConditionType(StrEnum):
 
 
 class Condition(Model):
-    """As metav1.Condition."""
+    """A condition, as metav1.Condition."""
 
     type: str = Field(max_length=316)
     status: Literal["True", "False", "Unknown"]
@@ -72,24 +72,24 @@ class Condition(Model):
 
 
 class AttemptStatus(Model):
-    """One try of one attempt. Every try that was ever made stays listed."""
+    """One try of one attempt. Every try stays listed."""
 
-    index: int = Field(ge=1, description="Number of the attempt, from 1.")
-    try_: int = Field(default=0, ge=0, alias="try", description="0, or the number of the retry.")
+    index: int = Field(ge=1, description="Number of the attempt, starting at 1.")
+    try_: int = Field(default=0, ge=0, alias="try", description="Number of the retry; 0 for the first try.")
     state: AttemptState
     seed: int = Field(description="Seed given to the trainer.")
     job: str = Field(max_length=63, description="Name of the Job.")
     created_time: str = Field(default="", max_length=32, description="When the Job was created.")
-    start_time: str | None = Field(default=None, max_length=32, description="run_start of the log.")
-    quality: str | None = Field(default=None, max_length=64, description="Last evaluation.")
-    epochs: str | None = Field(default=None, max_length=32, description="Epoch of the last evaluation.")
+    start_time: str | None = Field(default=None, max_length=32, description="Time of run_start in the log.")
+    quality: str | None = Field(default=None, max_length=64, description="Quality at the last evaluation.")
+    epochs: str | None = Field(default=None, max_length=32, description="Epochs at the last evaluation.")
     time_to_train_seconds: str | None = Field(
-        default=None, max_length=32, description="run_stop - run_start of the log."
+        default=None, max_length=32, description="run_stop - run_start in the log."
     )
     energy_joules: str | None = Field(default=None, max_length=32)
     reason: str | None = Field(default=None, max_length=64)
     message: str | None = Field(default=None, max_length=2048)
-    stored: bool = Field(default=False, description="Its files are in the result store.")
+    stored: bool = Field(default=False, description="Whether its files are in the result store.")
 
     @property
     def id(self) -> TryId:
@@ -97,7 +97,7 @@ class AttemptStatus(Model):
 
 
 class TryId(NamedTuple):
-    """Names one try: attempt 2, try 0. A tuple, because it is the key of most dictionaries: a model compares slowly."""
+    """Identifies one try: attempt 2, try 0. A tuple, because it keys most dictionaries and models compare slowly."""
 
     attempt: int
     number: int
@@ -121,7 +121,9 @@ class Progress(Model):
     )
     throughput: str | None = Field(default=None, max_length=32, description="Samples per second.")
     eta: str | None = Field(
-        default=None, max_length=32, description="When the attempt will have used its epochs, at the latest."
+        default=None,
+        max_length=32,
+        description="Latest time at which the attempt reaches its maximum number of epochs.",
     )
 
 
@@ -130,25 +132,29 @@ class Score(Model):
 
     time_to_train_minutes: str | None = Field(default=None, max_length=32)
     valid: bool
-    official: bool = Field(description="As many runs as the round asks for.")
+    official: bool = Field(
+        description="Valid, in the closed division, and with the number of attempts that the round requires."
+    )
     dropped: tuple[int, ...] = Field(
-        default=(), max_length=200, description="Attempts left out as fastest and slowest."
+        default=(), max_length=200, description="Attempts dropped as the fastest and the slowest."
     )
     coefficient_of_variation: str | None = Field(default=None, max_length=32)
     energy_joules: str | None = Field(default=None, max_length=32)
-    cost: str | None = Field(default=None, max_length=48, description='Mean cost of one training, such as "12.30 USD".')
-    reasons: tuple[str, ...] = Field(default=(), max_length=32, description="Why not valid or not official.")
+    cost: str | None = Field(default=None, max_length=48, description='Mean cost of one attempt, such as "12.30 USD".')
+    reasons: tuple[str, ...] = Field(
+        default=(), max_length=32, description="Why the score is not valid or not official."
+    )
 
 
 class Result(Model):
     """Where the result is stored."""
 
-    uri: str = Field(max_length=2048, description="Folder of the result files.")
+    uri: str = Field(max_length=2048, description="URL of the folder with the result files.")
     sha256: str = Field(max_length=64, description="Digest of SHA256SUMS, which lists the digest of every file.")
 
 
 class BenchmarkRunStatus(Model):
-    """Everything the operator remembers of a run."""
+    """Everything the operator remembers about a run."""
 
     observed_generation: int | None = None
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
@@ -166,5 +172,5 @@ class BenchmarkRunStatus(Model):
 
     @property
     def terminal(self) -> bool:
-        """Complete or Failed: nothing is ever created for the run again."""
+        """Whether the run is Complete or Failed: nothing is created for it anymore."""
         return self.is_true(ConditionType.COMPLETE) or self.is_true(ConditionType.FAILED)

@@ -114,7 +114,7 @@ def test_watching_shows_every_reason_that_is_not_routine(reason):
 
 def test_only_reasons_of_events_become_events():
     assert Emit(Reason.RESULT_INVALID, "why").type == "Warning"
-    with pytest.raises(AssertionError, match="Storing is not a reason of Events"):
+    with pytest.raises(AssertionError, match="Storing is not an Event reason"):
         _ = Emit(Reason.STORING, "why").type
 
 
