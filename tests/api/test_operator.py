@@ -101,7 +101,7 @@ def test_a_foreign_service_of_the_same_name_is_not_touched(kubectl, namespace, r
     kubectl("-n", namespace, "wait", "benchmarkrun/taken", "--for=condition=Failed", "--timeout=30s")
     path = 'jsonpath={.status.conditions[?(@.type=="Failed")].message}'
     said = kubectl("-n", namespace, "get", "benchmarkrun", "taken", "-o", path)
-    assert "services 'taken' exists and does not belong to this run; delete it, or give the run another name" in said
+    assert "services 'taken' exists and does not belong to this run; delete it, or rename the run" in said
     assert kubectl("-n", namespace, "get", "service", "taken", "-o", "jsonpath={.spec.ports[0].port}") == "80"
 
 
@@ -118,7 +118,7 @@ def test_an_unwritable_store_is_told_at_the_start(kubeconfig, namespace, tmp_pat
     operator = Operator(kubeconfig, tmp_path, options, credentials, port=8193)
     operator.start()
     try:
-        sentence = "the result store cannot be written to: s3://no-such-place/x/.podium-probe"
+        sentence = "cannot write to the result store: s3://no-such-place/x/.podium-probe"
         until(lambda: sentence in operator.log.read_text(), 30, "the log says so")
     finally:
         operator.stop()

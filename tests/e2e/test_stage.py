@@ -105,7 +105,7 @@ def test_runs_whose_data_are_staged(kubectl, namespace, operator, s3, bucket, cl
     assert f"{bucket}/datasets/no-such has no file; check bucket, prefix and permissions" in failed["message"]
     failed = condition(wait_for(kubectl, namespace, "forbidden", "forbidden has ended", ended, 60), "Failed")
     assert failed["reason"] == "LaunchRefused"
-    assert "s3://another-bucket/datasets is not below a place that may be copied from" in failed["message"]
+    assert "s3://another-bucket/datasets is not under an allowed prefix" in failed["message"]
 
 
 @pytest.mark.timeout(600)

@@ -1,4 +1,4 @@
-"""Executes decisions: creates and deletes objects of the API server, and hands uploads to the `Uploader`."""
+"""Executes decisions: creates and deletes Kubernetes objects, and passes uploads to the `Uploader`."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """Of a decision's actions: can its status be adopted, and is there more to decide at once?"""
+    """Whether the status of the decision can be adopted, and whether to decide again at once."""
 
     status_holds: bool
     look_again: bool
 
 
 class ActionExecutor:
-    """Executes decisions. `wake` schedules a run's worker after a number of seconds."""
+    """Executes decisions. `wake` schedules the reconciliation of a run, by uid and delay in seconds."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ActionExecutor:
         self._wake = wake
 
     async def execute(self, state: RunState, actions: Sequence[Action]) -> ActionResult:
-        """Execute `actions` in order. A refused Job leaves the status as it was; an upload may take its time."""
+        """Execute `actions` in order. If a Job is refused, the status must not be adopted; uploads may finish later."""
         look_again = False
         run = state.run
         for action in actions:
@@ -106,7 +106,7 @@ class ActionExecutor:
         return True
 
     async def _create(self, run: Run, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
-        """Create, or adopt what an earlier call created: it is ours only if its owner is this very run."""
+        """Create an object, or adopt one that an earlier call created: it is ours only if this run owns it."""
         try:
             return await self._api.create(resource, run.namespace, body)
         except ApiError as error:
@@ -120,7 +120,7 @@ class ActionExecutor:
         raise _name_taken(resource, name, of_deleted_run=any(owner["kind"] == KIND for owner in owners))
 
     async def _emit(self, state: RunState, event: Emit) -> None:
-        """Post a Kubernetes Event once; a failure to do so stops nothing."""
+        """Post a Kubernetes Event once; a failure is only logged."""
         key = hashlib.sha256(f"{event.reason}/{event.message}".encode()).hexdigest()[:16]
         if key in state.launch.events:
             return
@@ -153,7 +153,7 @@ class ActionExecutor:
 
 
 def _own_job(body: dict[str, Any]) -> JobSnapshot:
-    """The snapshot of a Job that was created or adopted. Raises ApiError for one whose labels somebody has changed."""
+    """Return the snapshot of a created or adopted Job. Raises ApiError if somebody has changed its labels."""
     try:
         job = read_job(body)
     except (LookupError, TypeError, ValueError):
@@ -164,8 +164,8 @@ def _own_job(body: dict[str, Any]) -> JobSnapshot:
 
 
 def _name_taken(resource: Resource, name: str, *, of_deleted_run: bool) -> ApiError:
-    """An object of this name exists and is not ours; one of a deleted run of the same name will go."""
+    """Return the error for a name that another object has; an object of a deleted run will go away by itself."""
     message = f"{resource.plural} {name!r} exists and does not belong to this run; " + (
-        "waiting for it to be deleted" if of_deleted_run else "delete it, or give the run another name"
+        "waiting for it to be deleted" if of_deleted_run else "delete it, or rename the run"
     )
     return ApiError(409 if of_deleted_run else 422, "NameTaken", message)

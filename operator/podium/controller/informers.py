@@ -15,7 +15,7 @@ S = TypeVar("S", JobSnapshot, PodSnapshot)
 
 
 class Informers:
-    """The Jobs and pods of all runs, in some namespaces or (none given) in all."""
+    """The Jobs and pods of all runs in `namespaces`, or in all namespaces if none are given."""
 
     def __init__(
         self,
@@ -39,20 +39,20 @@ class Informers:
         self._all: list[Informer[Any]] = [*self._jobs, *self._pods]
 
     def jobs(self, run_uid: str) -> Iterable[JobSnapshot]:
-        """Of one run."""
+        """Return the Jobs of one run."""
         return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._jobs)
 
     def pods(self, run_uid: str) -> Iterable[PodSnapshot]:
-        """Of those that carry one run's label."""
+        """Return the pods that carry one run's label."""
         return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._pods)
 
     async def listed(self) -> None:
-        """Wait until everything that exists is known: before that, nothing can be decided."""
+        """Wait until all existing objects are known: nothing can be decided before that."""
         for informer in self._all:
             await informer.listed.wait()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until canceled."""
         async with asyncio.TaskGroup() as group:
             for informer in self._all:
                 group.create_task(informer.run())

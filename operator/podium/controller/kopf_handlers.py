@@ -1,7 +1,7 @@
-"""What kopf does for Podium: it watches BenchmarkRuns. Every handler is a few lines; decisions are made elsewhere.
+"""Watches BenchmarkRuns with kopf. Each handler is a few lines; decisions are made elsewhere.
 
 Only ``on.event`` is used: it stores nothing in the objects and adds no finalizer, so a dead operator blocks nobody.
-Jobs and pods, of which there are many more, are watched by `podium.kube.informer`.
+Jobs and pods are far more numerous; `podium.kube.informer` watches them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from podium.kube import Api
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """kopf compares every object with its last state, for handlers of changes; none are used here, and copying
-    each object for it was a fifth of the operator's processor time."""
+    """Turns off kopf's comparison of every object with its last state, which only change handlers need: copying each
+    object for it took a fifth of the operator's CPU time."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -40,10 +40,9 @@ async def watch_runs(
     seen: Callable[[str], None],
     started: Callable[[], None],
 ) -> None:
-    """Run kopf until it ends. `seen` gets the resource of every watch event, `started` is called once kopf is up.
+    """Run kopf until it ends. `seen` gets the resource of every watch event; `started` is called once kopf is up.
 
-    When this is cancelled kopf ends later by itself: it takes 5 s, and writes nothing that another replica would have
-    to wait for.
+    After cancellation, kopf takes another 5 s to end; it writes nothing that another replica would have to wait for.
     """
     ready = asyncio.Event()
     watching = asyncio.create_task(
@@ -52,7 +51,7 @@ async def watch_runs(
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
-            # else kopf asks for the user's name, which in a container need not exist; its type is a private str
+            # otherwise kopf looks up the user's name, which a container might not have; its type is a private str
             identity=identity,  # type: ignore[arg-type]
             ready_flag=ready,
         )
@@ -69,12 +68,12 @@ async def watch_runs(
 
 
 def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
-    """The handlers of one operator."""
+    """Return the handlers of one operator."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        """kopf uses the API server and the credentials of our own client."""
+        """Give kopf the API server and the credentials of our own client."""
         configuration = api.client.configuration
         scheme, _separator, token = (await api.authorization()).partition(" ")
         return kopf.ConnectionInfo(
@@ -90,11 +89,11 @@ def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> 
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
-        settings.scanning.disabled = True  # else it watches CRDs and namespaces, which takes more rights
+        settings.scanning.disabled = True  # otherwise it watches CRDs and namespaces, which needs more permissions
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
-        # An idle worker of kopf is kept no longer than needed: a thousand runs make thousands of them.
+        # Stop kopf's idle workers soon: a thousand runs create thousands of them.
         settings.queueing.idle_timeout = 0.5
         settings.queueing.exit_timeout = 1.0
 

@@ -1,4 +1,4 @@
-"""Keeps one log stream open for every try that prints, and checkpoints what came in."""
+"""Keeps a log stream open for every running try, and checkpoints what it received."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from podium.stores import StoreError
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
-_BYTES_PER_SECOND = 32 * 1024  # a long log is checkpointed less often: each time it is written whole
+_BYTES_PER_SECOND = 32 * 1024  # a long log is checkpointed less often, since each checkpoint writes all of it
 _PROGRESS_SECONDS = 10.0
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 _POD_LOG_LINES = 2000
@@ -27,7 +27,7 @@ _AT_ONCE = 8
 
 
 class Checkpoints(Protocol):
-    """Where logs are saved while they grow; both calls raise StoreError."""
+    """Saves logs while they grow; both methods raise StoreError."""
 
     async def put_checkpoint(self, run: Run, id_: TryId, text: bytes) -> None: ...
 
@@ -35,7 +35,7 @@ class Checkpoints(Protocol):
 
 
 class LogCollector:
-    """The logs of all runs. `wake` schedules a run's worker after a number of seconds."""
+    """The logs of all runs. `wake` schedules the reconciliation of a run, by uid and delay in seconds."""
 
     def __init__(self, api: Api, checkpoints: Checkpoints, wake: Callable[[str, float], None]) -> None:
         self._api = api
@@ -44,7 +44,7 @@ class LogCollector:
         self._background: set[asyncio.Task[None]] = set()
 
     def follow(self, state: RunState) -> None:
-        """Open what is to be read: tries that run, and those whose log has not been stored yet."""
+        """Open the logs of all tries that are running or not yet stored."""
         for log in state.logs.open.values():
             log.stream.wake()  # its pod may have changed
         listed = {a.id: a for a in state.run.status.attempts}
@@ -84,7 +84,7 @@ class LogCollector:
         return OpenLog(buffer, stream, asyncio.create_task(stream.run()), saved_at=time.monotonic())
 
     def checkpoint(self, state: RunState) -> None:
-        """Save the logs that have grown, in the background: losing a checkpoint is no harm while the pod lives."""
+        """Save the logs that have grown, in the background: a lost checkpoint does no harm while the pod exists."""
         for id_, log in state.logs.open.items():
             grown = log.buffer.size_bytes - log.saved_bytes
             interval = _CHECKPOINT_SECONDS + log.buffer.size_bytes / _BYTES_PER_SECOND
@@ -105,7 +105,7 @@ class LogCollector:
         state.logs.pod_logs[id_] = await self.pod_logs(state, id_)
 
     async def pod_logs(self, state: RunState, id_: TryId) -> dict[str, bytes]:
-        """The end of every pod's whole log, by file name. A pod that is gone has none."""
+        """Return the end of every pod's full log, by file name. Pods that are gone are left out."""
         if id_ in state.logs.pod_logs:
             return state.logs.pod_logs[id_]
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -128,7 +128,7 @@ class LogCollector:
 
     @staticmethod
     async def finished(state: RunState, id_: TryId) -> tuple[ObservedLog, Sequence[str]]:
-        """What rank 0 has printed, and its MLPerf lines, after waiting a little for the last ones."""
+        """Return what rank 0 printed and its MLPerf lines, after a short wait for the last ones."""
         log = state.logs.open.get(id_)
         if log is None:
             return state.logs.read.get(id_, ObservedLog()), ()
@@ -138,7 +138,7 @@ class LogCollector:
 
     @staticmethod
     def release(state: RunState, id_: TryId, log: ObservedLog) -> None:
-        """Let go of the logs of a try that is stored; `log` is what remains known of rank 0's."""
+        """Drop the logs of a stored try; `log` is what is kept of rank 0's."""
         state.logs.read[id_] = log
         state.logs.pod_logs.pop(id_, None)
         if opened := state.logs.open.pop(id_, None):
@@ -146,7 +146,7 @@ class LogCollector:
 
     @staticmethod
     def close(state: RunState) -> None:
-        """Let go of all logs of a run."""
+        """Drop all logs of a run."""
         for log in state.logs.open.values():
             _close(log)
         state.logs.open.clear()

@@ -1,4 +1,4 @@
-"""The operator as a process: its parts put together, its HTTP endpoint, its Lease."""
+"""The operator process: assembles its parts, serves HTTP, and holds the Lease."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
 _COUNT_SECONDS = 15.0
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
-_SERVED_SECONDS = 2.0
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
+_CRD_RETRY_SECONDS = 2.0
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # from malloc.h
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorOptions:
-    """Everything an administrator decides; Helm values become these."""
+    """The administrator's settings; Helm values set them."""
 
     results_url: str
     results_endpoint: str | None = None
     results_region: str | None = None
     trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
-    namespaces: Sequence[str] = ()  # none: all of them
+    namespaces: Sequence[str] = ()  # empty: all of them
     listen: str = "0.0.0.0:8080"
     lease: str | None = None  # "namespace/name"
     rounds: Sequence[Path] = ()
@@ -72,7 +72,7 @@ class OperatorProcess:
         self._stop: Callable[[], object] = lambda: None
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises LeaseLostError, and whatever ends the work."""
+        """Run until SIGTERM or SIGINT. Raises LeaseLostError, and any error that ends the work."""
         work = asyncio.create_task(self._run())
         self._stop = work.cancel
         self._handle_signals()
@@ -81,13 +81,13 @@ class OperatorProcess:
             work.result()
 
     def _handle_signals(self) -> None:
-        """Stop at SIGTERM and SIGINT: process 1 of a container has no default handlers for them."""
+        """Stop on SIGTERM and SIGINT: process 1 of a container has no default handlers for them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
 
     async def _run(self) -> None:
         options = self._options
-        _spare_memory()
+        _save_memory()
         api = await connect(
             kubeconfig=options.kubeconfig,
             rate=options.api_rate,
@@ -123,7 +123,7 @@ class OperatorProcess:
             namespaces=self._options.namespaces,
             progress_seconds=self._options.progress_seconds,
         )
-        await self._served(api)
+        await self._wait_for_crd(api)
         self._leads = True
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
@@ -144,7 +144,7 @@ class OperatorProcess:
             for task in (informers, worker, resync, count):
                 task.cancel()
 
-    async def _served(self, api: Api) -> None:
+    async def _wait_for_crd(self, api: Api) -> None:
         """Wait until BenchmarkRuns can be listed: kopf looks for the resource only once."""
         while True:
             try:
@@ -153,25 +153,25 @@ class OperatorProcess:
                 missing = isinstance(error, ApiError) and error.not_found
                 why = "the CustomResourceDefinition is not installed" if missing else error
                 _LOG.warning("waiting until BenchmarkRuns can be listed: %s", why)
-                await asyncio.sleep(_SERVED_SECONDS)
+                await asyncio.sleep(_CRD_RETRY_SECONDS)
             else:
                 return
 
     async def _resync(self, api: Api, controller: Controller) -> None:
         while True:
             await asyncio.sleep(_RESYNC_SECONDS)
-            known = set(controller.states)  # a run that is created while the list is made is not missing from it
+            known = set(controller.states)  # taken first: a run created during the list must not count as deleted
             try:
                 existing = await self._existing(api)
             except _UNREACHABLE as error:
-                _LOG.warning("BenchmarkRuns cannot be listed, trying again in %.0f s: %s", _RESYNC_SECONDS, error)
+                _LOG.warning("cannot list BenchmarkRuns, retrying in %.0f s: %s", _RESYNC_SECONDS, error)
                 continue
             controller.forget(known - existing)
-            if existing <= controller.states.keys():  # kopf does not report its bookmarks; this shows that it watches
+            if existing <= controller.states.keys():  # kopf does not report bookmarks; this shows that it watches
                 self.metrics.watch_event(PLURAL)
 
     async def _existing(self, api: Api) -> set[str]:
-        """The uids of all runs."""
+        """Return the uids of all runs."""
         namespaces = self._options.namespaces or (None,)
         return set[str]().union(*[await api.list_uids(BENCHMARK_RUNS, namespace) for namespace in namespaces])
 
@@ -180,20 +180,20 @@ class OperatorProcess:
             self._controller.wake(run_uid, seconds)
 
     async def _check_store(self) -> None:
-        """Report at once when nothing can be stored, and go on: an outage only delays results."""
+        """Log an error early if the store is not writable, and go on: an outage only delays results."""
         try:
             await asyncio.to_thread(self._store.check)
         except StoreError as error:
-            _LOG.error("the result store cannot be written to: %s", error)
+            _LOG.error("cannot write to the result store: %s", error)
 
     def _samples(self) -> Iterator[RunSample]:
-        """For one page of metrics; changes nothing."""
+        """Yield the samples for one page of metrics; changes nothing."""
         now = time.time()
         for state in self._controller.states.values() if self._controller else ():
             containers = state.observation.all_containers()
             try:
                 sample = run_sample(state.run, state.observed(), state.goal, now, containers)
-            except ValueError as error:  # numbers and times of a status are text, and may have been written by anybody
+            except ValueError as error:  # numbers and times in a status are text that anybody may have written
                 _LOG.debug("no metrics of %s/%s: %s", state.run.namespace, state.run.name, error)
             else:
                 yield sample
@@ -220,20 +220,20 @@ class OperatorProcess:
 
 
 async def _count(controller: Controller) -> None:
-    """Advance the counters of time between reconciliations, which may be minutes apart."""
+    """Advance the time counters between reconciliations, which may be minutes apart."""
     while True:
         await asyncio.sleep(_COUNT_SECONDS)
         controller.count_occupied()
 
 
-def _spare_memory() -> None:
-    """Configure glibc for this process: a thousand followed logs, each with a TLS stream, and few busy threads.
+def _save_memory() -> None:
+    """Configure glibc for this process: a thousand open logs, each with a TLS stream, and few busy threads.
 
-    Every TLS stream has a read buffer of 256 KiB of which it touches a few. glibc moves such blocks from fresh,
-    untouched pages to its heap once some have been freed; setting the threshold keeps it where it is. And one heap for
-    all threads is enough, since they take turns in Python anyway.
+    Every TLS stream has a 256 KiB read buffer and touches only a few KiB of it. Once some buffers have been freed,
+    glibc would take new ones from its heap instead of from fresh, untouched pages; a fixed threshold prevents that. One
+    heap for all threads is enough, since they take turns in Python anyway.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such call
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no mallopt
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
         libc.mallopt(_M_ARENA_MAX, 1)

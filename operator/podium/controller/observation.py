@@ -1,4 +1,4 @@
-"""What is known of one run's Jobs and pods: what the watches show, and what is remembered of those that are gone."""
+"""What is known about one run's Jobs and pods: what the watches show, and a memory of those that are gone."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from podium.reconcile import Container, ObservedJob
 
 
 class Observation:
-    """The Jobs and pods of one run in `namespace`. Its fields are for reading: only its own methods write them."""
+    """The Jobs and pods of one run in `namespace`. Callers must only read its fields."""
 
     def __init__(self, namespace: str) -> None:
         self.jobs: dict[TryId, ObservedJob] = {}
-        self.containers: dict[TryId, dict[str, Container]] = {}  # by pod, as last seen
-        self.nodes: set[str] = set()  # of the cluster, on which pods ran
+        self.containers: dict[TryId, dict[str, Container]] = {}  # by pod, in their last known state
+        self.nodes: set[str] = set()  # names of the cluster's nodes on which pods ran
         self._namespace = namespace
-        self._created: dict[TryId, JobSnapshot] = {}  # by us, not yet shown by the watch
-        self._tries: dict[str, TryId] = {}  # by uid of the Job, of every Job that the run ever had
-        self._foreign: frozenset[str] = frozenset()  # uids of the pods of others that were reported
+        self._created: dict[TryId, JobSnapshot] = {}  # created by us, not yet shown by the watch
+        self._tries: dict[str, TryId] = {}  # by uid of the Job, for every Job that the run ever had
+        self._foreign: frozenset[str] = frozenset()  # uids of foreign pods that were reported
 
     def expect(self, job: JobSnapshot) -> None:
-        """Count on a Job that was created just now."""
+        """Add a Job that was just created and that the watch may not show yet."""
         self._created[job.id] = job
         self._tries[job.job.uid] = job.id
 
-    def see(self, jobs: Iterable[JobSnapshot], pods: Iterable[PodSnapshot], now: float) -> int:
-        """Take in what the watches show of the run at `now` (unix seconds).
+    def update(self, jobs: Iterable[JobSnapshot], pods: Iterable[PodSnapshot], now: float) -> int:
+        """Take over what the watches show at `now` (unix seconds).
 
-        Returns how many pods were found, other than at the last call, that carry the run's label and are not its own.
+        Returns the number of newly found pods that carry the run's label but do not belong to it.
         """
         seen = {job.id: job for job in jobs if job.namespace == self._namespace}
         self._created = {id_: job for id_, job in self._created.items() if id_ not in seen}
         current = {**self._created, **seen}
         self._tries.update((job.job.uid, id_) for id_, job in current.items())
-        foreign = self._see_pods(pods, now)
+        foreign = self._update_pods(pods, now)
         self.jobs = {
             id_: replace(job.job, containers=tuple(self.containers.get(id_, {}).values()))
             for id_, job in current.items()
@@ -45,8 +45,8 @@ class Observation:
         new, self._foreign = len(foreign - self._foreign), frozenset(foreign)
         return new
 
-    def _see_pods(self, pods: Iterable[PodSnapshot], now: float) -> set[str]:
-        """Returns the uids of the pods that are not ours."""
+    def _update_pods(self, pods: Iterable[PodSnapshot], now: float) -> set[str]:
+        """Update the containers. Returns the uids of the pods that are not ours."""
         alive: dict[TryId, dict[str, Container]] = {}
         foreign: set[str] = set()
         for pod in pods:
@@ -66,20 +66,20 @@ class Observation:
             known = self.containers.setdefault(id_, {})
             for name, container in containers.items():
                 if container.finished is not None and (name not in known or known[name].finished is None):
-                    known.pop(name, None)  # those that end in the same second stand in the order of their ends
+                    known.pop(name, None)  # keep containers in the order in which they ended, even within one second
                 known[name] = container
         return foreign
 
     def all_containers(self) -> Iterable[Container]:
-        """Of every try, including those whose Job is gone."""
+        """Return the containers of every try, including those whose Job is gone."""
         return itertools.chain.from_iterable(of_try.values() for of_try in self.containers.values())
 
     def rank0(self, id_: TryId) -> Container | None:
-        """Rank 0's container, None when its pod was never seen."""
+        """Return rank 0's container; None if its pod was never seen."""
         return next((c for c in self.containers.get(id_, {}).values() if c.node_index == 0), None)
 
     def silent(self, id_: TryId) -> bool:
-        """Whether rank 0 of this try can print no more."""
+        """Return whether rank 0 of this try has printed everything it can."""
         job, rank0 = self.jobs.get(id_), self.rank0(id_)
         if job is None:
             return True

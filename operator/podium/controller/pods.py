@@ -1,10 +1,10 @@
-"""From Jobs and pods to observations: pure functions over what a watch delivers.
+"""Reads the Jobs and pods that a watch delivers into snapshots. Pure functions.
 
-Ours is a Job that the very run owns which its label selects, and a pod whose controller is such a Job: labels only
-select, since anybody may put them on anything. Whatever is not ours is None; an object that cannot be read raises, and
-`podium.kube.Informer` passes over both.
+A Job is ours if the run that its label names also owns it, and a pod is ours if such a Job controls it. Labels only
+select, since anybody can put them on any object. Objects that are not ours are read as None and unreadable ones raise;
+`podium.kube.Informer` ignores both.
 
-Only what `decide` needs is kept: with thousands of pods the objects themselves would fill the memory.
+Only what `decide` needs is kept: thousands of full pod objects would fill the memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """A Job of a run, without its containers, which are found on its pods."""
+    """A Job of a run, without its containers: these come from its pods."""
 
     namespace: str
     run_uid: str
@@ -39,13 +39,13 @@ class JobSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PodSnapshot:
-    """A pod that a Job controls and whose label names a run. It is ours if the Job is: see `Observation.see`."""
+    """A pod that a Job controls and whose label names a run. It is ours if the Job is: see `Observation.update`."""
 
     namespace: str
     uid: str
     run_uid: str
     job_uid: str
-    node: str  # of the cluster, "" while unscheduled
+    node: str  # name of the cluster's node, "" while unscheduled
     container: Container
 
     @property
@@ -54,9 +54,9 @@ class PodSnapshot:
 
 
 def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
-    """The snapshot of a Job; None when it is not of the run that its label names.
+    """Return the snapshot of a Job; None if the run that its label names does not own it.
 
-    Raises whatever reading a malformed object raises.
+    A malformed object may raise any exception.
     """
     metadata, status = body["metadata"], body.get("status") or {}
     labels = metadata.get("labels") or {}
@@ -87,9 +87,9 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
 
 
 def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
-    """The snapshot of a pod; None when no Job controls it.
+    """Return the snapshot of a pod; None if no Job controls it.
 
-    Raises whatever reading a malformed object raises.
+    A malformed object may raise any exception.
     """
     metadata = body["metadata"]
     job = next((o for o in _owners(metadata, "Job", "batch") if o.get("controller") is True), None)
@@ -106,13 +106,13 @@ def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
 
 
 def _owners(metadata: Mapping[str, Any], kind: str, group: str) -> Sequence[Mapping[str, Any]]:
-    """The owners of an object that are of this kind."""
+    """Return the owners of an object that have this kind."""
     owners = metadata.get("ownerReferences") or ()
     return [o for o in owners if o["kind"] == kind and o["apiVersion"].startswith(f"{group}/")]
 
 
 def _text(value: object) -> str:
-    """An identity: it becomes a key, so that anything else must not get further."""
+    """Check that an identity is text, since it becomes a key. Raises TypeError if it is not."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     return value
@@ -126,21 +126,21 @@ def _container(body: Mapping[str, Any]) -> Container:
     )
     staging = _staging(before)
     if "waiting" in before or (staging and staging.exit_code):
-        state = before  # the trainer's own state is no more than that it waits
+        state = before  # the trainer's own state only says that it is waiting
     name = _text(metadata["name"])
     index = int(metadata["annotations"][_INDEX])  # every pod of an Indexed Job has one
     if index < 0:
         raise ValueError(f"annotation {_INDEX}: {index} is negative")
     deleted = None
-    if "deletionTimestamp" in metadata:  # it is when the grace ends
+    if "deletionTimestamp" in metadata:  # deletionTimestamp is the end of the grace period
         deleted = unix_seconds(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
     if "terminated" in state:
         ended = state["terminated"]
-        # Evicted stands on the pod, OOMKilled on the container
+        # Evicted is reported on the pod, OOMKilled on the container
         reason = status.get("reason") or ended.get("reason", "")
         exit_code = ended.get("exitCode")
         finished_at = unix_seconds(ended.get("finishedAt") or metadata["creationTimestamp"])
-        if deleted is not None and exit_code:  # killed by its deletion, whatever the code
+        if deleted is not None and exit_code:  # killed by its deletion, whatever the exit code
             reason, exit_code = "Deleted", None
             # the pods that fail because of it are deleted later: the order shows which was the cause
             finished_at = min(finished_at, deleted)
@@ -169,7 +169,7 @@ def _state(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[s
 
 
 def _staging(state: Mapping[str, Any]) -> Staging | None:
-    """The state of the init container that copies the data set; None for a pod without one."""
+    """Return the state of the init container that copies the data set; None for a pod without one."""
     if "running" in state:
         return Staging(started=unix_seconds(state["running"]["startedAt"]))
     if "terminated" in state:
@@ -186,7 +186,7 @@ def _staging(state: Mapping[str, Any]) -> Staging | None:
 
 
 def _report(message: str) -> Mapping[str, int | float]:
-    """What a successful copying reports; a custom image may print anything."""
+    """Return what a successful copy reports; a custom image may print anything."""
     try:
         report = read_json((message or "{}").encode(), "termination message")
     except DocumentError:

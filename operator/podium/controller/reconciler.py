@@ -1,6 +1,6 @@
-"""Drives runs in a cluster: observes, asks `decide`, executes its actions, reports once.
+"""Reconciles runs in a cluster: observes, asks `decide`, executes its actions, reports once.
 
-One worker per run at a time (the queue sees to that), so a `RunState` needs no lock.
+The queue allows one worker per run at a time, so a `RunState` needs no lock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WAKES_PER_SECOND = 1000.0
 
 
 class Telemetry(Protocol):
-    """Is called when something has happened; the metrics are made of it."""
+    """Receives what happened, for the metrics."""
 
     def watch_event(self, resource: str) -> None: ...
 
@@ -45,7 +45,7 @@ class Telemetry(Protocol):
 
 
 class Controller:
-    """All runs of the operator."""
+    """Reconciles all runs of the operator."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Controller:
         self._telemetry = telemetry
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
-        self._unreadable: set[str] = set()  # uids of runs that were reported as such
+        self._unreadable: set[str] = set()  # uids of runs already reported as unreadable
         self._status = StatusWriter(
             api,
             progress_seconds=progress_seconds,
@@ -80,7 +80,7 @@ class Controller:
         )
 
     def run_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
-        """A BenchmarkRun was seen, has changed or is gone. One that cannot be read is reported once and left alone."""
+        """Handle a BenchmarkRun that is new, has changed or is gone. An unreadable one is reported once and ignored."""
         uid = ""
         try:
             uid = str(body["metadata"]["uid"])
@@ -91,7 +91,7 @@ class Controller:
                 self._update(self.states[uid], body)
             else:
                 self._add(body)
-        except Exception as error:  # noqa: BLE001 - whatever one run holds, the others go on
+        except Exception as error:  # noqa: BLE001 - one bad run must not stop the others
             if uid not in self._unreadable:
                 self._unreadable.add(uid)
                 self._telemetry.ignored(PLURAL, "unreadable")
@@ -109,30 +109,30 @@ class Controller:
             LogState(inherited=frozenset(attempt.id for attempt in run.status.attempts)),
             report=ReportState(written=dict(body.get("status") or {})),
         )
-        self.queue.add(run.uid, first=True)  # machines wait for a new run: its Job comes before any progress
+        self.queue.add(run.uid, first=True)  # machines are waiting: create Jobs before reporting progress
 
     def _update(self, state: RunState, body: Mapping[str, Any]) -> None:
         if body["metadata"]["generation"] == state.run.generation:
-            return  # our own patch comes back
-        # the status that we hold is newer than any that a watch delivers
+            return  # this is our own patch
+        # the status in memory is newer than any that a watch delivers
         run = read_run({**body, "status": None})
         state.run = replace(run, status=state.run.status)
         state.goal = self._goal(run)
         self.queue.add(run.uid)
 
     def _goal(self, run: Run) -> Goal | None:
-        """None when the run is not admitted."""
+        """Return the run's goal; None if the run is not admitted."""
         admitted = not run.refusal and not check_spec(run.spec, self._rounds)
         return goal_for(run.spec, self._rounds) if admitted else None
 
     def wake(self, run_uid: str, seconds: float = 0.0) -> None:
-        """Look at a run again after `seconds`. Immediate wake-ups are debounced: objects of a run change together."""
+        """Reconcile a run after `seconds`. Immediate wake-ups are debounced: a run's objects change together."""
         if run_uid in self.states:
             debounce = max(_WAKE_DEBOUNCE_SECONDS, len(self._active) / _WAKES_PER_SECOND)
             self.queue.add_after(run_uid, max(debounce, seconds))
 
     def count_occupied(self) -> None:
-        """Count for how long the pods of the runs in progress have held their nodes, up to now."""
+        """Count how long the pods of unfinished runs have held their nodes so far."""
         now = self._clock()
         for state in self.states.values():
             if not state.run.status.terminal:
@@ -180,9 +180,9 @@ class Controller:
             self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
 
     def _observe(self, state: RunState) -> None:
-        """Take in what the informers hold of a run."""
+        """Update the observation of a run from the informers."""
         uid, now = state.run.uid, self._clock()
-        for _ in range(state.observation.see(self.informers.jobs(uid), self.informers.pods(uid), now)):
+        for _ in range(state.observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)):
             self._telemetry.ignored(PODS.plural, "foreign")
         self._telemetry.occupied(state.run, state.observation.all_containers(), now)
 
@@ -195,7 +195,7 @@ class Controller:
             self._gone(state)
 
     def forget(self, uids: Iterable[str]) -> None:
-        """These runs are gone; a watch that was interrupted reports no deletion."""
+        """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
             if state := self.states.get(uid):
                 self._gone(state)
@@ -205,7 +205,7 @@ class Controller:
         self.queue.add(state.run.uid)
 
     def _remove(self, state: RunState) -> None:
-        """Nothing is left to do for a run that is gone."""
+        """Forget a deleted run for which nothing is left to do."""
         del self.states[state.run.uid]
         self._logs.close(state)
         self._telemetry.gone(state.run)

@@ -1,6 +1,6 @@
-"""What the operator holds in memory of one run.
+"""What the operator keeps in memory about one run.
 
-All of it can be had again from the API server, the pods' logs and the store: a restart loses nothing.
+All of it can be restored from the API server, the pods' logs and the store: a restart loses nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class OpenLog:
 
 @dataclass(slots=True)
 class LogState:
-    """Rank 0's logs, and those of the pods. Written by `LogCollector`."""
+    """The logs of rank 0 and of all pods. Written by `LogCollector`."""
 
-    inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator, which may have left checkpoints
+    inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator process, which may have left checkpoints
     open: dict[TryId, OpenLog] = field(default_factory=dict)
-    read: dict[TryId, ObservedLog] = field(default_factory=dict)  # of tries that are stored
+    read: dict[TryId, ObservedLog] = field(default_factory=dict)  # logs of stored tries
     pod_logs: dict[TryId, dict[str, bytes]] = field(default_factory=dict)  # saved before their Job was deleted
 
 
@@ -44,7 +44,7 @@ class UploadState:
 
     stored: set[TryId] = field(default_factory=set)
     storing: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # uploads in progress
-    failures: int = 0  # in a row
+    failures: int = 0  # consecutive
     retry_at: float = 0.0  # time.monotonic()
     error: str = ""
     result: Result | None = None
@@ -52,26 +52,26 @@ class UploadState:
 
 @dataclass(slots=True)
 class ReportState:
-    """What the API server has of the status. Written by `StatusWriter`. Times are unix seconds."""
+    """What was reported to the API server. Written by `StatusWriter`. Times are unix seconds."""
 
     written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
-    changed_at: float | None = None  # since when there is progress that is not written
-    quiet_until: float = 0.0  # no progress is written before
+    changed_at: float | None = None  # when the oldest unwritten change was made
+    quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written
 
 
 @dataclass(slots=True)
 class LaunchState:
-    """What became of the requests to create Jobs and Events. Written by `ActionExecutor`."""
+    """Outcomes of requests to create Jobs and Events. Written by `ActionExecutor`."""
 
     refusal: Refusal | None = None
-    refusals: int = 0  # in a row
-    events: set[str] = field(default_factory=set)  # posted
+    refusals: int = 0  # consecutive
+    events: set[str] = field(default_factory=set)  # keys of the Events that were posted
 
 
 @dataclass(slots=True)
 class RunState:
-    """One run, in parts that have one writer each; `run` and `goal` are the `Controller`'s to write.
+    """One run, in parts with one writer each; the `Controller` writes `run` and `goal`.
 
     The status in `run` is read from the API server once, at the start: nobody else writes it.
     """
@@ -85,7 +85,7 @@ class RunState:
     launch: LaunchState = field(default_factory=LaunchState)
 
     def observed(self) -> Observed:
-        """For `decide`."""
+        """Return the input of `decide`."""
         return Observed(
             jobs=self.observation.jobs,
             logs={**self.logs.read, **{id_: ObservedLog.of(log.buffer) for id_, log in self.logs.open.items()}},

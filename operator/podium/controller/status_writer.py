@@ -1,4 +1,4 @@
-"""What to send of a status, and when."""
+"""Decides which part of a status to write, and when."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from podium.controller.state import RunState
 from podium.kube import Api
 
 _LOG = logging.getLogger(__name__)
-_STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # steps on the way, reported with the progress
+_STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # passing states, reported with the progress
 _PROGRESS_COALESCE_SECONDS = 3.0
-# What follows grows with the runs in progress, so that a thousand at once get their machines before they get reports.
+# These delays grow with the number of active runs, so that a thousand new runs get machines before status updates.
 _FIRST_STATUS_DELAY_SECONDS = 1.0
 _FIRST_STATUSES_PER_SECOND = 100.0
 _PROGRESS_WRITES_PER_SECOND = 5.0
@@ -32,10 +32,8 @@ class StatusWriter:
         write_later: Callable[[str, float], None],
         runs_in_progress: Callable[[], int],
     ) -> None:
-        """`write_later` schedules a run's worker after a number of seconds.
-
-        Progress is written every `progress_seconds`, less often when many runs are in progress.
-        """
+        """`write_later` schedules the reconciliation of a run, by uid and delay in seconds. Progress is written every
+        `progress_seconds`, less often if many runs are in progress."""
         self._api = api
         self._progress_seconds = progress_seconds
         self._clock = clock
@@ -43,7 +41,7 @@ class StatusWriter:
         self._runs_in_progress = runs_in_progress
 
     async def write(self, state: RunState) -> None:
-        """Write the status when it has changed and it is time to. Raises ApiError when the API server refuses it."""
+        """Write the status if it has changed and is due. Raises ApiError if the API server refuses it."""
         run, report = state.run, state.report
         document = status_document(run.status)
         patch = merge_patch(report.written, document)
@@ -61,25 +59,25 @@ class StatusWriter:
         report.quiet_until = now + max(self._progress_seconds, self._runs_in_progress() / _PROGRESS_WRITES_PER_SECOND)
 
     def _due(self, state: RunState, reported: tuple[object, ...]) -> float:
-        """When a changed status is to be written; 0.0 for at once."""
+        """Return when to write a changed status; 0.0 means at once."""
         report, due = state.report, 0.0
         changed_at = report.changed_at or 0.0
         if not report.written:
             crowd = self._runs_in_progress() / _FIRST_STATUSES_PER_SECOND
             due = changed_at + max(_FIRST_STATUS_DELAY_SECONDS, crowd)
         if reported == report.last_reported:
-            # after a short wait, so that a transition that follows at once takes the progress along
+            # after a short wait, so that a transition right after it carries the progress as well
             due = max(due, report.quiet_until, changed_at + _PROGRESS_COALESCE_SECONDS)
         return due
 
 
 def status_document(status: BenchmarkRunStatus) -> dict[str, Any]:
-    """The status as the API server stores it."""
+    """Return the status as the API server stores it."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The RFC 7386 merge patch that makes `new` of `old`; empty when they are the same."""
+    """Return the RFC 7386 merge patch that turns `old` into `new`; empty if they are equal."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)
@@ -92,7 +90,7 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
-    """What is reported at once when it changes; the rest is progress and can wait."""
+    """Return the part of a status whose changes are reported at once; the rest is progress and can wait."""
     attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
     conditions = tuple(
         (c.type, "Starting") if c.reason in _STARTING else (c.type, c.status, c.reason) for c in status.conditions

@@ -1,4 +1,4 @@
-"""Writes results into the store: in the background, in a bounded pool of threads, again and again until it works."""
+"""Writes results to the store in the background, in a bounded thread pool, with retries until it succeeds."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _T = TypeVar("_T")
 
 
 class UploadTelemetry(Protocol):
-    """Is called after every upload."""
+    """Receives the outcome of every upload."""
 
     def uploaded(self, outcome: str, seconds: float) -> None: ...
 
 
 class Recorder:
-    """Writes results below the administrator's URL, for asynchronous callers."""
+    """Writes results under the administrator's URL, for asynchronous callers."""
 
     def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 4) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class Recorder:
 
 
 class Uploader:
-    """Stores tries and results. `wake` schedules a run's worker after a number of seconds."""
+    """Stores tries and results. `wake` schedules the reconciliation of a run, by uid and delay in seconds."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Uploader:
         self._nodes: dict[str, dict[str, Any]] = {}
 
     async def store(self, state: RunState, action: StoreAttempt | StoreResult) -> bool:
-        """Start or look after an upload. Returns True when it has ended just now: `decide` has something new to see."""
+        """Start or check an upload. Returns True if it has just ended, so that there is something new to decide on."""
         if isinstance(action, StoreAttempt):
             return await self._store(state, str(action.attempt.id), partial(self._attempt, state, action))
         return await self._store(state, "result", partial(self._result, state, action))
@@ -123,7 +123,7 @@ class Uploader:
             uploads.error = str(error)
             uploads.failures += 1
             uploads.retry_at = time.monotonic() + backoff(uploads.failures, first=_RETRY_SECONDS)
-            _LOG.warning("%s of %s/%s is not stored: %s", key, state.run.namespace, state.run.name, error)
+            _LOG.warning("cannot store %s of %s/%s: %s", key, state.run.namespace, state.run.name, error)
         else:
             uploads.error, uploads.failures = "", 0
         return True
@@ -147,7 +147,7 @@ class Uploader:
         state.uploads.result = await self._recorder.put_result(state.run, action, targets, nodes)
 
     async def _node(self, name: str) -> Mapping[str, Any]:
-        """What system.json holds of a node of the cluster."""
+        """Return what system.json says about one of the cluster's nodes."""
         if name not in self._nodes:
             try:
                 node = await self._api.get(NODES, None, name)

@@ -1,4 +1,4 @@
-"""A client of Kubernetes, an informer, a work queue, a Lease, log streams. Nothing here knows of benchmarks."""
+"""A Kubernetes client, informer, work queue, Lease and log streams. Nothing here knows about benchmarks."""
 
 from podium.kube.backoff import backoff
 from podium.kube.client import (

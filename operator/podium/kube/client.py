@@ -1,7 +1,7 @@
-"""The few calls that are made to the API server, with plain dicts, a rate limit and an observer of requests.
+"""The few API server calls that Podium makes, with plain dicts, a rate limit and a request observer.
 
-The generated models of the client reject fields they do not know on write and drop them on read, so they are not
-used: an object is sent as built and read as served.
+The client's generated models reject unknown fields on write and drop them on read, so they are not used: objects are
+sent as built and read as served.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Object = dict[str, Any]
 _CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
-_WATCH_ONE_SECONDS = 30  # a person waits: a dead connection is noticed sooner
+_WATCH_ONE_SECONDS = 30  # a user is waiting: notice a dead connection sooner
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
@@ -38,7 +38,7 @@ class Resource:
     api: str
 
     def path(self, namespace: str | None, name: str = "") -> str:
-        """Of the object `name`, or of all; `namespace` is None for those of the cluster."""
+        """Return the path of the object `name`, or of all objects; `namespace` is None for cluster-wide ones."""
         place = f"namespaces/{namespace}/" if namespace else ""
         return f"/{self.api}/{place}{self.plural}" + (f"/{name}" if name else "")
 
@@ -51,9 +51,9 @@ NODES = Resource("nodes", "api/v1")
 
 
 class ApiError(Exception):
-    """The API server refused a request, or its answer cannot be read (code 0).
+    """The API server refused a request, or its response cannot be read (code 0).
 
-    `final` when sending the request again as it is would not help.
+    `final` if repeating the same request would not help.
     """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -63,8 +63,8 @@ class ApiError(Exception):
 
     @classmethod
     def of_status(cls, status: object, *, code: int = 0, default: str) -> ApiError:
-        """From the ``Status`` that the API server sends; whatever is missing in it, or is of another type, is made up
-        for by `code` and `default`."""
+        """Return the error in a ``Status`` from the API server; `code` and `default` replace what is missing in it or
+        has the wrong type."""
         fields = status if isinstance(status, Mapping) else {}
         sent, reason, message = fields.get("code"), fields.get("reason"), fields.get("message")
         return cls(
@@ -93,7 +93,7 @@ class RequestObserver(Protocol):
 
 
 class TokenBucket:
-    """At most `rate` requests a second on average, `burst` at once: the operator must not drown the API server."""
+    """At most `rate` requests per second on average and `burst` at once, so as not to overload the API server."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.rate = rate
@@ -105,7 +105,7 @@ class TokenBucket:
         now = time.monotonic()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate) - 1
         self._at = now
-        if self._tokens < 0:  # this caller waits for the debt; later callers find a larger one
+        if self._tokens < 0:  # this caller waits until the debt is paid; later callers find a larger one
             await asyncio.sleep(-self._tokens / self.rate)
 
 
@@ -130,7 +130,7 @@ class Api:
         return await self._json("GET", resource, resource.path(namespace, name))
 
     async def list_uids(self, resource: Resource, namespace: str | None) -> set[str]:
-        """The uids of all objects of a namespace, or (None) of the cluster."""
+        """Return the uids of all objects in a namespace, or (None) in the cluster."""
         page = await self._json("GET", resource, resource.path(namespace))
         try:
             return {item["metadata"]["uid"] for item in _page(page)[0]}
@@ -140,7 +140,7 @@ class Api:
     async def pages(
         self, resource: Resource, namespace: str | None, label_selector: str
     ) -> AsyncIterator[tuple[list[Object], str]]:
-        """All objects with these labels, a few hundred at a time, and the version to watch from."""
+        """Yield all objects with these labels, a few hundred at a time, with the version to watch from."""
         query = {"labelSelector": label_selector, "limit": "250"}
         while True:
             page = await self._json("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
@@ -153,11 +153,11 @@ class Api:
     def watch(
         self, resource: Resource, namespace: str | None, label_selector: str, version: str
     ) -> AsyncIterator[list[Object]]:
-        """What happens after `version`, as the events come in; ends after some minutes."""
+        """Yield the watch events after `version` as they arrive; ends after a few minutes."""
         return self._watch(resource, namespace, {"labelSelector": label_selector}, version, _WATCH_SECONDS)
 
     def watch_one(self, resource: Resource, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
-        """What happens to one object after `version`; ends after half a minute."""
+        """Yield the watch events of one object after `version`; ends after half a minute."""
         return self._watch(resource, namespace, {"fieldSelector": f"metadata.name={name}"}, version, _WATCH_ONE_SECONDS)
 
     async def _watch(
@@ -171,7 +171,7 @@ class Api:
             "timeoutSeconds": str(seconds),
         }
         path = f"{resource.path(namespace)}?{urlencode(query)}"
-        # a dead connection is silent: it is left when the API server would have ended it
+        # a dead connection is silent: give it up once the API server would have ended it
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=seconds + 10)
         response = await self._send("GET", resource.plural, path, timeout=timeout)
         try:
@@ -183,7 +183,7 @@ class Api:
                     try:
                         events.append(orjson.loads(line))
                     except ValueError as error:
-                        yield events  # what came before is good
+                        yield events  # the events before it are valid
                         raise _unreadable(f"GET {path}", line) from error
                 yield events
         finally:
@@ -193,12 +193,12 @@ class Api:
         return await self._json("POST", resource, resource.path(namespace), body)
 
     async def patch_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
-        """Merge-patch of an object's status; lists are replaced as a whole."""
+        """Merge-patch the status of an object; lists are replaced entirely."""
         path = resource.path(namespace, name) + "/status"
         return await self._json("PATCH", resource, path, {"status": status}, "application/merge-patch+json")
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object with this uid, its dependents in the background; gone already is fine."""
+        """Delete the object if it has this uid, and its dependents in the background. It may already be gone."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
             await self._json("DELETE", resource, resource.path(namespace, name), body)
@@ -208,7 +208,7 @@ class Api:
 
     @asynccontextmanager
     async def log(self, namespace: str, pod: str, container: str, **query: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Chunks of a container's log, with timestamps; ``follow=true`` keeps the stream open."""
+        """Open a container's log as chunks with timestamps; ``follow=true`` keeps the stream open."""
         parameters = urlencode({"container": container, "timestamps": "true", **query})
         path = f"{PODS.path(namespace, pod)}/log?{parameters}"
         timeout = _STREAM_TIMEOUT if "follow" in query else _TIMEOUT
@@ -219,7 +219,7 @@ class Api:
             response.close()
 
     async def authorization(self) -> str:
-        """The Authorization header as of now, renewed when it has expired; empty with client certificates."""
+        """Return the current Authorization header, renewed if it expired; empty with client certificates."""
         headers: dict[str, str] = {}
         await self.client.update_params_for_auth(headers, [], ["BearerToken"], "/", "GET", None)
         return headers.get("authorization", "")
@@ -278,25 +278,25 @@ def _error(code: int, body: bytes, request: str) -> ApiError:
 
 
 def _unreadable(request: str, content: bytes) -> ApiError:
-    """Something between us and the API server answered, perhaps; the request may be sent again."""
-    answer = content[:200].decode(errors="replace")
-    return ApiError(0, "Unreadable", f"{request}: the answer is not valid JSON of an object: {answer!r}")
+    """Return a retriable error: perhaps something between us and the API server answered."""
+    response = content[:200].decode(errors="replace")
+    return ApiError(0, "Unreadable", f"{request}: the response is not a valid JSON object: {response!r}")
 
 
 def _page(page: Object) -> tuple[list[Object], Object]:
-    """Items and metadata of a list. Raises ApiError when it is not one."""
+    """Return the items and the metadata of a list. Raises ApiError if `page` is not a list."""
     items, metadata = page.get("items") or [], page.get("metadata")
     if isinstance(items, list) and isinstance(metadata, dict) and isinstance(metadata.get("resourceVersion"), str):
         return items, metadata
-    raise ApiError(0, "Unreadable", f"the answer is not a list of objects: {str(page)[:200]}")
+    raise ApiError(0, "Unreadable", f"the response is not a list of objects: {str(page)[:200]}")
 
 
 async def connect(
     *, kubeconfig: str | None = None, rate: float = 500, burst: int = 1000, observer: RequestObserver | None = None
 ) -> Api:
-    """The cluster around this pod, else the one of ``KUBECONFIG``.
+    """Connect to the cluster that this pod runs in, or else to the one in ``KUBECONFIG``.
 
-    Raises ``kubernetes.aio.config.ConfigException`` when there is neither.
+    Raises ``kubernetes.aio.config.ConfigException`` if there is neither.
     """
     configuration = client.Configuration()
     try:
@@ -307,10 +307,10 @@ async def connect(
 
 
 async def connect_as_kubectl(context: str | None = None) -> tuple[Api, str]:
-    """The cluster and the namespace that kubectl would choose: of `context`, else of the current one of ``KUBECONFIG``
-    or ``~/.kube/config``; without any such file, those of the pod around this process.
+    """Connect to the cluster, and return the namespace, that kubectl would choose: those of `context` or of the current
+    context in ``KUBECONFIG`` or ``~/.kube/config``; without such a file, those of the pod that this process runs in.
 
-    Raises ``kubernetes.aio.config.ConfigException`` when there is neither, or no such context.
+    Raises ``kubernetes.aio.config.ConfigException`` if there is neither, or no such context.
     """
     configuration = client.Configuration()
     named = os.environ.get("KUBECONFIG") or "~/.kube/config"
@@ -332,7 +332,7 @@ def _any_exists(kubeconfig: str) -> bool:
 
 
 def _surrounding_namespace() -> str | None:
-    """That of the pod around this process, when there is one."""
+    """Return the namespace of the pod that this process runs in; None outside a pod."""
     return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
 
 
@@ -343,7 +343,7 @@ def _api(
     burst: int = 1000,
     observer: RequestObserver | None = None,
 ) -> Api:
-    configuration.connection_pool_maxsize = 0  # every followed log holds a connection: the rate limit is the bound
-    # a log stream needs no 2 MiB of read buffer; there may be a thousand of them
+    configuration.connection_pool_maxsize = 0  # unlimited: every open log holds a connection; see the rate limit
+    # a log stream does not need the default 2 MiB read buffer, and there may be a thousand of them
     configuration.client_session_kwargs = {"read_bufsize": 2**16}
     return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))

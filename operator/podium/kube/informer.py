@@ -1,10 +1,10 @@
 """The objects of one resource that carry a label: listed once, then kept up to date by a watch.
 
-Only what `read` makes of an object is kept. kopf handles every event of every object in a task of its own, which at
-thousands of pods is half of the operator's work; here an event costs its decoding.
+Only the result of `read` is kept of each object. kopf handles every event of every object in a separate task, which is
+half of the operator's work with thousands of pods; here an event costs only its decoding.
 
-Objects are read one by one. One that is not wanted or cannot be read is reported once and left alone: anybody may put
-any label on a pod, and no pod may stop the others from being seen.
+Objects are read one by one. A foreign or unreadable one is reported once and ignored: anybody can put any label on a
+pod, and no pod must hide the others.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Snapshot(Protocol):
 
     @property
     def belongs_to(self) -> str:
-        """The key under which `Informer.of` finds it."""
+        """Return the key under which `Informer.of` finds it."""
 
 
 S = TypeVar("S", bound=Snapshot)
 
 
 class Informer(Generic[S]):
-    """Snapshots of one resource, of one namespace or (None) of the whole cluster."""
+    """Snapshots of one resource, in one namespace or (None) in the whole cluster."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class Informer(Generic[S]):
         seen: Callable[[str], None],
         ignored: Callable[[str, str], None],
     ) -> None:
-        """`read` makes a snapshot of an object, or returns None for a foreign one, which only carries the label; it may
-        raise anything for one that it cannot read. `changed` gets the key of a snapshot that is new, different or gone,
+        """`read` returns the snapshot of an object, or None for a foreign one, which only carries the label; it may
+        raise anything for an unreadable one. `changed` gets the key of a snapshot that is new, different or gone,
         `seen` the resource of every event, `ignored` the resource and "foreign" or "unreadable", once per object."""
-        self.listed = asyncio.Event()  # from the first complete list on
+        self.listed = asyncio.Event()  # set after the first complete list
         self._api = api
         self._resource = resource
         self._namespace = namespace
@@ -63,16 +63,16 @@ class Informer(Generic[S]):
         self._changed = changed
         self._seen = seen
         self._report_ignored = ignored
-        self._snapshots: dict[str, dict[str, S]] = {}  # by key, by uid of the object
+        self._snapshots: dict[str, dict[str, S]] = {}  # by key, then by uid of the object
         self._keys: dict[str, str] = {}  # by uid
         self._ignored: set[str] = set()  # uids of objects that exist and were reported
 
     def of(self, key: str) -> Iterable[S]:
-        """The snapshots that belong to `key`, the one that changed last at the end."""
+        """Return the snapshots that belong to `key`, the last changed one at the end."""
         return self._snapshots.get(key, {}).values()
 
     async def run(self) -> None:
-        """Until cancelled; a watch that breaks off is resumed where it was."""
+        """Run until canceled; an interrupted watch resumes where it stopped."""
         version, failures = "", 0
         while True:
             try:
@@ -84,7 +84,7 @@ class Informer(Generic[S]):
                     failures = 0
                 continue  # the API server ends every watch after a while
             except ApiError as error:
-                if error.code in (_GONE, _BAD_REQUEST):  # the version is too old, or of another API server's data
+                if error.code in (_GONE, _BAD_REQUEST):  # the version is too old, or comes from other data
                     version = ""
                 _LOG.warning("watching %s: %s", self._resource.plural, error)
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -94,7 +94,7 @@ class Informer(Generic[S]):
             await asyncio.sleep(random.uniform(0.1, wait))  # noqa: S311
 
     async def _list(self) -> str:
-        """Take in everything that exists, and drop what no longer does. Returns the version to watch from."""
+        """Read all existing objects, and drop those that are gone. Returns the version to watch from."""
         existing: set[str] = set()
         touched: set[str] = set()
         version = ""
@@ -112,9 +112,9 @@ class Informer(Generic[S]):
         return version
 
     def _take(self, event: object, version: str) -> str:
-        """Take in one event. Returns the version to go on from.
+        """Handle one event. Returns the version to continue from.
 
-        Raises ApiError when the event says that the watch is over.
+        Raises ApiError if the event ends the watch.
         """
         self._seen(self._resource.plural)
         body = event.get("object") if isinstance(event, Mapping) else None
@@ -123,7 +123,7 @@ class Informer(Generic[S]):
             return version
         kind, metadata = event.get("type"), body.get("metadata")
         if kind == "ERROR":
-            raise ApiError.of_status(body, default="the watch broke off")
+            raise ApiError.of_status(body, default="the watch was interrupted")
         served = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
         if kind != "BOOKMARK":
             uid = _uid(body)
@@ -135,13 +135,13 @@ class Informer(Generic[S]):
         return served if isinstance(served, str) and served else version
 
     def _put(self, uid: str, body: object) -> set[str]:
-        """Read an object. Returns the keys whose snapshots have changed.
+        """Read and keep an object. Returns the keys whose snapshots have changed.
 
-        A foreign object is dropped. One that cannot be read stays as it was: nothing is concluded from the unknown.
+        A foreign object is dropped. An unreadable one keeps its last snapshot, since nothing is known about it.
         """
         try:
             snapshot = self._snapshot(uid, body)
-        except Exception as error:  # noqa: BLE001 - whatever one object holds, the others are read
+        except Exception as error:  # noqa: BLE001 - one bad object must not stop the others
             self._ignore(uid, "unreadable", f"{object_name(body)}: {type(error).__name__}: {error}")
             return set()
         if snapshot is None:
@@ -151,7 +151,7 @@ class Informer(Generic[S]):
         key = snapshot.belongs_to
         before = self._snapshots.get(self._keys.get(uid, key), {}).get(uid)
         if before == snapshot:
-            return set()  # most events of a pod change nothing that matters here
+            return set()  # most events of a pod change nothing relevant
         touched = self._drop(uid) | {key}
         # at the end: timestamps have 1 s resolution; keep event order
         self._snapshots.setdefault(key, {})[uid] = snapshot
@@ -159,16 +159,16 @@ class Informer(Generic[S]):
         return touched
 
     def _snapshot(self, uid: str, body: object) -> S | None:
-        """Read an object. Raises anything when it is malformed."""
+        """Return the snapshot of an object, None for a foreign one. A malformed object may raise any exception."""
         if not uid:
             raise ValueError("it has no uid")
-        snapshot = self._read(body)  # type: ignore[arg-type]  # whatever it is, `read` may refuse it
+        snapshot = self._read(body)  # type: ignore[arg-type]  # `read` raises if it is not an object
         if snapshot is not None and not isinstance(snapshot.belongs_to, str):
-            raise TypeError(f"it belongs to {snapshot.belongs_to!r}, which is not text")
+            raise TypeError(f"the key {snapshot.belongs_to!r} is not text")
         return snapshot
 
     def _drop(self, uid: str) -> set[str]:
-        """Forget a snapshot, if there is one. Returns the keys whose snapshots have changed."""
+        """Drop a snapshot if there is one. Returns the keys whose snapshots have changed."""
         key = self._keys.pop(uid, None)
         if key is None:
             return set()
@@ -179,7 +179,7 @@ class Informer(Generic[S]):
         return {key}
 
     def _ignore(self, uid: str, reason: str, what: str) -> None:
-        """Report an object, not each of its events; those without a uid cannot be told apart."""
+        """Report an object once rather than for each event; objects without a uid count as one."""
         if uid in self._ignored:
             return
         self._ignored.add(uid)
@@ -188,13 +188,13 @@ class Informer(Generic[S]):
 
 
 def _uid(body: object) -> str:
-    """Of an object, "" when it has none."""
+    """Return the uid of an object; "" if it has none."""
     metadata = body.get("metadata") if isinstance(body, Mapping) else None
     uid = metadata.get("uid") if isinstance(metadata, Mapping) else None
     return uid if isinstance(uid, str) else ""
 
 
 def object_name(body: object) -> str:
-    """For a log line: namespace/name of an object of which nothing is certain."""
+    """Return namespace/name for a log line; `body` may be anything."""
     metadata = body.get("metadata") if isinstance(body, Mapping) else None
     return f"{metadata.get('namespace')}/{metadata.get('name')}" if isinstance(metadata, Mapping) else str(body)[:200]

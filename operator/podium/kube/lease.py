@@ -1,4 +1,4 @@
-"""Leader election by a Lease: one replica works, the others stand by."""
+"""Leader election with a Lease: one replica works, the others stand by."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from podium.kube.client import Api
 
 _LOG = logging.getLogger(__name__)
-# A replica that stands by looks every _RETRY_SECONDS, so it works at most 2 * _RETRY_SECONDS + _DURATION_SECONDS after
-# the last renewal by the one before. That one gives up _RENEW_SECONDS after it, and has the difference for ending.
+# A standby replica checks every _RETRY_SECONDS, so it starts work at most 2 * _RETRY_SECONDS + _DURATION_SECONDS after
+# the previous leader's last renewal. That leader gives up _RENEW_SECONDS after it, and has the rest of the time to end.
 _DURATION_SECONDS, _RENEW_SECONDS, _RETRY_SECONDS = 12, 8, 2
 _REQUEST_SECONDS = 4
 _END_SECONDS = 10
@@ -27,12 +27,12 @@ _UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class _Lock(LeaseLock):
-    """The library's, but an API server that does not answer is a failed try; the library's waits five minutes, or dies.
+    """The library's lock, except that no response counts as a failed try; the library's waits five minutes, or crashes.
 
-    Its `create` sends an option that its own client rejects (kubernetes 37.0.1).
+    The library's `create` also sends an option that its own client rejects (kubernetes 37.0.1).
     """
 
-    renewed = 0.0  # time.monotonic() at the start of the last write that took place
+    renewed = 0.0  # time.monotonic() at the start of the last successful write
 
     async def get(
         self, name: str, namespace: str
@@ -51,7 +51,7 @@ class _Lock(LeaseLock):
         return await self._replace(lambda lease: self.update_lease(updated_record, lease.spec))
 
     async def release(self) -> None:
-        """Give up the Lease if it is still ours: a standby replica takes it the next time it looks."""
+        """Give up the Lease if it is still ours, so that a standby replica takes it at its next check."""
         there, record = await self.get(self.name, self.namespace)
         if not (there and isinstance(record, LeaderElectionRecord) and record.holder_identity == self.identity):
             return
@@ -60,7 +60,7 @@ class _Lock(LeaseLock):
             _LOG.info("gave up the Lease %s/%s", self.namespace, self.name)
 
     async def _replace(self, spec: Callable[[client.V1Lease], client.V1LeaseSpec]) -> bool:
-        """Write the Lease that was read last; not if somebody has written it since."""
+        """Write the Lease that was last read, unless somebody has written it since."""
         assert self.lease_reference is not None
         self.lease_reference.spec = spec(self.lease_reference)
         return await self._written(
@@ -72,7 +72,7 @@ class _Lock(LeaseLock):
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):
                 await request
-        except (client.ApiException, *_UNREACHABLE) as error:  # another replica was faster, or nobody answers
+        except (client.ApiException, *_UNREACHABLE) as error:  # another replica was faster, or no response
             _LOG.info("Lease %s/%s: %s", self.namespace, self.name, getattr(error, "reason", error) or error)
             return False
         self.renewed = started
@@ -80,20 +80,20 @@ class _Lock(LeaseLock):
 
 
 class LeaseLostError(Exception):
-    """Another replica may be working by now: this process has to end."""
+    """Another replica may be working by now: this process must end."""
 
 
 class Lease:
-    """The Lease ``namespace/name``, wanted by `identity`."""
+    """The Lease ``namespace/name``, to be held by `identity`."""
 
     def __init__(self, api: Api, lease: str, identity: str) -> None:
         namespace, _, name = lease.partition("/")
         self._lock = _Lock(name, namespace, identity, api.client)
 
     async def hold(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Wait for the Lease, then `work` while it is renewed; give it up when the work has ended or is cancelled.
+        """Wait for the Lease, then run `work` while renewing it; give it up when the work ends or is canceled.
 
-        Raises LeaseLostError when it cannot be renewed in time, and whatever `work` raises.
+        Raises LeaseLostError if the Lease cannot be renewed in time, and any error that `work` raises.
         """
         election = LeaderElection(
             Config(
@@ -113,13 +113,13 @@ class Lease:
             for task in tasks:
                 task.cancel()
             _, at_work = await asyncio.wait(tasks, timeout=_END_SECONDS)
-            if not at_work:  # else it ends by itself, after this process
+            if not at_work:  # otherwise the Lease expires on its own after this process ends
                 await self._lock.release()
         for task in done:
             task.result()
 
     async def _keep(self, election: LeaderElection) -> None:
-        """Renew; raises LeaseLostError well before another replica takes over."""
+        """Renew the Lease. Raises LeaseLostError well before another replica takes over."""
         renewal = asyncio.create_task(election.renew_loop())
         try:
             while not renewal.done() and (left := self._lock.renewed + _RENEW_SECONDS - time.monotonic()) > 0:
@@ -130,4 +130,4 @@ class Lease:
 
 
 async def _nothing() -> None:
-    """The library wants to call something; here the work is a task of its own."""
+    """Do nothing: the library requires callbacks, but the work runs as a separate task."""

@@ -1,4 +1,4 @@
-"""Follows the log of a container: reconnects, never reads a line twice, survives restarts and rotated logs."""
+"""Follows a container's log: reconnects, never reads a line twice, survives restarts and log rotation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from podium.kube.client import Api, ApiError
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
-_LINGER_SECONDS = 1.0  # a kubelet closes the stream long before it reports the end
-_GIVE_UP_SECONDS = 120.0  # for a log whose container has ended and whose node does not answer
+_LINGER_SECONDS = 1.0  # the kubelet closes the stream long before it reports the end of the container
+_GIVE_UP_SECONDS = 120.0  # for the log of a container that has ended on a node that does not answer
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _MAX_LINE = 1 << 20
 
 
 class LogSink(Protocol):
-    """Takes the lines of a log, and knows which it has."""
+    """Receives the lines of a log, and knows which ones it has."""
 
     @property
     def last_timestamp(self) -> str: ...
@@ -53,9 +53,8 @@ class LogStream:
         restore: Callable[[], Awaitable[bytes]],
         changed: Callable[[bool], None],
     ) -> None:
-        """`pod` returns the name of the pod while it exists, `over` whether its container will print no more,
-        `restore` the checkpoint of an earlier process. `changed` is called when the sink has learned something: with
-        True when that cannot wait."""
+        """`pod` returns the pod's name while it exists, `over` whether its container has printed everything, `restore`
+        the checkpoint of an earlier process. `changed` is called when the sink has changed: with True if urgent."""
         self._api = api
         self._sink = sink
         self._namespace = namespace
@@ -67,16 +66,16 @@ class LogStream:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """The pod has changed."""
+        """React to a change of the pod."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until the log is whole; the sink's `end` is called then."""
+        """Read until the log is complete, then call the sink's `end`."""
         self._sink.restore(await self._restore())
-        fruitless = 0  # connections in a row that brought no new line
+        fruitless = 0  # consecutive connections without a new line
         silent_since: float | None = None
         while True:
-            over = self._over()  # asked before reading: what is printed later would not be missed
+            over = self._over()  # checked before reading, so that no later line is missed
             known = self._sink.last_timestamp
             try:
                 read = await self._read_while_open(follow=not over)
@@ -89,7 +88,7 @@ class LogStream:
             if over and silent_since is None:
                 silent_since = time.monotonic()
             if silent_since is not None and time.monotonic() - silent_since > _GIVE_UP_SECONDS:
-                _LOG.error("log of %s/%s cannot be read to its end", self._namespace, self._pod())
+                _LOG.error("cannot read the log of %s/%s to its end", self._namespace, self._pod())
                 read = True
             if over and read:
                 self._sink.end()
@@ -98,7 +97,7 @@ class LogStream:
             await self._pause(backoff(fruitless + 1, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
 
     async def _read_while_open(self, *, follow: bool) -> bool:
-        """A stream that outlives its container (its node is gone, say) is left, and read again from what is stored."""
+        """Read one stream. One that outlives its container (such as when the node is gone) is dropped and reopened."""
         reading = asyncio.ensure_future(self._read(follow=follow))
         try:
             while follow and not reading.done() and not self._over():
@@ -112,7 +111,7 @@ class LogStream:
             reading.cancel()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the pod has changed, but not longer than `seconds`."""
+        """Wait until the pod changes, for at most `seconds`."""
         self._wake.clear()
         if self._over():
             return
@@ -122,19 +121,19 @@ class LogStream:
             return
 
     async def _read(self, *, follow: bool) -> bool:
-        """One connection's worth of log; False when there is no pod to read from and there may be one later."""
+        """Read the log over one connection. Returns True, also when there is no pod to read from."""
         pod = self._pod()
         if pod is None:
             return True
         query = {"follow": "true"} if follow else {}
         if self._sink.last_timestamp:
-            # whole seconds, in the zone of the node: the sink drops what it has
+            # whole seconds, in the node's time zone: the sink drops lines it already has
             query["sinceTime"] = re.sub(r"\.\d+", "", self._sink.last_timestamp)
         self._sink.reconnect()
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for line in _lines(chunks):
                 timestamp, _, text = line.partition(" ")
-                stamped = _TIMESTAMP.fullmatch(timestamp) is not None  # the kubelet's own complaints are not
+                stamped = _TIMESTAMP.fullmatch(timestamp) is not None  # the kubelet's own error lines are not
                 urgent = self._sink.add(text, timestamp) if stamped else self._sink.add(line)
                 if urgent is not None:
                     self._changed(urgent)
@@ -142,7 +141,7 @@ class LogStream:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Whole lines; a line beyond 1 MiB is cut."""
+    """Yield complete lines, each truncated to 1 MiB."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""One object as a person follows it: every change, through outages of the API server."""
+"""Watches one object for a user: every change, through API server outages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from podium.kube.client import Api, ApiError, Object, Resource
 
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 10.0
-_REFUSED_SECONDS = 60.0  # an API server that starts refuses for a while what it will allow
+_REFUSED_SECONDS = 60.0  # a starting API server refuses for a while what it will allow later
 _REFUSALS = (401, 403)
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The API server does not answer; it is asked again."""
+    """The API server does not answer; the request is retried."""
 
     message: str
 
@@ -32,11 +32,11 @@ class Outage:
 async def watch_run(
     api: Api, resource: Resource, namespace: str, name: str, read: Callable[[Object], T]
 ) -> AsyncGenerator[T | Outage]:
-    """What `read` makes of the object now, then again whenever it has changed, and after an outage. Ends when the
-    object is deleted.
+    """Yield the result of `read` for the object now, whenever it changes, and after an outage. Ends when the object is
+    deleted.
 
-    Raises ApiError, aiohttp.ClientError or TimeoutError when the very first request fails, ApiError when access is
-    refused for a minute, and whatever `read` raises.
+    Raises ApiError, aiohttp.ClientError or TimeoutError if the first request fails, ApiError if access is refused for a
+    minute, and any error that `read` raises.
     """
     uid = version = ""
     answered = time.monotonic()
@@ -64,13 +64,13 @@ async def watch_run(
             if refusal and refusal.not_found:
                 return
             failures += 1
-            if failures > 1:  # a watch that breaks off is not an outage
+            if failures > 1:  # an interrupted watch is not an outage
                 yield Outage(str(error) or type(error).__name__)
             await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
 
 
 async def _changes(api: Api, resource: Resource, body: Object) -> AsyncGenerator[Object | None]:
-    """The object whenever it changes, None when it is deleted; ends after half a minute."""
+    """Yield the object whenever it changes, and None if it is deleted; ends after half a minute."""
     metadata = body["metadata"]
     version = metadata["resourceVersion"]
     async with aclosing(api.watch_one(resource, metadata["namespace"], metadata["name"], version)) as watch:
@@ -82,4 +82,4 @@ async def _changes(api: Api, resource: Resource, body: Object) -> AsyncGenerator
                 case "ADDED" | "MODIFIED":
                     yield found
                 case "ERROR":
-                    raise ApiError.of_status(found, default="the watch broke off")
+                    raise ApiError.of_status(found, default="the watch was interrupted")

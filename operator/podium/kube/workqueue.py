@@ -1,4 +1,4 @@
-"""A keyed work queue: one worker per key at a time, repeated requests merged into one, delays and backoff."""
+"""A keyed work queue: one worker per key at a time, merged duplicate requests, delays and backoff."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[Key]):
-    """Calls ``work(key)`` for every key added; a key whose work raises comes back after a growing delay."""
+    """Calls ``work(key)`` for every added key; a key whose work raises is retried after a growing delay."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class WorkQueue(Generic[Key]):
         self._ready: asyncio.PriorityQueue[tuple[int, int, Key]] = asyncio.PriorityQueue()
         self._queued: set[Key] = set()  # in _ready
         self._busy: set[Key] = set()  # being worked on
-        self._again: set[Key] = set()  # asked for while being worked on
+        self._again: set[Key] = set()  # added while being worked on
         self._failures: dict[Key, int] = {}
         self._timers: list[tuple[float, int, Key]] = []
         self._due: dict[Key, float] = {}  # the earliest timer of each key; later ones in _timers are void
@@ -42,7 +42,7 @@ class WorkQueue(Generic[Key]):
         self._order = itertools.count()
 
     def add(self, key: Key, *, first: bool = False) -> None:
-        """Work on `key` as soon as a worker is free; with `first` before everything else that waits."""
+        """Work on `key` as soon as a worker is free; with `first`, before all other waiting keys."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._queued:
@@ -50,7 +50,7 @@ class WorkQueue(Generic[Key]):
             self._ready.put_nowait((not first, next(self._order), key))
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Work on `key` after `seconds`, or sooner when an earlier timer for it is already set."""
+        """Work on `key` after `seconds`, or sooner if an earlier timer is already set for it."""
         due = time.monotonic() + seconds
         if due < self._due.get(key, math.inf):
             self._due[key] = due
@@ -58,7 +58,7 @@ class WorkQueue(Generic[Key]):
             self._timer_added.set()
 
     def forget(self, key: Key) -> None:
-        """Drop timer and failures of a key that will not come back."""
+        """Drop the timer and failures of a key that will not come back."""
         self._due.pop(key, None)
         self._failures.pop(key, None)
 
@@ -66,7 +66,7 @@ class WorkQueue(Generic[Key]):
         return len(self._queued) + len(self._busy)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until canceled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_timers())
             for _ in range(self._workers):
@@ -80,10 +80,10 @@ class WorkQueue(Generic[Key]):
             try:
                 await self._work(key)
                 self._failures.pop(key, None)
-            except Exception:  # noqa: BLE001 - whatever it is, the key comes back
+            except Exception:  # noqa: BLE001 - any error is retried
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
                 delay = backoff(failures, first=self._first_retry, limit=self._retry_limit)
-                _LOG.exception("work on %s failed, next try in %.0f s", key, delay)
+                _LOG.exception("work on %s failed, retrying in %.0f s", key, delay)
                 self.add_after(key, delay)
             finally:
                 self._busy.discard(key)

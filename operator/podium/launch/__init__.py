@@ -1,4 +1,4 @@
-"""How a try is launched: Job and Service manifests, and processes of this machine."""
+"""How a try is launched: Job and Service manifests, and the command and environment of its processes."""
 
 from podium.launch.contract import (
     ATTEMPT_LABEL,

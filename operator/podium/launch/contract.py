@@ -1,4 +1,4 @@
-"""The launch contract: what a trainer gets, in a pod as in a process of this machine."""
+"""The launch contract: what a trainer receives, in a pod or in a local process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from podium.rounds import Round
 from podium.rules import goal_for
 
 RENDEZVOUS_PORT = 29500
-RUN_UID_LABEL = "podium.dev/run-uid"  # on every Job and pod of ours; in a large cluster most have none
+RUN_UID_LABEL = "podium.dev/run-uid"  # on all of Podium's Jobs and pods; in a large cluster, most have none
 ATTEMPT_LABEL = "podium.dev/attempt"
 TRY_LABEL = "podium.dev/try"
 DATA_DIR = "/data"
@@ -32,8 +32,8 @@ class Launch:
     job: str
     seed: int
     target: str
-    trainer: str  # package of podium_benchmarks that implements the benchmark; "" where only an image does
-    hyperparameters: Mapping[str, Any]  # of the spec, over those in which the round's reference differs from the preset
+    trainer: str  # package of podium_benchmarks that implements the benchmark; "" if only an image does
+    hyperparameters: Mapping[str, Any]  # the spec's, over those in which the round's reference differs from the preset
 
     @property
     def labels(self) -> dict[str, str]:
@@ -49,7 +49,7 @@ class Launch:
 
 
 def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Launch:
-    """The launch that `decide` asked for."""
+    """Return the launch that `decide` requested."""
     spec, round_ = run.spec, rounds[run.spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     defaults = benchmark.defaults if benchmark and spec.division != "open" and spec.template.image is None else {}
@@ -69,7 +69,7 @@ def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Laun
 
 
 def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
-    """The default command: torchrun takes nodes, ranks and rendezvous from its PET_ variables."""
+    """Return the default command; torchrun takes nodes, ranks and rendezvous from its PET_ variables."""
     spec = launch.spec
     words = ["torchrun", "-m", f"podium_benchmarks.{launch.trainer}", "--preset", spec.preset]
     words += ["--target", launch.target, "--seed", str(launch.seed)]
@@ -81,7 +81,7 @@ def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
 
 
 def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_dir: str = DATA_DIR) -> dict[str, str]:
-    """The variables of the contract but PET_NODE_RANK, which differs by node."""
+    """Return the variables of the contract, except PET_NODE_RANK, which differs by node."""
     spec = launch.spec
     variables = {
         "PET_NNODES": str(spec.system.nodes),
@@ -91,7 +91,7 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         "PODIUM_RUN": launch.run,
         "PODIUM_ATTEMPT": str(launch.attempt),
         "PODIUM_ROUND": spec.round,
-        "PODIUM_DIVISION": spec.rules_division,  # as logs name it: MLCommons' tools know two
+        "PODIUM_DIVISION": spec.rules_division,  # as logs name it: MLCommons' tools know only two
         "PODIUM_PRESET": spec.preset,
         "PODIUM_PLATFORM": spec.system.name,
         "PODIUM_SEED": str(launch.seed),

@@ -1,4 +1,4 @@
-"""Service and Job of a try as plain objects: pure functions, no defaults hidden in a client library."""
+"""Builds the Service and Job of a try as plain objects: pure functions, without a client library's hidden defaults."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
 class PodDefaults(Model):
-    """What the administrator of the cluster adds to every training pod (Helm: ``trainer.podDefaults``).
+    """The administrator's additions to every training pod (Helm: ``trainer.podDefaults``).
 
-    A run cannot set these: RDMA devices, the host's network, NCCL variables, disks of the node. Fields that a pod
-    has under the same name are taken over as they are.
+    A run cannot set these: RDMA devices, the host network, NCCL variables, node disks. Fields with the same name as in
+    a pod are copied as they are.
     """
 
     labels: dict[str, str] = Field(default_factory=dict)
@@ -39,7 +39,7 @@ class PodDefaults(Model):
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[dict[str, Any], ...] = ()
     resources: dict[str, dict[str, str]] = Field(default_factory=dict)
-    security_context: dict[str, Any] = Field(default_factory=dict)  # of the container, over the restricted one
+    security_context: dict[str, Any] = Field(default_factory=dict)  # of the container, overrides the restricted default
     pod_security_context: dict[str, Any] = Field(default_factory=dict)
     host_network: bool = False
     priority_class_name: str | None = None
@@ -48,7 +48,7 @@ class PodDefaults(Model):
 
 
 class TrainerDefaults(Model):
-    """The administrator's defaults for launching."""
+    """The administrator's launch defaults."""
 
     image: str = Field(default="podium-trainer:latest", description="Image of the reference trainers.")
     image_pull_policy: str | None = None
@@ -57,7 +57,7 @@ class TrainerDefaults(Model):
 
 
 def build_service(launch: Launch) -> dict[str, Any]:
-    """The headless Service of a run: rank 0 is found under ``<job>-0.<run>`` before any pod is ready."""
+    """Build the headless Service of a run, which resolves ``<job>-0.<run>`` to rank 0 before any pod is ready."""
     labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
     return {
         "apiVersion": "v1",
@@ -78,7 +78,7 @@ def build_service(launch: Launch) -> dict[str, Any]:
 
 
 def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
-    """The Indexed Job of a try: one pod per node, never restarted, so that a try is one contiguous run."""
+    """Build the Indexed Job of a try: one pod per node, never restarted, so that a try is one uninterrupted run."""
     spec = launch.spec
     job_labels = dict(launch.labels)
     if spec.queue_name:
@@ -98,7 +98,7 @@ def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
         },
     }
     if spec.queue_name:
-        job["suspend"] = True  # Kueue resumes it when it admits it
+        job["suspend"] = True  # Kueue resumes the Job when it admits it
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -113,7 +113,7 @@ def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
 
 
 def _owner(launch: Launch) -> dict[str, Any]:
-    # controller: false, else Kubernetes silently switches native gang scheduling of the Job off
+    # controller: false, otherwise Kubernetes silently disables native gang scheduling for the Job
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -168,14 +168,14 @@ def _staged(launch: Launch) -> bool:
 def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
     contract = environment(launch, master=f"{launch.job}-0.{launch.run}")
-    # later entries win: administrator, then run, then the contract, which neither can break
+    # later entries win: the administrator's, then the run's, then the contract's, which neither can override
     env: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in pod.env}
     env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}
     env |= {name: {"name": name, "value": value} for name, value in contract.items()}
     env["PET_NODE_RANK"] = {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}}
     # a custom image without command and args runs its entrypoint
     default = command(launch) if template.image is None and not template.args else []
-    if _staged(launch) and launch.spec.system.nodes > 1:  # a node whose copy is warm waits for one that copies
+    if _staged(launch) and launch.spec.system.nodes > 1:  # a node with a cached copy waits for those still copying
         env["PET_RDZV_CONF"] = {"name": "PET_RDZV_CONF", "value": f"timeout={_longest_wait(launch)}"}
     mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}, *pod.volume_mounts, *_data_mounts(launch)]  # noqa: S108 - what NCCL and data loaders use
     return {
@@ -212,7 +212,7 @@ def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:
 
 
 def _longest_wait(launch: Launch) -> int:
-    """Seconds between the first and the last container of a try whose data are staged, at most."""
+    """Return the maximum seconds between the starts of the first and last container of a try with staged data."""
     deadlines = launch.spec.deadlines
     return 2 * duration_seconds(deadlines.pending) + duration_seconds(deadlines.stage)
 
@@ -241,5 +241,5 @@ def _volumes(launch: Launch, defaults: TrainerDefaults) -> list[dict[str, Any]]:
 
 
 def _given(**fields: Any) -> dict[str, Any]:
-    """The fields that have a value: an empty one would only be noise in the object."""
+    """Return the fields that have a value; empty ones would only be noise in the object."""
     return {name: value for name, value in fields.items() if value not in (None, {}, [], ())}

@@ -1,7 +1,7 @@
-"""The init container that copies the data set to the node's disk, and who decides what.
+"""Builds the init container that copies the data set to the node's disk.
 
-A run names a place (a claim of its namespace, or a bucket); everything else is the administrator's. The trainer never
-sees the credentials: they are in the init container alone, and there only when it reads a bucket.
+A run sets the source (a claim in its namespace, or a bucket); the administrator sets everything else. The trainer never
+sees the credentials: only the init container has them, and only if it reads a bucket.
 """
 
 from __future__ import annotations
@@ -15,59 +15,61 @@ from pydantic import Field, model_validator
 from podium.api import BenchmarkRunSpec, Model
 
 STAGE_CONTAINER = "stage"
-REPORT_FILE = "/dev/termination-log"  # what a container writes there stands in the pod's status
+REPORT_FILE = "/dev/termination-log"  # what a container writes here appears in the pod's status
 _SOURCE_DIR = "/source"
 _STAGE_DIR = "/stage"
 
 
 class StageCredentials(Model):
-    """Who reads the bucket: keys in a Secret of the run's namespace, or a service account (workload identity)."""
+    """Credentials for the bucket: keys in a Secret in the run's namespace, or a service account (workload identity)."""
 
-    secret_name: str | None = None  # with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN
+    secret_name: str | None = None  # with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and optionally AWS_SESSION_TOKEN
     service_account_name: str | None = None
 
 
 class StageDefaults(Model):
     """How data sets are copied to the nodes (Helm: ``trainer.stage``)."""
 
-    image: str | None = None  # with the command `podium`; the default is the operator's own
+    image: str | None = None  # must contain the command `podium`; default: the operator's image
     image_pull_policy: str | None = None
-    # As in a pod, without its name. What survives the pod (hostPath) is a cache for all attempts on the same node
+    # As in a pod, without its name. A volume that outlives the pod (hostPath) caches data for all attempts on its node
     volume: dict[str, Any] = Field(default_factory=lambda: {"emptyDir": {"sizeLimit": "500Gi"}})
     credentials: StageCredentials = StageCredentials()
     endpoint: str | None = None
     region: str | None = None
-    allowed_prefixes: tuple[str, ...] = ()  # what a run may name in data.stage.from; none: no bucket at all
+    allowed_prefixes: tuple[str, ...] = ()  # allowed in data.stage.from; empty: no buckets
     workers: int = Field(default=16, ge=1, le=256)
     env: tuple[dict[str, Any], ...] = ()  # proxies, AWS_CA_BUNDLE
-    volume_mounts: tuple[dict[str, Any], ...] = ()  # of the volumes of `trainer.pod`
+    volume_mounts: tuple[dict[str, Any], ...] = ()  # mounts of the volumes in `trainer.pod`
     resources: dict[str, dict[str, str]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _on_disk(self) -> Self:
         if (self.volume.get("emptyDir") or {}).get("medium") == "Memory":
-            raise ValueError("stage.volume: the rules forbid data that start in memory; use a disk of the node")
+            raise ValueError("stage.volume: the rules forbid data that starts in memory; use a disk of the node")
         return self
 
     def refusal(self, spec: BenchmarkRunSpec) -> str:
-        """Why the data of `spec` cannot be staged; empty when they can."""
+        """Return why the data of `spec` cannot be staged; empty if it can."""
         if spec.data is None or spec.data.stage is None:
             return ""
         if self.image is None:
-            return "data.stage: no image copies data in this cluster; the administrator sets trainer.stage.image"
+            return (
+                "data.stage: no image for copying data is configured; ask the administrator to set trainer.stage.image"
+            )
         url = spec.data.bucket_url
         if url and not any(_below(url, prefix) for prefix in self.allowed_prefixes):
             allowed = ", ".join(self.allowed_prefixes) or "none"
             return (
-                f"data.stage.from: {url} is not below a place that may be copied from ({allowed}); "
-                "choose one, or ask the administrator to add it to trainer.stage.allowedPrefixes"
+                f"data.stage.from: {url} is not under an allowed prefix ({allowed}); "
+                "use one of them, or ask the administrator to add it to trainer.stage.allowedPrefixes"
             )
         return ""
 
 
 def stage_container(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefaults) -> dict[str, Any]:
-    """The init container: ``podium stage`` from the bucket or the claim into a folder of the stage volume."""
-    assert spec.data is not None, "only data are staged"
+    """Build the init container: ``podium stage`` from the bucket or claim into a folder of the stage volume."""
+    assert spec.data is not None, "nothing to stage without data"
     url = spec.data.bucket_url
     words = ["podium", "stage", url or _SOURCE_DIR, f"{_STAGE_DIR}/{stage_folder(spec, namespace)}"]
     words += ["--workers", str(defaults.workers), "--report", REPORT_FILE]
@@ -97,8 +99,8 @@ def stage_container(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefau
 
 
 def stage_volumes(spec: BenchmarkRunSpec, defaults: StageDefaults) -> list[dict[str, Any]]:
-    """The disk, and the claim that is copied from."""
-    assert spec.data is not None, "only data are staged"
+    """Return the volumes: the disk, and the claim to copy from."""
+    assert spec.data is not None, "nothing to stage without data"
     volumes: list[dict[str, Any]] = [{"name": "stage", **defaults.volume}]
     if claim := spec.data.persistent_volume_claim:
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}})
@@ -106,15 +108,15 @@ def stage_volumes(spec: BenchmarkRunSpec, defaults: StageDefaults) -> list[dict[
 
 
 def stage_identity(spec: BenchmarkRunSpec, defaults: StageDefaults) -> dict[str, Any]:
-    """The pod's service account, where one reads the bucket."""
+    """Return the pod's service account if one reads the bucket."""
     account = defaults.credentials.service_account_name
     named = spec.data is not None and spec.data.stage is not None and spec.data.bucket_url and account
     return {"serviceAccountName": account} if named else {}
 
 
 def stage_folder(spec: BenchmarkRunSpec, namespace: str) -> str:
-    """The folder of this source on the stage volume: a cache is identified by its source, a claim also by namespace."""
-    assert spec.data is not None, "only data are staged"
+    """Return the folder of this source on the stage volume: caches are keyed by source, claims also by namespace."""
+    assert spec.data is not None, "nothing to stage without data"
     claim = spec.data.persistent_volume_claim
     place = spec.data.bucket_url or f"claim://{namespace}/{claim.claim_name if claim else ''}"
     readable = re.sub(r"[^a-z0-9]+", "-", place.rstrip("/").rpartition("/")[2].lower()).strip("-")[:32]

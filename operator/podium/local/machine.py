@@ -1,4 +1,4 @@
-"""What system.json holds of the machine of a local run."""
+"""What system.json says about the machine of a local run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def this_machine() -> dict[str, Any]:
-    """Processor, memory and system of this machine."""
+    """Return the processor, memory and operating system of this machine."""
     return {
         "name": socket.gethostname(),
         "capacity": {"cpu": str(os.cpu_count()), "memory": f"{_memory_kib()}Ki"},

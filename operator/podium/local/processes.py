@@ -1,4 +1,4 @@
-"""A try on this machine: its nodes become processes that meet on the loopback address."""
+"""A try on this machine: its nodes become processes that communicate over the loopback address."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KILL_AFTER_SECONDS = 5.0
 
 
 class LaunchError(Exception):
-    """The try cannot be started on this machine; the text says what to do."""
+    """The try cannot be started on this machine; the message says what to do."""
 
 
 class LocalJob:
-    """The processes of one try; `observed` shows them as a Job with its pods in a cluster."""
+    """The processes of one try; `observed` presents them as a Job with pods."""
 
     def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str], object]) -> None:
         """`folder` gets one log file per node; `on_line` gets every line that node 0 prints."""
@@ -40,7 +40,7 @@ class LocalJob:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start every node's process. Raises LaunchError when there is no such program."""
+        """Start every node's process. Raises LaunchError if the program is not found."""
         words = self._command()
         nodes = self._launch.spec.system.nodes
         port = _free_port()
@@ -51,7 +51,7 @@ class LocalJob:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # so that the workers of torchrun can be ended with it
+                start_new_session=True,  # so that torchrun's workers can be ended with it
                 limit=_LINE_LIMIT,
             )
             self._processes.append(process)
@@ -72,7 +72,7 @@ class LocalJob:
         return [self._log_file(node) for node in range(len(self._containers))]
 
     async def stop(self) -> None:
-        """End what still runs: politely, then for good."""
+        """Stop all running processes: with SIGTERM first, then with SIGKILL."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes:
                 if process.returncode is None:
@@ -81,7 +81,7 @@ class LocalJob:
                 await asyncio.wait(self._tasks, timeout=_KILL_AFTER_SECONDS)
 
     async def _attend(self, node: int) -> None:
-        """Read the output of the node to its end, then record how it ended."""
+        """Read the node's output to its end, then record how it ended."""
         process = self._processes[node]
         assert process.stdout is not None
         with self._log_file(node).open("wb") as log:
@@ -93,7 +93,7 @@ class LocalJob:
         self._containers[node] = replace(
             self._containers[node],
             finished=time.time(),
-            exit_code=128 - code if code < 0 else code,  # as a shell and a container report a signal
+            exit_code=128 - code if code < 0 else code,  # a signal, as shells and containers report it
             stopped="Completed" if code == 0 else "Error",
         )
         if code:  # the others would wait for it forever
@@ -121,9 +121,7 @@ class LocalJob:
         here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         program = shutil.which(words[0], path=here)
         if program is None:
-            raise LaunchError(
-                f"{words[0]!r} was not found; install podium-benchmarks into this environment (make install)"
-            )
+            raise LaunchError(f"{words[0]!r} not found; install podium-benchmarks in this environment (make install)")
         return [program, *words[1:]]
 
     @property
@@ -147,7 +145,7 @@ class LocalJob:
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """The next line, or the part so far of one that is too long; empty at the end."""
+    """Return the next line, or the beginning of one that is too long; empty at the end."""
     try:
         return await stream.readuntil(b"\n")
     except asyncio.IncompleteReadError as error:

@@ -1,4 +1,4 @@
-"""Drives a run on this machine with the same `decide` that drives it in a cluster."""
+"""Drives a run on this machine with the same `decide` as in a cluster."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Try:
 
 
 class LocalRun:
-    """One BenchmarkRun on this machine. Results go into `store` itself, not into a folder below it."""
+    """One BenchmarkRun on this machine. Results go directly into `store`, not into a folder under it."""
 
     def __init__(
         self, name: str, spec: BenchmarkRunSpec, store: Store, rounds: Mapping[str, Round], data_dir: str = ""
@@ -75,11 +75,11 @@ class LocalRun:
         )
 
     async def execute(self, show: Callable[[Run], None]) -> Run:
-        """Until the run has ended; `show` is called after every step.
+        """Run to the end and return the run; `show` is called after every step.
 
-        When cancelled, with the name of what stopped the run, the processes are ended and what was measured is stored
-        as an aborted result.
-        Raises StoreError when even that cannot be written; its text names the folder where the logs are left.
+        On cancellation (whose message names what stopped the run), the processes are stopped and the measurements so
+        far are stored as an aborted result.
+        Raises StoreError if even that cannot be written; its message names the folder that keeps the logs.
         """
         try:
             while not self.run.status.terminal:
@@ -102,7 +102,7 @@ class LocalRun:
         if self._store_error:
             kept = Path(tempfile.mkdtemp(prefix=f"podium-{self.run.name}-"))
             shutil.copytree(self._folder.name, kept, dirs_exist_ok=True)
-            raise StoreUnavailable(f"{self._store_error}\nthe logs so far are in {kept}")
+            raise StoreUnavailable(f"{self._store_error}\nthe logs were saved in {kept}")
 
     async def _close(self) -> None:
         await self._stop_all()
@@ -114,7 +114,7 @@ class LocalRun:
         await asyncio.gather(*(one.job.stop() for one in self._tries.values()))
 
     async def _step(self) -> bool:
-        """Execute one decision. Returns False when there was nothing to do."""
+        """Execute one decision. Returns whether there may be more to do at once."""
         decision = decide(self.run, self.observed(), self._rounds, time.time())
         for action in decision.actions:
             await self._execute(action)
@@ -133,7 +133,7 @@ class LocalRun:
             case StoreResult():
                 await self._store(self._store_result, action)
             case _:
-                pass  # there are no Events here, and nothing has a time to live
+                pass  # there are no Events here, and no time to live
 
     async def _launch(self, action: CreateJob) -> None:
         launch = launch_for(self.run, action, self._rounds)
@@ -154,7 +154,7 @@ class LocalRun:
         return ObservedLog.of(one.buffer)
 
     async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
-        """Write. A failure is reported and the write repeated after a while; only the person gives up."""
+        """Write to the store. A failure is reported, and retried after a while until the user gives up."""
         if time.monotonic() < self._store_retry_at:
             return
         try:

@@ -54,7 +54,7 @@ async def executed(change):
 async def test_a_job_that_an_earlier_call_created_is_adopted():
     state, holds = await executed(lambda metadata: None)
     assert holds
-    state.observation.see([], [], 0.0)
+    state.observation.update([], [], 0.0)
     assert state.observation.jobs[CREATE.id].uid == "j1"
 
 
@@ -64,11 +64,11 @@ OTHER_RUN = [{"kind": "BenchmarkRun", "apiVersion": "podium.dev/v1alpha1", "name
 @pytest.mark.parametrize(
     ("change", "final", "sentence"),
     [
-        (lambda m: m.pop("ownerReferences"), True, "delete it, or give the run another name"),
+        (lambda m: m.pop("ownerReferences"), True, "delete it, or rename the run"),
         (lambda m: m.update(ownerReferences=OTHER_RUN), False, "waiting for it to be deleted"),
-        (lambda m: m["labels"].update({"podium.dev/attempt": "abc"}), True, "delete it, or give the run another name"),
-        (lambda m: m["labels"].update({"podium.dev/try": "4"}), True, "delete it, or give the run another name"),
-        (lambda m: m.pop("labels"), True, "delete it, or give the run another name"),
+        (lambda m: m["labels"].update({"podium.dev/attempt": "abc"}), True, "delete it, or rename the run"),
+        (lambda m: m["labels"].update({"podium.dev/try": "4"}), True, "delete it, or rename the run"),
+        (lambda m: m.pop("labels"), True, "delete it, or rename the run"),
     ],
 )
 async def test_a_job_that_is_not_ours_is_not_adopted(change, final, sentence):

@@ -47,7 +47,7 @@ def process(tmp_path, monkeypatch):
     controller = Controller(None, None, None, load_rounds(), process.metrics, clock=lambda: process.now)
     controller.run_changed(body(), deleted=False)
     job = JobSnapshot("lab", UID, ex.FIRST, ObservedJob("j1", created=0.0))
-    controller.states[UID].observation.see([job], [pod(0), pod(1)], 100.0)
+    controller.states[UID].observation.update([job], [pod(0), pod(1)], 100.0)
     controller.count_occupied()
     process._controller = controller
     return process

@@ -22,7 +22,7 @@ def seen(*passes):
     """The containers after the watch has shown these pods, one pass of the worker after the other, at 100, 101, ..."""
     observation = Observation("lab")
     for now, pods in enumerate(passes, start=100):
-        observation.see([JOB], pods, now)
+        observation.update([JOB], pods, now)
     return [
         (c.node_index, c.finished, c.stopped) for c in observation.containers[ID].values() if c.finished is not None
     ]
@@ -49,28 +49,28 @@ def test_a_pod_that_vanishes_ended_when_its_deletion_was_asked_for():
 def test_a_foreign_pod_that_claims_index_0_is_not_rank_0(stranger, first):
     observation = Observation("lab")
     pods = [pod(0, uid="stranger", **stranger), pod(0), pod(1)]
-    assert observation.see([JOB], pods if first else reversed(pods), 100) == 1
+    assert observation.update([JOB], pods if first else reversed(pods), 100) == 1
     assert observation.rank0(ID).name == "long-1-0-0"
     assert {c.name for c in observation.jobs[ID].containers} == {"long-1-0-0", "long-1-0-1"}
-    assert observation.see([JOB], pods, 101) == 0  # it was reported
+    assert observation.update([JOB], pods, 101) == 0  # it was reported
 
 
 def test_a_job_in_another_namespace_is_not_ours():
     observation = Observation("elsewhere")
-    observation.see([JOB], [pod(0)], 100)
+    observation.update([JOB], [pod(0)], 100)
     assert (observation.jobs, observation.containers) == ({}, {})
 
 
 def test_a_job_that_was_created_just_now_has_its_pods():
     observation = Observation("lab")
     observation.expect(JOB)
-    assert observation.see([], [pod(0)], 100) == 0
+    assert observation.update([], [pod(0)], 100) == 0
     assert [c.node_index for c in observation.jobs[ID].containers] == [0]
 
 
 def test_the_pods_of_a_job_that_is_gone_stay_known():
     observation = Observation("lab")
-    observation.see([JOB], [pod(0)], 100)
-    assert observation.see([], [pod(0, finished=101.0)], 102) == 0
+    observation.update([JOB], [pod(0)], 100)
+    assert observation.update([], [pod(0, finished=101.0)], 102) == 0
     assert observation.jobs == {}
     assert observation.rank0(ID).finished == 101.0

@@ -110,4 +110,4 @@ def test_no_object_stops_an_informer(resource, read, original, data):
     informer, _ = asyncio.run(informed(resource, read, [*odd[:2], good], events))
     assert any((s.uid if resource is PODS else s.job.uid) == "good" for s in informer.of("u1"))
     if resource is PODS:
-        Observation("lab").see([], informer.of("u1"), 0.0)
+        Observation("lab").update([], informer.of("u1"), 0.0)

@@ -66,7 +66,7 @@ async def test_objects_are_found_under_the_path_of_their_resource():
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b"3", b'{"items": 3}', b'{"items": [], "metadata": null}'])
 async def test_an_answer_that_is_not_a_list_of_objects_is_an_error_that_may_pass(answer):
-    with pytest.raises(ApiError, match="the answer is not") as error:
+    with pytest.raises(ApiError, match="the response is not") as error:
         _ = [page async for page in api(answer).pages(PODS, "lab", "a")]
     assert not error.value.final
 
@@ -97,6 +97,6 @@ async def test_a_line_of_a_watch_that_is_not_json_ends_it_after_the_good_ones():
         async for events in api(b'{"a": 1}\n{"a":', b" 2}\nproxy error\n").watch(PODS, None, "a", "1"):
             found.extend(events)
 
-    with pytest.raises(ApiError, match="not valid JSON of an object: 'proxy error'"):
+    with pytest.raises(ApiError, match="not a valid JSON object: 'proxy error'"):
         await watch()
     assert found == [{"a": 1}, {"a": 2}]

@@ -218,11 +218,15 @@ def test_claims_of_two_namespaces_are_two_places():
         ({"persistentVolumeClaim": {"claimName": "x"}}, {}, ""),
         (BUCKET["data"], {"image": "i", "allowed_prefixes": ["s3://datasets"]}, ""),
         (CLAIM["data"], {"image": "i"}, ""),
-        (CLAIM["data"], {}, "no image copies data in this cluster; the administrator sets trainer.stage.image"),
+        (
+            CLAIM["data"],
+            {},
+            "no image for copying data is configured; ask the administrator to set trainer.stage.image",
+        ),
         (
             BUCKET["data"],
             {"image": "i"},
-            "data.stage.from: s3://datasets/imagenet/v1 is not below a place that may be copied from (none); choose one",
+            "data.stage.from: s3://datasets/imagenet/v1 is not under an allowed prefix (none); use one of them",
         ),
         (
             BUCKET["data"],
@@ -237,7 +241,7 @@ def test_what_may_be_staged(data, defaults, sentence):
 
 
 def test_data_may_not_start_in_memory():
-    with pytest.raises(ValueError, match="the rules forbid data that start in memory"):
+    with pytest.raises(ValueError, match="the rules forbid data that starts in memory"):
         StageDefaults(volume={"emptyDir": {"medium": "Memory"}})
 
 
