@@ -30,7 +30,7 @@ CASES = {
     "no-claim": (
         {"data": {"persistentVolumeClaim": {"claimName": "imagenet"}}, "benchmark": "resnet"},
         "AttemptFailed",
-        ['persistentvolumeclaim "imagenet" not found', "not every pod ran within 20s (spec.deadlines.pending)"],
+        ['persistentvolumeclaim "imagenet" not found', "not all pods were running within 20s (spec.deadlines.pending)"],
     ),
     "no-image": (
         {"template": {"image": "localhost/no/such:1"}},
@@ -41,20 +41,20 @@ CASES = {
         {"template": _printing("hello", "world")},
         "AttemptFailed",
         (
-            "NoMLPerfLog: rank 0 printed no MLPerf line on stdout before it ended; "
-            'the image has to print lines such as \':::MLLOG {"key": "run_start", ...}\'; last output: hello | world'
+            "NoMLPerfLog: rank 0 printed no MLPerf lines to stdout before it ended; "
+            'the image must print lines such as \':::MLLOG {"key": "run_start", ...}\'; last output: hello | world'
         ),
     ),
     "silent": (
         {"template": {"image": TRAINER, "command": ["sleep", "600"]}},
         "AttemptFailed",
-        "NoMLPerfLog: rank 0 printed no MLPerf line on stdout within 20s of its start",
+        "NoMLPerfLog: rank 0 printed no MLPerf lines to stdout within 20s of its start",
     ),
     "no-start": ({"template": _printing(GOOD, STOP)}, "ResultInvalid", "attempt 1: RunStartMissing"),
     "broken-json": (
         {"template": _printing(START, GOOD, ':::MLLOG {"key": "run_stop", "time_ms": ')},
         "ResultInvalid",
-        "line 3 is not readable: broken JSON",
+        "line 3 cannot be read: broken JSON",
     ),
     "crash": (
         {"template": _printing("Traceback: no such thing", code=3), "maxRetries": 1},

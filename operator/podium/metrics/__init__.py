@@ -1,4 +1,4 @@
-"""Prometheus metrics: progress of the runs, totals of the fleet, health of the operator."""
+"""Prometheus metrics: progress of each run, fleet totals, health of the operator."""
 
 from podium.metrics.families import Family
 from podium.metrics.operator import Metrics, reference

@@ -1,7 +1,7 @@
-"""Everything that is counted: totals of the fleet, which outlive the runs, and the health of the operator.
+"""Everything that is counted: fleet totals, which outlive the runs, and the health of the operator.
 
-The totals begin at 0 with each operator that leads, as Prometheus expects of counters: ``increase()`` joins them. What
-is counted is counted once, by the operator that led at that time. A scrape counts nothing.
+The totals restart at 0 with each leading operator, as Prometheus expects of counters: ``increase()`` joins them. Every
+event is counted once, by the operator that led at the time. A scrape counts nothing.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _FLEET = ("namespace", "benchmark")
 _RESULTS = (Reason.COMPLETE, *failing(), Reason.ABORTED)
 _PHASE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 
-_BUILD = Family("podium_build_info", "Versions; always 1.", ("version", "python", "kopf"))
+_BUILD = Family("podium_build_info", "Versions, as labels; always 1.", ("version", "python", "kopf"))
 _LEADER = Family("podium_leader", "1 on the replica that leads.")
 _DEPTH = Family("podium_queue_depth", "Runs waiting for or in reconciliation.")
 _WATCH = Family(
     "podium_watch_last_event_timestamp_seconds",
-    "Unix time at which a watch was last known to be alive: an event, a bookmark, or a list without news.",
+    "Unix time at which a watch was last known to be alive: an event, a bookmark, or an unchanged list.",
     ("resource",),
 )
 _RUNS_FINISHED = Family(
     "podium_runs_finished_total",
-    "Runs that ended, by Complete, the reason of Failed, or Aborted (deleted before their end).",
+    "Runs that ended, by result: Complete, the reason for Failed, or Aborted (deleted before their end).",
     (*_FLEET, "result"),
     "counter",
 )
@@ -56,46 +56,46 @@ _ATTEMPTS_FINISHED = Family(
 )
 _PHASE_SECONDS = Family(
     "podium_attempt_phase_duration_seconds",
-    "Time of each phase of the tries that ended: pending, init, train, eval.",
+    "Duration of each phase (pending, init, train, eval) of the tries that ended.",
     ("benchmark", "phase"),
     "histogram",
     _PHASE_BUCKETS,
 )
-_NODE_SECONDS = Family("podium_node_seconds_total", "Time for which pods of runs held nodes.", _FLEET, "counter")
+_NODE_SECONDS = Family("podium_node_seconds_total", "Time for which runs' pods held nodes.", _FLEET, "counter")
 _ACCELERATOR_SECONDS = Family(
     "podium_accelerator_seconds_total",
-    "Time for which pods of runs held accelerators; 3600 are one GPU hour.",
+    "Time for which runs' pods held accelerators; 3600 is one GPU hour.",
     (*_FLEET, "accelerator"),
     "counter",
 )
 _COST = Family(
-    "podium_cost_total", "Node time of runs at the price of their spec.pricing.", (*_FLEET, "currency"), "counter"
+    "podium_cost_total", "Cost of the runs' node time, at the prices in spec.pricing.", (*_FLEET, "currency"), "counter"
 )
 _ENERGY = Family(
     "podium_energy_joules_total",
-    "Energy of the tries that ended, as their logs report it.",
+    "Energy used by the tries that ended, as reported in their logs.",
     _FLEET,
     "counter",
 )
 _RECONCILES = Family("podium_reconcile_total", "Reconciliations.", ("result",), "counter")
-_RECONCILE_SECONDS = Family("podium_reconcile_duration_seconds", "Time of a reconciliation.", (), "histogram")
+_RECONCILE_SECONDS = Family("podium_reconcile_duration_seconds", "Duration of a reconciliation.", (), "histogram")
 _REQUESTS = Family(
     "podium_kube_api_requests_total",
-    "Requests to the API server; code 0 is one that got no answer.",
+    "Requests to the API server; code 0: no response.",
     ("verb", "resource", "code"),
     "counter",
 )
 _REQUEST_SECONDS = Family(
-    "podium_kube_api_request_duration_seconds", "Time of a request to the API server.", ("verb",), "histogram"
+    "podium_kube_api_request_duration_seconds", "Duration of a request to the API server.", ("verb",), "histogram"
 )
 _IGNORED = Family(
     "podium_ignored_objects_total",
-    "Objects that were left alone: foreign (with the label of a run that does not own them) or unreadable.",
+    "Objects that were ignored: foreign (with the label of a run that does not own them) or unreadable.",
     ("resource", "reason"),
     "counter",
 )
 _UPLOADS = Family("podium_result_upload_total", "Uploads to the result store.", ("result",), "counter")
-_UPLOAD_SECONDS = Family("podium_result_upload_duration_seconds", "Time of an upload.", (), "histogram")
+_UPLOAD_SECONDS = Family("podium_result_upload_duration_seconds", "Duration of an upload.", (), "histogram")
 
 FAMILIES = (
     _BUILD, _LEADER, _DEPTH, _WATCH, _RUNS_FINISHED, _ATTEMPTS_FINISHED, _PHASE_SECONDS, _NODE_SECONDS,
@@ -107,17 +107,17 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series pe
 
 
 def reference() -> tuple[Family, ...]:
-    """Every metric of Podium; the page also has ``process_*`` of the operator's process."""
+    """Return every metric of Podium; the page also contains ``process_*`` for the operator's process."""
     return (*runs.FAMILIES, *FAMILIES)
 
 
 class Metrics:
-    """What Prometheus reads from the operator."""
+    """The metrics that Prometheus reads from the operator."""
 
     def __init__(self, samples: Callable[[], Iterable[RunSample]], queue_depth: Callable[[], float]) -> None:
         self._samples = samples
-        self._since = time.time()  # nothing before is counted here: another operator led
-        self._counted: dict[str, float] = {}  # by uid of a run, the node seconds of it that are counted
+        self._since = time.time()  # nothing before this is counted here: another operator led
+        self._counted: dict[str, float] = {}  # by uid of a run, its node seconds that have been counted
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._gauges: dict[str, Gauge] = {}
@@ -127,7 +127,7 @@ class Metrics:
             self._register(family)
         self._gauge(_BUILD, version("podium-operator"), platform.python_version(), version("kopf")).set(1)
         self._gauge(_DEPTH).set_function(queue_depth)
-        for outcome in ("success", "error"):  # a counter that begins at 1 has no increase
+        for outcome in ("success", "error"):  # a counter that starts at 1 shows no increase
             self._counter(_RECONCILES, outcome)
             self._counter(_UPLOADS, outcome)
         for resource in _WATCHED:
@@ -150,7 +150,7 @@ class Metrics:
         return gauge.labels(*labels) if labels else gauge
 
     def _counter(self, family: Family, *labels: str) -> Counter:
-        """The series with these labels, which shows 0 from then on."""
+        """Return the series with these labels, creating it at 0."""
         counter = self._counters[family.name]
         return counter.labels(*labels) if labels else counter
 
@@ -159,18 +159,18 @@ class Metrics:
         return histogram.labels(*labels) if labels else histogram
 
     def page(self) -> bytes:
-        """The text exposition."""
+        """Return the metrics in Prometheus' text format."""
         return b"".join([*runs.exposition(list(self._samples())), generate_latest(self.registry)])
 
     # ---- the fleet ----
 
     def occupied(self, run: Run, containers: Iterable[Container], now: float) -> None:
-        """Count the time for which all the `containers` that the run ever had held their nodes until `now`."""
+        """Count the time for which the run's `containers`, past ones included, held their nodes until `now`."""
         if run.uid not in self._counted:
             self._begin(run)
         known = self._counted[run.uid]
         held = node_seconds(containers, now, self._since)
-        if held <= known:  # the end of a container may become known later than it was
+        if held <= known:  # the end of a container may become known only after the fact
             return
         self._counted[run.uid] = held
         place, system = (run.namespace, run.spec.benchmark), run.spec.system
@@ -182,7 +182,7 @@ class Metrics:
             self._counter(_COST, *place, pricing.currency).inc((held - known) / 3600 * float(pricing.per_node_hour))
 
     def _begin(self, run: Run) -> None:
-        """Show the run's counters at 0 before anything of it is counted: one that begins at 1 has no increase."""
+        """Create the run's counters at 0 before counting anything: a counter that starts at 1 shows no increase."""
         self._counted[run.uid] = 0.0
         place, system = (run.namespace, run.spec.benchmark), run.spec.system
         for result in _RESULTS:
@@ -200,7 +200,7 @@ class Metrics:
             self._counter(_COST, *place, run.spec.pricing.currency)
 
     def moved(self, before: BenchmarkRunStatus, run: Run, observed: Observed, now: float) -> None:
-        """Count what has ended between the status `before` and the run's status."""
+        """Count what ended between the status `before` and the run's status."""
         place = (run.namespace, run.spec.benchmark)
         finished_before = {a.id for a in before.attempts if a.state.finished}
         for attempt in run.status.attempts:
@@ -219,7 +219,7 @@ class Metrics:
             self._counter(_RUNS_FINISHED, *place, result).inc()
 
     def gone(self, run: Run) -> None:
-        """The run was deleted, and nothing of it is left to do."""
+        """Handle a deleted run for which nothing is left to do."""
         self._counted.pop(run.uid, None)
         if not run.status.terminal:
             self._counter(_RUNS_FINISHED, run.namespace, run.spec.benchmark, Reason.ABORTED.value).inc()
@@ -230,7 +230,7 @@ class Metrics:
         self._gauge(_LEADER).set(leads)
         if leads:
             self._since = time.time()
-            for resource in _WATCHED:  # a watch that never comes to life also has an age
+            for resource in _WATCHED:  # so that a watch that never starts also has an age
                 self.watch_event(resource)
 
     def watch_event(self, resource: str) -> None:

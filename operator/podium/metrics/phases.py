@@ -1,4 +1,4 @@
-"""Where the time of one try went."""
+"""How long each phase of a try took."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PHASES = ("pending", "init", "train", "eval")
 def phases(
     attempt: AttemptStatus, containers: Collection[Container], summary: LogSummary, *, nodes: int, now: float
 ) -> dict[str, float]:
-    """Seconds of each phase that the try has reached; the current one lasts until `now` (unix seconds).
+    """Return the seconds of each phase that the try has reached; the current one lasts until `now` (unix seconds).
 
-    pending: from the creation of the Job until every container runs. init: until run_start. train and eval: until
-    run_stop; an evaluation counts once its eval_stop is logged, and as training where the log has no such lines.
+    pending: from the creation of the Job until every container is running. init: until run_start. train and eval: until
+    run_stop; an evaluation counts as eval once its eval_stop is logged, and as train if the log has no such lines.
     """
     ends = ended(containers, summary) if attempt.state.finished else None
     end = now if ends is None else ends
@@ -37,6 +37,6 @@ def phases(
 
 
 def ended(containers: Collection[Container], summary: LogSummary) -> float | None:
-    """Unix time at which the last of `containers` ended, else of the last line; None when neither is known."""
+    """Return the unix time at which the last of `containers` ended, or else of the last line; None if unknown."""
     finished = [c.finished for c in containers if c.finished is not None]
     return max(finished, default=summary.last_event_time)

@@ -1,7 +1,7 @@
-"""The series of the runs, written at each scrape from what is in memory: they cannot go stale, and go with the run.
+"""The series of each run, written at each scrape from memory: they cannot go stale, and disappear with the run.
 
-A thousand runs are thirty thousand lines. The library makes an object of every one of them, which takes ten times as
-long as writing it, and the operator does nothing else meanwhile; so these lines, all of them gauges, are written here.
+A thousand runs have thirty thousand lines. The client library would create an object for each line, which takes ten
+times as long as writing it and blocks the operator; so these lines, all of them gauges, are written here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _cost(sample: RunSample) -> Values:
     return (((pricing.currency,), sample.cost),) if pricing else ()
 
 
-_RUNS = Family("podium_runs", "Runs by state.", ("namespace", "benchmark", "state"))
+_RUNS = Family("podium_runs", "Runs, by state.", ("namespace", "benchmark", "state"))
 FAMILIES = (
     _RUNS,
     _gauges(
@@ -44,26 +44,24 @@ FAMILIES = (
     ),
     _gauges(
         "podium_run_attempts",
-        "Tries of the run's attempts by state.",
+        "Tries of the run's attempts, by state.",
         ("state",),
         lambda s: (((state,), count) for state, count in s.attempts.items()),
     ),
-    _gauge("podium_run_attempts_planned", "Attempts that the run is to make.", lambda s: s.planned),
-    _gauge("podium_run_attempt", "Number of the attempt in progress, from 1.", lambda s: s.attempt),
-    _gauge("podium_run_epoch", "Epoch of the attempt in progress.", lambda s: s.epoch),
-    _gauge(
-        "podium_run_samples_processed", "Training samples processed by the attempt in progress.", lambda s: s.samples
-    ),
+    _gauge("podium_run_attempts_planned", "Attempts that the run will make.", lambda s: s.planned),
+    _gauge("podium_run_attempt", "Number of the current attempt, starting at 1.", lambda s: s.attempt),
+    _gauge("podium_run_epoch", "Epoch of the current attempt.", lambda s: s.epoch),
+    _gauge("podium_run_samples_processed", "Training samples processed by the current attempt.", lambda s: s.samples),
     _gauge(
         "podium_run_samples_per_second",
-        "Training throughput as the trainer reports it.",
+        "Training throughput, as reported by the trainer.",
         lambda s: s.samples_per_second,
     ),
-    _gauge("podium_run_progress_ratio", "Share of the attempt's epochs that are done, 0 to 1.", lambda s: s.progress),
-    _gauge("podium_run_elapsed_seconds", "Time since run_start of the attempt in progress.", lambda s: s.elapsed),
+    _gauge("podium_run_progress_ratio", "Ratio of the attempt's epochs that are done, 0 to 1.", lambda s: s.progress),
+    _gauge("podium_run_elapsed_seconds", "Time since run_start of the current attempt.", lambda s: s.elapsed),
     _gauge(
         "podium_run_eta_seconds",
-        "Time until the attempt has used its epochs; it may converge earlier.",
+        "Time until the current attempt reaches its maximum number of epochs; it may converge earlier.",
         lambda s: s.remaining,
     ),
     _gauge(
@@ -71,14 +69,14 @@ FAMILIES = (
     ),
     _gauges(
         "podium_run_phase_seconds",
-        "Time of the attempt in progress by phase: pending (until all its pods run), init (until run_start), train, "
-        "eval.",
+        "Duration of each phase of the current attempt: pending (until all its pods are running), init (until "
+        "run_start), train, eval.",
         ("phase",),
         lambda s: (((phase,), seconds) for phase, seconds in s.phases.items()),
     ),
     _gauges(
         "podium_run_quality",
-        "Last evaluation of the attempt in progress.",
+        "Quality at the last evaluation of the current attempt.",
         ("metric",),
         lambda s: (((metric,), value) for metric, value in s.quality.items()),
     ),
@@ -90,7 +88,7 @@ FAMILIES = (
     ),
     _gauges(
         "podium_run_attempt_time_to_train_seconds",
-        "Time to train of each attempt that has converged.",
+        "Time to train of each converged attempt.",
         ("attempt",),
         lambda s: (((str(attempt),), seconds) for attempt, seconds in s.converged.items()),
     ),
@@ -98,30 +96,30 @@ FAMILIES = (
     _gauge("podium_run_node_seconds", "Time for which the run's pods have held their nodes.", lambda s: s.node_seconds),
     _gauge(
         "podium_run_accelerator_seconds",
-        "Time for which the run's pods have held their accelerators; not for runs on CPUs.",
+        "Time for which the run's pods have held their accelerators; absent for runs on CPUs.",
         lambda s: s.accelerator_seconds,
     ),
     _gauges(
         "podium_run_cost",
-        "Node time of the run so far, at the price of spec.pricing.",
+        "Cost of the run's node time so far, at the price in spec.pricing.",
         ("currency",),
         _cost,
     ),
     _gauge(
         "podium_run_energy_joules",
-        "Energy of the run's tries so far, where its log has it.",
+        "Energy used by the run's tries so far, if reported in their logs.",
         lambda s: s.energy_joules,
     ),
     _gauge(
         "podium_run_unstored_since_timestamp_seconds",
-        "Unix time of the oldest end of an attempt of which the result store does not have everything yet.",
+        "Unix time at which the oldest attempt ended that is not completely in the result store.",
         lambda s: s.unstored_since,
     ),
 )
 
 
 def exposition(samples: Sequence[RunSample]) -> Iterator[bytes]:
-    """All series of `samples` in Prometheus' text format, one metric at a time to spare memory."""
+    """Yield all series of `samples` in Prometheus' text format, one metric at a time to save memory."""
     keys = [_pairs(RUN_LABELS, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
     yield "".join([*_head(_RUNS), *_by_state(samples)]).encode()
     for family in FAMILIES:
@@ -154,7 +152,7 @@ def _pairs(names: Iterable[str], values: Iterable[str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Most are DNS labels; the name of a metric comes from a log and can be anything."""
+    """Escape a label value: most are DNS labels, but the name of a metric comes from a log and can be anything."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return value

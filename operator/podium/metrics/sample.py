@@ -16,7 +16,7 @@ STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class RunSample:
-    """What the run's series show, in seconds; `updated` and `unstored_since` are unix times. None: not known."""
+    """The values of a run's series, in seconds; `updated` and `unstored_since` are unix times. None means unknown."""
 
     run: Run
     state: str
@@ -41,13 +41,13 @@ class RunSample:
 
     @property
     def accelerator_seconds(self) -> float | None:
-        """None for a run on CPUs."""
+        """Accelerator time in seconds; None for a run on CPUs."""
         per_node = self.run.spec.system.accelerators_per_node
         return self.node_seconds * per_node if per_node else None
 
     @property
     def cost(self) -> float | None:
-        """In the run's currency."""
+        """Cost so far in the run's currency; None without pricing."""
         pricing = self.run.spec.pricing
         return self.node_seconds / 3600 * float(pricing.per_node_hour) if pricing else None
 
@@ -55,7 +55,7 @@ class RunSample:
 def run_sample(
     run: Run, observed: Observed, goal: Goal | None, now: float, containers: Iterable[Container] = ()
 ) -> RunSample:
-    """The sample of `run`; `goal` is None when the run was not admitted, `containers` are all that it ever had."""
+    """Return the sample of `run`; `goal` is None if the run was not admitted, `containers` are all it ever had."""
     attempts = dict.fromkeys(AttemptState, 0)
     for attempt in run.status.attempts:
         attempts[attempt.state] += 1
@@ -76,7 +76,7 @@ def run_sample(
     summary = observed.logs.get(last.id, ObservedLog()).summary
     training = last.state is AttemptState.TRAINING and summary.run_start is not None
     finish = finish_time(summary) if training else None
-    whole = (summary.train_samples or 0) * (summary.max_epochs or 0)
+    planned_samples = (summary.train_samples or 0) * (summary.max_epochs or 0)
     elapsed = now - summary.run_start if training and summary.run_start else seconds(summary, goal.timed_by)
     return RunSample(
         run=run,
@@ -87,7 +87,7 @@ def run_sample(
         epoch=summary.epoch,
         samples=summary.samples,
         samples_per_second=summary.throughput if training else None,
-        progress=min(1.0, (summary.samples or 0) / whole) if whole else None,
+        progress=min(1.0, (summary.samples or 0) / planned_samples) if planned_samples else None,
         elapsed=elapsed,
         remaining=max(0.0, finish - now) if finish is not None else None,
         updated=summary.last_event_time,
@@ -103,7 +103,7 @@ def run_sample(
 
 
 def node_seconds(containers: Iterable[Container], now: float, since: float = 0.0) -> float:
-    """How long `containers` held their nodes between `since` and `now` (unix seconds), added up."""
+    """Return the total time for which `containers` held their nodes between `since` and `now` (unix seconds)."""
     return sum(
         max(0.0, (now if c.finished is None else min(c.finished, now)) - max(c.started, since))
         for c in containers
@@ -112,7 +112,8 @@ def node_seconds(containers: Iterable[Container], now: float, since: float = 0.0
 
 
 def unstored_since(run: Run, observed: Observed) -> float | None:
-    """Unix time of the oldest end of a try that the store does not have yet, the result of all of them included."""
+    """Return the unix time at which the oldest try ended that the store lacks, or the last try if only the result is
+    missing; None if everything is stored."""
     finished = [a for a in run.status.attempts if a.state.finished]
     if not finished or run.status.terminal or observed.result is not None:
         return None

@@ -1,4 +1,4 @@
-"""MLPerf logs: an incremental parser of the three formats, and what a log says."""
+"""MLPerf logs: an incremental parser for the three formats, and a summary of a log."""
 
 from podium.mllog.logbook import LogBuffer
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line

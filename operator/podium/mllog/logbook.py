@@ -1,4 +1,4 @@
-"""What is kept of one log while it grows: every MLPerf line (on disk when it gets long), a short tail of the rest."""
+"""Keeps what matters of a growing log: every MLPerf line (on disk if they get long) and a short tail of the rest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from podium.mllog.summary import LogAccumulator, LogSummary
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 200  # of each line
 _IN_MEMORY_BYTES = 64 * 1024
-# torchrun's long report of a worker's failure would push the worker's own words out of the tail
+# torchrun's long report of a worker's failure would push the worker's own output out of the tail
 _TORCHRUN_REPORT = re.compile(r"torch[./]distributed[./]elastic.* failed \(exitcode")
 _URGENT = frozenset({"run_start", "run_stop"})  # they change a try's state; the rest is progress
 
 
 class LogBuffer:
-    """One try's log of rank 0. Lines come with the timestamps of the container runtime, or without any."""
+    """Rank 0's log of one try. Lines have the timestamps of the container runtime, or none."""
 
     def __init__(self) -> None:
         self.last_timestamp = ""
@@ -29,17 +29,17 @@ class LogBuffer:
         self._known_until = ""
         self._lines = 0
         self._reported = False
-        self._folder = LogAccumulator()
+        self._accumulator = LogAccumulator()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as the book
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
         self.size_bytes = 0
 
     def reconnect(self) -> None:
-        """The log is going to be read again, from some earlier line on: those already here are skipped."""
+        """Prepare for reading the log again from an earlier line: lines already here are skipped."""
         self._known_until = self.last_timestamp
 
     def add(self, line: str, timestamp: str = "") -> bool | None:
-        """Take one line. Returns whether it changed anything: None for no, False, or True for what cannot wait."""
+        """Add one line. Returns None if it changed nothing, True if the change is urgent, False if it is not."""
         if timestamp:
             if timestamp <= self._known_until:
                 return None
@@ -51,10 +51,10 @@ class LogBuffer:
         self.size_bytes += self._spool.write(f"{timestamp} {line}\n".encode(errors="replace"))
         parsed = parse_line(line, self._lines)
         if isinstance(parsed, Event):
-            self._folder.add(parsed)
+            self._accumulator.add(parsed)
             return parsed.key in _URGENT
         if isinstance(parsed, Problem) and not self.problem:
-            self.problem = f"line {parsed.line_number} is not readable: {parsed.cause}"
+            self.problem = f"line {parsed.line_number} cannot be read: {parsed.cause}"
         return False
 
     def _add_to_tail(self, line: str) -> None:
@@ -63,34 +63,34 @@ class LogBuffer:
             self._tail.append(line[:_TAIL_CHARACTERS])
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """Mark the log as complete."""
         self.ended = True
 
     def restore(self, checkpoint: bytes) -> None:
-        """Take the lines of an earlier `checkpoint`."""
+        """Add the lines of an earlier `checkpoint`."""
         for row in checkpoint.decode(errors="replace").split("\n")[:-1]:
             timestamp, _, line = row.partition(" ")
             self.add(line, timestamp)
 
     def checkpoint(self) -> bytes:
-        """Everything that `restore` needs."""
+        """Return everything that `restore` needs."""
         self._spool.seek(0)
         content = self._spool.read()
         self._spool.seek(0, 2)
         return content
 
     def mlperf_lines(self) -> Iterator[str]:
-        """The MLPerf lines as they were printed."""
+        """Yield the MLPerf lines as they were printed."""
         for row in self.checkpoint().decode().split("\n")[:-1]:
             yield row.partition(" ")[2]
 
     @property
     def summary(self) -> LogSummary:
-        return self._folder.snapshot()
+        return self._accumulator.snapshot()
 
     @property
     def tail(self) -> str:
-        """The last ordinary lines, joined."""
+        """The last lines that are not MLPerf lines, joined."""
         return " | ".join(self._tail)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Incremental parser of MLPerf logs.
+"""Incremental parser for MLPerf logs.
 
-A log is somebody else's: whatever it holds, the parser neither fails nor evaluates anything. What looks like an
-MLPerf line and cannot be read is a `Problem`.
+Logs are untrusted: on no input does the parser fail or evaluate anything. A line that looks like an MLPerf line but
+cannot be read becomes a `Problem`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Iterable
 from podium.mllog.record import MAX_LINE, START, Event, Problem, read_record, records
 
 _MAX_PROBLEMS = 100
-_REPLACED = "\ufffd"  # in place of bytes that are no UTF-8
+_REPLACED = "\ufffd"  # replaces bytes that are not valid UTF-8
 
 
 def is_mlperf_line(line: str) -> bool:
-    """Whether the line claims to be one; cheap enough for every line of output."""
+    """Return whether the line claims to be an MLPerf line; cheap enough for every line of output."""
     return START in line
 
 
 def parse_line(line: str, line_number: int = 0) -> Event | Problem | None:
-    """An Event, a Problem, or None for any other output.
+    """Parse one line into an Event, a Problem, or None for any other output.
 
-    Anything before the token is passed over, so are color codes and what follows a carriage return.
+    Anything before the token is ignored, as are color codes and anything after a carriage return.
     """
     parts = records(line)
     if len(parts) == 1:
@@ -34,23 +34,23 @@ def parse_line(line: str, line_number: int = 0) -> Event | Problem | None:
 
 
 def parse(text: str | Iterable[str]) -> tuple[list[Event], list[Problem]]:
-    """All events and problems of a whole log."""
+    """Return all events and problems of a complete log."""
     parser = Parser(max_problems=sys.maxsize)
     events = parser.feed(text if isinstance(text, str) else "\n".join(line.rstrip("\r\n") for line in text))
     return events + parser.close(), parser.problems
 
 
 class Parser:
-    """Takes a log in chunks of any size, keeps an incomplete last line (of which at most MAX_LINE is held).
+    """Parses a log in chunks of any size, and keeps up to MAX_LINE characters of an incomplete last line.
 
-    `problems` are the first `max_problems`, `problem_count` counts all. How the log was cut makes no difference.
+    `problems` are the first `max_problems`; `problem_count` counts all. The chunk boundaries make no difference.
     """
 
     def __init__(self, max_problems: int = _MAX_PROBLEMS) -> None:
         self.problems: list[Problem] = []
         self.problem_count = 0
         self.mlperf_characters = 0  # of all lines that start as MLPerf lines
-        self.line_count = 0  # complete lines; after close() the last one, too
+        self.line_count = 0  # complete lines; after close(), the last one as well
         self._max_problems = max_problems
         self._open = False  # whether the last line lacks its newline
         self._rest: list[str] = []  # pieces of the incomplete line: from its token on, else a possible start of one
@@ -58,11 +58,12 @@ class Parser:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, chunk: str | bytes) -> list[Event]:
-        """The events of the lines that `chunk` completes. Broken UTF-8 is replaced, and a problem in MLPerf lines."""
+        """Return the events of the lines that `chunk` completes. Invalid UTF-8 is replaced; in MLPerf lines it is a
+        problem as well."""
         return self._feed(chunk if isinstance(chunk, str) else self._decoder.decode(chunk))
 
     def close(self) -> list[Event]:
-        """The event of a last line without a newline."""
+        """Return the event of a last line without a newline."""
         events = self._feed(self._decoder.decode(b"", final=True)) + self._complete("\r")
         self.line_count += self._open
         self._open = False
@@ -90,7 +91,7 @@ class Parser:
             if type(parsed) is Event:
                 events.append(parsed)
                 if is_broken and _REPLACED in (line := f"{START}{head}{time}{body}" if head else START + other):
-                    self._problem(Problem(number, line[:200], "it holds bytes that are no UTF-8"))
+                    self._problem(Problem(number, line[:200], "it contains bytes that are not valid UTF-8"))
             elif isinstance(parsed, Problem):
                 self._problem(parsed)
         self.mlperf_characters += characters - len(after)
@@ -105,7 +106,7 @@ class Parser:
     def _keep(self, text: str) -> None:
         if not text:
             return
-        if not self._rest_length:  # no token yet; the piece kept may hold the start of one
+        if not self._rest_length:  # no token yet; the piece kept may be the start of one
             whole = "".join(self._rest) + text
             at = whole.find(START)
             if at < 0:

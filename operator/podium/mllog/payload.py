@@ -1,6 +1,6 @@
-"""What a line says beyond its time and key: JSON, or the Python dict that v0.6 MiniGo prints in its place.
+"""Reads the payload after a line's time and key: JSON, or the Python dict that v0.6 MiniGo prints instead.
 
-Nothing is evaluated: a Python dict is read as a syntax tree of which only literals are taken.
+Nothing is evaluated: a Python dict is parsed into a syntax tree, and only literals are accepted.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 
 import orjson
 
-_MAX_LITERAL = 1 << 16  # characters of a Python dict in place of JSON: ast is slow, and such lines are short
+_MAX_LITERAL = 1 << 16  # characters of a Python dict: ast is slow, and such lines are short
 _MAX_DEPTH = 64  # of nested lists and objects; official lines need 4
 _NAMES = {"null": None, "true": True, "false": False, "NaN": math.nan, "nan": math.nan, "inf": math.inf}
-# orjson makes a float of them, and seeds must not pass through one. Written so that the search skips other characters.
+# orjson turns them into floats, which would corrupt seeds. The pattern lets the search skip other characters quickly.
 _BEYOND_64_BITS = re.compile(r"[0-9][0-9]{18}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 
 
 class UnreadableError(ValueError):
-    """Carries the cause, a sentence."""
+    """The payload cannot be read; the message is the cause."""
 
 
 def read_payload(text: str) -> Any:
-    """The value that `text` writes. Raises UnreadableError."""
+    """Return the value in `text`. Raises UnreadableError."""
     if text.count("{") + text.count("[") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
         raise UnreadableError(f"nested deeper than {_MAX_DEPTH} levels")
     if _BEYOND_64_BITS.search(text) is None:
         try:
             return orjson.loads(text)
         except ValueError:
-            pass  # NaN and half characters are no JSON, but Python's reader takes them and its writer prints them
+            pass  # NaN and lone surrogates are not valid JSON, but Python reads and writes them
     return _read_leniently(text)
 
 
@@ -48,7 +48,7 @@ def _read_leniently(text: str) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Deepest nesting of brackets outside strings."""
+    """Return the deepest nesting of brackets outside strings."""
     deepest = depth = 0
     for bracket in _BRACKET_OR_STRING.findall(text):
         if bracket in "[{":
@@ -60,7 +60,7 @@ def _depth(text: str) -> int:
 
 
 def _python_literal(text: str, error: ValueError) -> Any:
-    """Only literals and the names of JSON are understood. Raises what `error` says otherwise."""
+    """Read a Python dict of literals and JSON's names. Raises UnreadableError with `error` for anything else."""
     unreadable = UnreadableError(f"broken JSON: {error}")
     if len(text) > _MAX_LITERAL or "'" not in text:
         raise unreadable
@@ -87,7 +87,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Half a character, as \\ud800 without its other half, cannot be written to a file."""
+    """Replace lone surrogates, such as \\ud800, which cannot be written to a file."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a log's summary measures: its time to train, and its qualities in the unit of the targets."""
+"""Reads measurements from a log's summary: the time to train, and qualities in the unit of the targets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from podium.mllog.summary import Evaluation, LogSummary, finite_number
 
 
 def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
-    """Time to train: run_stop - run_start; None when one is missing or they are the wrong way round.
+    """Return the time to train, run_stop - run_start; None if one is missing or they are in the wrong order.
 
-    With ``eval_result``, the time that an evaluation after the clock found, and nothing else: a run_stop in such a
-    log comes whenever the evaluation is through (v0.6 MiniGo).
+    With ``eval_result``, only the time reported by an evaluation after the clock counts: in such a log, run_stop comes
+    whenever that evaluation is done (v0.6 MiniGo).
     """
     if timed_by == "eval_result":
         return summary.offline_seconds
@@ -24,13 +24,13 @@ def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
 def in_unit_of(
     targets: Mapping[str, float], evaluation: Evaluation, summary: LogSummary, lower_is_better: Collection[str] = ()
 ) -> dict[str, float]:
-    """The evaluation's values by the metrics of `targets`, in the unit of the targets.
+    """Return the evaluation's values by the metrics of `targets`, in the unit of the targets.
 
-    With one target the evaluation's single value is that metric, whatever its name. BLEU is 24.1 in v0.6 and 0.241
-    from v0.7 on: a log counts in fractions when it is in the format of v0.7, no value of it is above 1, and the target
-    that it logs (eval_target), if any, is not above 1 either. Only then, against a target above 1 that is not one of
-    the metrics in `lower_is_better` (a loss has no percent), its values are multiplied by 100. A value up to 1 alone
-    says nothing: an untrained model has a BLEU of 0.3 %.
+    With one target, the evaluation's single value is that metric, whatever its name. BLEU is 24.1 in v0.6 and 0.241
+    since v0.7: a log uses fractions if it is in the v0.7 format, none of its values is above 1, and neither is the
+    target that it logs (eval_target), if any. Only then are its values multiplied by 100, for targets above 1 whose
+    metric is not in `lower_is_better` (a loss is not a percentage). A value up to 1 alone proves nothing: an untrained
+    model has a BLEU of 0.3 %.
     """
     return _by_metric(targets, evaluation.quality, _scaled(targets, summary, lower_is_better))
 
@@ -38,7 +38,7 @@ def in_unit_of(
 def evaluations_by_metric(
     summary: LogSummary, targets: Mapping[str, float], lower_is_better: Collection[str] = ()
 ) -> Iterator[tuple[Evaluation, dict[str, float]]]:
-    """Each evaluation, with its values as `in_unit_of` gives them."""
+    """Yield each evaluation with its values as returned by `in_unit_of`."""
     scaled = _scaled(targets, summary, lower_is_better)
     for evaluation in summary.evaluations:
         yield evaluation, _by_metric(targets, evaluation.quality, scaled)
@@ -53,7 +53,7 @@ def _by_metric(targets: Mapping[str, float], values: Mapping[str, float], scaled
 
 
 def _scaled(targets: Mapping[str, float], summary: LogSummary, lower_is_better: Collection[str]) -> frozenset[str]:
-    """The metrics whose target is in percent and whose logged values are fractions."""
+    """Return the metrics whose target is in percent and whose logged values are fractions."""
     percent = frozenset(metric for metric, target in targets.items() if target > 1 and metric not in lower_is_better)
     return percent if percent and _counts_in_fractions(summary) else frozenset()
 

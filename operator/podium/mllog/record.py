@@ -1,12 +1,12 @@
-"""One MLPerf line of any of the three formats: an Event, or a Problem.
+"""Reads one MLPerf line in any of the three formats: an Event, or a Problem.
 
 v0.5, in seconds:     ``:::MLPv0.5.0 resnet 1541720383.838 (file.py:49) eval_accuracy: {"epoch": 62, "value": 0.7522}``
 v0.6, in seconds:     ``:::MLL 1560888652.055 eval_accuracy: {"value": 0.762, "metadata": {...}}``
 v0.7, milliseconds:   ``:::MLLOG {"time_ms": 1594790000000, "key": "eval_accuracy", "value": 0.762, "metadata": {...}}``
 
-Lines as every known writer prints them take a short way: one regular expression finds the line and cuts out its time,
-and what stands around that is read once for all lines that repeat it, as processes and epochs do. Any other line takes
-the long way, which knows all that may be wrong; both ways lead to the same event.
+Lines as all known writers print them take a fast path: one regular expression finds the line and cuts out its time, and
+the text around the time is parsed once for all lines that repeat it, as processes and epochs do. Any other line takes
+the slow path, which knows everything that may be wrong; both paths produce the same event.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 from podium.mllog.payload import UnreadableError, read_payload
 
 MAX_LINE = 1 << 20  # characters, counted from the token on
-START = ":::ML"  # of the three tokens
+START = ":::ML"  # common to the three tokens
 _MAX_KEY = 200
-_LAST_SECOND = 253_402_300_799.0  # of the year 9999: later times have no date
+_LAST_SECOND = 253_402_300_799.0  # end of the year 9999: later times have no date
 _MLP = re.compile(r"v[\d.]+ (\w+) ([\d.]+) (\(.*)$", re.DOTALL)
 _MLP_BODY = re.compile(r"\(([^:)]*):?(\d{0,9})\) (\w+)\s*(?::\s*(.+))?$", re.DOTALL)
 _MLL_BODY = re.compile(r"(\w+) ?:\s+(.+)$", re.DOTALL)
-_CACHED_BODIES = 2048  # a ResNet log of 130 nodes has 1,500, and those of its other runs the same
+_CACHED_BODIES = 2048  # a ResNet log of 130 nodes has 1,500, shared with the logs of its other runs
 _CACHED_CHARACTERS = 400  # of a body, at most
 _MILLISECONDS = ("milliseconds", "time_ms", 1000)
-_SECONDS = ("seconds", "time_s", 1)  # Alibaba's, in v0.7
+_SECONDS = ("seconds", "time_s", 1)  # used by Alibaba in v0.7
 _COLOR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
 _EXPECTED_MLP = 'expected ":::MLPv0.5.0 <benchmark> <seconds> (<file>:<line>) <key>: ..."'
@@ -40,7 +40,7 @@ _Body = tuple[str, Any, Mapping[str, Any]]  # key, value, metadata
 
 
 class Format(StrEnum):
-    """The formats, named by their tokens."""
+    """The log formats, named after their tokens."""
 
     MLP = "mlp-v0.5"
     MLL = "mll"
@@ -48,10 +48,10 @@ class Format(StrEnum):
 
 
 class Event(NamedTuple):
-    """One MLPerf line. `time` is in unix seconds whatever the format; epochs are as logged, from 0 in v0.5.
+    """One MLPerf line. `time` is in unix seconds in every format; epochs are as logged, starting at 0 in v0.5.
 
-    A tuple, because one is made in a third of the time of a frozen dataclass. Events of lines that differ in their
-    time only share `value` and `metadata`: never change these.
+    A tuple, because creating one takes a third of the time of a frozen dataclass. Events of lines that differ only in
+    their time share `value` and `metadata`: never change these.
     """
 
     format: Format
@@ -65,7 +65,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line that starts as an MLPerf line and cannot be read."""
+    """A line that starts like an MLPerf line but cannot be read."""
 
     line_number: int
     text: str
@@ -76,16 +76,16 @@ _new = tuple.__new__  # half the time of calling the class
 
 
 def records(text: str) -> list[Any]:
-    """`text` cut at its MLPerf lines: what lies before the first, its four parts, what lies between it and the next...
+    """Split `text` at its MLPerf lines: the text before the first, its four parts, the text up to the next, and so on.
 
-    The parts are head, time and body of a line of the usual form, or else None, None, None and all that follows its
-    token; for `read_record`. Lines of other output cost one search.
+    The parts, for `read_record`, are head, time and body of a line of the usual form, or else None, None, None and
+    everything after its token. Lines of other output cost one search.
     """
     return (_LINE_WITH_RETURNS if "\r" in text else _LINE).split(text)
 
 
 def read_record(head: str | None, time: str, body: str, other: str, number: int) -> Event | Problem | None:
-    """The event of a line that `records` cut into parts; None when it only resembles an MLPerf line."""
+    """Return the event of a line that `records` split; None if it only resembles an MLPerf line."""
     if head is None:
         return _read_unusual(START + other, number)
     try:
@@ -99,10 +99,10 @@ def read_record(head: str | None, time: str, body: str, other: str, number: int)
 
 
 def _read_unusual(text: str, number: int) -> Event | Problem | None:
-    """The long way, which also says what is wrong. `text` starts with the token.
+    """Read a line on the slow path, which also reports what is wrong. `text` starts with the token.
 
-    Where processes wrote into one line, the last token counts if the first makes no sense (MLCommons' checker takes
-    the last).
+    If several processes wrote into one line, the last token counts if the first makes no sense (MLCommons' checker
+    takes the last).
     """
     if len(text) > MAX_LINE:
         return Problem(number, text[:200], f"longer than {MAX_LINE} characters")
@@ -169,7 +169,7 @@ def _mll_body(rest: str) -> _Body:
     key, payload = match.groups()
     body = read_payload(payload)
     if not isinstance(body, dict):
-        raise UnreadableError("what follows the key is not a JSON object")
+        raise UnreadableError("the text after the key is not a JSON object")
     return key[:_MAX_KEY], body.get("value"), _metadata(body)
 
 
@@ -204,11 +204,11 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-# ---- the short way ----
+# ---- the fast path ----
 
 
 def _line(any_: str) -> re.Pattern[str]:
-    """An MLPerf line; `any_` matches what it may consist of."""
+    """Return the pattern of an MLPerf line; `any_` matches the characters that it may contain."""
     head = r'L |LOG ?{"namespace": "[^"\\\r\n]*", "time_ms": |Pv[0-9.]+ \w+ '
     time = r"[1-9][0-9]{0,13}(?:\.[0-9]+)?"
     body = rf"{any_}{{0,{_CACHED_CHARACTERS}}}"
@@ -221,7 +221,7 @@ _LINE_WITH_RETURNS = _line(r"[^\r\n]")  # a progress bar ends its line with a ca
 
 @lru_cache(maxsize=_CACHED_BODIES)
 def _read_usual(head: str, body: str) -> tuple[Format, int, str, Any, Mapping[str, Any], str]:
-    """Format, its units in a second, key, value, metadata, benchmark of what stands around a line's time."""
+    """Parse the text around a line's time: format, units per second, key, value, metadata, benchmark."""
     if "\x1b" in body:
         raise UnreadableError("colored")
     body = body.rstrip()
@@ -230,6 +230,6 @@ def _read_usual(head: str, body: str) -> tuple[Format, int, str, Any, Mapping[st
     if head.startswith("LOG"):
         document = read_payload('{"time": null' + body)
         if "time_ms" in document:
-            raise UnreadableError("two times, of which the second would count")
+            raise UnreadableError("two times; the second would count")
         return Format.MLLOG, 1000, *_key_value_metadata(document), ""
     return Format.MLP, 1, *_mlp_body(body[1:]), head.split(" ")[1][:_MAX_KEY]

@@ -1,4 +1,4 @@
-"""What one log says, folded from its events."""
+"""Summarizes a log from its events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HYPERPARAMETERS = frozenset({
     "global_batch_size", "model_bn_span", "max_samples", "num_image_candidates", "max_sequence_length",
     "virtual_losses", "train_batch_size", "gradient_accumulation_steps", "label_smoothing",
 })  # fmt: skip
-# Logs are other people's: what the summary keeps of one is bounded.
+# Logs are untrusted, so what a summary keeps is bounded.
 _MAX_HYPERPARAMETERS = 256
 _MAX_EVALUATIONS = 10_000
 _MAX_TEXT = 200
@@ -33,19 +33,21 @@ _V05_KEYS = {"input_size": "train_samples", "eval_size": "eval_samples"}
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One measurement of the quality. A benchmark with a single metric has the key ``eval_accuracy``."""
+    """One quality measurement. A benchmark with a single metric uses the key ``eval_accuracy``."""
 
     time: float  # unix seconds
     epoch: float | None
     quality: Mapping[str, float]
-    samples: float | None = None  # trained on so far; v3.1 counts steps
+    samples: float | None = None  # trained on so far; v3.1 logs count steps
 
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:
-    """Times are unix seconds. Of repeated keys the earliest init_start and run_start count, and the latest run_stop:
-    lines of several processes come in any order. Where a second run was appended to the log of one that died, the
-    last one counts, and `run_start_count` is above 1.
+    """What a log says. Times are unix seconds.
+
+    If keys are repeated, the earliest init_start and run_start and the latest run_stop count: lines of several
+    processes come in any order. If a second run was appended to the log of one that died, the last one counts, and
+    `run_start_count` is above 1.
     """
 
     lines: int = 0
@@ -55,16 +57,16 @@ class LogSummary:
     run_start: float | None = None
     run_stop: float | None = None
     run_stop_status: str | None = None
-    run_start_count: int = 0  # v0.5: of different times, since its tools drop lines that are the same to the last digit
+    run_start_count: int = 0  # v0.5: distinct times, since its tools drop lines that are identical to the last digit
     run_stop_count: int = 0
     line_numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # of the clock's last lines
     out_of_order: bool = False  # a run_stop before any run_start, or earlier than it
-    offline_seconds: float | None = None  # v0.6 MiniGo: eval_result holds the time to train
+    offline_seconds: float | None = None  # v0.6 MiniGo: the time to train, from eval_result
     seed: int | None = None
     global_batch_size: int | None = None
     train_samples: int | None = None
     eval_samples: int | None = None
-    target: object = None  # as logged, in the unit of the log
+    target: object = None  # as logged, in the log's unit
     format: Format | None = None  # of the first event
     max_epochs: float | None = None
     evaluations: tuple[Evaluation, ...] = ()
@@ -72,14 +74,14 @@ class LogSummary:
     samples: int | None = None
     throughput: float | None = None  # samples per second
     energy_joules: float | None = None
-    eval_seconds: float | None = None  # between each eval_start and the eval_stop after it; None without such lines
+    eval_seconds: float | None = None  # total from each eval_start to the next eval_stop; None without such lines
     first_event_time: float | None = None
     last_event_time: float | None = None
     submission: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # submission_org is "org"
     hyperparameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def quality(self, metric: str = "eval_accuracy") -> float | None:
-        """The latest value of a metric, as logged; a benchmark with one metric has it under any name."""
+        """Return the latest value of a metric, as logged; if there is only one metric, any name finds it."""
         values = self.evaluations[-1].quality if self.evaluations else {}
         return next(iter(values.values())) if len(values) == 1 else values.get(metric)
 
@@ -102,7 +104,7 @@ class LogAccumulator:
         self._snapshot: LogSummary | None = None
 
     def add(self, event: Event) -> None:
-        """Take one event."""
+        """Add one event."""
         self._snapshot = None
         self._lines += 1
         facts = self._facts
@@ -118,7 +120,7 @@ class LogAccumulator:
             self._hyperparameter(event)
 
     def snapshot(self) -> LogSummary:
-        """The summary of what was added so far; the same object while nothing is added."""
+        """Return the summary of the events so far; the same object until another one is added."""
         if self._snapshot is None:
             start, stop = self._facts.get("run_start"), self._facts.get("run_stop")
             backwards = start is not None and stop is not None and stop < start
@@ -135,10 +137,10 @@ class LogAccumulator:
             )
         return self._snapshot
 
-    # ---- one method a key ----
+    # ---- one method per key ----
 
     def _init_start(self, event: Event) -> None:
-        if self._is_later_than_the_run(event):  # the program has been started again
+        if self._is_later_than_the_run(event):  # the program was restarted
             self._next.setdefault("init_start", event.time)
             self._facts.pop("seed", None)
         else:
@@ -149,9 +151,9 @@ class LogAccumulator:
         (self._next or self._facts)["init_stop"] = event.time
 
     def _run_start(self, event: Event) -> None:
-        # A run that goes on prints run_start again, too: only after an init_start or a run_stop is it another one.
+        # A run that continues also prints run_start again: only after an init_start or a run_stop is it another run.
         if self._is_later_than_the_run(event) and (self._next or "run_stop" in self._facts):
-            self._begin_again()
+            self._start_over()
         _remember(self._starts, event)
         self._line_numbers["run_start"] = event.line_number
         self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
@@ -160,16 +162,16 @@ class LogAccumulator:
             self._facts["max_epochs"] = epochs
 
     def _is_later_than_the_run(self, event: Event) -> bool:
-        """Whether a start is stamped after everything that was logged, a run_start included.
+        """Return whether a start is later than everything logged so far, including a run_start.
 
-        The starts that several processes log of one run are not: they lie before the first results, wherever in the
-        log they stand.
+        The starts that several processes log for one run are not: their times are before the first results, wherever
+        they appear in the log.
         """
         start = self._facts.get("run_start")
         return start is not None and event.time > start and event.time >= self._facts["last_event_time"]
 
-    def _begin_again(self) -> None:
-        """Forget what was measured of an earlier run in the same log."""
+    def _start_over(self) -> None:
+        """Forget the measurements of an earlier run in the same log."""
         for name in _OF_ONE_RUN:
             self._facts.pop(name, None)
         self._facts |= self._next
@@ -207,7 +209,10 @@ class LogAccumulator:
             self._facts["epoch"] = epoch
 
     def _completes(self, part: Evaluation) -> bool:
-        """Stable Diffusion logs its two metrics of one evaluation in two lines, in any order."""
+        """Merge `part` into the evaluation it belongs to, if any, and return whether there is one.
+
+        Stable Diffusion logs the two metrics of an evaluation in two lines, in any order.
+        """
         for index in range(len(self._evaluations) - 1, max(-1, len(self._evaluations) - 1 - _MAX_LIST), -1):
             other = self._evaluations[index]
             if (other.samples, other.epoch) == (part.samples, part.epoch) and not set(part.quality) & set(
@@ -220,7 +225,7 @@ class LogAccumulator:
         return False
 
     def _eval_start(self, event: Event) -> None:
-        if self._eval_since is None:  # several processes may say so; the first one counts
+        if self._eval_since is None:  # several processes may log it; the first one counts
             self._eval_since = event.time
 
     def _eval_stop(self, event: Event) -> None:
@@ -232,7 +237,7 @@ class LogAccumulator:
     def _eval_result(self, event: Event) -> None:
         self._line_numbers["eval_result"] = event.line_number
         seconds = finite_number(event.metadata.get("timestamp"))
-        if seconds is not None and seconds > 0:  # 0 says that no model passed (checker 0.6.0)
+        if seconds is not None and seconds > 0:  # 0 means that no model passed (checker 0.6.0)
             self._facts["offline_seconds"] = max(self._facts.get("offline_seconds", seconds), seconds)
 
     def _tracked_stats(self, event: Event) -> None:
@@ -313,11 +318,11 @@ class LogAccumulator:
 
 
 def summarize(events: Iterable[Event]) -> LogSummary:
-    """The summary of a whole log."""
-    folder = LogAccumulator()
+    """Return the summary of a complete log."""
+    accumulator = LogAccumulator()
     for event in events:
-        folder.add(event)
-    return folder.snapshot()
+        accumulator.add(event)
+    return accumulator.snapshot()
 
 
 def _remember(lines: set[tuple[float, int]], event: Event) -> None:
@@ -326,7 +331,7 @@ def _remember(lines: set[tuple[float, int]], event: Event) -> None:
 
 
 def _quality(value: object) -> dict[str, float]:
-    """By metric, or by place: {"#1": .., "#2": ..} of a list."""
+    """Return the values by metric, or by position for a list: {"#1": .., "#2": ..}."""
     if isinstance(value, list) and len(value) > 1:  # v0.6 Mask R-CNN of Google: [box, mask]
         value = {f"#{place}": number for place, number in enumerate(value[:_MAX_METRICS], start=1)}
     if isinstance(value, dict):
@@ -341,7 +346,7 @@ def _quality(value: object) -> dict[str, float]:
 
 
 def finite_number(value: object) -> float | None:
-    """A finite number; v0.6 Transformer logs its BLEU as a string."""
+    """Return `value` as a finite number, or None. It may be a string: v0.6 Transformer logs BLEU as one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -352,7 +357,7 @@ def finite_number(value: object) -> float | None:
 
 
 def _integer(value: object) -> int | None:
-    """A seed of 64 bits must not pass through a float."""
+    """Return `value` as an integer, or None. A 64-bit seed must not pass through a float."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 1 << 64 else None
     number = finite_number(value)
@@ -360,7 +365,7 @@ def _integer(value: object) -> int | None:
 
 
 def _plain(value: object) -> object:
-    """A value that any document can hold: finite number, boolean, short text, or a short list of those; else None."""
+    """Return `value` if any document can hold it: finite number, boolean, short text, short list of these; or None."""
     if isinstance(value, list):
         items = [_plain(item) for item in value[:_MAX_LIST] if not isinstance(item, list)]
         return items if len(items) == len(value) and None not in items else None

@@ -1,4 +1,4 @@
-"""decide(run, observed) -> actions and status: pure, drives Kubernetes and local runs alike."""
+"""decide(run, observed) -> actions and status: pure; drives cluster and local runs alike."""
 
 from podium.reconcile.decide import decide
 from podium.reconcile.model import (

@@ -1,4 +1,4 @@
-"""The life of one try: from its Job, its containers and its log to its state."""
+"""The life of one try: derives its state from its Job, its containers and its log."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from podium.reconcile.starting import starting
 from podium.reconcile.step import Step, move, move_to, no_log_text
 from podium.rules import Goal, judge
 
-# How long containers may run on after run_stop.
+# How long containers may keep running after run_stop.
 LEAVE_SECONDS = 300
-# A log may be this much ahead of its container's start before its clock is called wrong.
+# A run_start may precede the container's start by this much before its clock counts as wrong.
 CLOCK_TOLERANCE_SECONDS = 2.0
 
 
 def advance(
     attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, *, spec: BenchmarkRunSpec, goal: Goal, now: float
 ) -> Step:
-    """The state of a try that has not finished, from what is seen of it now."""
+    """Return the state of an unfinished try, from what is observed of it now."""
     attempt = _measured(attempt, log.summary, goal)
     if job is None:
         return Step(_without_job(attempt, log, goal))
-    if log.ended and (job.finished or job.left(spec.system.nodes)):
+    if log.ended and (job.finished or job.exited(spec.system.nodes)):
         return Step(_ended(attempt, job, log, goal))
     if job.suspended:
-        return Step(move_to(attempt, Reason.QUEUED, "waits for its queue to admit the Job"))
+        return Step(move_to(attempt, Reason.QUEUED, "waiting for its queue to admit the Job"))
     if log.summary.run_stop is not None:
         return _stopped(attempt, job, log, goal, now)
     if log.summary.run_start is not None:
@@ -35,7 +35,7 @@ def advance(
 
 
 def _without_job(attempt: AttemptStatus, log: ObservedLog, goal: Goal) -> AttemptStatus:
-    """The Job is gone; what was printed may still be arriving."""
+    """Handle a missing Job; its output may still be arriving."""
     if not log.ended:
         return attempt
     if log.summary.run_stop is not None:
@@ -44,7 +44,7 @@ def _without_job(attempt: AttemptStatus, log: ObservedLog, goal: Goal) -> Attemp
 
 
 def _ended(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, goal: Goal) -> AttemptStatus:
-    """Every container has left and the log is whole. What happens after run_stop does not matter any more."""
+    """Every container has exited and the log is complete. Nothing after run_stop matters anymore."""
     first = failed_container(job)
     if log.summary.run_stop is None and (first or job.finished == "Failed"):
         return failed(attempt, job, first, log)
@@ -52,7 +52,7 @@ def _ended(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, goal: Goa
 
 
 def _stopped(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, goal: Goal, now: float) -> Step:
-    """After run_stop, until the containers have left."""
+    """After run_stop, wait until the containers have exited."""
     leave_by = (log.summary.run_stop or now) + LEAVE_SECONDS
     if now >= leave_by:
         return Step(_judged(attempt, job, log, goal))
@@ -63,13 +63,13 @@ def _training(attempt: AttemptStatus, summary: LogSummary, spec: BenchmarkRunSpe
     limit = spec.deadlines.run
     deadline = (summary.run_start or now) + duration_seconds(limit)
     if now >= deadline:
-        message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if it needs longer"
+        message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
         return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
     return Step(move(attempt, AttemptState.TRAINING), deadline)
 
 
 def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, goal: Goal) -> AttemptStatus:
-    """The outcome of a try whose log is whole: what its log says, and what only the operator can know."""
+    """Return the outcome of a try with a complete log, from the log and from what only the operator knows."""
     verdict = judge(log.summary, goal)
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
@@ -85,18 +85,18 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
 
 
 def _early_start(summary: LogSummary, job: ObservedJob | None) -> str:
-    """That the log's clock started before its container did; empty when it did not."""
+    """Return a message if the log's clock started before its container did; empty if it did not."""
     rank0 = job.container(0) if job else None
     if not (rank0 and rank0.started and summary.run_start):
         return ""
     early = rank0.started - summary.run_start
     if early <= CLOCK_TOLERANCE_SECONDS:
         return ""
-    return f"run_start is {early:.1f} s before the container started: check the clock of node and trainer"
+    return f"run_start is {early:.1f} s before the container started; check the clocks of the node and the trainer"
 
 
 def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> AttemptStatus:
-    """The fields of the status that come from the log."""
+    """Set the status fields that come from the log."""
     changes: dict[str, object] = {}
     if summary.run_start is not None:
         changes["start_time"] = rfc3339(summary.run_start, milliseconds=True)

@@ -1,4 +1,4 @@
-"""Conditions of a BenchmarkRun: every type always present, the transition time kept while the status stays."""
+"""Conditions of a BenchmarkRun: all types are always present; the transition time changes only with the status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from podium.api import BenchmarkRunStatus, Condition, ConditionType, Reason, rfc3339
 from podium.text import printable
 
-_MAX_MESSAGE = 32768  # characters, of the CRD
+_MAX_MESSAGE = 32768  # characters, from the CRD
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Report:
     admitted: ConditionUpdate
     running: ConditionUpdate = ConditionUpdate(False, Reason.FINISHED)
     suspended: bool = False
-    stored: str = ""  # address of the result
+    stored: str = ""  # URL of the result
     store_error: str = ""
     complete: ConditionUpdate | None = None
     failed: ConditionUpdate | None = None
@@ -54,7 +54,7 @@ class Report:
 
 
 def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int, now: float) -> BenchmarkRunStatus:
-    """`status` with the conditions of `report`."""
+    """Return `status` with the conditions of `report`."""
     before = {condition.type: condition for condition in status.conditions}
     stamp = rfc3339(now)
     conditions = []

@@ -1,7 +1,7 @@
-"""The heart of Podium: one pure function that says what a run needs next.
+"""The heart of Podium: one pure function that decides what a run needs next.
 
-It is level-based. Whatever happened before (a restart, a lost event, an action that failed half-way), the same
-run and the same observations give the same decision, so executing it twice does no harm.
+It is level-based. Regardless of what happened before (a restart, a lost event, an action that failed halfway), the same
+run and observations give the same decision, so executing it twice does no harm.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
-_NAMED_ATTEMPTS = 3  # in a message about several
+_NAMED_ATTEMPTS = 3  # at most, in a message about several
 
 
 @dataclass(slots=True)
@@ -79,9 +79,9 @@ class _Case:
 
 
 def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float) -> Decision:
-    """What to do for `run`, its new status, and when to look again.
+    """Return what to do for `run`, its new status, and when to look again.
 
-    `now` is in unix seconds. The function has no memory: everything it knows of the past is in ``run.status``.
+    `now` is in unix seconds. The function has no memory: everything it knows about the past is in ``run.status``.
     """
     if run.status.terminal:
         return _after_the_end(run, now)
@@ -99,7 +99,7 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
 
 
 def _advance(case: _Case) -> None:
-    """Move every unfinished try forward; tries whose Job is seen but not yet listed are adopted first."""
+    """Advance every unfinished try; tries whose Job exists but that are not listed yet are adopted first."""
     listed = {attempt.id for attempt in case.run.status.attempts}
     unlisted = sorted(
         (id_ for id_ in case.observed.jobs if id_ not in listed), key=lambda id_: (id_.attempt, id_.number)
@@ -119,7 +119,7 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
     step = advance(attempt, job, log, spec=case.run.spec, goal=case.goal, now=case.now)
     moved = step.attempt
     if case.run.spec.suspend and not moved.state.finished:
-        moved = move_to(moved, Reason.SUSPENDED, "repeated when the run is resumed")
+        moved = move_to(moved, Reason.SUSPENDED, "will be repeated when the run is resumed")
     if moved.state.finished and moved.state is not AttemptState.CONVERGED:
         case.actions.append(Emit(of_end(moved.state), f"{moved.id}: {moved.reason}: {moved.message}"))
     if step.deadline is not None and not moved.state.finished:
@@ -140,7 +140,7 @@ def _continue(case: _Case) -> Decision:
             _emit_converged(case)
             attempt = new_attempt(case.run.name, case.run.uid, following, case.now)
             case.actions.append(CreateJob(following, attempt.seed))
-            if case.observed.launch_refusal is None:  # a refused try is listed once its Job is there
+            if case.observed.launch_refusal is None:  # a refused try is listed once its Job exists
                 case.attempts.append(attempt)
     case.actions += _to_store(case)
     return case.decided(
@@ -154,7 +154,7 @@ def _continue(case: _Case) -> Decision:
 
 
 def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
-    """Store everything, and only then set Complete or Failed."""
+    """Store everything; only then set Complete or Failed."""
     if not case.attempts and failure:  # nothing was measured, so there is nothing to store
         return case.decided(Report(admitted=case.admitted, failed=failure))
     score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
@@ -166,11 +166,11 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     result = case.observed.result
     if to_store or result is None:
         outcome: Literal["Complete", "Failed"] = "Failed" if failure else "Complete"
-        # result.json lists the attempts as stored: it is written after them
+        # result.json lists the attempts as stored, so it is written after them
         case.actions += to_store or [
             StoreResult(score, tuple(case.attempts), outcome, failure.message if failure else "")
         ]
-        storing = ConditionUpdate(False, Reason.STORING, "every attempt has ended; the result is being stored")
+        storing = ConditionUpdate(False, Reason.STORING, "all attempts have ended; the result is being stored")
         return case.decided(Report(admitted=case.admitted, running=storing, store_error=case.observed.store_error))
     if failure:
         case.actions.append(Emit(failure.reason, failure.message))
@@ -185,14 +185,14 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
 
 
 def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
-    """What went wrong in the last try of each attempt, a few of them."""
+    """Return what went wrong in the last try of each attempt, for the first few."""
     last = {attempt.index: attempt for attempt in attempts}
     wrong = [a for a in last.values() if a.state is not AttemptState.CONVERGED]
     return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
 def _abort(case: _Case) -> Decision:
-    """The run was deleted, or stopped on this machine: create nothing more, and store what was measured."""
+    """The run was deleted, or stopped on this machine: create nothing more, and store the measurements so far."""
     reason, message = Reason.RUN_DELETED, "the BenchmarkRun was deleted"
     if case.run.stopped_by:
         reason, message = Reason.INTERRUPTED, f"stopped by {case.run.stopped_by}"
@@ -210,7 +210,7 @@ def _abort(case: _Case) -> Decision:
 
 
 def _after_the_end(run: Run, now: float) -> Decision:
-    """Terminal means terminal: only the time to live is left."""
+    """Terminal is final: only the time to live remains."""
     ttl = run.spec.ttl_seconds_after_finished
     if ttl is None or run.deleted:
         return Decision((), run.status)
@@ -219,14 +219,14 @@ def _after_the_end(run: Run, now: float) -> Decision:
 
 
 def _ended_at(status: BenchmarkRunStatus) -> float:
-    """Unix time of the terminal condition."""
+    """Return the unix time of the terminal condition."""
     ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
     true = next(end for end in ends if end and end.status == "True")
     return unix_seconds(true.last_transition_time)
 
 
 def _beyond_retry(case: _Case) -> ConditionUpdate | None:
-    """Why the run fails before its last attempt: no retry is left or would help, or too many attempts broke rules."""
+    """Return why the run fails early: no retry is left or would help, or too many attempts broke rules."""
     if not case.attempts or not concluded(case.attempts, case.attempts[-1], case.run.spec.max_retries):
         return None
     last = case.attempts[-1]
@@ -244,7 +244,7 @@ def _beyond_retry(case: _Case) -> ConditionUpdate | None:
 
 
 def _launch_failure(case: _Case) -> ConditionUpdate | None:
-    """The API server refuses the Job: for good, or for longer than the pending deadline."""
+    """Return the failure if the API server refuses the Job for good, or for longer than the pending deadline."""
     refusal = case.observed.launch_refusal
     if refusal is None:
         return None
@@ -257,7 +257,7 @@ def _launch_failure(case: _Case) -> ConditionUpdate | None:
 
 
 def _emit_converged(case: _Case) -> None:
-    """An Event for every attempt but the last, whose end the conditions report."""
+    """Emit an Event for every converged attempt but the last, whose end the conditions report."""
     if case.attempts and case.attempts[-1].state is AttemptState.CONVERGED:
         last = case.attempts[-1]
         message = f"{last.id}: quality {last.quality} in {last.time_to_train_seconds} s, {last.epochs} epochs"
@@ -271,9 +271,9 @@ def _to_store(case: _Case) -> list[StoreAttempt]:
 
 
 def _holds_machines(case: _Case, attempt: AttemptStatus) -> bool:
-    """Whether the Job of this try may still occupy nodes. Its own status lags behind its containers."""
+    """Return whether the Job of this try may still occupy nodes. The Job's status lags behind its containers."""
     job = case.observed.jobs.get(attempt.id)
-    return job is not None and not job.finished and not job.left(case.run.spec.system.nodes)
+    return job is not None and not job.finished and not job.exited(case.run.spec.system.nodes)
 
 
 def _running(case: _Case) -> ConditionUpdate:
@@ -285,5 +285,5 @@ def _running(case: _Case) -> ConditionUpdate:
     text = f"{last.id} of {case.goal.attempts}"
     if last.state is AttemptState.PENDING:
         reason = Reason.known(last.reason) or Reason.PENDING
-        return ConditionUpdate(False, reason, f"{text}: {last.message or 'waits for its pods'}")
+        return ConditionUpdate(False, reason, f"{text}: {last.message or 'waiting for its pods'}")
     return ConditionUpdate(True, of_state(last.state), text)

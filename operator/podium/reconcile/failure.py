@@ -1,4 +1,4 @@
-"""A try whose containers or Job failed: which one failed first, and whether another try may do better."""
+"""A try whose containers or Job failed: which one failed first, and whether a retry may help."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from podium.api import AttemptStatus, Reason
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import colon, move_to, tail_text
 
-# Exit codes of `podium stage` after which a person has to act. All others are outages and lost nodes.
+# Exit codes of `podium stage` that require action. All others are outages and lost nodes.
 STAGE_FINAL = frozenset({1, 2})
 
 
 def failed_container(job: ObservedJob) -> Container | None:
-    """The container that failed first: the others often fail because of it."""
+    """Return the container that failed first: the others often fail because of it."""
     failed = [c for c in job.containers if c.finished is not None and (c.exit_code is None or c.exit_code != 0)]
     return min(failed, key=lambda c: c.finished or 0.0, default=None)
 
 
 def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, log: ObservedLog) -> AttemptStatus:
-    """The try after its container `first` failed; None when only the Job's status reports a failure."""
+    """Return the failed try. `first` is the container that failed first, None if only the Job reports a failure."""
     if first is None:
         return move_to(attempt, Reason.POD_LOST, job.message or "a pod was lost")
     place = f"pod {first.name}" if first.name else "a pod"

@@ -21,40 +21,40 @@ class Run:
     spec: BenchmarkRunSpec
     status: BenchmarkRunStatus
     deleted: bool = False
-    stopped_by: str = ""  # what stopped a run on this machine, such as "Ctrl-C"; then it is deleted, too
-    refusal: str = ""  # why the object could not be read, when its schema let a mistake through
+    stopped_by: str = ""  # what stopped a run on this machine, such as "Ctrl-C"; `deleted` is then set as well
+    refusal: str = ""  # why the object could not be read although the API server accepted it
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """The copying of the data set to one pod's node. Times are unix seconds."""
+    """Copying the data set to one pod's node. Times are unix seconds."""
 
     started: float | None = None
     finished: float | None = None
     exit_code: int | None = None
-    last_lines: str = ""  # of what it printed, when it failed
-    report: Mapping[str, int | float] = field(default_factory=dict)  # files, bytes, copiedBytes, ... of a success
+    last_lines: str = ""  # of its output, if it failed
+    report: Mapping[str, int | float] = field(default_factory=dict)  # files, bytes, copiedBytes, ... if it succeeded
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The trainer's container of one pod (locally: one torchrun process). Times are unix seconds."""
+    """The trainer's container in one pod (locally: one torchrun process). Times are unix seconds."""
 
     name: str  # of the pod
     node_index: int
     started: float | None = None
     finished: float | None = None
     exit_code: int | None = None
-    waiting: str = ""  # reason why it does not run yet: ErrImagePull, Unschedulable, ...
-    stopped: str = ""  # reason why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
+    waiting: str = ""  # why it is not running yet: ErrImagePull, Unschedulable, ...
+    stopped: str = ""  # why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
     message: str = ""
-    deleted: float | None = None  # when its deletion was asked for, while it still runs
-    staging: Staging | None = None  # before it, where the data are staged
+    deleted: float | None = None  # when its deletion was requested, while it is still running
+    staging: Staging | None = None  # the copy before it, if data is staged
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedJob:
-    """The Job of one try with the pods seen for it."""
+    """The Job of one try, with its pods."""
 
     uid: str
     created: float
@@ -66,8 +66,8 @@ class ObservedJob:
     def container(self, node_index: int) -> Container | None:
         return next((c for c in self.containers if c.node_index == node_index), None)
 
-    def left(self, nodes: int) -> bool:
-        """Whether the containers of all `nodes` have ended."""
+    def exited(self, nodes: int) -> bool:
+        """Return whether the containers on all `nodes` have ended."""
         return len(self.containers) >= nodes and all(c.finished is not None for c in self.containers)
 
 
@@ -76,19 +76,19 @@ class ObservedLog:
     """What rank 0 of one try has printed so far."""
 
     summary: LogSummary = field(default_factory=LogSummary)
-    ended: bool = False  # nothing more can come
-    tail: str = ""  # the last ordinary lines, for the error message
-    problem: str = ""  # first line that looked like an MLPerf line and could not be read, with its number
+    ended: bool = False  # the log is complete
+    tail: str = ""  # the last lines that are not MLPerf lines, for error messages
+    problem: str = ""  # the first line that looked like an MLPerf line but could not be read, with its number
 
     @classmethod
     def of(cls, buffer: LogBuffer) -> ObservedLog:
-        """What `buffer` holds now."""
+        """Return the current content of `buffer`."""
         return cls(buffer.summary, ended=buffer.ended, tail=buffer.tail, problem=buffer.problem)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why Service or Job of the next try could not be created; `final` when trying again would not help."""
+    """Why the Service or Job of the next try could not be created; `final` if a retry would not help."""
 
     message: str
     since: float
@@ -97,19 +97,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The world outside the BenchmarkRun."""
+    """The observed state of the world outside the BenchmarkRun."""
 
     jobs: Mapping[TryId, ObservedJob] = field(default_factory=dict)
     logs: Mapping[TryId, ObservedLog] = field(default_factory=dict)
     stored: frozenset[TryId] = frozenset()
-    result: Result | None = None  # set once result.json and SHA256SUMS are written
+    result: Result | None = None  # set after result.json and SHA256SUMS are written
     store_error: str = ""
     launch_refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Create the Job of a try, and the run's Service when it is missing."""
+    """Create the Job of a try, and the run's Service if it is missing."""
 
     id: TryId
     seed: int
@@ -122,7 +122,7 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True)
 class StoreAttempt:
-    """Write log, pods' logs and record of a finished try; `concluding` when no further try follows."""
+    """Write the log, pod logs and record of a finished try; `concluding` if no further try follows."""
 
     attempt: AttemptStatus
     concluding: bool
@@ -130,7 +130,7 @@ class StoreAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """Write result.json and then SHA256SUMS."""
+    """Write result.json, then SHA256SUMS."""
 
     score: Score
     attempts: tuple[AttemptStatus, ...]
@@ -140,19 +140,19 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class DeleteRun:
-    """Delete the run: its time to live after the end is over."""
+    """Delete the run, because its time to live after the end has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """A Kubernetes Event: what happened between the conditions."""
+    """Post a Kubernetes Event: it reports what conditions omit."""
 
     reason: Reason
     message: str
 
     @property
     def type(self) -> Literal["Normal", "Warning"]:
-        assert self.reason.event is not None, f"{self.reason} is not a reason of Events"
+        assert self.reason.event is not None, f"{self.reason} is not an Event reason"
         return self.reason.event
 
 

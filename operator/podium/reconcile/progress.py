@@ -13,7 +13,7 @@ from podium.rules import Goal
 def progress(
     attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal, before: Progress | None
 ) -> Progress | None:
-    """Of the last try: the running one, or the one that ended last. `before` is what the status says so far."""
+    """Return the progress of the last try: the running one, or the last to end. `before` is the status so far."""
     if not attempts:
         return None
     last = attempts[-1]
@@ -34,9 +34,9 @@ def progress(
 
 
 def finish_time(summary: LogSummary) -> float | None:
-    """Unix time at which the log's attempt will have used all its epochs: the latest end, convergence may come earlier.
+    """Return the unix time at which the attempt reaches its maximum number of epochs; it may converge earlier.
 
-    None while the log does not say enough.
+    None as long as the log does not contain enough to compute it.
     """
     known = (summary.samples, summary.throughput, summary.train_samples, summary.max_epochs, summary.last_event_time)
     if not all(known):

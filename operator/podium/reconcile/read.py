@@ -1,4 +1,4 @@
-"""From the object that the API server serves to a `Run`."""
+"""Reads an object from the API server into a `Run`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from podium.reconcile.model import Run
 
 
 def read_run(body: Mapping[str, Any]) -> Run:
-    """A BenchmarkRun from its object. `decide` refuses one that an older CRD let through and the models reject."""
+    """Read a BenchmarkRun. `decide` refuses one that an older CRD accepted but the models reject."""
     metadata = body["metadata"]
     try:
         spec = BenchmarkRunSpec.model_validate(body["spec"])

@@ -1,4 +1,4 @@
-"""From the attempts of a run to its score, energy and cost."""
+"""Computes score, energy and cost from the attempts of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from podium.scoring import Rule, TimedAttempt, rule_for, score
 def score_run(
     spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus], goal: Goal, rounds: Mapping[str, Round]
 ) -> Score:
-    """The olympic mean over the last try of each attempt, with what it took in energy and money."""
+    """Return the olympic mean over the last try of each attempt, with its energy and cost."""
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     rule = rule_for(round_, spec.benchmark) if benchmark else Rule(runs=goal.attempts)

@@ -1,4 +1,4 @@
-"""A try before its clock starts: pods wait for nodes and images, copy their data, initialize."""
+"""A try before its clock starts: its pods wait for nodes and images, copy data, initialize."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, du
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.step import Step, colon, move, move_to, no_log_text, tail_text
 
-# What the kubelet says of a container that will never run, however long it waits.
+# The kubelet's reasons for containers that will never run, however long they wait.
 UNRECOVERABLE_WAITING = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
 
 
 def starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: BenchmarkRunSpec, now: float) -> Step:
-    """Until run_start is logged."""
+    """Advance a try until run_start is logged."""
     stuck = next((c for c in job.containers if c.waiting in UNRECOVERABLE_WAITING), None)
     if stuck:
         message = f"pod {stuck.name}: {stuck.waiting}: {stuck.message}"
@@ -31,7 +31,7 @@ def starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: B
 
 
 def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, now: float) -> Step:
-    """Not every trainer runs: pods wait for a node or an image, or for their data."""
+    """Handle a try whose trainers are not all running: pods wait for a node, an image or their data."""
     nodes = spec.system.nodes
     copying = [c.staging.started for c in job.containers if c.staging and c.staging.started is not None]
     copied = [c.staging.finished for c in job.containers if c.staging and c.staging.finished is not None]
@@ -40,7 +40,7 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, n
         deadline = (max(copied) if len(copied) == nodes else job.created) + duration_seconds(limit)
         why = _why_pending(job, nodes)
         if now >= deadline:
-            message = f"{why}; not every pod ran within {limit} (spec.deadlines.pending)"
+            message = f"{why}; not all pods were running within {limit} (spec.deadlines.pending)"
             return Step(move_to(attempt, Reason.PENDING_DEADLINE_EXCEEDED, message))
         return Step(move_to(attempt, Reason.PENDING, why), deadline)
     limit = spec.deadlines.stage
@@ -54,9 +54,9 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, n
 
 def _why_pending(job: ObservedJob, nodes: int) -> str:
     idle = [c for c in job.containers if c.waiting and c.started is None]
-    # a pod that is copying its data, or has copied them, already has a node
+    # a pod that is copying its data, or has copied it, already has a node
     waiting = min(idle, key=lambda c: c.staging is not None and c.staging.started is not None, default=None)
     if waiting:
         return f"pod {waiting.name}: {waiting.waiting}{colon(waiting.message)}"
     running = sum(c.started is not None for c in job.containers)
-    return job.message or f"{running} of {nodes} pods run"
+    return job.message or f"{running} of {nodes} pods are running"

@@ -1,4 +1,4 @@
-"""Which try comes next, and its identity."""
+"""Decides which try comes next, and its identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
 
 
 def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:
-    """The next try when every listed one has finished; None when all attempts have concluded."""
+    """Return the next try, given that all listed ones have finished; None if all attempts have concluded."""
     if not attempts:
         return TryId(attempt=1, number=0)
     last = attempts[-1]
@@ -19,7 +19,7 @@ def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -
 
 
 def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
-    """Whether `one`, which has finished, is the last try of its attempt."""
+    """Return whether the finished try `one` is the last of its attempt."""
     reason = Reason.known(one.reason)
     if reason is None or not reason.retriable:
         return True
@@ -30,7 +30,7 @@ def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries
 
 
 def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptStatus:
-    """The record of a try at its launch."""
+    """Return the record of a try at launch."""
     return AttemptStatus(
         index=id_.attempt,
         try_=id_.number,
@@ -42,11 +42,11 @@ def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptS
 
 
 def job_name(run_name: str, id_: TryId) -> str:
-    """Deterministic, so that creating it twice fails; unique among all runs of a namespace."""
+    """Return a name that is deterministic, so that creating it twice fails, and unique among a namespace's runs."""
     return f"{run_name}-{id_.attempt}-{id_.number}"
 
 
 def seed_for(uid: str, id_: TryId) -> int:
-    """A seed of 31 bits, drawn from the run's random uid: new for every try, and the same after a restart."""
+    """Return a 31-bit seed derived from the run's random uid: new for every try, the same after a restart."""
     digest = hashlib.sha256(f"{uid}/{id_.attempt}/{id_.number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -1,4 +1,4 @@
-"""The rounds of MLPerf Training: targets, number of runs, tunable hyperparameters, clock. YAML files, one a round."""
+"""The rounds of MLPerf Training, one YAML file per round: targets, number of runs, tunable hyperparameters, clock."""
 
 from podium.rounds.catalog import DEFAULT_RUNS, load_scorable_rounds, round_at, round_name, round_of_folder
 from podium.rounds.kinds import BATCH, Settings, same, shown

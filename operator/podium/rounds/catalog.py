@@ -1,4 +1,4 @@
-"""Every round that can be scored: those that can be run, and the later ones as far as scoring needs them."""
+"""All rounds that can be scored: those that can be run, and later ones with what scoring needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from podium.rounds.model import Benchmark, Clock, Quality, Round, load_rounds
 
-DEFAULT_RUNS = 10  # of an unknown benchmark (mlperf_logging's benchmark_meta: "others 10")
+DEFAULT_RUNS = 10  # for an unknown benchmark (mlperf_logging's benchmark_meta: "others 10")
 _NAME = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?")
 _FOLDER = re.compile(r"(?:mlperf_)?(?:training_)?(?:results_)?(v?\d+\.\d+(?:\.\d+)?)", re.IGNORECASE)
 
@@ -70,10 +70,10 @@ class _Later(_Value):
 
 
 def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
-    """The rounds that can be scored, by name: those of `load_rounds`, which can be run, and the later ones.
+    """Load the rounds that can be scored, by name, oldest first: those of `load_rounds`, and later ones.
 
-    Of a later round only attempts, drops and targets are known: no run of it is admitted, and MLCommons' checker says
-    what is tunable. A round file replaces the later round of its name. Oldest first.
+    For a later round, only attempts, drops and targets are known: runs of it are not admitted, and MLCommons' checker
+    checks what is tunable. A round file replaces the later round of the same name.
     """
     later = _later()
     names = list(later.rounds)
@@ -99,21 +99,21 @@ def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
 
 
 def round_name(text: str) -> str | None:
-    """``v0.6`` of "v0.6", "0.6" or "0.6.0"; None for another text."""
+    """Return ``v0.6`` for "v0.6", "0.6" or "0.6.0"; None for any other text."""
     match = _NAME.fullmatch(text.strip())
     return f"v{match[1]}.{match[2]}" if match else None
 
 
 def round_of_folder(name: str) -> str | None:
-    """The round that a folder is named after, such as ``training_results_v1.0`` or ``v0.5.0``."""
+    """Return the round that a folder such as ``training_results_v1.0`` or ``v0.5.0`` is named after; None if none."""
     match = _FOLDER.fullmatch(name)
     return round_name(match[1]) if match else None
 
 
 def round_at(unix_seconds: float, benchmark: str | None, rounds: Mapping[str, Round]) -> str | None:
-    """The round that a log of this time belongs to, by the days of publication.
+    """Return the round that a log of this time belongs to, by the rounds' publication dates.
 
-    That is the earliest one published since; where it does not have the benchmark, the last one before that had it.
+    That is the first round published after it; if that round lacks the benchmark, the last earlier one that has it.
     """
     day = datetime.fromtimestamp(unix_seconds, UTC).date()
     names = list(_later().rounds)

@@ -1,8 +1,8 @@
-"""The kinds of rules that a hyperparameter of the closed division can be under.
+"""The kinds of rules for hyperparameters in the closed division.
 
-A round file names a kind and gives its parameters; the formulas are here. Nothing in a file is ever evaluated.
-Each kind says what it allows (`text`), whether a value is among it (`allows`), and which allowed value is closest
-(`nearest`). `settings` are the run's other hyperparameters: some rules depend on the batch size.
+A round file names a kind and its parameters; the formulas are here. Nothing in a file is ever evaluated. Each kind
+describes what it allows (`text`), checks a value (`allows`), and finds the closest allowed value (`nearest`).
+`settings` are all hyperparameters of the run: some rules depend on the batch size.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 BATCH = "global_batch_size"
 Settings = Mapping[str, Any]
-_TOLERANCE = 1e-6  # logs hold 0.08750000000000001
-_MOST = 1e9  # of a factor or an exponent: beyond it the nearest one means nothing
+_TOLERANCE = 1e-6  # logs contain 0.08750000000000001
+_MOST = 1e9  # limit of a factor or an exponent: beyond it, the nearest one is meaningless
 _LARGEST_BATCH = 10_000_000
 _MOST_SHOWN = 64
 
 
 class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    takes_lists: ClassVar[bool] = False  # a list is one value, not several
+    takes_lists: ClassVar[bool] = False  # whether a list is one value instead of several
 
     def text(self, settings: Settings) -> str:
-        """The allowed values, for a person."""
+        """Describe the allowed values to the user."""
         raise NotImplementedError
 
     def nearest(self, value: Any, settings: Settings) -> Any:
-        """The allowed value closest to `value`; None where none is closest."""
+        """Return the allowed value closest to `value`; None if there is no closest one."""
         raise NotImplementedError
 
     def allows(self, value: Any, settings: Settings) -> bool:
-        """Whether `value`, of the right type, is allowed."""
+        """Return whether `value`, which has the right type, is allowed."""
         return same(value, self.nearest(value, settings))
 
 
@@ -88,10 +88,10 @@ class OneOf(_Kind):
 
 
 class ScaledSgd(_Kind):
-    """The learning rate of SGD: the reference's, scaled by a whole number r.
+    """The learning rate of SGD: the reference's, multiplied by a whole number r.
 
-    `per_batch` names the batch size that `bases` are for where the reference itself scales its rate with the batch
-    (ResNet: 0.128 for 256 images); then the reference's rate at the run's batch size may be scaled, too.
+    `per_batch` is the batch size of `bases` if the reference itself scales its rate with the batch (ResNet: 0.128 for
+    256 images); the reference's rate at the run's batch size may then be multiplied as well.
     """
 
     kind: Literal["scaledSgd"] = "scaledSgd"
@@ -116,7 +116,7 @@ class ScaledSgd(_Kind):
 
 
 class WarmupFactor(_Kind):
-    """The linear warm-up of SGD, lr(b) = r0 - (wb - b) * r0 / (wb * 2^k): k, or the first ratio 1 - 1/2^k."""
+    """The linear warm-up of SGD, lr(b) = r0 - (wb - b) * r0 / (wb * 2^k): k, or the fraction 1 - 1/2^k of its start."""
 
     kind: Literal["warmupFactor"] = "warmupFactor"
     counts: Literal["exponent", "ratio"]
@@ -134,10 +134,10 @@ class WarmupFactor(_Kind):
 
 
 class StretchedSchedule(_Kind):
-    """The boundaries at which the rate drops: the reference's, times t = 1 + k/10, rounded down; one k for all.
+    """The boundaries at which the rate drops: the reference's, times t = 1 + k/10 with the same k, rounded down.
 
-    `per_batch` names the batch size whose steps `boundaries` count; without it they are epochs. Boundaries beyond
-    the end of the run may be left out.
+    `per_batch` is the batch size whose steps `boundaries` count; without it they are epochs. Boundaries beyond the end
+    of the run may be omitted.
     """
 
     takes_lists: ClassVar[bool] = True
@@ -164,7 +164,7 @@ class StretchedSchedule(_Kind):
 
     def allows(self, value: Any, settings: Settings) -> bool:
         nearest = self.nearest(value, settings)
-        slack = 1 if self.per_batch else 0  # where a step's fraction goes is the submitter's
+        slack = 1 if self.per_batch else 0  # the submitter chooses how to round a step
         return len(value) == len(nearest) and all(abs(a - b) <= slack for a, b in zip(value, nearest, strict=True))
 
     def _at(self, k: int, batch: int | None) -> list[int]:
@@ -173,7 +173,7 @@ class StretchedSchedule(_Kind):
 
 
 class PerSample(_Kind):
-    """`values`, or `each` for every sample that a rank holds: of the batch, any whole part."""
+    """`values`, or `each` times the samples of a rank, which are any divisor of the batch."""
 
     kind: Literal["perSample"] = "perSample"
     values: tuple[int, ...]
@@ -196,7 +196,7 @@ Kind = Annotated[
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, numbers nearly so, lists item by item."""
+    """Return whether two values are equal: numbers within a tolerance, lists item by item."""
     if _is_number(one) and _is_number(other):
         return math.isclose(one, other, rel_tol=_TOLERANCE)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
@@ -205,7 +205,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as a person would write it; of what is nested only that it is: YAML can nest without end."""
+    """Format a value as a user would write it; nested values are abbreviated, since YAML can nest without limit."""
     if isinstance(value, list | tuple):
         items = ["[...]" if isinstance(item, list | tuple) else shown(item) for item in value[:_MOST_SHOWN]]
         return f"[{', '.join([*items, *['...'][: len(value) - len(items)]])}]"

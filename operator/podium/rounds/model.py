@@ -1,6 +1,6 @@
-"""A round of MLPerf Training as data: a YAML file that says all that is needed to run its benchmarks.
+"""A round of MLPerf Training as data: a YAML file with everything needed to run its benchmarks.
 
-Adding a round is adding such a file; no Python names a round or a benchmark.
+To add a round, add such a file; no Python code names a round or a benchmark.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class _Value(BaseModel):
 
 
 class Hyperparameter(_Value):
-    """A key of the MLPerf log, with what the closed division says of it."""
+    """A key of the MLPerf log, with the closed division's rule for it."""
 
     type: Literal["integer", "number", "boolean", "string", "numbers", "number or numbers"]
     rule: Kind = Unconstrained()
-    id: str = ""  # of the rule, as findings name it
-    source: str = ""  # document:line; the round says where its documents are
-    reference: Any = None  # what the reference implementation uses, which is always allowed
-    optimizers: tuple[str, ...] = ()  # it means something only with these
+    id: str = ""  # of the rule, as in findings
+    source: str = ""  # document:line; see Round.documents
+    reference: Any = None  # the reference implementation's value, which is always allowed
+    optimizers: tuple[str, ...] = ()  # empty: any; it applies only to these
     description: str = ""
 
     def allowed(self, settings: Settings) -> str:
-        """The allowed values, for a person."""
+        """Describe the allowed values to the user."""
         text = self.rule.text(settings)
         what = "true or false" if self.type == "boolean" else self.type
         if isinstance(self.rule, Unconstrained):
@@ -44,11 +44,11 @@ class Hyperparameter(_Value):
         return f"{text}; or the reference's {shown(self.reference)}" if extra else text
 
     def allows(self, value: Any, settings: Settings) -> bool:
-        """Whether `value`, of the right type, is the reference's or within the rule."""
+        """Return whether `value`, which has the right type, is the reference's or satisfies the rule."""
         return same(value, self.reference) or self._by_rule(value, settings)
 
     def nearest(self, value: Any, settings: Settings) -> Any:
-        """The allowed value closest to `value`; None where none is closest."""
+        """Return the allowed value closest to `value`; None if there is no closest one."""
         if self.rule.takes_lists or not isinstance(value, list | tuple):
             return self.rule.nearest(value, settings)
         each = [self.rule.nearest(item, settings) for item in value]
@@ -67,11 +67,11 @@ class Quality(_Value):
     key: str = "eval_accuracy"
     target: float
     lower_is_better: bool = False
-    bounded: bool = True  # a loss is above 0, a rate with a target up to 1 is at most 1; a custom metric is anything
+    bounded: bool = True  # a loss is above 0, a rate with a target up to 1 is at most 1; custom metrics are not
 
 
 class Clock(_Value):
-    """When the time to train begins and ends."""
+    """When the time to train starts and stops."""
 
     start: str
     stop: str
@@ -81,15 +81,15 @@ class Clock(_Value):
 
 
 class LogRules(_Value):
-    """What a log of the round has to hold, where MLCommons' checker does not know the round."""
+    """What a log of the round must contain, for a round that MLCommons' checker does not know."""
 
     exactly_once: tuple[str, ...]  # in this order
     closed_at_least_once: tuple[str, ...]
     source: str
-    keys: Mapping[str, str] = Field(default_factory=dict)  # keys of the round's logs that we name otherwise
-    schedules: tuple[str, ...] = ()  # logged whenever they change: the largest value is the setting
-    spellings: Mapping[str, str] = Field(default_factory=dict)  # texts of the round's logs, in small letters
-    placeholder: str = ""  # a text that begins so stands for a value that is in no log
+    keys: Mapping[str, str] = Field(default_factory=dict)  # the round's log keys that have another name in Podium
+    schedules: tuple[str, ...] = ()  # logged at each change: the largest value is the setting
+    spellings: Mapping[str, str] = Field(default_factory=dict)  # from lowercase texts in the logs to Podium's names
+    placeholder: str = ""  # text starting with this stands for a value that is not in the log
 
 
 class Benchmark(_Value):
@@ -98,12 +98,12 @@ class Benchmark(_Value):
     title: str
     trainer: str | None = Field(
         default=None, pattern=r"^[a-z][a-z0-9_]*$"
-    )  # of podium_benchmarks; none: needs an image
+    )  # package of podium_benchmarks; None: needs an image
     model: str
     dataset: str
     quality: tuple[Quality, ...]
     runs: int = Field(ge=1)
-    converged_runs: int | None = None  # number of attempts that are scored: the first to converge
+    converged_runs: int | None = None  # only this many are scored, the first to converge
     drop_fastest: int = 1
     drop_slowest: int = 1
     max_failures: int = 1
@@ -111,18 +111,18 @@ class Benchmark(_Value):
     evaluates_first_epoch: bool = True
     timed_by: Literal["run_stop", "eval_result"] = "run_stop"
     suspended: bool = False
-    variant: str = ""  # what the name hides: results of two variants are not comparable
+    variant: str = ""  # not visible in the name: results of different variants are not comparable
     note: str = ""
     source: str = ""
-    closed_log_keys: tuple[str, ...] = ()  # further keys that a closed log holds
+    closed_log_keys: tuple[str, ...] = ()  # additional keys that a closed log must contain
     closed_log_source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
-    fixed: Mapping[str, Hyperparameter] = Field(default_factory=dict)  # that logs show to be the reference's
-    defaults: Mapping[str, Any] = Field(default_factory=dict)  # where our trainers' full preset is not the reference
+    fixed: Mapping[str, Hyperparameter] = Field(default_factory=dict)  # logged, and must be the reference's
+    defaults: Mapping[str, Any] = Field(default_factory=dict)  # reference values that our trainers' preset full lacks
 
     @property
     def ruled(self) -> Mapping[str, Hyperparameter]:
-        """Every hyperparameter that the closed division has a word on."""
+        """Every hyperparameter that the closed division has a rule for."""
         return {**self.tunable, **self.fixed}
 
 
@@ -131,7 +131,7 @@ class Round(_Value):
 
     name: str = Field(pattern=r"^v[0-9]+\.[0-9]+$")
     description: str
-    documents: Mapping[str, str] = Field(default_factory=dict)  # what the sources of rules name, and where it is
+    documents: Mapping[str, str] = Field(default_factory=dict)  # locations of the documents that `source` fields name
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
     first_epoch: Literal[0, 1]
     clock: Clock
@@ -140,10 +140,10 @@ class Round(_Value):
 
 
 def load_rounds(*folders: Path) -> Mapping[str, Round]:
-    """The rounds that can be run, by name: the built-in ones and those of further `folders`.
+    """Load the rounds that can be run, by name: the built-in ones and those in `folders`.
 
-    A later one replaces an earlier one of its name. Raises ValueError naming file and field when a file does not fit
-    the model.
+    A later round replaces an earlier one of the same name. Raises ValueError, naming file and field, if a file is not
+    valid.
     """
     rounds = dict(_built_in())
     for folder in folders:
@@ -157,7 +157,7 @@ def load_rounds(*folders: Path) -> Mapping[str, Round]:
 
 @cache
 def vocabulary() -> Mapping[str, Hyperparameter]:
-    """Every hyperparameter key there is: the tunable ones of all built-in rounds, and those fixed in all of them."""
+    """Return every known hyperparameter key: those of vocabulary.yaml, and the tunable ones of all built-in rounds."""
     document = yaml.safe_load((Path(__file__).parent / "vocabulary.yaml").read_text())
     known = {key: Hyperparameter.model_validate(value) for key, value in document.items()}
     for round_ in _built_in().values():
@@ -180,11 +180,11 @@ def _read(path: Path) -> Round:
         round_ = Round.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if round_.name != path.stem:  # a copy of another round's file would silently replace that round
+    if round_.name != path.stem:  # otherwise a copy of another round's file would silently replace that round
         raise ValueError(f"{path}: name is {round_.name}; name the file {round_.name}.yaml, or correct the name")
     return round_
 
 
 def targets(benchmark: Benchmark) -> dict[str, float]:
-    """The target of each metric."""
+    """Return the target of each metric."""
     return {quality.metric: quality.target for quality in benchmark.quality}

@@ -1,4 +1,4 @@
-"""Legal or not: what a person asked for against the round, what was measured against the goal. Pure."""
+"""Checks a spec against its round, and measurements against the goal. Pure."""
 
 from podium.rules.admission import check_admission
 from podium.rules.findings import Finding

@@ -1,4 +1,4 @@
-"""What the API server refuses by the CRD's rules, said without an API server."""
+"""The CRD's rules, checked without an API server."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ _OURS = ("PET_", "PODIUM_")
 
 
 def check_admission(name: str, spec: BenchmarkRunSpec) -> Iterator[Finding]:
-    """Name, machines, data and environment of a run for a cluster; on one machine they may be otherwise."""
+    """Check name, machines, data and environment of a cluster run; local runs need not follow these rules."""
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
-        remedy = f"use at most {MAX_NAME_LENGTH} lower-case letters, digits and dashes, a letter first"
-        message = f"{name!r} cannot be part of the names of pods"
+        remedy = f"use at most {MAX_NAME_LENGTH} lowercase letters, digits and dashes, starting with a letter"
+        message = f"{name!r} cannot be part of pod names"
         yield Finding(RuleId.METADATA_NAME, "metadata.name", message, remedy=remedy)
     if spec.division != "open" and not spec.system.accelerators_per_node:
         message, remedy = "a closed run needs accelerators", "set it, or use division: open"
         yield Finding(RuleId.SPEC_SYSTEM_ACCELERATORS, "spec.system.acceleratorsPerNode", message, remedy=remedy)
     if spec.preset == "full" and not (spec.data or spec.template.image):
-        message, remedy = "preset full reads its data set from a claim", "name it, or use preset: tiny"
+        message, remedy = "the full preset reads its data set from a claim", "set it, or use preset: tiny"
         yield Finding(RuleId.SPEC_DATA, "spec.data.persistentVolumeClaim.claimName", message, remedy=remedy)
     for variable in spec.template.env:
         if variable.name.startswith(_OURS):
-            message, remedy = f"{variable.name} is the operator's", "use hyperparameters, quality or system instead"
+            message = f"{variable.name} is reserved for the operator"
+            remedy = "use hyperparameters, quality or system instead"
             yield Finding(RuleId.SPEC_TEMPLATE_ENV, RuleId.SPEC_TEMPLATE_ENV, message, remedy=remedy)

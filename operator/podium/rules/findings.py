@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The findings of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One breach: the rule's id, where (a field of a spec, a file), a sentence, and what to do about it."""
+    """One breach of a rule: the rule's id, the place (a field of a spec, a file), a message, and the remedy."""
 
     rule: str
     field: str
@@ -23,7 +23,7 @@ class Finding:
         return f"{self.field}{line}: {self.message}{remedy}"
 
     def document(self) -> Mapping[str, Any]:
-        """As printed by ``--json``."""
+        """Return the finding as printed by ``--json``."""
         return {
             "rule": self.rule,
             "where": self.field,

@@ -1,4 +1,4 @@
-"""What the attempts of a run, or the logs of a published result, are held to."""
+"""The goal that a run's attempts, or the logs of a published result, must meet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from podium.api import BenchmarkRunSpec
 from podium.mllog import Evaluation, LogSummary, evaluations_by_metric, in_unit_of
 from podium.rounds import Benchmark, Quality, Round
 
-DEFAULT_ATTEMPTS = 5  # of a benchmark that no round knows
+DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
 _FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
 _ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
 
@@ -19,8 +19,8 @@ _ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector"
 class Goal:
     """The qualities to reach in one evaluation, the clock that times it, and the number of attempts.
 
-    `max_init_seconds` is None where the initialization is not limited: in the open division, and in v0.5.
-    `binding`: missing the target breaks a rule. It does not in somebody else's open log, which may have another target.
+    `max_init_seconds` is None if initialization is not limited: in the open division, and in v0.5. `binding`: missing
+    the target breaks a rule; not so in other people's open logs, which may have their own targets.
     """
 
     qualities: tuple[Quality, ...]
@@ -34,12 +34,12 @@ class Goal:
 
     @property
     def targets(self) -> dict[str, float]:
-        """By metric."""
+        """The target of each metric."""
         return {quality.metric: quality.target for quality in self.qualities}
 
     @property
     def lower_is_better(self) -> frozenset[str]:
-        """Metrics that are reached from above, such as a loss."""
+        """Metrics that reach their targets from above, such as a loss."""
         return frozenset(quality.metric for quality in self.qualities if quality.lower_is_better)
 
     @property
@@ -47,12 +47,12 @@ class Goal:
         return "/".join(f"{quality.target:g}" for quality in self.qualities)
 
     def render(self, summary: LogSummary, evaluation: Evaluation) -> str:
-        """An evaluation in the order and unit of the targets, such as ``0.381/0.342``; else as logged."""
+        """Format an evaluation in the order and unit of the targets, such as ``0.381/0.342``, or else as logged."""
         values = self.values(summary, evaluation) or evaluation.quality
         return "/".join(f"{value:.4g}" for value in values.values())
 
     def values(self, summary: LogSummary, evaluation: Evaluation) -> Mapping[str, float]:
-        """An evaluation by the metrics of the goal, in the unit of the targets; as logged where there is no target."""
+        """Return an evaluation by the goal's metrics, in the unit of the targets; as logged if there is no target."""
         if not self.qualities:
             return dict(evaluation.quality)
         return in_unit_of(self.targets, evaluation, summary, self.lower_is_better)
@@ -68,9 +68,9 @@ class Goal:
         return min(_ratio(q, first.get(q.metric), last.get(q.metric)) for q in self.qualities)
 
     def reached(self, summary: LogSummary) -> Evaluation | None:
-        """The first evaluation in which every metric is at its target; None without one, or without a target.
+        """Return the first evaluation in which every metric reaches its target; None if there is none, or no target.
 
-        A logged value that cannot be (a loss of -1, an accuracy of 1.7) reaches nothing, as in MLCommons' checker
+        An impossible value (a loss of -1, an accuracy of 1.7) reaches no target, as in MLCommons' checker
         (training_5.1.0/closed_*.yaml: ``v['value'] <= 0.925 and v['value'] > 0.0``, ``v['value'] < 1.0``).
         """
         for evaluation, values in evaluations_by_metric(summary, self.targets, self.lower_is_better):
@@ -80,7 +80,7 @@ class Goal:
 
 
 def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
-    """The goal of an admitted run; spec.quality changes the target, never the direction."""
+    """Return the goal of an admitted run; spec.quality changes the target, never the direction."""
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     qualities = benchmark.quality if benchmark else ()
@@ -102,7 +102,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
 def goal_of_log(
     name: str, benchmark: Benchmark, round_: Round | None, division: str, *, own_target: bool = False
 ) -> Goal:
-    """The goal of a published log of the benchmark `name`. `own_target`: the result beside it states its target."""
+    """Return the goal of a published log of the benchmark `name`. `own_target`: its result states a target."""
     closed = is_closed(division)
     return Goal(
         qualities=benchmark.quality,
@@ -117,12 +117,12 @@ def goal_of_log(
 
 
 def is_closed(division: str) -> bool:
-    """Whether the closed rules hold in it: out of the box they do, and in a division that nobody knows."""
+    """Return whether the closed rules apply to a division: they also apply out of the box and to unknown divisions."""
     return division != "open"
 
 
 def canonical(benchmark: str) -> str:
-    """The name by which rounds know a benchmark."""
+    """Return the name that rounds use for a benchmark."""
     name = benchmark.strip().lower()
     return _ALIASES.get(name, name)
 

@@ -1,4 +1,4 @@
-"""A hyperparameter's value against the rules of its division: the same for a spec and for a log."""
+"""Checks a hyperparameter's value against the rules of its division, for specs and logs alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST = 80
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """What is wrong with a value: the rule's id, a sentence, what to do."""
+    """What is wrong with a value: the rule's id, a message, and the remedy."""
 
     rule: str
     message: str
@@ -30,14 +30,15 @@ class Breach:
 
 
 def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, round_: Round) -> Breach | None:
-    """Why the closed division does not allow `value`; None when it does. `settings` are all of the run's."""
-    remedy = f"{source(parameter, round_)}; another value is for the open division"
+    """Return why the closed division does not allow `value`; None if it does. `settings` are all of the run's."""
+    remedy = f"{source(parameter, round_)}; other values need the open division"
     if wrong := wrong_type(parameter, value):
         return Breach(parameter.id, wrong, f"allowed: {parameter.allowed(settings)}; {remedy}")
     optimizer = settings.get("opt_name")
     if parameter.optimizers and isinstance(optimizer, str) and optimizer.lower() not in parameter.optimizers:
         of = " or ".join(parameter.optimizers)
-        return Breach(parameter.id, f"is of {of}, and opt_name is {optimizer[:_LONGEST]}", f"leave it out; {remedy}")
+        message = f"is only for {of}, but opt_name is {optimizer[:_LONGEST]}"
+        return Breach(parameter.id, message, f"leave it out; {remedy}")
     if value != [] and parameter.allows(value, settings):
         return None
     nearest = parameter.nearest(value, settings)
@@ -47,16 +48,16 @@ def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, rou
 
 
 def untuned_breach(key: str, parameter: Hyperparameter, value: Any, round_: Round) -> Breach | None:
-    """Why a run out of the box does not allow `value` beside its batch size: it is not the reference's."""
+    """Return why an out-of-the-box run does not allow `value`: it is not the reference's, nor the batch size."""
     if key == BATCH or parameter.reference is None or same(value, parameter.reference):
         return None
     message = f"{_short(value)} is not the reference's {shown(parameter.reference)}"
-    remedy = f"out of the box only {BATCH} is tuned; use division: closed for what {source(parameter, round_)} allows"
+    remedy = f"out of the box, tune only {BATCH}; use division: closed for what {source(parameter, round_)} allows"
     return Breach(RuleId.ID_UNTUNED.of(parameter.id), message, remedy)
 
 
 def open_breach(parameter: Hyperparameter, value: Any) -> str:
-    """Why `value` is none at all; empty for nothing."""
+    """Return why `value` makes no sense; empty if it does."""
     if wrong := wrong_type(parameter, value):
         return wrong
     if parameter.allows(value, {}):
@@ -65,7 +66,7 @@ def open_breach(parameter: Hyperparameter, value: Any) -> str:
 
 
 def wrong_type(parameter: Hyperparameter, value: Any) -> str:
-    """That `value` is not of the hyperparameter's type; empty when it is."""
+    """Return a message if `value` does not have the hyperparameter's type; empty if it does."""
     type_ = parameter.type
     if not isinstance(value, _TYPES[type_]) or (isinstance(value, bool) and type_ != "boolean"):
         return f"{_short(value)} is not {_NAMES[type_]}"
@@ -78,9 +79,9 @@ def wrong_type(parameter: Hyperparameter, value: Any) -> str:
 
 
 def plain_value(value: Any, type_: str) -> Any:
-    """A value as logged in the form of its type: numbers as texts, integers with a fraction of 0, a list of one.
+    """Convert a logged value to the form of its type.
 
-    Logs of v0.5 and v0.6 hold all of these; optimizers come in any case.
+    Logs of v0.5 and v0.6 contain numbers as text, integers as floats, lists of one, and optimizers in any case.
     """
     if isinstance(value, list) and len(value) == 1 and type_ not in ("numbers", "number or numbers"):
         value = value[0]
@@ -95,7 +96,7 @@ def plain_value(value: Any, type_: str) -> Any:
 
 
 def source(parameter: Hyperparameter, round_: Round) -> str:
-    """Where the rule stands, with the place of the document."""
+    """Return the source of the rule, with the location of the document."""
     name = parameter.source.partition(":")[0]
     where = round_.documents.get(name)
     return f"{parameter.source} ({where.removesuffix(name).strip()})" if where else parameter.source

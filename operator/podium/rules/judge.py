@@ -1,4 +1,4 @@
-"""From what a log says to the outcome of its run: the one judgment that every command and the operator share."""
+"""Judges the outcome of a run from its log; shared by all commands and the operator."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from podium.rules.findings import Finding
 from podium.rules.goal import Goal, canonical
 
 _WHOLE_LOG = "log the whole attempt, from its first line to its last, without editing it"
-# A run that did not converge, and says so, breaks no rule: the score may leave one such run out as the slowest.
+# A run that did not converge, and says so, breaks no rule: the score may drop one such run as the slowest.
 _HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_EVAL_RESULT_MISSING})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a run; `message` says why in a sentence.
+    """The outcome of a run; `message` gives the cause in a sentence.
 
-    `seconds` is the time to train, None when nothing was timed. An invalid run has one only where everything but its
-    initialization was right.
+    `seconds` is the time to train, None if nothing was timed. An invalid run has one only if everything but its
+    initialization was valid.
 
-    `findings` are what is wrong with the log; the first one is the cause of a run that did not converge. A converged
-    run may also have some.
+    `findings` are the problems of the log. If the run did not converge, the first one is the cause. A converged run may
+    have findings as well.
     """
 
     reason: Reason
@@ -34,7 +34,7 @@ class Verdict:
 
     @property
     def state(self) -> AttemptState:
-        assert self.reason.state is not None, f"{self.reason} is not a reason of attempts"
+        assert self.reason.state is not None, f"{self.reason} does not apply to attempts"
         return self.reason.state
 
     @property
@@ -50,8 +50,8 @@ class Verdict:
     def text(self) -> str:
         """The message and every breach with its remedy, for a status."""
         breaches = [f"{finding.message}; {finding.remedy}" for finding in self.breaches]
-        is_said = any(finding.message == self.message for finding in self.breaches)
-        return "; ".join(breaches if is_said else [self.message, *breaches])
+        is_included = any(finding.message == self.message for finding in self.breaches)
+        return "; ".join(breaches if is_included else [self.message, *breaches])
 
     @property
     def breaches(self) -> tuple[Finding, ...]:
@@ -61,7 +61,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a run did not converge: a reason, and the finding about it, which an open log may be spared."""
+    """Why a run did not converge: a reason, and its finding, which some open logs do not get."""
 
     reason: Reason
     rule: str
@@ -72,27 +72,27 @@ class _Fault:
 
 
 def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
-    """The outcome of one log; findings name `where` as their place. Decided by these rules, in this order:
+    """Return the outcome of one log; findings name `where` as their place. These rules apply in order:
 
-    1. A log without an MLPerf line measures nothing (Failed).
-    2. A log of another benchmark of the round is Invalid.
-    3. run_start and run_stop have to be there, the stop after the start (MLCommons' checker: ``EXACTLY_ONE``, and
-       ``s['run_started']`` for run_stop), else Invalid. An early run_stop cannot be told from a wrong clock.
+    1. A log without MLPerf lines measures nothing (Failed).
+    2. A log for another benchmark of the round is Invalid.
+    3. run_start and run_stop must exist, with the stop after the start (MLCommons' checker: ``EXACTLY_ONE``, and
+       ``s['run_started']`` for run_stop), otherwise Invalid. An early run_stop is indistinguishable from a wrong clock.
     4. v0.6 MiniGo is timed by eval_result, and a run_stop comes late or never; without an eval_result above 0 no model
        passed (training_0.6.0/minigo.yaml), and the run did not converge.
-    5. Closed runs initialize in less than the round's limit, from the first init_start to init_stop (checker:
-       ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), else Invalid. Of 20,132 published logs
-       3 did not; their times still count: `Verdict.keeps_place`.
-    6. The evaluations decide on convergence, whatever run_stop claims; NaN and impossible values reach nothing.
-       Without a target, or without evaluations where they come after the clock, run_stop is believed.
-    7. A run that gave up did not converge, whatever its evaluations say (checker of v0.6: ``status == 'success'``).
+    5. Closed runs must initialize in less than the round's limit, from the first init_start to init_stop (checker:
+       ``ll.timestamp - s['first_init_start'] < 20*60``; 30 minutes since v1.0), otherwise Invalid. Of 20,132 published
+       logs, 3 did not; their times still count: `Verdict.keeps_place`.
+    6. The evaluations decide on convergence, regardless of run_stop; NaN and impossible values reach no target. Without
+       a target, or without evaluations if these come after the clock stops, run_stop decides.
+    7. A run that gave up did not converge, regardless of its evaluations (v0.6 checker: ``status == 'success'``).
 
-    Where a second run was appended to the log of one that died, the second is judged, and a finding says so.
+    If a second run was appended to the log of one that died, the second is judged, and a finding says so.
     """
     time = seconds(summary, goal.timed_by)
     if summary.lines == 0:
         fault: _Fault | None = _Fault(
-            Reason.NO_MLPERF_LOG, RuleId.LOG_EMPTY, "no line of it can be read as an MLPerf line", _WHOLE_LOG
+            Reason.NO_MLPERF_LOG, RuleId.LOG_EMPTY, "no line can be read as an MLPerf line", _WHOLE_LOG
         )
     else:
         fault = _other_benchmark(summary, goal) or _untimed(summary, goal, time)
@@ -112,12 +112,12 @@ def _other_benchmark(summary: LogSummary, goal: Goal) -> _Fault | None:
     named = canonical(summary.benchmark or "")
     if named not in goal.other_benchmarks:
         return None
-    message, remedy = f"it is a log of {named}, not of {goal.benchmark}", "put it into the folder of its benchmark"
+    message, remedy = f"the log is for {named}, not for {goal.benchmark}", "move it to the folder of its benchmark"
     return _Fault(Reason.BENCHMARK_MISMATCH, RuleId.LOG_BENCHMARK, message, remedy)
 
 
 def _untimed(summary: LogSummary, goal: Goal, time: float | None) -> _Fault | None:
-    """A line of the clock that is missing or out of place."""
+    """Return the fault of a clock line that is missing or out of place."""
     if summary.run_start is None:
         message, remedy = "the log has no run_start line", "print it when the clock starts"
         return _Fault(Reason.RUN_START_MISSING, RuleId.LOG_RUN_START_MISSING, message, remedy)
@@ -129,7 +129,8 @@ def _untimed(summary: LogSummary, goal: Goal, time: float | None) -> _Fault | No
         line = summary.line_numbers.get("eval_result")
         return _Fault(Reason.EVAL_RESULT_MISSING, RuleId.LOG_EVAL_RESULT_MISSING, message, remedy, line)
     if summary.run_stop is None:
-        message, remedy = "the log ends without a run_stop line", "print it when the target is reached or given up"
+        message = "the log ends without a run_stop line"
+        remedy = "print it when the target is reached or the run gives up"
         return _Fault(Reason.RUN_STOP_MISSING, RuleId.LOG_RUN_STOP_MISSING, message, remedy)
     if not summary.out_of_order:
         return None
@@ -180,7 +181,7 @@ def _measured(summary: LogSummary, goal: Goal) -> str:
 
 
 def _repeated(summary: LogSummary, where: str) -> Iterator[Finding]:
-    """Only global rank 0 logs the clock, once. MLCommons' checker lets repeated lines pass."""
+    """Yield findings on repeated clock lines: only global rank 0 must log the clock, once; the checker allows more."""
     starts, stops = summary.run_start_count, summary.run_stop_count
     remedy = "log it from global rank 0 only, and keep each attempt in its own file"
     if starts > 1:

@@ -1,6 +1,6 @@
-"""A log against the rules of its round, line by line: what MLCommons' checker does not know or does not look at.
+"""Checks a log against its round, line by line, for what MLCommons' checker does not know or does not check.
 
-Whether the run is valid and converged is for `judge` alone.
+`judge` alone decides whether the run is valid and converged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from podium.rules.findings import Finding
 from podium.rules.goal import is_closed
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
 
-# Processes on several machines write into one log; their clocks and buffers differ by so much.
+# Processes on several machines write to one log; their clocks and buffers differ by up to this much.
 ORDER_TOLERANCE_SECONDS = 120.0
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
@@ -27,14 +27,14 @@ _OF_TRAINING = ("run_", "epoch_", "block_", "train_", "tracked_stats", "opt_lear
 _ALWAYS_COUNTED = ("run_start", "eval_accuracy")
 _JUDGED = ("run_start", "run_stop")  # `judge` says whether they are missing or repeated
 _MAX_LIST = 1000
-_MAX_VALUES = 32  # of one key; more say nothing new
+_MAX_VALUES = 32  # of one key; more add nothing
 _MAX_TEXT = 200
 _WHOLE_LOG = "log the whole attempt, from its first line to its last, without editing it"
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A seed as logged: the same one from the same place in two runs is one too many."""
+    """A seed as logged: two runs must not log the same seed from the same place."""
 
     file: str
     lineno: str
@@ -43,7 +43,7 @@ class Seed:
 
 
 class LogCheck:
-    """Takes the events of one log in order; cheap in memory for a log of any length."""
+    """Checks the events of one log in order, with bounded memory for a log of any length."""
 
     def __init__(self, where: str, round_: Round, benchmark_name: str, division: str = "closed") -> None:
         self._where = where
@@ -62,13 +62,13 @@ class LogCheck:
         self._format: Format | None = None
         self._once_lines: set[tuple[float, str, str]] = set()
         self._epochs_from_first = False
-        self._still_rising: dict[str, bool] = {}  # schedules of which each value was above those before
+        self._still_rising: dict[str, bool] = {}  # schedules in which every value so far exceeded those before
         self._found: list[Finding] = []
         self._reported: set[str] = set()
         self.seeds: list[Seed] = []
 
     def add(self, event: Event) -> None:
-        """Take one event."""
+        """Check one event."""
         self._format = self._format or event.format
         key = event.key
         if key in self._counted:
@@ -76,10 +76,8 @@ class LogCheck:
             self._first.setdefault(key, event.line_number)
             self._last[key] = event.line_number
         if self._is_backwards(event):
-            message = f"{key} is stamped {self._latest - event.time:.0f} s earlier than a line before it"
-            self._once(
-                RuleId.LOG_TIME_ORDER, message, event.line_number, "check the clocks of the machines; " + _WHOLE_LOG
-            )
+            message = f"{key} has a timestamp {self._latest - event.time:.0f} s earlier than a line before it"
+            self._once(RuleId.LOG_TIME_ORDER, message, event.line_number, "check the machines' clocks; " + _WHOLE_LOG)
         if self._counts["run_start"]:
             self._latest = max(self._latest, event.time)
         if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
@@ -94,10 +92,10 @@ class LogCheck:
             self._hyperparameter(event)
 
     def findings(self, problems: Iterable[Problem] = (), problem_count: int = 0) -> tuple[Finding, ...]:
-        """Everything found, once the whole log was added; `problems` are its unreadable lines."""
+        """Return all findings, after the last event; `problems` are the log's unreadable lines."""
         unreadable = [
             Finding(RuleId.LOG_UNREADABLE, self._where, problem.cause, problem.line_number,
-                    "one process writes a line at a time, and whole lines")
+                    "let only one process write at a time, and only complete lines")
             for problem in problems
         ]  # fmt: skip
         if problem_count > len(unreadable):
@@ -108,25 +106,25 @@ class LogCheck:
         return (*unreadable, *self._found, *self._keys(), *self._hyperparameters())
 
     def _keys_to_count(self) -> frozenset[str]:
-        """Of all keys a log may hold; a hostile one holds a million."""
+        """Return the keys to count; not all keys, since a hostile log may contain a million."""
         rules, own = self._round.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
         of_round = (*rules.exactly_once, *rules.closed_at_least_once) if rules else ()
         return frozenset({*of_round, *own, *_ALWAYS_COUNTED})
 
-    # ---- as lines come ----
+    # ---- while lines arrive ----
 
     def _is_backwards(self, event: Event) -> bool:
-        """A line of training that is stamped long before an earlier line of the timed part.
+        """Return whether a training line has a much earlier timestamp than a previous line of the timed part.
 
-        Evaluations may come from another process, later and in any order, and then the run stops at the time of the
-        checkpoint that passed (rules of v0.7). A stamp of 0 says that no clock was asked.
+        Evaluations may come from another process, later and in any order, and the run then stops at the time of the
+        checkpoint that passed (v0.7 rules). A timestamp of 0 means that no clock was read.
         """
         of_training = event.key.startswith(_OF_TRAINING)
         offline = event.key == "run_stop" and self._round.log_format == "mllog"
         return of_training and not offline and 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS
 
     def _count(self, event: Event) -> None:
-        """The tools of v0.5 drop lines that are the same to the last digit: some logs hold all of them twice."""
+        """Count a line. Like the v0.5 tools, ignore identical lines: some logs contain every line twice."""
         key = event.key
         if self._round.log_rules and key in self._round.log_rules.exactly_once:
             line = (event.time, repr(event.metadata)[:_MAX_TEXT], repr(event.value)[:_MAX_TEXT])
@@ -137,7 +135,7 @@ class LogCheck:
         self._counts[key] += 1
 
     def _once(self, rule: str, message: str, line: int, remedy: str) -> None:
-        """The first breach of a rule is reported; a loop that breaks it again says nothing new."""
+        """Report only the first breach of a rule: repeating it for every line of a loop adds nothing."""
         if rule not in self._reported:
             self._reported.add(rule)
             self._found.append(Finding(rule, self._where, message, line, remedy))
@@ -149,7 +147,7 @@ class LogCheck:
             return
         (target,) = wanted.values()
         if not any(math.isclose(value, same, rel_tol=1e-6) for same in (target, target / 100, target * 100)):
-            message = f"{event.key} is {value:g}, the round's target is {target:g}"
+            message = f"{event.key} is {value:g}, but the round's target is {target:g}"
             self._once(RuleId.LOG_TARGET, message, event.line_number, "a closed run stops at the round's target")
 
     def _evaluation(self, event: Event) -> None:
@@ -158,14 +156,14 @@ class LogCheck:
             return
         epoch = event.metadata.get("epoch_num")
         if event.value is None or isinstance(event.value, dict) or epoch is None:
-            message = "eval_accuracy lacks its epoch or its value"
+            message = "eval_accuracy has no epoch or no value"
             remedy = 'log eval_accuracy: {"epoch": 3, "value": 0.74}'
             self._once(RuleId.ROUND_EVAL_ACCURACY_FORM.of(self._round.name), message, event.line_number, remedy)
         elif epoch == self._round.first_epoch:
             self._epochs_from_first = True
 
     def _hyperparameter(self, event: Event) -> None:
-        """Keep the values of a hyperparameter: some rules depend on others, which may come later."""
+        """Keep the values of a hyperparameter: some rules depend on others that may be logged later."""
         assert self._benchmark is not None
         ruled = self._benchmark.ruled
         key = event.key if event.key in ruled else self._keys_of_round.get(event.key, "")
@@ -185,7 +183,7 @@ class LogCheck:
             seen.setdefault(repr(value)[:_MAX_TEXT], (value, event.line_number))
 
     def _schedule(self, key: str, value: Any, line: int) -> None:
-        """Of a rate that is logged as it changes the largest one counts, unless the log ends within the warm-up."""
+        """Keep the largest value of a rate that is logged as it changes; it counts unless the log ends in warm-up."""
         seen, size = self._settings[key], _size(value)
         before = max((_size(value) for value, _ in seen.values()), default=None)
         if before is None or size > before:
@@ -203,31 +201,31 @@ class LogCheck:
             return
         name = self._round.name
         if self._format is not None and self._format != self._round.log_format:
-            said = f"it is in the format {self._format}, the tools of {name} read {self._round.log_format}"
+            message = f"the log is in format {self._format}, but the tools of {name} read {self._round.log_format}"
             yield Finding(
-                RuleId.ROUND_FORMAT.of(name), self._where, said, remedy="its keys are not held to those of the round"
+                RuleId.ROUND_FORMAT.of(name), self._where, message, remedy="its keys are not checked against the round"
             )
             return
         for key in rules.exactly_once:
             if (count := self._counts[key]) != 1 and key not in _JUDGED:
-                said = f"{key} is logged {count} times" if count else f"{key} is missing"
+                message = f"{key} is logged {count} times" if count else f"{key} is missing"
                 remedy = "log it exactly once" + ("; keep each attempt in its own file" if count else "")
-                yield Finding(RuleId.ROUND_KEY_ONCE.of(name, key), self._where, said, self._last.get(key), remedy)
+                yield Finding(RuleId.ROUND_KEY_ONCE.of(name, key), self._where, message, self._last.get(key), remedy)
         present = [key for key in rules.exactly_once if self._counts[key]]
         for before, after in pairwise(present):
             if self._last[after] < self._first[before]:
-                said = f"{after} comes before {before}"
-                yield Finding(RuleId.ROUND_KEY_ORDER.of(name, after), self._where, said, self._last[after],
+                message = f"{after} comes before {before}"
+                yield Finding(RuleId.ROUND_KEY_ORDER.of(name, after), self._where, message, self._last[after],
                               f"the order is {', '.join(rules.exactly_once)}")  # fmt: skip
         from_first = self._benchmark is None or not self._benchmark.evaluates_first_epoch or self._epochs_from_first
         if self._counts["eval_accuracy"] and not from_first and f"{name}.eval_accuracy.form" not in self._reported:
-            said = f"no eval_accuracy is of epoch {self._round.first_epoch}"
-            yield Finding(RuleId.ROUND_EVAL_ACCURACY_FIRST.of(name), self._where, said, self._first["eval_accuracy"],
+            message = f"there is no eval_accuracy for epoch {self._round.first_epoch}"
+            yield Finding(RuleId.ROUND_EVAL_ACCURACY_FIRST.of(name), self._where, message, self._first["eval_accuracy"],
                           f"evaluate after every epoch; {name} counts them from {self._round.first_epoch}")  # fmt: skip
         yield from self._closed_keys(rules)
 
     def _closed_keys(self, rules: LogRules) -> Iterator[Finding]:
-        """The tags of level 2: those of all benchmarks, and those of this one."""
+        """Yield findings on the level 2 tags that are missing: those of all benchmarks, and of this one."""
         if not self._closed:
             return
         own = (
@@ -237,13 +235,13 @@ class LogCheck:
         )
         for key, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
             if not self._counts[key]:
-                remedy = f"log it at least once; the closed division asks for it ({source})"
+                remedy = f"log it at least once; the closed division requires it ({source})"
                 yield Finding(
                     RuleId.ROUND_KEY_REQUIRED.of(self._round.name, key), self._where, f"{key} is missing", remedy=remedy
                 )
 
     def _hyperparameters(self) -> Iterator[Finding]:
-        """Each value that was logged against the closed rules, and out of the box against the reference."""
+        """Check each logged value against the closed rules, and out of the box against the reference."""
         if self._benchmark is None:
             return
         settings = {key: value for key, seen in self._settings.items() for value, _ in list(seen.values())[:1]}
@@ -259,10 +257,10 @@ class LogCheck:
 
 
 def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Iterator[Finding]:
-    """Every run draws its own seeds. `required`: since v1.0 each run has to log one.
+    """Yield findings on seeds that two runs share. `required`: since v1.0, each run must log one.
 
-    Half of them in common is the mark of a repetition: where hundreds of processes draw 15 bits each, a few of them
-    are the same by chance (NVIDIA's v0.5 ResNet).
+    Runs repeat seeds if they share half of them: when hundreds of processes draw 15 bits each, a few are equal by
+    chance (NVIDIA's v0.5 ResNet).
     """
     earlier: dict[str, set[tuple[str, str, str]]] = {}
     for where, seeds in logs.items():
@@ -271,9 +269,9 @@ def repeated_seeds(logs: Mapping[str, Sequence[Seed]], *, required: bool) -> Ite
             yield Finding(RuleId.LOG_SEED_MISSING, where, "no seed is logged", remedy="log the key seed once")
         twin = next((name for name, others in earlier.items() if own and 2 * len(own & others) >= len(own)), None)
         if twin:
-            said = f"its seed {seeds[0].value}, of {seeds[0].file}:{seeds[0].lineno}, is also that of {twin}"
+            message = f"its seed {seeds[0].value}, from {seeds[0].file}:{seeds[0].lineno}, is also in {twin}"
             remedy = "draw a new seed for every attempt; two logs of one attempt are not two attempts"
-            yield Finding(RuleId.LOG_SEED_REPEATED, where, said, seeds[0].line, remedy)
+            yield Finding(RuleId.LOG_SEED_REPEATED, where, message, seeds[0].line, remedy)
         earlier[where] = own
 
 

@@ -1,4 +1,4 @@
-"""Spec against round: what the API server cannot check, or an older CRD let through."""
+"""Checks a spec against its round: what the API server cannot check, or an older CRD accepted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from podium.rules.hyperparameters import closed_breach, open_breach
 
 
 def check_spec(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> tuple[Finding, ...]:
-    """Every finding against `spec`; none means that the run is admitted."""
+    """Return all findings on `spec`; the run is admitted if there are none."""
     round_ = rounds.get(spec.round)
     if round_ is None:
         message = f"unknown round {spec.round!r}; choose one of {', '.join(sorted(rounds))}"
@@ -28,7 +28,7 @@ def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | Non
             message = (
                 f"{round_.name} has no {spec.benchmark!r}{_did_you_mean(spec.benchmark, round_.benchmarks)}; "
                 f"choose one of {', '.join(round_.benchmarks)}, or set division: open, template.image "
-                "and quality.target for your own"
+                "and quality.target for a custom one"
             )
             yield Finding(RuleId.SPEC_BENCHMARK_UNKNOWN, "spec.benchmark", message)
         return
@@ -40,9 +40,7 @@ def _benchmark(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | Non
         given, asked = len(spec.quality.target.split("/")), len(benchmark.quality)
         if given != asked:
             metrics = "/".join(quality.metric for quality in benchmark.quality)
-            message = (
-                f"{spec.benchmark} has {asked} quality metric(s), {metrics}; {spec.quality.target!r} names {given}"
-            )
+            message = f"{spec.benchmark} has {asked} quality metric(s), {metrics}; {spec.quality.target!r} has {given}"
             yield Finding(RuleId.SPEC_QUALITY_METRICS, "spec.quality.target", message)
 
 
@@ -53,18 +51,18 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
         message = "a closed run stops at the round's target; remove quality, or use division: open"
         yield Finding(RuleId.SPEC_QUALITY_CLOSED, "spec.quality.target", message)
     if spec.preset != "full":
-        message = f"{spec.preset} is not the benchmark itself; use division: open with it, or preset: full"
+        message = f"{spec.preset} is not the benchmark itself; use it with division: open, or use preset: full"
         yield Finding(RuleId.SPEC_PRESET_CLOSED, "spec.preset", message)
 
 
 def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
-    own = benchmark.ruled if benchmark else {}  # a round from outside may know more keys
+    own = benchmark.ruled if benchmark else {}  # a round from an extra file may have more keys
     known = {**own, **vocabulary()}
     for key, value in spec.hyperparameters.items():
         field = f"spec.hyperparameters.{key}"
         if key not in known:
             if spec.template.image is None:
-                message = f"not an MLPerf hyperparameter{_did_you_mean(key, known)}; an image of your own may define it"
+                message = f"not an MLPerf hyperparameter{_did_you_mean(key, known)}; a custom image may define it"
                 yield Finding(RuleId.SPEC_HYPERPARAMETERS_UNKNOWN, field, message)
         elif spec.division == "open":
             if wrong := open_breach(known[key], value):
@@ -74,17 +72,17 @@ def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark
 
 
 def _official(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark, key: str) -> Iterator[Finding]:
-    """A hyperparameter of a closed run, or of one out of the box."""
+    """Check a hyperparameter of a closed or out-of-the-box run."""
     field = f"spec.hyperparameters.{key}"
     if spec.division == "outOfTheBox" and key != BATCH:
-        message = f"not tunable out of the box; leave it out: there only {BATCH} is set, all else is the reference's"
+        message = f"not tunable out of the box; leave it out: such a run may set only {BATCH}"
         yield Finding(RuleId.SPEC_HYPERPARAMETERS_OUT_OF_THE_BOX, field, message)
     elif key not in benchmark.tunable:
         fixed = benchmark.fixed.get(key)
-        stays = f" and stays {fixed.allowed({})}" if fixed else ""
+        stays = f", where it is {fixed.allowed({})}" if fixed else ""
         message = (
             f"not tunable in the closed division of {spec.round} {spec.benchmark}{stays}; "
-            f"tunable are: {', '.join(sorted(benchmark.tunable)) or 'none'}"
+            f"tunable: {', '.join(sorted(benchmark.tunable)) or 'none'}"
         )
         yield Finding(RuleId.SPEC_HYPERPARAMETERS_CLOSED, field, message)
     elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, round_):

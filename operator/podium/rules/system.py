@@ -1,4 +1,4 @@
-"""A system's description against what a submission package asks for."""
+"""Checks a system description against the requirements of a submission package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATUSES = ("Available on-premise", "Available cloud", "Research, Development, o
 
 
 def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator[Finding]:
-    """Missing fields, and values that the tools choke on."""
+    """Yield findings on missing fields, and on values that break MLCommons' tools."""
     missing = [field for field in (ENTRY_FIELDS if round_ == "v0.5" else FIELDS) if field not in system]
     if missing:
         remedy = 'add them; use "" where not applicable'
@@ -34,7 +34,7 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
         return
     for field, value in system.items():
         if not isinstance(value, str):
-            remedy = f'write "{value}"; the tools of MLCommons join texts'
+            remedy = f'write "{value}"; MLCommons\' tools expect text'
             yield Finding(RuleId.PACKAGE_SYSTEM_TYPE, f"{where}: {field}", f"{value!r} is not text", remedy=remedy)
     if system.get("division", "closed") not in ("closed", "open"):
         message = f"{system['division']!r} is neither closed nor open"
@@ -42,7 +42,7 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
             RuleId.PACKAGE_SYSTEM_DIVISION,
             f"{where}: division",
             message,
-            remedy="write closed or open; a run out of the box is closed",
+            remedy="write closed or open; an out-of-the-box run is closed",
         )
     if _major(round_) >= 4 and system.get("status", STATUSES[0]) not in STATUSES:
         message, remedy = f"{system['status']!r} is not allowed", f"write one of: {'; '.join(STATUSES)}"

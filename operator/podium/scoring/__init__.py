@@ -1,4 +1,4 @@
-"""Numbers only: the olympic mean of timed attempts, and how much times vary. `rules.judge` says what one is worth."""
+"""Pure numbers: the olympic mean of timed attempts, and their variance. `rules.judge` decides which attempts count."""
 
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
 from podium.scoring.variance import Interval, Spread, interval, runs_needed, spread

@@ -1,11 +1,10 @@
-"""The score of MLPerf Training: attempts in, the olympic mean out.
+"""The MLPerf Training score: the olympic mean of attempts.
 
 Rule (mlcommons/training_policies, "Benchmark Results"; v0.5 verify tool for NCF): sort the good times, drop the
-fastest, drop the slowest, take the mean. An attempt that did not converge takes the slowest place, whatever its clock
-says; more of them than may be dropped make the result invalid. So do those that broke a rule: MLCommons accepts one log
-that does not comply "under olympic scoring" (mlperf_logging/package_checker/package_checker.py). One whose clock is
-right all the same keeps its place by its time, which is our reading: result_summarizer.py of 4.1.68 drops it as the
-slowest.
+fastest, drop the slowest, take the mean. An attempt that did not converge ranks slowest regardless of its time; more of
+them than may be dropped make the result invalid. So do those that broke a rule: MLCommons accepts one log that does not
+comply "under olympic scoring" (mlperf_logging/package_checker/package_checker.py). One whose time is nevertheless
+correct is ranked by its time, which is our reading: result_summarizer.py of 4.1.68 drops it as the slowest.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from dataclasses import dataclass
 from podium.api import AttemptState
 from podium.rounds import Benchmark, Round
 
-_LONGEST = 1e12  # seconds: no clock says so, and sums stay finite
+_LONGEST = 1e12  # seconds: beyond any real clock, and sums stay finite
 
 
 @dataclass(frozen=True, slots=True)
 class TimedAttempt:
-    """One attempt: `seconds` from run_start to run_stop; `start` (unix seconds) orders them where the rule asks for it.
+    """One attempt: `seconds` from run_start to run_stop; `start` (unix seconds) orders them if the rule requires it.
 
-    A failed or aborted one is not a measurement; an invalid one is, and did not converge. `keeps_place`: it would have
-    converged within its `seconds`, but for a rule that has nothing to do with them.
+    A failed or aborted one is not a measurement; an invalid one is, and counts as not converged. `keeps_place`: it
+    would have converged within its `seconds` had it not broken a rule that does not affect them.
     """
 
     index: int
@@ -38,22 +37,22 @@ class TimedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many attempts a benchmark asks for, and which are left out."""
+    """How many attempts a benchmark requires, and how many are dropped."""
 
     runs: int
     drop_fastest: int = 1
     drop_slowest: int = 1
     max_failures: int = 1
-    converged_runs: int | None = None  # only the first attempts to converge are scored (NCF in v0.5)
+    converged_runs: int | None = None  # only this many are scored, the first to converge (NCF in v0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`seconds` is None when the result is invalid; `reasons` are sentences.
+    """The score of a result. `seconds` is None if the result is invalid; `reasons` are sentences.
 
-    `dropped` and `scored` hold indices of attempts. One that did not converge and takes a slowest place is among the
-    dropped. `coefficient_of_variation`: sample standard deviation over mean of all converged attempts that the rule
-    considers, the dropped ones included.
+    `dropped` and `scored` are indices of attempts. One that did not converge and ranks slowest is among the dropped.
+    `coefficient_of_variation`: sample standard deviation divided by the mean of all converged attempts that the rule
+    considers, including the dropped ones.
     """
 
     seconds: float | None
@@ -71,12 +70,12 @@ class Score:
 
 
 def rule_for(round_: Round, benchmark: str) -> Rule:
-    """The rule of a round's benchmark. Raises KeyError for one that the round does not have."""
+    """Return the rule of a round's benchmark. Raises KeyError if the round does not have it."""
     return rule_of(round_.benchmarks[benchmark])
 
 
 def rule_of(benchmark: Benchmark) -> Rule:
-    """The rule of a benchmark as its round describes it."""
+    """Return the rule of a benchmark, as its round describes it."""
     return Rule(
         runs=benchmark.runs,
         drop_fastest=benchmark.drop_fastest,
@@ -87,10 +86,10 @@ def rule_of(benchmark: Benchmark) -> Rule:
 
 
 def score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
-    """The olympic mean of `attempts`, in whatever order they come.
+    """Return the olympic mean of `attempts`, in any order.
 
-    Another number of attempts than the rule asks for gives a score that is valid and not official. With too few to drop
-    anything it is the mean of all.
+    With a different number of attempts than the rule requires, the score is valid but not official. With too few to
+    drop any, it is the mean of all.
     """
     good = sorted(
         (attempt for attempt in attempts if _is_timed(attempt)), key=lambda attempt: (_time(attempt), attempt.index)
@@ -100,18 +99,18 @@ def score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
     reasons = _why_invalid(good, failed, missing, rule)
     valid = not reasons
     if len(attempts) > rule.runs:
-        reasons.append(f"not official: {len(attempts)} attempts, more than the {rule.runs} that the rules ask for")
+        reasons.append(f"not official: {len(attempts)} attempts, more than the {rule.runs} that the rules require")
     elif len(attempts) < rule.runs:
-        reasons.append(f"not official: {len(attempts)} of the {rule.runs} attempts that the rules ask for")
+        reasons.append(f"not official: {len(attempts)} of the {rule.runs} attempts that the rules require")
     if rule.converged_runs is None:
         considered, slowest = good, [attempt for attempt in failed if attempt not in good]
-    else:  # the first to converge; whatever failed is left out already
+    else:  # the first to converge; failed ones are already excluded
         first = sorted(good, key=_by_start)[: rule.converged_runs]
         considered, slowest = [attempt for attempt in good if attempt in first], []
     kept, dropped = _drop(considered, slowest, rule)
     if valid and not dropped and rule.drop_fastest + rule.drop_slowest > 0:
         few = "1 attempt is" if len(attempts) == 1 else f"{len(attempts)} attempts are"
-        reasons.append(f"nothing was dropped: {few} too few to leave out the fastest and the slowest")
+        reasons.append(f"nothing was dropped: {few} too few to drop the fastest and the slowest")
     return Score(
         seconds=statistics.fmean(map(_time, kept)) if valid else None,
         valid=valid,
@@ -135,13 +134,13 @@ def _why_invalid(
     if rule.converged_runs is not None:
         enough = len(good) >= rule.converged_runs or measured < rule.runs
         if not enough:
-            reasons.append(f"invalid: {_count(len(good))} converged, {rule.converged_runs} have to")
+            reasons.append(f"invalid: {_count(len(good))} converged, {rule.converged_runs} must")
     else:
         # a short series that cannot drop anything cannot drop a failure either
         tolerated = rule.max_failures if measured > rule.drop_fastest + rule.drop_slowest else 0
         if len(failed) > tolerated:
             reasons.append(
-                f"invalid: {_count(len(failed))} did not converge, {tolerated} may be left out as the slowest"
+                f"invalid: {_count(len(failed))} did not converge, at most {tolerated} may be dropped as the slowest"
             )
     if not good and not reasons:
         reasons.append("invalid: no attempt converged")
@@ -151,7 +150,7 @@ def _why_invalid(
 def _drop(
     good: Sequence[TimedAttempt], failed: Sequence[TimedAttempt], rule: Rule
 ) -> tuple[list[TimedAttempt], list[TimedAttempt]]:
-    """(kept, dropped) of `good`, fastest first; failures take the slowest places."""
+    """Return (kept, dropped) of `good`, fastest first; failures rank slowest."""
     last = len(good) - max(0, rule.drop_slowest - len(failed))
     if len(good) + len(failed) <= rule.drop_fastest + rule.drop_slowest:
         return list(good), []
@@ -174,7 +173,7 @@ def _count(attempts: int) -> str:
 
 
 def _variation(times: Sequence[float]) -> float | None:
-    """Sample standard deviation over mean, of all good times."""
+    """Return the sample standard deviation of all good times, divided by their mean."""
     if len(times) < 2 or math.isclose(mean := statistics.fmean(times), 0):
         return None
     return statistics.stdev(times) / mean

@@ -1,4 +1,4 @@
-"""How far a score is to be trusted: its confidence interval, and how many runs a better one takes."""
+"""How far to trust a score: its confidence interval, and how many runs a narrower one takes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Interval:
 
     low: float
     high: float
-    relative: float  # half the width over the score
+    relative: float  # half the width divided by the score
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean and sample coefficient of variation of numbers, and how often each occurs."""
+    """Mean and sample coefficient of variation of numbers, and how often each number occurs."""
 
     mean: float
     variation: float | None
@@ -37,7 +37,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """None without values."""
+    """Return the spread of `values`; None if there are none."""
     if not values:
         return None
     mean = statistics.fmean(values)
@@ -46,10 +46,10 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def interval(kept: Sequence[float], dropped_fastest: int, dropped_slowest: int) -> Interval | None:
-    """Of the mean of `kept`, from which the fastest and the slowest have been dropped.
+    """Return the interval of the mean of `kept`, from which the fastest and the slowest have been dropped.
 
-    Tukey and McLaughlin's interval of a trimmed mean: the variance is that of the winsorized sample, in which each
-    dropped run stands at the nearest kept one. None for fewer than two kept.
+    Tukey and McLaughlin's interval of a trimmed mean: the variance is that of the winsorized sample, in which the
+    nearest kept run replaces each dropped one. None if fewer than two are kept.
     """
     if len(kept) < 2:
         return None
@@ -62,9 +62,9 @@ def interval(kept: Sequence[float], dropped_fastest: int, dropped_slowest: int) 
 
 
 def runs_needed(variation: float, dropped: int, within: float = 0.05) -> int | None:
-    """Runs, of which `dropped` are left out, until the interval is within +-`within` of the score.
+    """Return how many runs, of which `dropped` are dropped, bring the interval within +-`within` of the score.
 
-    Taken for independent runs with the coefficient of variation `variation`; None for more than 10,000.
+    Assumes independent runs with the coefficient of variation `variation`; None if it takes more than 10,000.
     """
     for kept in range(2, MOST_RUNS):
         if student_t(kept - 1) * variation / math.sqrt(kept) <= within:
@@ -73,7 +73,7 @@ def runs_needed(variation: float, dropped: int, within: float = 0.05) -> int | N
 
 
 def student_t(freedom: int) -> float:
-    """Two-sided 95 % quantile for a number of degrees of freedom."""
+    """Return the two-sided 95 % quantile for `freedom` degrees of freedom."""
     if freedom <= len(_T):
         return _T[freedom - 1]
     return _Z + (_Z**3 + _Z) / (4 * freedom) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * freedom**2)

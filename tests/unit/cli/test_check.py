@@ -56,13 +56,13 @@ V05 = {
     "no eval_size": (without(v05_log(), "eval_size"), ("v0.5.eval_size.required", None), "eval_size is missing"),
     "epochs from 1": (
         changed(v05_log(), '"epoch": 0', '"epoch": 1'), ("v0.5.eval_accuracy.first", 23),
-        "no eval_accuracy is of epoch 0"),
+        "there is no eval_accuracy for epoch 0"),
     "no epoch": (
         changed(v05_log(), '{"epoch": 0, "value": 0.64}', "0.64"), ("v0.5.eval_accuracy.form", 23),
-        "eval_accuracy lacks its epoch or its value"),
+        "eval_accuracy has no epoch or no value"),
     "another target": (
         changed(v05_log(), "eval_target: 0.635", "eval_target: 0.6"), ("log.target", 22),
-        "eval_target is 0.6, the round's target is 0.635"),
+        "eval_target is 0.6, but the round's target is 0.635"),
     "target not reached": (
         changed(v05_log(), "0.64}", "0.62}"), ("log.quality.claim", 23), "quality 0.62, target 0.635, although run_stop says success"),
     "a line cut in two": (
@@ -177,7 +177,7 @@ def test_a_run_out_of_the_box_keeps_the_references_values(podium_json, tmp_path)
         ("v0.5.ncf.beta_1.untuned", "opt_adam_beta_1: 0.25 is not the reference's 0.9"),
     ]
     assert checked["findings"][0]["remedy"].startswith(
-        "out of the box only global_batch_size is tuned; use division: closed"
+        "out of the box, tune only global_batch_size; use division: closed"
     )
 
 
@@ -186,7 +186,7 @@ def test_a_log_in_another_format_than_the_rounds(podium_json, tmp_path):
     write(tmp_path / "ncf", [v07_run("ncf", 60, 0.64)])
     _, (log,) = podium_json("check", tmp_path, "--round", "v0.5")
     assert [(f["rule"], f["message"]) for f in log["findings"]] == [
-        ("v0.5.format", "it is in the format mllog, the tools of v0.5 read mlp-v0.5")
+        ("v0.5.format", "the log is in format mllog, but the tools of v0.5 read mlp-v0.5")
     ]
 
 
@@ -208,7 +208,7 @@ def test_two_runs_with_one_seed(podium_json, tmp_path):
     assert code == 1
     assert [[f["rule"] for f in log["findings"]] for log in logs] == [[], [], ["log.seed.repeated"]]
     (finding,) = logs[2]["findings"]
-    assert finding["message"] == f"its seed 7, of train.py:1, is also that of {NCF}/result_0.txt"
+    assert finding["message"] == f"its seed 7, from train.py:1, is also in {NCF}/result_0.txt"
     assert finding["line"] == 3
 
 

@@ -27,7 +27,7 @@ def raw(value: str, key: str = "epoch_start", seconds: str = "1560000001.0") -> 
 
 GOOD = after_start()
 HOSTILE = {
-    "bytes that are no UTF-8": (GOOD.replace(b"ACME", b"AC\xff\xfeME"), "log.unreadable"),
+    "bytes that are not valid UTF-8": (GOOD.replace(b"ACME", b"AC\xff\xfeME"), "log.unreadable"),
     "an escape sequence and markup": (after_start(raw('"[/x]\\u001b]0;t\\u0007\\u202e"', "submission_division")),
                                       "mlperf.submission_division"),
     "a zero byte": (GOOD.replace(b"ACME", b"AC\x00ME"), "log.unreadable"),

@@ -90,7 +90,7 @@ def test_two_failures_are_refused(package):
     runs = [v07_log(t) for t in TIMES[:3]] + [v07_log(50, 0.7, "aborted")] * 2
     code, document, out = package(runs, "v0.7/acme/box/resnet")
     assert (code, document["files"], out.exists()) == (1, [], False)
-    assert "invalid: 2 attempts did not converge, 1 may be left out as the slowest" in {
+    assert "invalid: 2 attempts did not converge, at most 1 may be dropped as the slowest" in {
         f["message"] for f in document["findings"]
     }
 

@@ -201,7 +201,7 @@ OWN = {
     "a tuned run out of the box": (
         {"division": "outOfTheBox", "hyperparameters": {"opt_base_learning_rate": 0.6}},
         {("spec.hyperparameters.outOfTheBox", "team/mine-1/run.yaml: spec.hyperparameters.opt_base_learning_rate",
-          "not tunable out of the box; leave it out: there only global_batch_size is set, all else is the reference's"),
+          "not tunable out of the box; leave it out: such a run may set only global_batch_size"),
          ("v0.5.resnet.rate.untuned", "team/mine-1/attempts/001/result.txt",
           "opt_base_learning_rate: 0.6 is not the reference's 0.512")}),
     "no run": ({"division": "closed", "round": 5}, {("review.run", "team/mine-1", "there is no readable run.yaml")}),

@@ -76,7 +76,7 @@ def podium(tmp_path):
         (f"{yaml.safe_dump(document())}---\n{yaml.safe_dump(document())}", (), "give each a different name"),
         (document(nodes=3), (), "spec.nodes: unknown field"),
         (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),  # codespell:ignore lerning
-        (document(benchmark="resnet", quality=None, division="closed"), (), "use division: open with it, or preset: full"),
+        (document(benchmark="resnet", quality=None, division="closed"), (), "use it with division: open, or use preset: full"),
         (document(), (), "'my-model'"),
         (document(template={"image": "mine:1"}), (), "set template.command to the program that a local run starts"),
         (document(template=own(""), data={"persistentVolumeClaim": {"claimName": "x"}}), (), "with --data DIR"),
@@ -196,7 +196,7 @@ def test_an_attempt_below_the_target_is_the_dropped_slowest_only_once(podium, tm
     code, output = podium(document(template=own(TRAINER.replace("QUALITY", "0.5"))), "--out", str(tmp_path / "r"))
     assert code == 1
     assert "quality 0.5, target 0.6, although run_stop says success" in output
-    assert "invalid: 3 attempts did not converge, 1 may be left out as the slowest" in output
+    assert "invalid: 3 attempts did not converge, at most 1 may be dropped as the slowest" in output
 
 
 def test_a_crash_is_tried_again_and_recorded(podium, tmp_path):

@@ -61,7 +61,7 @@ def test_a_file_that_is_no_log(podium_json, tmp_path):
     file.write_text("hello\n")
     code, (log,) = podium_json("check", file)
     assert (code, [f["rule"] for f in log["findings"]]) == (1, ["log.empty"])
-    assert log["findings"][0]["message"] == "no line of it can be read as an MLPerf line"
+    assert log["findings"][0]["message"] == "no line can be read as an MLPerf line"
 
 
 def test_a_system_without_a_submitter(podium_text, tmp_path):

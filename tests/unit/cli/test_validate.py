@@ -74,7 +74,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             "spec.hyperparameters.closed",
             "spec.hyperparameters.opt_momentum",
             (
-                "not tunable in the closed division of v0.5 resnet and stays 0.9; tunable are: global_batch_size, "
+                "not tunable in the closed division of v0.5 resnet, where it is 0.9; tunable: global_batch_size, "
                 "opt_base_learning_rate, opt_learning_rate_decay_boundary_epochs, opt_learning_rate_warmup_epochs, "
                 "opt_learning_rate_warmup_factor"
             ),
@@ -83,13 +83,13 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"hyperparameters": {"opt_name": "sgd", "lars_epsilon": 0}},
             "v0.6.resnet.lars_epsilon",
             "spec.hyperparameters.lars_epsilon",
-            "is of lars, and opt_name is sgd",
+            "is only for lars, but opt_name is sgd",
         ),
         (
             {"division": "outOfTheBox", "hyperparameters": {"global_batch_size": 64, "opt_base_learning_rate": 0.512}},
             "spec.hyperparameters.outOfTheBox",
             "spec.hyperparameters.opt_base_learning_rate",
-            "not tunable out of the box; leave it out: there only global_batch_size is set, all else is the reference's",
+            "not tunable out of the box; leave it out: such a run may set only global_batch_size",
         ),
         (
             {"division": "outOfTheBox", "hyperparameters": {"global_batch_size": 0}},
@@ -101,7 +101,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"division": "outOfTheBox", "preset": "tiny"},
             "spec.preset.closed",
             "spec.preset",
-            "tiny is not the benchmark itself; use division: open with it, or preset: full",
+            "tiny is not the benchmark itself; use it with division: open, or use preset: full",
         ),
         (
             {"division": "outOfTheBox", "quality": {"target": "0.5"}},
@@ -113,7 +113,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             {"division": "open", "quality": {"target": "0.5/0.4"}},
             "spec.quality.metrics",
             "spec.quality.target",
-            "resnet has 1 quality metric(s), top1; '0.5/0.4' names 2",
+            "resnet has 1 quality metric(s), top1; '0.5/0.4' has 2",
         ),
         (
             {"division": "open", "hyperparameters": {"opt_momentum": -1}},
@@ -185,8 +185,16 @@ def test_anything_goes_in_the_open_division(podium_json, tmp_path):
         ({"nodes": 3}, "spec.nodes", "unknown field"),
         ({"system": {"name": "box"}}, "spec.system.nodes", "is missing"),
         ({"system": {"name": "box", "nodes": 1}}, "spec.system.acceleratorsPerNode", "a closed run needs accelerators"),
-        ({"data": None}, "spec.data.persistentVolumeClaim.claimName", "preset full reads its data set from a claim"),
-        ({"template": {"env": [{"name": "PET_NNODES"}]}}, "spec.template.env", "PET_NNODES is the operator's"),
+        (
+            {"data": None},
+            "spec.data.persistentVolumeClaim.claimName",
+            "the full preset reads its data set from a claim",
+        ),
+        (
+            {"template": {"env": [{"name": "PET_NNODES"}]}},
+            "spec.template.env",
+            "PET_NNODES is reserved for the operator",
+        ),
     ],
 )
 def test_what_the_api_server_would_refuse(podium_json, tmp_path, spec, where, message):
@@ -199,7 +207,7 @@ def test_a_name_that_no_pod_could_bear(podium_text, tmp_path):
     path = run_file(tmp_path)
     path.write_text(path.read_text().replace("mine", "My_Run"))
     code, text = podium_text("validate", path)
-    assert (code, "use at most 50 lower-case letters, digits and dashes, a letter first" in text) == (1, True)
+    assert (code, "use at most 50 lowercase letters, digits and dashes, starting with a letter" in text) == (1, True)
 
 
 def test_a_file_that_is_no_text_is_wrong_use(podium_text, tmp_path):

@@ -1,4 +1,4 @@
-"""Lines of the usual form take a short way through the parser; it leads to the same events."""
+"""Lines of the usual form take a fast path through the parser, which produces the same events."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ BAD = {
     "two points in the time": (':::MLL 1.2.3 run_start: {"value": null}', "'1.2.3' is not a time in seconds"),
     "a year without a date": (f':::MLL 1{"0" * 400} run_start: {{"value": null}}', "is not a time in seconds"),
     "no key": (":::MLL 1.5", 'expected ":::MLL <seconds> <key>: {...}"'),
-    "a number for an object": (":::MLL 1.5 run_start: 5", "what follows the key is not a JSON object"),
+    "a number for an object": (":::MLL 1.5 run_start: 5", "the text after the key is not a JSON object"),
     "no source line": (":::MLPv0.5.0 resnet 1.5 run_start", 'expected ":::MLPv0.5.0 <benchmark> <seconds>'),
     "a source line of many digits": (f":::MLPv0.5.0 resnet 1.5 (a.py:{'9' * 5000}) run_start", "expected"),
     "nested": (f':::MLLOG {{"key": "k", "time_ms": 1, "value": {_nested(65)}}}', "nested deeper than 64 levels"),

@@ -91,4 +91,4 @@ def test_the_first_unreadable_line_is_named():
     book = LogBuffer()
     for text in ("hello", ":::MLLOG {", ":::MLLOG ["):
         book.add(text)
-    assert book.problem.startswith("line 2 is not readable: broken JSON")
+    assert book.problem.startswith("line 2 cannot be read: broken JSON")

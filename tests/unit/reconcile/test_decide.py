@@ -232,7 +232,7 @@ def test_a_wrong_spec_fails_with_the_remedy():
     assert failed.reason == "InvalidSpec"
     assert failed.message == (
         "spec.hyperparameters.opt_base_learnin_rate: not an MLPerf hyperparameter "  # codespell:ignore learnin
-        "(did you mean opt_base_learning_rate?); an image of your own may define it"
+        "(did you mean opt_base_learning_rate?); a custom image may define it"
     )
 
 

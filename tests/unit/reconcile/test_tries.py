@@ -16,7 +16,7 @@ ROUNDS = load_rounds()
 
 # (name, containers, the log, seconds) -> (state, reason, part of the message)
 TRIES = [
-    ("no pod yet", [], log(), 30, "Pending", "Pending", "0 of 2 pods run"),
+    ("no pod yet", [], log(), 30, "Pending", "Pending", "0 of 2 pods are running"),
     (
         "image cannot be pulled",
         [ex.waiting(0, "ErrImagePull", "not found"), ex.waiting(1, "ErrImagePull", "not found")],
@@ -42,7 +42,7 @@ TRIES = [
         601,
         "Failed",
         "PendingDeadlineExceeded",
-        'persistentvolumeclaim "imagenet" not found; not every pod ran within 10m (spec.deadlines.pending)',
+        'persistentvolumeclaim "imagenet" not found; not all pods were running within 10m (spec.deadlines.pending)',
     ),
     (
         "data are copied for longer than pods may be pending",
@@ -69,7 +69,7 @@ TRIES = [
         601,
         "Failed",
         "PendingDeadlineExceeded",
-        "pod digits-1-0-1: Unschedulable: 0/3 nodes are available; not every pod ran within 10m",
+        "pod digits-1-0-1: Unschedulable: 0/3 nodes are available; not all pods were running within 10m",
     ),
     (
         "data are copied, containers are made",
@@ -87,7 +87,7 @@ TRIES = [
         1501,
         "Failed",
         "PendingDeadlineExceeded",
-        "not every pod ran within 10m (spec.deadlines.pending)",
+        "not all pods were running within 10m (spec.deadlines.pending)",
     ),
     ("containers run", [ex.running(0), ex.running(1)], log(), 30, "Initializing", None, ""),
     (
@@ -97,7 +97,7 @@ TRIES = [
         400,
         "Failed",
         "NoMLPerfLog",
-        "rank 0 printed no MLPerf line on stdout within 5m of its start; the image has to print lines such as",
+        "rank 0 printed no MLPerf lines to stdout within 5m of its start; the image must print lines such as",
     ),
     (
         "the clock never starts",
@@ -235,7 +235,7 @@ TRIES = [
         110,
         "Failed",
         "NoMLPerfLog",
-        "rank 0 printed no MLPerf line on stdout before it ended",
+        "rank 0 printed no MLPerf lines to stdout before it ended",
     ),
     (
         "run_stop without run_start",

@@ -98,7 +98,7 @@ def test_v06_lets_people_tune_what_the_checker_asks_for(benchmark: str) -> None:
             assert not closed_breach(rule, [1.0, 2.0], {}, load_rounds()["v0.6"]), key
             assert closed_breach(rule, [], {}, load_rounds()["v0.6"]), f"{key}: the checker wants one number at least"
         elif "> 0" in check:
-            assert not rule.allows(0, {}), f"{key}: the checker wants more than 0"
+            assert not rule.allows(0, {}), f"{key}: the checker requires more than 0"
             assert rule.allows(1, {}), key
         elif ">= 0" in check:
             assert rule.allows(0, {}), key

@@ -40,44 +40,44 @@ SCORES = {
     "an invalid run whose clock is right keeps its place": (FIVE, "c50 c10 k25 c20 c40", 85 / 3, (1, 2), True, ()),
     "two of them are too many": (
         FIVE, "c50 c10 k25 k20 c40", None, (1, 2), False,
-        ("invalid: 2 attempts did not converge, 1 may be left out as the slowest",)),
+        ("invalid: 2 attempts did not converge, at most 1 may be dropped as the slowest",)),
     "two runs that did not converge": (
         FIVE, "c50 n n c20 c30", None, (2, 3, 4), False,
-        ("invalid: 2 attempts did not converge, 1 may be left out as the slowest",)),
+        ("invalid: 2 attempts did not converge, at most 1 may be dropped as the slowest",)),
     "a failed attempt": (
         FIVE, "c50 f c30 a c30", None, (1, 3), False, ("invalid: attempt 2, 4 could not be measured",)),
     "converged without a time": (
         FIVE, "c50 c20 c c20 c30", None, (1, 2), False, ("invalid: attempt 3 could not be measured",)),
     "more runs than asked for": (
         FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False,
-        ("not official: 6 attempts, more than the 5 that the rules ask for",)),
+        ("not official: 6 attempts, more than the 5 that the rules require",)),
     "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False,
-                  ("not official: 4 of the 5 attempts that the rules ask for",)),
+                  ("not official: 4 of the 5 attempts that the rules require",)),
     "three runs, one of them failed": (
-        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 attempts that the rules ask for",)),
+        FIVE, "c50 c10 n", 50, (2, 3), False, ("not official: 3 of the 5 attempts that the rules require",)),
     "two runs": (
         FIVE, "c50 c10", 30, (), False,
-        ("not official: 2 of the 5 attempts that the rules ask for",
-         "nothing was dropped: 2 attempts are too few to leave out the fastest and the slowest")),
+        ("not official: 2 of the 5 attempts that the rules require",
+         "nothing was dropped: 2 attempts are too few to drop the fastest and the slowest")),
     "one run": (
         FIVE, "c50", 50, (), False,
-        ("not official: 1 of the 5 attempts that the rules ask for",
-         "nothing was dropped: 1 attempt is too few to leave out the fastest and the slowest")),
+        ("not official: 1 of the 5 attempts that the rules require",
+         "nothing was dropped: 1 attempt is too few to drop the fastest and the slowest")),
     "two runs, one of them failed": (
         FIVE, "c50 n", None, (), False,
-        ("invalid: 1 attempt did not converge, 0 may be left out as the slowest",
-         "not official: 2 of the 5 attempts that the rules ask for")),
+        ("invalid: 1 attempt did not converge, at most 0 may be dropped as the slowest",
+         "not official: 2 of the 5 attempts that the rules require")),
     "no attempt converged": (
         FIVE, "n", None, (), False,
-        ("invalid: 1 attempt did not converge, 0 may be left out as the slowest",
-         "not official: 1 of the 5 attempts that the rules ask for")),
+        ("invalid: 1 attempt did not converge, at most 0 may be dropped as the slowest",
+         "not official: 1 of the 5 attempts that the rules require")),
     "no run": (FIVE, "", None, (), False,
-               ("invalid: no attempt converged", "not official: 0 of the 5 attempts that the rules ask for")),
+               ("invalid: no attempt converged", "not official: 0 of the 5 attempts that the rules require")),
     "NCF: the first four that converged": (NCF, "n c40 c10 n c30 c20 c1 c99", 25, (2, 3), True, ()),
     "NCF: too few converged": (
-        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 attempts converged, 4 have to",)),
+        NCF, "n c40 c10 n n n n c99", None, (3, 8), False, ("invalid: 3 attempts converged, 4 must",)),
     "NCF: not through yet": (NCF, "n c40 c10 c30", 30, (2, 3), False,
-                             ("not official: 4 of the 8 attempts that the rules ask for",)),
+                             ("not official: 4 of the 8 attempts that the rules require",)),
     "drop four at each end": (
         UNET3D, " ".join(f"c{n}" for n in range(1, 41)), 20.5, (1, 2, 3, 4, 37, 38, 39, 40), True, ()),
     "four failures take all slowest places": (
