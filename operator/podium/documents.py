@@ -1,7 +1,7 @@
-"""Documents that somebody else may have written, read within limits: JSON, YAML, files of this machine.
+"""Read JSON, YAML and files that others may have written, within limits.
 
-A document can be larger than the memory, nested deeper than the stack, repeat itself by aliases a billion times, or
-write numbers that no program holds. Each of these is one error, which names the document, what it is and the limit.
+A document can be larger than memory, nested deeper than the stack, expand a billion times through aliases, or contain
+numbers that no program can represent. Each case raises an error that names the document, the problem and the limit.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any, NoReturn
 import yaml
 
 MAX_BYTES = 16 << 20
-MAX_YAML_BYTES = 1 << 20  # its reader takes seconds for so much; the API server takes no larger object either
-MAX_DEPTH = 64  # of nested lists and objects
-MAX_NODES = 100_000  # of a YAML document, once its aliases are written out
-MAX_DIGITS = 64  # of a whole number
+MAX_YAML_BYTES = 1 << 20  # parsing this much takes seconds; the API server accepts no larger object either
+MAX_DEPTH = 64  # levels of nested lists and objects
+MAX_NODES = 100_000  # in a YAML document, with aliases expanded
+MAX_DIGITS = 64  # in an integer
 _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fA-F_xob:.]*")
 
 
 class DocumentError(ValueError):
-    """A document cannot be read; the text says which, and why."""
+    """A document cannot be read; the message says which one, and why."""
 
 
 class LimitError(DocumentError):
-    """A document is larger or deeper than any that is meant to be read, or holds a number that is none."""
+    """A document exceeds a limit, or contains NaN or infinity."""
 
 
 def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """A file's content. Raises OSError, and LimitError for a larger one."""
+    """The content of a file. Raises OSError, and LimitError if it is larger than `limit` bytes."""
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -43,7 +43,7 @@ def file_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def size(number_of_bytes: int) -> str:
-    """For people: ``16 MiB``."""
+    """A size as text, such as ``16 MiB``."""
     return f"{number_of_bytes >> 20} MiB"
 
 
@@ -51,11 +51,11 @@ def read_json(content: bytes, where: str) -> Any:
     """The value of a JSON document. Raises DocumentError; NaN and infinite numbers are not JSON."""
 
     def refused(name: str) -> NoReturn:
-        raise LimitError(f"{where} holds {name}, which is not a number of JSON; write null")
+        raise LimitError(f"{where} contains {name}, which is not valid JSON; write null")
 
     def whole(digits: str) -> int:
         if len(digits) > MAX_DIGITS:
-            raise LimitError(f"{where} holds a number of {len(digits)} digits; the limit is {MAX_DIGITS}")
+            raise LimitError(f"{where} contains a number with {len(digits)} digits; the limit is {MAX_DIGITS}")
         return int(digits)
 
     def fraction(digits: str) -> float:
@@ -77,15 +77,15 @@ def read_json(content: bytes, where: str) -> Any:
 
 
 def _check_characters(text: str, where: str) -> None:
-    """Raise LimitError for half a character, such as \\ud800 without its other half: no file can hold it."""
+    """Raises LimitError for half a character, such as \\ud800 without its other half: no file can hold it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise LimitError(f"{where} holds {text[error.start]!a}, which is half a character; remove it") from error
+        raise LimitError(f"{where} contains {text[error.start]!a}, which is half a character; remove it") from error
 
 
 def nesting(text: str) -> int:
-    """Deepest nesting of brackets outside of JSON strings; 0 where there are too few brackets to matter."""
+    """The deepest nesting of brackets outside JSON strings; 0 if there are too few brackets to exceed the limit."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return 0
     deepest = depth = 0
@@ -99,7 +99,7 @@ def nesting(text: str) -> int:
 
 
 def read_yaml(content: bytes, where: str) -> list[Any]:
-    """The values of all documents of a YAML file. Raises DocumentError; no objects are made but plain ones."""
+    """The values of all documents in a YAML file, built from plain types only. Raises DocumentError."""
     if len(content) > MAX_YAML_BYTES:
         raise LimitError(f"{where} is larger than {size(MAX_YAML_BYTES)}, the limit for YAML")
     try:
@@ -109,20 +109,20 @@ def read_yaml(content: bytes, where: str) -> list[Any]:
     except DocumentError:
         raise
     except UnicodeDecodeError as error:
-        raise DocumentError(f"{where} is not text in UTF-8: {error}") from error
-    except (ValueError, yaml.YAMLError) as error:  # ValueError: a date or number that there is not
+        raise DocumentError(f"{where} is not valid UTF-8: {error}") from error
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date or number
         raise DocumentError(f"{where} is not valid YAML: {error}") from error
 
 
 def _check_events(events: Iterable[yaml.Event], where: str) -> None:
-    """Hold a YAML file to the limits before anything of it is made. Raises LimitError."""
-    nodes = 0  # with aliases written out
+    """Check a YAML file against the limits before building any value. Raises LimitError."""
+    nodes = 0  # with aliases expanded
     sizes: dict[str, int] = {}  # nodes below each anchor
-    above: list[tuple[str | None, int]] = []  # the collections around: anchor, nodes before it
+    above: list[tuple[str | None, int]] = []  # enclosing collections: anchor, nodes before it
     for event in events:
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in above):
-                raise LimitError(f"{where} holds &{event.anchor} within itself; write it out")
+                raise LimitError(f"{where} contains &{event.anchor} inside itself; remove the recursive alias")
             nodes += sizes.get(event.anchor or "", 0)
         elif isinstance(event, yaml.ScalarEvent):
             nodes += 1
@@ -130,7 +130,7 @@ def _check_events(events: Iterable[yaml.Event], where: str) -> None:
             if event.anchor:
                 sizes[event.anchor] = 1
             if event.implicit[0] and len(event.value) > MAX_DIGITS and _NUMBER.fullmatch(event.value):
-                raise LimitError(f"{where} holds a number of {len(event.value)} digits; the limit is {MAX_DIGITS}")
+                raise LimitError(f"{where} contains a number with {len(event.value)} digits; the limit is {MAX_DIGITS}")
         elif isinstance(event, yaml.CollectionStartEvent):
             above.append((event.anchor, nodes))
             nodes += 1
@@ -141,4 +141,4 @@ def _check_events(events: Iterable[yaml.Event], where: str) -> None:
         if len(above) > MAX_DEPTH:
             raise LimitError(f"{where} is nested more than {MAX_DEPTH} levels deep")
         if nodes > MAX_NODES:
-            raise LimitError(f"{where} holds more than {MAX_NODES:,} values, aliases written out")
+            raise LimitError(f"{where} contains more than {MAX_NODES:,} values with aliases expanded")

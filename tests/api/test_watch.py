@@ -71,7 +71,7 @@ def failed():
 def test_a_run_is_followed_to_its_score(kubectl, namespace, watch, patch):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     watching = watch("digits", "-n", namespace)
-    watching.sees("waits for the operator")
+    watching.sees("waiting for the operator")
     patch(first_attempt())
     watching.sees("attempt 1: created with seed 7", "attempt 1: epoch 3: quality 0.55 of 0.9", "attempt 1: Training")
     patch(all_done())
@@ -115,7 +115,7 @@ def test_a_failed_run_says_why(kubectl, namespace, watch, patch):
 def test_a_run_that_is_deleted_ends_it(kubectl, namespace, watch):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     watching = watch("digits", "-n", namespace)
-    watching.sees("waits for the operator")
+    watching.sees("waiting for the operator")
     kubectl("-n", namespace, "delete", "benchmarkrun", "digits")
     assert "digits was deleted before it ended" in watching.ends(1)
 
@@ -123,7 +123,7 @@ def test_a_run_that_is_deleted_ends_it(kubectl, namespace, watch):
 def test_ctrl_c_leaves_the_run_alone(kubectl, namespace, watch):
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN))
     watching = watch("digits", "-n", namespace)
-    watching.sees("waits for the operator")
+    watching.sees("waiting for the operator")
     watching.process.send_signal(signal.SIGINT)
     assert "the run continues" in watching.ends(130)
     kubectl("-n", namespace, "get", "benchmarkrun", "digits")
@@ -175,12 +175,12 @@ def test_a_cluster_without_podium_and_an_api_server_that_stops_for_a_while(plane
     kubectl("apply", "-f", "-", stdin=run(OPEN))
     watching = Watching(plane.kubeconfig, tmp_path, "digits")
     try:
-        watching.sees("waits for the operator")
+        watching.sees("waiting for the operator")
         plane.processes.stop("kube-apiserver", signal.SIGKILL)
-        watching.sees("the API server does not answer, trying again")
+        watching.sees("the API server does not answer, retrying")
         assert "cannot be reached" in Watching(plane.kubeconfig, tmp_path, "digits").ends(2)
         plane.up()
-        watching.sees("the API server answers again")
+        watching.sees("the API server responds again")
         body = yaml.safe_dump({"status": status_document(all_done())})
         kubectl("patch", "benchmarkrun/digits", "--subresource=status", "--type=merge", "-p", body)
         assert "Score: 43.00 s" in watching.ends(0)

@@ -29,8 +29,8 @@ def borrow(
 ) -> None:
     """Copy the hyperparameters of another result into a run.
 
-    They are copied as a group, and the new run records where they come from. Exit code 1, and no run, if the result is
-    of another benchmark or its values would not be admitted.
+    They are copied as a group, and the new run records where they came from. Exits with 1 and writes no run if the
+    result is for another benchmark or its values would not be admitted.
     """
     name, spec = read_spec(to)
     if out is not None and (out.exists() or out.is_symlink()):
@@ -47,7 +47,7 @@ def borrow(
     findings = (*borrowed.findings, *admitted)
     notes = [f"{key} is left out: {name} cannot set it" for key in borrowed.left_out]
     if out is not None and not findings:
-        with out.open("x") as file:  # a new one: not through a link to nowhere, which does not exist() either
+        with out.open("x") as file:  # creates a new file; exists() misses a dangling link, and this does not follow it
             file.write(yaml.safe_dump(document, sort_keys=False))
     if as_json:
         print_json(

@@ -27,9 +27,8 @@ DivisionOption = Annotated[
 def check(path: Place, round_: RoundOption = None, division: DivisionOption = None, as_json: Json = False) -> None:
     """Check logs against the rules of their round.
 
-    Checks keys, order, clock, initialization, seeds, target and hyperparameters. PATH may be a single file. From v0.6
-    on, MLCommons' checker also runs. Each finding names its rule, its line and the remedy. Exit code 1 if there are
-    any.
+    Checks keys, order, clock, initialization, seeds, target and hyperparameters. PATH can be a single file. From v0.6
+    on, MLCommons' checker also runs. Each finding has its rule, line and remedy. Exits with 1 if there are any.
     """
     if division not in (None, *get_args(Division)):
         raise UsageError(f"--division {division}: choose closed, open or outOfTheBox")

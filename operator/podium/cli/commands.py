@@ -1,4 +1,4 @@
-"""The commands by name. A command's module is imported when the command is executed: --help needs its summary only."""
+"""The commands by name. A command's module is imported only when the command runs; --help needs just its summary."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_COMMANDS = {  # name: (module:function or Typer app, summary), in the order of --help: what a newcomer needs first
+_COMMANDS = {  # name: (module:function or Typer app, summary), in the order of --help: first what a newcomer needs
     "run": ("podium.cli.run:run", "Run a benchmark and score it."),
     "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns before they are applied."),
     "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
-    "report": ("podium.cli.report:report", "Write an HTML page about a result."),
-    "score": ("podium.cli.score:score", "Score logs: of a benchmark, a system, a submitter or a round."),
+    "report": ("podium.cli.report:report", "Write an HTML report on a result."),
+    "score": ("podium.cli.score:score", "Score the logs of a benchmark, a system, a submitter or a round."),
     "check": ("podium.cli.check:check", "Check logs against the rules of their round."),
     "variance": ("podium.cli.variance:variance", "Show how much convergence and time to train vary."),
     "compare": ("podium.cli.compare:compare", "Compare two results or rounds."),
@@ -28,7 +28,7 @@ _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of 
 
 
 class LazyGroup(TyperGroup):
-    """Lists all commands, and loads the one that is executed."""
+    """Lists all commands, and loads only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -41,7 +41,7 @@ class LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
-    """Import the module of a command. Raises KeyError for a name that is not listed."""
+    """Import the command's module. Raises KeyError for an unknown name."""
     place, summary = _COMMANDS[name]
     module, _, attribute = place.partition(":")
     found = getattr(import_module(module), attribute)
@@ -55,5 +55,5 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
 
 
 def load_commands() -> dict[str, TyperCommand | TyperGroup]:
-    """All commands by name, as --help lists them."""
+    """All commands by name, in the order of --help."""
     return {name: load_command(name) for name in _COMMANDS}

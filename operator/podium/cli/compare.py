@@ -18,28 +18,28 @@ from podium.cli.times import unit_for
 from podium.submissions import Comparison, ScoredResult
 from podium.submissions import compare as compare_entries
 
-_BAR = 24  # characters of the longest bar
+_BAR = 24  # length of the longest bar, in characters
 _SIDE = f"{FOLDER_OR_URL} of a result, a submitter or a round."
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
-    same_chips: Annotated[bool, typer.Option("--same-chips", help="Only speed-ups at equal chip counts.")] = False,
-    scale: Annotated[bool, typer.Option("--scale", help="Only growth of the largest system.")] = False,
+    same_chips: Annotated[bool, typer.Option("--same-chips", help="Show only speed-ups at equal chip counts.")] = False,
+    scale: Annotated[bool, typer.Option("--scale", help="Show only the growth of the largest system.")] = False,
     chips: Annotated[
-        list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chip count that is missing from the logs; repeatable.")
+        list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chip count that the logs do not contain; repeatable.")
     ] = None,
     across_targets: Annotated[
-        bool, typer.Option("--across-targets", help="Compare even if targets or clock changed, and say so.")
+        bool, typer.Option("--across-targets", help="Compare even if a target or the clock changed, and say so.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Also draw both: an SVG file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="SVG file to draw the comparison to.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two results or rounds.
 
     Shows the speed-up of each benchmark at equal chip counts and the growth of the largest system. Benchmarks whose
-    target or clock changed in between are rejected, with exit code 1.
+    target or clock changed in between are rejected, and the exit code is 1.
     """
     counts = dict(map(_chips_of, chips or ()))
     before, after = (_with_chip_counts(score_place(place), counts) for place in (a, b))
@@ -74,7 +74,7 @@ def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bo
 
 
 def _short_names(a: str, b: str) -> tuple[str, str]:
-    """The last parts of both places, as many as it takes to distinguish them."""
+    """The last path parts of both places, as many as needed to tell them apart."""
     one, other = a.rstrip("/").split("/"), b.rstrip("/").split("/")
     parts = next((n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:]), 1)
     return "/".join(one[-parts:]), "/".join(other[-parts:])
@@ -123,8 +123,8 @@ def _print_growths(out: Console, found: Comparison, marked: set[str]) -> None:
     out.print()
 
 
-def _bar(share: float) -> Text:
-    return Text("█" * max(1, round(share * _BAR)), style="cyan")
+def _bar(ratio: float) -> Text:
+    return Text("█" * max(1, round(ratio * _BAR)), style="cyan")
 
 
 def _chips_of(text: str) -> tuple[str, int]:

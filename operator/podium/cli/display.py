@@ -43,7 +43,7 @@ def print_result(out: Console, run: Run, place: str) -> None:
 
 
 def score_text(score: Score) -> str:
-    """Time to train, in seconds when it is below a minute, and its spread."""
+    """Time to train (in seconds if below a minute) and its spread."""
     minutes = float(score.time_to_train_minutes or 0)
     spread = score.coefficient_of_variation
     cv = f", coefficient of variation {float(spread):.1%}" if spread else ""
@@ -51,7 +51,7 @@ def score_text(score: Score) -> str:
 
 
 def _remedy(run: Run, failed: Condition) -> str:
-    """What to do about a failed run: by the reason of its last unsuccessful attempt, else by its own."""
+    """What to do about a failed run, from the reason of its last unsuccessful attempt, else from its own."""
     unsuccessful = [a for a in run.status.attempts if a.state.finished and a.state is not AttemptState.CONVERGED]
     word = unsuccessful[-1].reason if unsuccessful else failed.reason
     reason = Reason.known(word)
@@ -59,7 +59,7 @@ def _remedy(run: Run, failed: Condition) -> str:
 
 
 def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:
-    """Every try, or the `last` ones; those left out of the score are marked."""
+    """All tries, or only the `last` few; those left out of the score are marked."""
     target = f", target {run.status.progress.target}" if run.status.progress and run.status.progress.target else ""
     title = f"{run.name}: {run.spec.round} {run.spec.benchmark}, {run.spec.division} division{target}"
     numbers = ("Epochs", "Quality", "Time")
@@ -78,7 +78,7 @@ def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Tabl
 
 
 def _left_out(attempts: Sequence[AttemptStatus], dropped: set[int]) -> dict[TryId, str]:
-    """Why the `dropped` attempts are left out of the score, by the last try of each: the one that counted."""
+    """Why each `dropped` attempt is left out of the score, keyed by its last try, the one that counted."""
     counted = {a.index: a for a in attempts if a.index in dropped}
     times = {a.index: float(a.time_to_train_seconds) for a in counted.values() if a.time_to_train_seconds}
     converged = [index for index in times if counted[index].state is AttemptState.CONVERGED]

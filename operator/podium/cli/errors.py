@@ -1,5 +1,5 @@
-"""How a command fails with a sentence in place of a traceback."""
+"""The error that a command reports as a sentence instead of a traceback."""
 
 
 class UsageError(Exception):
-    """The command line or a file it names is wrong; the text says what to do."""
+    """The command line, or a file it names, is wrong. The message says how to fix it."""

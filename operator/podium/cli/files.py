@@ -1,4 +1,4 @@
-"""Reading a BenchmarkRun from a file, with errors for the person who wrote it."""
+"""Read BenchmarkRuns from a file, with errors for the person who wrote it."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def read_run_file(path: Path) -> tuple[str, BenchmarkRunSpec]:
 
 
 def read_spec(path: Path) -> tuple[str, BenchmarkRunSpec]:
-    """Name and spec of the one BenchmarkRun in `path`, in the right form but unchecked against its round.
+    """Name and spec of the one BenchmarkRun in `path`, not yet checked against its round.
 
-    Raises SpecError if the form is wrong.
+    Raises SpecError if the spec does not match the CRD.
     """
     document = read_document(path)
     return run_name(path, document), parse_spec(path, document)
 
 
 def run_name(path: Path, document: dict[str, Any]) -> str:
-    """The run's own name, else that of its file."""
+    """The run's name, or the file's if it has none."""
     metadata = document.get("metadata")
     return str((metadata.get("name") if isinstance(metadata, dict) else None) or path.stem)
 
 
 def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
-    """The spec in an object of `path`. Raises SpecError."""
+    """The spec of an object in `path`. Raises SpecError."""
     try:
         return BenchmarkRunSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
@@ -58,14 +58,14 @@ def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
 
 
 def _mistake(error: ErrorDetails) -> Finding:
-    """One of pydantic's errors in the words of kubectl."""
+    """A pydantic error as a finding, in kubectl's words."""
     words = {"extra_forbidden": "unknown field", "missing": "is missing", "model_type": "expected fields"}
     field = ".".join(map(str, ("spec", *error["loc"])))
     return Finding(RuleId.SPEC_FORM, field, words.get(error["type"], error["msg"]))
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The one object in `path`, which must be a BenchmarkRun."""
+    """The only object in `path`, which must be a BenchmarkRun."""
     documents = read_documents(path)
     if len(documents) > 1:
         raise UsageError(f"{path} contains {len(documents)} runs: run one at a time; move it to its own file")
@@ -73,7 +73,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
-    """The objects in `path`, one or more: all BenchmarkRuns, with distinct names."""
+    """All objects in `path`: one or more BenchmarkRuns with distinct names."""
     try:
         read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:

@@ -27,7 +27,7 @@ def history(
 ) -> None:
     """List all results below a folder or URL, newest first.
 
-    Exit code 1 if any of them cannot be read.
+    Exits with 1 if any of them cannot be read.
     """
     if as_csv and as_json:
         raise UsageError("use either --csv or --json")

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, or text for a person at a terminal."""
+"""Structured logs: one JSON object per line, or text for a person at a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from podium.text import json_text, printable
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, logger, message, and the exception when there is one."""
+    """Formats a record as JSON: time, level, logger, message, and the exception if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -24,14 +24,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For a person at a terminal, which obeys none of it; traces keep their lines."""
+    """Formats a record for a person: without control characters; tracebacks keep their line breaks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Set up the root logger; kopf logs warnings and errors only."""
+    """Set up the root logger. kopf logs only warnings and errors."""
     handler = logging.StreamHandler()
     text = TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if style == "json" else text)

@@ -30,19 +30,19 @@ def podium(
 ) -> None:
     """Time-to-train benchmarks under MLPerf Training rules.
 
-    Exit code: 0 on success, 1 with findings or without a valid score, 2 on a usage error. Also a plugin of kubectl:
+    Exit code: 0 on success, 1 with findings or without a valid score, 2 on a usage error. Also a kubectl plugin:
     kubectl podium COMMAND.
     """
 
 
 def main() -> None:
-    """Run the command line. A usage error is one sentence and exit code 2, a store that fails exit code 1."""
+    """Run the command line. A usage error prints one sentence and exits with 2; a store failure exits with 1."""
     try:
         app()
     except UsageError as error:
         _fail(error, 2)
     except Exception as error:
-        from podium.stores import StoreError  # noqa: PLC0415 - slow to load, and --help does without
+        from podium.stores import StoreError  # noqa: PLC0415 - slow to load, and --help does not need it
 
         if not isinstance(error, StoreError):
             raise
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    from podium.cli.output import console  # noqa: PLC0415 - slow to load, and --help does without
+    from podium.cli.output import console  # noqa: PLC0415 - slow to load, and --help does not need it
 
     console(stderr=True).print(f"podium: {error}", soft_wrap=True)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""``podium operator``: what the operator's container executes."""
+"""``podium operator``: the command that the operator's container runs."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ def operator(
     ] = None,
     namespace: Annotated[list[str] | None, typer.Option(help="Namespace to watch; repeatable. Default: all.")] = None,
     listen: Annotated[
-        str, typer.Option(envvar="PODIUM_LISTEN", help="Address of metrics and probes.")
+        str, typer.Option(envvar="PODIUM_LISTEN", help="Address for metrics and probes.")
     ] = "0.0.0.0:8080",
     lease: Annotated[
-        str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that replicas share.")
+        str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that the replicas share.")
     ] = None,
-    rounds: Annotated[list[Path] | None, typer.Option(help="Folder with more round files; repeatable.")] = None,
+    rounds: Annotated[list[Path] | None, typer.Option(help="Folder with additional round files; repeatable.")] = None,
     kubeconfig: Annotated[
-        str | None, typer.Option(envvar="KUBECONFIG", help="Kubeconfig, when outside the cluster.")
+        str | None, typer.Option(envvar="KUBECONFIG", help="Kubeconfig, if outside the cluster.")
     ] = None,
-    api_rate: Annotated[float, typer.Option(help="Average requests per second to the API server, at most.")] = 500.0,
-    api_burst: Annotated[int, typer.Option(help="Requests to the API server in a burst, at most.")] = 1000,
+    api_rate: Annotated[
+        float, typer.Option(help="Maximum average rate of requests to the API server, per second.")
+    ] = 500.0,
+    api_burst: Annotated[int, typer.Option(help="Maximum burst of requests to the API server.")] = 1000,
     log_level: Annotated[str, typer.Option(envvar="PODIUM_LOG_LEVEL", help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(envvar="PODIUM_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:
@@ -67,13 +69,13 @@ def operator(
     )
     try:
         process = OperatorProcess(options)
-    except ValueError as error:  # of a round file
+    except ValueError as error:  # from a round file
         raise UsageError(f"--rounds: {error}") from error
     uvloop.run(process.run())
 
 
 def _trainer(file: Path | None, image: str | None, operator_image: str | None) -> TrainerDefaults:
-    """The administrator's file, with the images of the command line."""
+    """The administrator's file, with the images given on the command line."""
     try:
         trainer = TrainerDefaults.model_validate(yaml.safe_load(file.read_text()) if file else {})
     except (OSError, ValidationError, yaml.YAMLError) as error:

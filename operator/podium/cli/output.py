@@ -1,6 +1,6 @@
-"""How commands print: a document for programs, aligned tables for people.
+"""How commands print: JSON for programs, aligned tables for people.
 
-Everything goes through this module, because names and logs are somebody else's: see `podium.text`.
+All output goes through this module, because names and logs come from others: see `podium.text`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 
 
 class PlainConsole(Console):
-    """Prints text as it is written: brackets and colons are not markup, and a terminal obeys none of its characters."""
+    """Prints text verbatim: brackets and colons are not markup, and no character controls the terminal."""
 
     def render_str(self, text: str, *, style: Any = "", **_: Any) -> Text:
         return Text(printable(text), style=style)
@@ -32,29 +32,29 @@ class PlainConsole(Console):
 
 
 class _PlainTable(Table):
-    """Its cells of plain text are one line each."""
+    """A table whose plain-text cells are one line each."""
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(*(one_line(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output or error, in color if it is a terminal."""
+    """A console on standard output or standard error, in color on a terminal."""
     return PlainConsole(highlight=False, stderr=stderr)
 
 
 def print_json(document: Any) -> None:
-    """One document on standard output; a number that JSON cannot represent is a bug."""
+    """Print one document to standard output. A number that JSON cannot represent is a bug."""
     typer.echo(json_text(document, indent=2))
 
 
 def print_line(out: Console, text: str, style: str = "") -> None:
-    """One line, which a terminal may wrap."""
+    """Print one line, which a terminal may wrap."""
     out.print(one_line(text), style=style, soft_wrap=True)
 
 
 def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """A table whose columns `right` hold numbers. Long texts are wrapped, never cut."""
+    """A table whose columns `right` hold numbers. Long text is wrapped, never cut off."""
     made = _PlainTable(
         title=None if title is None else one_line(title),
         title_justify="left",
@@ -74,7 +74,7 @@ def table(*headings: str, right: Iterable[str] = (), title: str | None = None) -
 
 
 def print_findings(out: Console, findings: Iterable[Finding]) -> None:
-    """Rule, place and sentence, then the remedy; a finding that many logs share is printed once."""
+    """Print each finding's rule, place and message, then its remedy. A finding that many logs share is printed once."""
     alike: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         alike.setdefault((finding.rule, finding.message, finding.remedy), []).append(finding)

@@ -26,10 +26,12 @@ _MAX_CODE = 64 << 20
 def package(
     results: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Folders or URLs with results.")],
     system: Annotated[
-        Path, typer.Option(metavar="S.json", help="System description; the file's name is the system's name.")
+        Path, typer.Option(metavar="S.json", help="System description; the file's name becomes the system's name.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; it must be empty or new.")],
-    org: Annotated[str | None, typer.Option(help="Folder name of the submitter; default: as S.json says.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; must be new or empty.")],
+    org: Annotated[
+        str | None, typer.Option(help="Folder name of the submitter; default: the submitter in S.json.")
+    ] = None,
     email: Annotated[str, typer.Option(help="Contact address, for v0.5 packages.")] = "",
     code: Annotated[Path | None, typer.Option(help="Folder with the implementation, if not Podium's.")] = None,
     round_: RoundOption = None,
@@ -37,8 +39,8 @@ def package(
 ) -> None:
     """Build a submission package after checking it.
 
-    Scores and checks the logs and the system description; from v0.7 on, MLCommons' package checker also runs. Exit
-    code 1, and no package, if there are any findings.
+    Scores and checks the logs and the system description; from v0.7 on, MLCommons' package checker also runs. Exits
+    with 1 and writes no package if there are any findings.
     """
     rounds = load_scorable_rounds()
     _require_new(out)
@@ -77,7 +79,7 @@ def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[
 
 
 def _require_new(out: Path) -> None:
-    """Raise UsageError for a place where something is already, or that leads elsewhere."""
+    """Raises UsageError if the place is not empty or leads elsewhere."""
     if out.is_symlink():
         raise UsageError(f"--out {out} is a symbolic link: name the folder itself")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -97,7 +99,7 @@ def _read_system(path: Path) -> dict[str, Any]:
 
 
 def _read_code(folder: Path) -> dict[str, bytes]:
-    """The implementation's files; links are left out."""
+    """The implementation's files by path, without links. Raises UsageError."""
     files: dict[str, bytes] = {}
     size = 0
     try:
@@ -107,7 +109,7 @@ def _read_code(folder: Path) -> dict[str, bytes]:
                     size += os.fstat(file.fileno()).st_size
                     if size > _MAX_CODE:
                         limit = _MAX_CODE >> 20
-                        raise UsageError(f"--code {folder} holds more than {limit} MiB: leave data and weights out")
+                        raise UsageError(f"--code {folder} is larger than {limit} MiB: leave out data and weights")
                     files[key] = file.readall()
     except OSError as error:
         raise UsageError(f"--code {folder}: cannot read {error.filename}: {error.strerror}") from error
@@ -117,9 +119,9 @@ def _read_code(folder: Path) -> dict[str, bytes]:
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:
-    """All files or none. Raises UsageError.
+    """Write all files or none. Raises UsageError.
 
-    They are written into a new folder that nobody else can enter, so that no link is waiting where a file goes.
+    They are first written into a new folder that nobody else can access, so that no link can be in the way.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +130,11 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
             for path, content in files.items():
                 file = made / path
                 if not file.resolve().is_relative_to(made.resolve()):
-                    raise UsageError(f"--out {out}: {path} would lie outside of it; no package is written")
+                    raise UsageError(f"--out {out}: {path} would be outside of it; no package was written")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
                 if file.suffix == ".sh":
                     file.chmod(0o755)
-            made.rename(out)  # in place of an empty folder, and of nothing else
+            made.rename(out)  # replaces an empty folder, and nothing else
     except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}; no package is written") from error
+        raise UsageError(f"--out {out}: {error.strerror}; no package was written") from error

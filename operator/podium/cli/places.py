@@ -1,4 +1,4 @@
-"""Resolves what a person types to the place, round or results that it names."""
+"""Turn what a person types into a store, a round or scored results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ FOLDER_NAME_REMEDY = "use letters, digits, -, _, + and ."
 FOLDER_OR_URL = f"Folder, {' or '.join(f'{scheme}://' for scheme in sorted(SCHEMES))} URL"
 Place = Annotated[str, typer.Argument(metavar="PATH", help=f"{FOLDER_OR_URL} that contains result_*.txt.")]
 RoundOption = Annotated[
-    str | None, typer.Option("--round", help="Rules to score by, such as v0.6; default: detected from the logs.")
+    str | None, typer.Option("--round", help="Round whose rules apply, such as v0.6; default: detected from the logs.")
 ]
 
 
 def store_at(place: str) -> Store:
-    """The store of a folder or URL; PODIUM_RESULTS_ENDPOINT and _REGION say how to reach a bucket."""
+    """The store at a folder or URL. PODIUM_RESULTS_ENDPOINT and PODIUM_RESULTS_REGION set how to reach a bucket.
+
+    Raises UsageError.
+    """
     endpoint, region = os.environ.get("PODIUM_RESULTS_ENDPOINT"), os.environ.get("PODIUM_RESULTS_REGION")
     try:
         store = open_store(place, endpoint_url=endpoint, region=region)
@@ -34,24 +37,24 @@ def store_at(place: str) -> Store:
     if "://" not in place and not Path(place).exists():
         raise UsageError(f"{place}: no such file or folder")
     if "://" not in place and Path(place).is_file():
-        raise UsageError(f"{place} is a file: name the folder that holds results")
+        raise UsageError(f"{place} is a file: name the folder that contains results")
     return store
 
 
 def store_and_log(place: str) -> tuple[Store, str | None]:
-    """(store, None) of a folder, (its folder's store, key) of a single file, local or in a bucket."""
+    """(store, None) for a folder; (store of its folder, key) for a single file, local or in a bucket."""
     if place.endswith(".txt") and "://" in place:
         folder, _, name = place.rpartition("/")
         return store_at(folder), name
     path = Path(place)
     if "://" not in place and path.is_file():
-        file = path.resolve()  # a link that the user named leads where the user means
+        file = path.resolve()  # the user named this link, so it may be followed
         return store_at(str(file.parent)), file.name
     return store_at(place), None
 
 
 def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:
-    """The name of a round in its one form. Raises UsageError with the rounds there are."""
+    """The canonical name of a round. Raises UsageError, which lists the rounds, if there is no such round."""
     if text is None:
         return None
     name = round_name(text)
@@ -61,7 +64,7 @@ def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:
 
 
 def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
-    """Every entry below `place`, scored. Raises UsageError when there is none."""
+    """Score every result below `place`. Raises UsageError if there is none."""
     rounds = load_scorable_rounds()
     asked = asked_round(round_, rounds)
     try:
@@ -74,7 +77,7 @@ def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
 
 
 def nothing_below(place: str) -> UsageError:
-    """A place without any log."""
+    """The error for a place without any log."""
     return UsageError(
         f"{place}: no result_<number>.txt found; name the folder of a benchmark, a system, a submitter or a round"
     )

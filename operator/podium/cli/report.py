@@ -25,16 +25,17 @@ _DEFAULT = "report.html"
 def report(
     path: Place,
     out: Annotated[
-        Path | None, typer.Option(help="Page to write; default: report.html in this folder, or none with --json.")
+        Path | None,
+        typer.Option(help="File to write; default: report.html in the current folder, or none with --json."),
     ] = None,
     round_: RoundOption = None,
     as_json: Json = False,
 ) -> None:
-    """Write an HTML page about a result.
+    """Write an HTML report on a result.
 
     Shows the score, every attempt, curves, spread, time, system, hyperparameters and provenance, in one file without
-    scripts. The page of a submitter or a round shows all its results. Exit code 1 if something is wrong with a result;
-    the page is written anyway.
+    scripts. The report of a submitter or a round shows all its results. Exits with 1 if something is wrong with a
+    result; the report is written anyway.
     """
     from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
 
@@ -60,7 +61,7 @@ def report(
 
 
 def write_page(out: Path | None, text: str) -> None:
-    """Write a page or picture to the place that the user named, else to report.html in this folder. Raises UsageError.
+    """Write a page or picture to the file that the user named, or else to report.html here. Raises UsageError.
 
     This folder may be somebody else's package: a link of that name is replaced, not followed.
     """

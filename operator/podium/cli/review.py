@@ -27,7 +27,7 @@ def review(
 
     Finds claims that the logs contradict, missing and repeated attempts, repeated seeds, truncated and edited logs,
     hyperparameters that the closed division forbids and, from v1.0 on, attempts that converge faster than the reference
-    convergence points allow. Exit code 1 if there are any findings.
+    convergence points allow. Exits with 1 if there are any findings.
     """
     rounds = load_scorable_rounds()
     try:

@@ -47,7 +47,7 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="ROUND", help="Such as v0.6.")],
+    name: Annotated[str, typer.Argument(metavar="ROUND", help="Name of the round, such as v0.6.")],
     benchmark: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -121,7 +121,7 @@ def _targets(benchmarks: dict[str, Benchmark]) -> Table:
 
 
 def _tunable(name: str, entry: Benchmark) -> Table:
-    """Allowed values, then the rule's id, source and reference value, then its meaning."""
+    """A table of allowed values, each with its rule's id, source and reference value, and its meaning."""
     made = table(name, "Allowed values; rule, source, reference; meaning")
     made.columns[0].no_wrap = True
     for key, rule in entry.tunable.items():

@@ -34,9 +34,9 @@ def run(
     local: Annotated[bool, typer.Option("--local", help="Run on this machine instead of a cluster.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the result; it must not already contain one. Default: a new one in results/."),
+        typer.Option(help="Folder for the result; must not already contain a result. Default: a new one in results/."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder to read in place of the run's spec.data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder to read instead of the run's spec.data.")] = None,
 ) -> None:
     """Run a benchmark and score it.
 
@@ -69,7 +69,7 @@ def run(
 
 
 def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | None) -> None:
-    """Raise UsageError for what a cluster would have and this machine lacks, and for a name that is a path."""
+    """Raises UsageError if the run needs something that this machine lacks, or if its name is a path."""
     if not FOLDER_NAME.fullmatch(name):
         raise UsageError(f"{file}: metadata.name {name!r} cannot name the result's folder; {FOLDER_NAME_REMEDY}")
     if spec.data and data is None:
@@ -79,20 +79,20 @@ def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | Non
         raise UsageError(f"--data {data}: no such folder")
     if spec.template.image and not spec.template.command:
         raise UsageError(
-            f"{file} runs the image {spec.template.image}: set template.command to the program that a local run starts"
+            f"{file} uses the image {spec.template.image}: set template.command to the program to run locally"
         )
 
 
 def set_aside(folder: Path, now: datetime) -> Path | None:
-    """Rename a folder with the result of an interrupted run, and return its new place; None when there is none.
+    """Rename a folder that holds the result of an interrupted run.
 
-    Raises UsageError when the folder holds a result that is complete.
+    Returns its new path, or None if there is no such result. Raises UsageError if the result is complete.
     """
     result = folder / RESULT
     try:
         document = read_json(document_bytes(FileStore(folder), RESULT), str(result))
     except NotFound:
-        if not (folder / "attempts").exists():  # else it was killed before it could write a result
+        if not (folder / "attempts").exists():  # else the run was killed before it could write a result
             return None
     except (StoreError, DocumentError) as error:
         raise UsageError(f"cannot read {result}: {error}; choose another folder with --out") from error
@@ -109,13 +109,13 @@ def set_aside(folder: Path, now: datetime) -> Path | None:
 
 
 async def _execute(benchmark: LocalRun, view: ScreenView) -> Run:
-    """Run to the end. The signals cancel: a trainer that is left behind would keep the machine busy."""
+    """Run to the end. Signals cancel the run: a trainer left behind would keep the machine busy."""
     task = asyncio.current_task()
     assert task is not None
 
     def stop(name: str) -> None:
         task.cancel(name)
-        view.note(f"stopping by {name}: the processes are ended and what was measured is stored")
+        view.note(f"stopped by {name}: ending the processes and storing what was measured")
         view.tick()
 
     for number, name in _SIGNALS.items():

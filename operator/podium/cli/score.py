@@ -16,10 +16,10 @@ from podium.submissions import ScoredResult
 
 
 def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
-    """Score logs: of a benchmark, a system, a submitter or a round.
+    """Score the logs of a benchmark, a system, a submitter or a round.
 
-    Drops the fastest and slowest attempts as the round's rules say, counts failed attempts as the slowest, applies
-    scaling.json, and reports what is wrong. Exit code 1 if there are any findings.
+    Drops the fastest and slowest attempts according to the round's rules, counts failed attempts as the slowest,
+    applies scaling.json, and reports what is wrong. Exits with 1 if there are any findings.
     """
     entries = score_place(path, round_)
     if as_json:
@@ -35,14 +35,14 @@ def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> Non
 
 
 def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
-    """A table for each submitter of each round."""
+    """Print a table for each submitter of each round."""
     for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
         out.print(_table(f"{name or 'unknown round'}  {org}", list(group)))
         out.print()
 
 
 def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
-    """Failures and scaling get a column only where there are any, so that the table fits 80 columns."""
+    """A table of scores. Failures and scaling get a column only if there are any, so that it fits 80 columns."""
     unit = unit_for(e.minutes for e in entries)
     failed = ["Failed"] if any(e.score.failures for e in entries) else []
     scaled = ["Scaling"] if any(e.scaling != 1 for e in entries) else []

@@ -1,4 +1,4 @@
-"""``podium stage``: what the init container of a run with ``data.stage`` executes."""
+"""``podium stage``: the command that the init container of a run with ``data.stage`` executes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from podium.staging import CopySummary, StageError, StageInterrupted, open_sourc
 from podium.staging import stage as copy
 from podium.text import one_line
 
-INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: another try may go on from here
+INTERRUPTED = 75  # EX_TEMPFAIL in sysexits.h: another try can resume from here
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
           "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}  # fmt: skip
 
@@ -25,23 +25,23 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "
 def stage(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket/prefix, or a folder.")],
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="Folder for the copy; an incomplete copy is completed.")
+        Path, typer.Argument(metavar="TARGET", help="Folder for the copy; an incomplete copy is resumed.")
     ],
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Files to copy at a time.")] = 16,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Number of files to copy in parallel.")] = 16,
     endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, if not AWS.")] = None,
     region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
     limit: Annotated[
-        str | None, typer.Option(help="Maximum size of the target, such as 500Gi; default: its disk.")
+        str | None, typer.Option(help="Maximum size of the target, such as 500Gi; default: the size of its disk.")
     ] = None,
     patience: Annotated[float, typer.Option(help="Seconds to wait for an unreachable source.")] = 300.0,
     report: Annotated[Path | None, typer.Option(help="File for a JSON summary.")] = None,
 ) -> None:
     """Copy a data set to this machine's disk.
 
-    Files are copied in parallel and verified by checksum; an interrupted copy can be resumed. Exit code: 0 when all
-    files are present and correct, 1 when you have to act, 2 on a usage error, 75 when another try may succeed.
+    Files are copied in parallel and verified by checksum; an interrupted copy can be resumed. Exit code: 0 if all files
+    are present and correct, 1 if a person has to fix something, 2 on a usage error, 75 if a retry may help.
     """
-    signal.signal(signal.SIGTERM, _leave)  # the first process of a container ignores it otherwise
+    signal.signal(signal.SIGTERM, _leave)  # by default, the first process of a container ignores it
     room = _bytes(limit) if limit else None
     try:
         opened = open_source(source, endpoint_url=endpoint, region=region, workers=workers)
@@ -78,12 +78,12 @@ def _document(outcome: CopySummary) -> dict[str, float]:
 
 
 def _bytes(text: str) -> int:
-    """A quantity as Kubernetes writes it. Raises UsageError."""
+    """Parse a Kubernetes quantity into bytes. Raises UsageError."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kMGTPE]i?|Ki)?", text)
     if match is None or match[2] == "ki":
-        raise UsageError(f"--limit {text!r} is not a quantity, such as 500Gi")
+        raise UsageError(f"--limit {text!r} is not a valid quantity: write a size such as 500Gi")
     return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
 def _leave(_: int, __: FrameType | None) -> None:
-    os._exit(128 + signal.SIGTERM)  # what is half-copied has no name yet; the next try throws it away
+    os._exit(128 + signal.SIGTERM)  # a half-copied file does not have its final name yet; the next try deletes it

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of scores, which are kept in minutes."""
+    """A unit for showing scores, which are kept in minutes."""
 
     name: str
     heading: str
@@ -16,7 +16,7 @@ class Unit:
     decimals: int
 
     def number(self, minutes: float | None) -> str:
-        """Without the unit; "-" for no score."""
+        """The number without its unit; "-" for no score."""
         return "-" if minutes is None else f"{minutes * self.per_minute:.{self.decimals}f}"
 
     def text(self, minutes: float) -> str:
@@ -27,13 +27,13 @@ SECONDS, MINUTES = Unit("s", "Seconds", 60, 2), Unit("min", "Minutes", 1, 3)
 
 
 def unit_for(minutes: Iterable[float | None]) -> Unit:
-    """One unit for all of some scores: MLPerf's minutes, or seconds when every score is below a minute."""
+    """One unit for several scores: minutes, as MLPerf uses, or seconds if every score is below a minute."""
     known = [value for value in minutes if value is not None]
     return SECONDS if known and max(known) < 1 else MINUTES
 
 
 def duration(seconds: float) -> str:
-    """``95`` is "1 min 35 s"."""
+    """A duration as text: 95 seconds is "1 min 35 s"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -20,7 +20,7 @@ def validate(
 ) -> None:
     """Check BenchmarkRuns before they are applied.
 
-    Checks fields, round and division as the API server and the operator do. Exit code 1 if any run would be rejected.
+    Checks fields, round and division as the API server and the operator do. Exits with 1 if any run would be rejected.
     """
     checked = [_validated(file, document) for document in read_documents(file)]
     if as_json:
@@ -43,7 +43,7 @@ def validate(
 
 
 def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunSpec | None, tuple[Finding, ...]]:
-    """Name, spec if it could be read, and all findings."""
+    """The run's name, its spec (None if it cannot be read), and all findings."""
     name = run_name(file, document)
     try:
         spec = parse_spec(file, document)

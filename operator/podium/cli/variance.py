@@ -14,14 +14,14 @@ from podium.cli.times import unit_for
 from podium.submissions import Variance
 from podium.submissions import variance as variance_of
 
-_BAR = 40  # characters of the longest bar
+_BAR = 40  # length of the longest bar, in characters
 
 
 def variance(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
     """Show how much convergence and time to train vary.
 
-    Shows epochs to the target, time to train, and the confidence interval of the score. Exit code 1 without a valid
-    score.
+    Shows epochs to the target, time to train, and the confidence interval of the score. Exits with 1 if there is no
+    valid score.
     """
     entries = score_place(path, round_)
     found = [variance_of(entry) for entry in entries]

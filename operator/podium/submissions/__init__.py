@@ -1,4 +1,4 @@
-"""What people do with results: read published folders, score, check, compare, review and package them."""
+"""What people do with results: read published folders; score, check, compare, review and package them."""
 
 from podium.submissions.borrow import Borrowed, borrow, borrowing_run
 from podium.submissions.check import Checked, check_place

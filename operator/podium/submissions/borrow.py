@@ -1,7 +1,7 @@
-"""Hyperparameter borrowing: another result's hyperparameters, as a group, in another run.
+"""Hyperparameter borrowing: copy another result's hyperparameters, as a group, into a new run.
 
-Rules of v0.7, "Hyperparameter Borrowing" (mlcommons/training_policies@e382b31): for the same benchmark, all of them
-together, the batch size if one likes.
+The v0.7 rules, "Hyperparameter Borrowing" (mlcommons/training_policies@e382b31), allow this for the same benchmark and
+all hyperparameters together; the batch size is optional.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RATE = "opt_base_learning_rate"
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
-    """`hyperparameters` take the place of the run's own; `left_out` are keys of the log that no run can set."""
+    """`hyperparameters` replace the run's own; `left_out` are log keys that the run cannot set."""
 
     hyperparameters: Mapping[str, Any]
     left_out: tuple[str, ...]
@@ -32,7 +32,7 @@ class Borrowed:
 def borrow(
     entry: ScoredResult, spec: BenchmarkRunSpec, rounds: Mapping[str, Round], *, with_batch_size: bool
 ) -> Borrowed:
-    """The group of hyperparameters of `entry` for a run as in `spec`."""
+    """The hyperparameters of `entry` that a run with this `spec` can take over, as a group."""
     logged, findings = _agreed(entry)
     round_ = rounds.get(spec.round)
     benchmark = round_.benchmarks.get(spec.benchmark) if round_ else None
@@ -40,18 +40,20 @@ def borrow(
     if benchmark and spec.division != "open":
         known = benchmark.tunable
     if entry.benchmark != spec.benchmark:
-        message = f"the result is of {entry.benchmark}, the run of {spec.benchmark}"
-        remedy = "hyperparameters are borrowed for the same benchmark"
+        message = f"the result is for {entry.benchmark}, the run for {spec.benchmark}"
+        remedy = "borrow from a result of the same benchmark"
         findings.append(Finding(RuleId.BORROW_BENCHMARK, "spec.benchmark", message, remedy=remedy))
     taken = {key: plain_value(value, known[key].type) for key, value in logged.items() if key in known and key != BATCH}
     if not taken:
-        message = f"no log of {entry.path or entry.system} holds a hyperparameter that the run could set"
+        message = f"no log of {entry.path or entry.system} has a hyperparameter that the run can set"
         findings.append(
-            Finding(RuleId.BORROW_NOTHING, entry.path or ".", message, remedy="v0.5 logs name them otherwise")
+            Finding(RuleId.BORROW_NOTHING, entry.path or ".", message, remedy="v0.5 logs use other names for them")
         )
     elif _RATE in known and _RATE not in taken:
-        message = f"the logs name no {_RATE}: without it the others are no group"
-        findings.append(Finding(RuleId.BORROW_RATE, entry.path or ".", message, remedy="v0.5 logs name them otherwise"))
+        message = f"the logs do not have {_RATE}; without it the group is incomplete"
+        findings.append(
+            Finding(RuleId.BORROW_RATE, entry.path or ".", message, remedy="v0.5 logs use other names for them")
+        )
     own = spec.hyperparameters.get(BATCH)
     size = logged.get(BATCH) if with_batch_size else own
     if size is not None:
@@ -61,7 +63,7 @@ def borrow(
 
 
 def borrowing_run(document: Mapping[str, Any], entry: ScoredResult, borrowed: Borrowed, source: str) -> dict[str, Any]:
-    """The BenchmarkRun in `document` with the borrowed group, and where it comes from in its annotations."""
+    """The BenchmarkRun in `document` with the borrowed group, and its origin in the annotations."""
     metadata = dict(document.get("metadata") or {})
     name = str(metadata.get("name") or "run")
     metadata["name"] = f"{name[: MAX_NAME_LENGTH - len('-borrowed')].rstrip('-')}-borrowed"
@@ -77,10 +79,10 @@ def borrowing_run(document: Mapping[str, Any], entry: ScoredResult, borrowed: Bo
 
 
 def _agreed(entry: ScoredResult) -> tuple[dict[str, Any], list[Finding]]:
-    """The hyperparameters that all converged logs agree on, and a finding for each that they do not."""
+    """The hyperparameters of the converged logs, and a finding for each on which they disagree."""
     logs = [entry.logs[i] for i, v in entry.verdicts.items() if v.converged]
     if not logs:
-        return {}, [Finding(RuleId.BORROW_RESULT, entry.path or ".", "no run of the result converged")]
+        return {}, [Finding(RuleId.BORROW_RESULT, entry.path or ".", "no attempt of the result converged")]
     return dict(logs[0].hyperparameters), list(_differences(entry, [log.hyperparameters for log in logs]))
 
 
@@ -90,5 +92,8 @@ def _differences(entry: ScoredResult, logs: list[Mapping[str, Any]]) -> Iterator
         if len(values) > 1:
             message = f"the attempts differ in {key}: {', '.join(sorted(values)[:5])}"
             yield Finding(
-                RuleId.BORROW_DIFFERS, entry.path or ".", message, remedy="a result has one set for all its attempts"
+                RuleId.BORROW_DIFFERS,
+                entry.path or ".",
+                message,
+                remedy="a result must have one set for all its attempts",
             )

@@ -1,4 +1,4 @@
-"""The logs of a place checked against the rules of their rounds."""
+"""Check logs against the rules of their rounds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from podium.submissions.tree import Folder, Log, read_folders
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The findings against one log; `round` and `benchmark` say by which rules."""
+    """The findings against one log; `round` and `benchmark` say whose rules were applied."""
 
     log: str
     round: str
     benchmark: str
-    official: bool  # whether MLCommons' checker was asked, too
+    official: bool  # whether MLCommons' checker ran, too
     verdict: Verdict
     findings: tuple[Finding, ...]
 
@@ -36,9 +36,9 @@ def check_place(
     division: str | None = None,
     only: str | None = None,
 ) -> Iterator[Checked]:
-    """Every log below `store`, or the one with the key `only`.
+    """Check every log below `store`, or only the one with the key `only`.
 
-    Raises StoreError, and MissingCheckerError where a round needs MLCommons' checker and it is not installed.
+    Raises StoreError, and MissingCheckerError if a round needs MLCommons' checker and it is not installed.
     """
     for folder in read_folders(store, only=only):
         yield from check_folder(store, folder, rounds, asked_round=asked_round, division=division)
@@ -47,7 +47,7 @@ def check_place(
 def check_folder(
     store: Store, folder: Folder, rounds: Mapping[str, Round], *, asked_round: str | None, division: str | None
 ) -> Iterator[Checked]:
-    """The logs of one entry, each by itself and their seeds together."""
+    """Check the logs of one entry: each one by itself, and their seeds together."""
     entry = score_folder(folder, rounds, asked_round, division)
     round_ = rounds.get(entry.round)
     if round_ is None:
@@ -57,7 +57,7 @@ def check_folder(
             found = verdict.findings if verdict.reason is Reason.NO_MLPERF_LOG else (*unknown, *verdict.findings)
             yield Checked(log.name, entry.round, entry.benchmark, False, verdict, found)
         return
-    known = entry.benchmark in round_.benchmarks  # of another one only the clock is checked
+    known = entry.benchmark in round_.benchmarks  # for any other, only the clock is checked
     checker = official(round_.name) if known and round_.log_rules is None else None
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
@@ -95,19 +95,19 @@ def _check(
         message = f"more than {MAX_EVENTS} MLPerf lines, or {MAX_CHARACTERS >> 20} MiB of them"
         return (
             *own,
-            Finding(RuleId.LOG_LONG, log.name, message, remedy="log less often: MLCommons' checker was not asked"),
+            Finding(RuleId.LOG_LONG, log.name, message, remedy="log less often: MLCommons' checker did not run"),
         )
     return (*own, *_without_repeats(own, checker.check(kept, log.name, entry.benchmark)))
 
 
 def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
-    """The events of a log piece by piece: a log of any size takes no more memory than a piece."""
+    """The events of a log, piece by piece, so that a log of any size takes no more memory than one piece."""
     for chunk in chunks:
         yield parser.feed(chunk)
     yield parser.close()
 
 
-# What MLCommons' checker says of a log once ours has named the cause.
+# Findings of MLCommons' checker that follow from one of ours.
 _FOLLOWS_FROM: Mapping[str, set[str]] = {
     RuleId.LOG_QUALITY: {RuleId.MLPERF_KEY_NEVER.of("eval_accuracy")},
     RuleId.LOG_QUALITY_CLAIM: {RuleId.MLPERF_KEY_NEVER.of("eval_accuracy")},

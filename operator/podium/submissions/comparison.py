@@ -1,4 +1,4 @@
-"""Two sets of results side by side: speed-up at equal chip count, growth of the largest system."""
+"""Compare two sets of results: speed-up at equal chip counts, and growth of the largest system."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from podium.submissions.entries import ScoredResult
 
 @dataclass(frozen=True, slots=True)
 class SpeedUp:
-    """The fastest valid entries of both sides with equally many chips; `factor` > 1 where B is faster."""
+    """The fastest valid entries of both sides with equal chip counts; `factor` > 1 means that B is faster."""
 
     benchmark: str
-    chips: int | None  # None: on a system of the same name whose chip count is unknown
+    chips: int | None  # None: systems of the same name whose chip count is unknown
     before: ScoredResult
     after: ScoredResult
     factor: float
@@ -54,7 +54,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`refused` are benchmarks whose rules differ; `despite` those compared all the same, because it was asked for."""
+    """`refused`: why benchmarks cannot be compared. `despite`: the same for those compared anyway, on request."""
 
     speed_ups: tuple[SpeedUp, ...]
     growths: tuple[Growth, ...]
@@ -66,7 +66,7 @@ class Comparison:
 def compare(
     before: Sequence[ScoredResult], after: Sequence[ScoredResult], *, across_targets: bool = False
 ) -> Comparison:
-    """Every benchmark that both sides have."""
+    """Compare every benchmark that both sides have. Speed-ups and growths use valid scores only."""
     speed_ups: list[SpeedUp] = []
     growths: list[Growth] = []
     refused: list[Finding] = []
@@ -100,7 +100,7 @@ def _valid(entries: Iterable[ScoredResult], benchmark: str) -> list[ScoredResult
 
 
 def _differences(name: str, before: Iterable[ScoredResult], after: Iterable[ScoredResult]) -> Iterator[Finding]:
-    """What makes the rounds' results of a benchmark incomparable."""
+    """Why two rounds' results of a benchmark cannot be compared."""
     olds = {entry.round: entry for entry in before if entry.benchmark == name}
     news = {entry.round: entry for entry in after if entry.benchmark == name}
     for old, new in product(olds.values(), news.values()):
@@ -127,7 +127,7 @@ def _speed_ups(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredRes
 
 
 def _fastest(entries: Sequence[ScoredResult]) -> dict[int | str, ScoredResult]:
-    """The fastest entry by number of chips, or by name where that is not known."""
+    """The fastest entry for each chip count, or for each system name if the count is unknown."""
     found: dict[int | str, ScoredResult] = {}
     for entry in sorted(entries, key=lambda e: e.minutes or 0):
         found.setdefault(entry.chips or entry.system, entry)
@@ -143,7 +143,7 @@ def _growth(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredResult
 
 
 def _target(entry: ScoredResult) -> str:
-    return ", ".join(f"{metric} {value:g}" for metric, value in entry.target.items()) or "as the log says"
+    return ", ".join(f"{metric} {value:g}" for metric, value in entry.target.items()) or "as logged"
 
 
 def _chips(entries: Sequence[ScoredResult]) -> str:

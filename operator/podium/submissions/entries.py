@@ -1,4 +1,4 @@
-"""From the logs of an entry to its score and what is wrong with it: pure."""
+"""Score the logs of an entry and find what is wrong with it. All functions are pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from podium.submissions.tree import BETWEEN, Folder, Log
 
 _MAX_SCALING = 1e6
 _MAX_MESSAGE = 2000
-# What the operator saw of an attempt, and its log does not show.
+# What the operator saw of an attempt and its log does not show.
 _SEEN_OUTSIDE = frozenset(
     {Reason.RUN_DEADLINE_EXCEEDED, Reason.CLOCK_INVALID}
     | {reason for reason in Reason if reason.state in (AttemptState.FAILED, AttemptState.ABORTED)}
@@ -29,7 +29,7 @@ _SEEN_OUTSIDE = frozenset(
 class ScoredResult:
     """One scored entry. `minutes` includes the scaling factor and is None when the result is invalid.
 
-    `findings` are faults; `notes` say what was assumed or left out within the rules.
+    `findings` are faults; `notes` say what was assumed, or left out as the rules allow.
     """
 
     round: str
@@ -39,7 +39,7 @@ class ScoredResult:
     path: str
     rule: Rule
     score: Score
-    verdicts: Mapping[int, Verdict]  # by the number of the run
+    verdicts: Mapping[int, Verdict]  # by attempt
     logs: Mapping[int, LogSummary]
     scaling: float
     findings: tuple[Finding, ...]
@@ -52,7 +52,7 @@ class ScoredResult:
 
     @property
     def target(self) -> dict[str, float]:
-        """By metric."""
+        """Target by metric."""
         return self.goal.targets
 
     @property
@@ -88,9 +88,9 @@ class ScoredResult:
 def score_folder(
     folder: Folder, rounds: Mapping[str, Round], asked_round: str | None = None, division: str | None = None
 ) -> ScoredResult:
-    """Score the logs of one folder by the rules of `asked_round`, else of the round that they belong to.
+    """Score the logs of one folder by the rules of `asked_round`, or else of the round that they belong to.
 
-    `division`: the one that they are held to, else the one that the result or each log names.
+    They are held to `division`, or else to the division that the result or the log names.
     """
     name = _benchmark(folder, rounds)
     round_name, how = _round(folder, name, rounds, asked_round)
@@ -140,7 +140,7 @@ def score_folder(
 
 
 def _verdicts(folder: Folder, goals: Mapping[int, Goal]) -> dict[int, Verdict]:
-    """What each log says and, in a result of Podium's, what the operator saw besides; that can only make it worse."""
+    """Judge each log; in Podium's own results, what the operator saw can only make the verdict worse."""
     verdicts, tries = {}, folder.last_tries
     for log in folder.logs:
         verdict, stored = judge(log.summary, goals[log.index], log.name), tries.get(log.index, {})
@@ -163,7 +163,7 @@ def _score(folder: Folder, verdicts: Mapping[int, Verdict], rule: Rule) -> Score
 
 
 def _scored_as(folder: Folder, verdict: Verdict) -> AttemptState:
-    """The state by which a run is scored: of a submission, a log without an MLPerf line did not converge.
+    """The state by which an attempt is scored: in a submission, a log without any MLPerf line did not converge.
 
     MLCommons' result_summarizer, too, drops a file that it cannot read as one of the slowest. In a result of Podium's
     such an attempt never ran, and the operator calls it unmeasured.
@@ -173,7 +173,7 @@ def _scored_as(folder: Folder, verdict: Verdict) -> AttemptState:
 
 
 def _unconverged(folder: Folder, verdicts: Mapping[int, Verdict]) -> list[str]:
-    """A sentence for each log that breaks no rule and did not converge."""
+    """A sentence for each log that breaks no rule but did not converge."""
     judged = ((log, verdicts[log.index]) for log in folder.logs)
     return [f"{log.name}: {v.message}" for log, v in judged if not v.converged and not v.breaches]
 
@@ -189,7 +189,7 @@ def _about_logs(folder: Folder, verdicts: Mapping[int, Verdict], result: Score) 
 
 
 def division_of(folder: Folder, log: Log, asked: str | None = None) -> str:
-    """The division that a log is held to: `asked`, else what its result or the log itself names, else closed."""
+    """The division that a log is held to: `asked`, else the one in its result or in the log, else closed."""
     logged = log.summary.submission.get("division", "").strip().lower()
     return str(asked or folder.result.get("division") or logged or "closed")
 
@@ -198,9 +198,9 @@ def _about(log: Log, verdict: Verdict) -> list[Finding]:
     findings = list(verdict.breaches)
     if log.problem_count:
         first = log.problems[0]
-        count = f" and {log.problem_count - 1} further lines" if log.problem_count > 1 else ""
+        count = f" and {log.problem_count - 1} more lines" if log.problem_count > 1 else ""
         message = f"cannot be read: {first.cause}{count}"
-        findings.append(Finding(RuleId.LOG_UNREADABLE, log.name, message, first.line_number, "look at podium check"))
+        findings.append(Finding(RuleId.LOG_UNREADABLE, log.name, message, first.line_number, "see podium check"))
     return findings
 
 
@@ -211,13 +211,13 @@ def _left_out(failed: Sequence[str]) -> list[str]:
 
 
 def _about_score(result: Score, place: str) -> Iterator[Finding]:
-    """Of an invalid score the first reasons say why; all others are about the number of runs."""
+    """Findings about the score: why it is invalid, or that the number of attempts is wrong."""
     for reason in result.reasons:
         yield Finding(RuleId.SCORE_INVALID if reason.startswith("invalid:") else RuleId.SCORE_RUNS, place, reason)
 
 
 def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
-    """The factor of scaling.json (v1.0 on); 1 where there is none."""
+    """The factor in scaling.json (from v1.0 on); 1 if there is none."""
     value = folder.scaling
     if value is None:
         return 1.0, []
@@ -235,7 +235,7 @@ def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
 
 
 def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:
-    """The benchmark that the result, the folder's name or, where that is none, most of the logs name."""
+    """The benchmark according to the result, else the folder's name if it is one, else most of the logs."""
     known = {name for round_ in rounds.values() for name in round_.benchmarks}
     named = str(folder.result.get("benchmark") or "")
     by_folder = canonical(folder.place.benchmark)
@@ -245,7 +245,7 @@ def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:
 
 
 def _round(folder: Folder, benchmark: str, rounds: Mapping[str, Round], asked: str | None) -> tuple[str, str]:
-    """(round, a sentence when it was guessed)."""
+    """The round, and a sentence if it was guessed."""
     if asked:
         return asked, ""
     if folder.result.get("round"):
@@ -261,18 +261,18 @@ def _round(folder: Folder, benchmark: str, rounds: Mapping[str, Round], asked: s
     if not starts:
         return folder.place.round, ""
     guess = round_at(min(starts), benchmark, rounds) or ""
-    return guess, f"taken for a result of {guess} by its date; --round names another"
+    return guess, f"taken for a result of {guess} by its date; set another round with --round"
 
 
 def _unknown(folder: Folder) -> Benchmark:
-    """A benchmark that the round does not have: ten runs, and the target of Podium's own result if there is one."""
+    """Rules for a benchmark that the round does not have: ten attempts, and the target in Podium's result if any."""
     runs = folder.result.get("attempts")
     count = len({str(a.get("index")) for a in runs if isinstance(a, dict)}) if isinstance(runs, list) else DEFAULT_RUNS
     return Benchmark(title="", model="", dataset="", quality=_own_target(folder), runs=max(1, count), eval_every="")
 
 
 def _own_target(folder: Folder, benchmark: Benchmark | None = None) -> tuple[Quality, ...]:
-    """What an open run of Podium's was held to; the direction is the benchmark's."""
+    """The targets in Podium's result of an open run; their direction is the benchmark's."""
     target = folder.result.get("target")
     known = {quality.metric: quality for quality in benchmark.quality} if benchmark else {}
     items = target.items() if isinstance(target, dict) else ()
@@ -288,14 +288,14 @@ def _unknown_finding(folder: Folder, name: str, round_name: str, rounds: Mapping
     round_ = rounds.get(round_name)
     has = f"{round_name} has {', '.join(round_.benchmarks)}" if round_ else f"{round_name or 'its round'} is not known"
     message = f"no rules for {name or 'a benchmark without a name'}: {has}"
-    remedy = f"scored as {DEFAULT_RUNS} runs whose run_stop is believed; name the round with --round"
+    remedy = f"scored as {DEFAULT_RUNS} attempts, trusting run_stop; set the round with --round"
     return Finding(RuleId.SCORE_BENCHMARK_UNKNOWN, folder.path or ".", message, remedy=remedy)
 
 
 def _org(folder: Folder, logs: Sequence[LogSummary]) -> str:
     named = next((log.submission["org"] for log in logs if log.submission.get("org")), "")
     run = folder.result.get("run")
-    if isinstance(run, dict):  # Podium's own lie in folders named after namespace and run
+    if isinstance(run, dict):  # Podium's own results are in folders named after namespace and run
         return named or str(run.get("namespace") or "")
     return folder.place.submitter if folder.place.submitter_is_sure or not named else named
 
@@ -305,7 +305,5 @@ def _system(folder: Folder, benchmark: str) -> str:
     if isinstance(own, dict):
         return str(own.get("name", ""))
     place = folder.place
-    has_no_folder_of_its_own = place.system in BETWEEN and canonical(place.benchmark) != benchmark
-    return (
-        place.benchmark if has_no_folder_of_its_own else place.system
-    )  # v0.7's Alibaba: results/<system>/result_1.txt
+    has_no_system_folder = place.system in BETWEEN and canonical(place.benchmark) != benchmark
+    return place.benchmark if has_no_system_folder else place.system  # v0.7's Alibaba: results/<system>/result_1.txt

@@ -1,4 +1,4 @@
-"""All results of Podium's below a store."""
+"""List all results that Podium wrote to a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One result. `time` is the start of its first attempt, RFC 3339 in UTC, "" when none started."""
+    """One result. `time` is the start of its first attempt (RFC 3339, UTC), "" if none started."""
 
     time: str
     namespace: str
@@ -43,7 +43,7 @@ class HistoryRow:
 
 
 def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
-    """Every result.json below `store`, in any order; a Finding for one that is none. Raises StoreError."""
+    """Every result.json below `store`, in any order; a Finding for each that is not valid. Raises StoreError."""
     for key in store.list():
         if key.rpartition("/")[2] != RESULT:
             continue
@@ -55,7 +55,7 @@ def read_history(store: Store) -> Iterator[HistoryRow | Finding]:
         if isinstance(document, dict) and isinstance(document.get("run"), dict):
             yield _past(with_round(document), f"{store.url}/{key}".removesuffix(f"/{RESULT}"))
         else:
-            yield Finding(RuleId.HISTORY_UNREADABLE, key, "no result of a run", remedy="restore or remove it")
+            yield Finding(RuleId.HISTORY_UNREADABLE, key, "is not the result of a run", remedy="restore or remove it")
 
 
 def _past(document: Mapping[str, Any], uri: str) -> HistoryRow:
@@ -86,7 +86,7 @@ def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """Numbers with fractions are texts in a status; a text may also be "nan"."""
+    """A finite number, or None. Fractions are strings in a status; a string may also be "nan"."""
     try:
         number = float(value) if isinstance(value, str | int | float) else math.nan
     except ValueError:

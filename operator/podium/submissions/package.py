@@ -1,6 +1,7 @@
-"""The submission tree of a round, made from checked results.
+"""Build the submission tree of a round from checked results.
 
-Layouts: v0.5 of its verify_submission, v0.6 and later of mlcommons/policies submission_rules.adoc (c67e0f8).
+Layouts: for v0.5 that of its verify_submission, for v0.6 and later that of mlcommons/policies submission_rules.adoc
+(c67e0f8).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _VERSION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ReviewedResult:
-    """One entry with everything known of it."""
+    """One entry with everything known about it."""
 
     store: Store
     folder: Folder
@@ -42,7 +43,7 @@ class ReviewedResult:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What the submitter says: `system_id` names the system, `code` holds the implementation's files."""
+    """What the submitter provides. `system_id` names the system; `code` has the implementation's files by path."""
 
     org: str
     system_id: str
@@ -52,7 +53,7 @@ class Submission:
 
 
 def gather(stores: Sequence[Store], rounds: Mapping[str, Round], asked_round: str | None) -> Iterator[ReviewedResult]:
-    """Every entry below the places, scored and checked. Raises StoreError and MissingCheckerError."""
+    """Score and check every entry in the stores. Raises StoreError and MissingCheckerError."""
     for store in stores:
         for folder in read_folders(store):
             entry = score_folder(folder, rounds, asked_round)
@@ -63,7 +64,7 @@ def gather(stores: Sequence[Store], rounds: Mapping[str, Round], asked_round: st
 def check_submission(
     parts: Sequence[ReviewedResult], submission: Submission, rounds: Mapping[str, Round]
 ) -> tuple[Finding, ...]:
-    """Why these results cannot be submitted; nothing means that they can."""
+    """Why these results cannot be submitted; empty if they can."""
     found: list[Finding] = []
     names = {part.entry.round for part in parts}
     if len(names) > 1:
@@ -85,12 +86,12 @@ def check_submission(
 
 
 def _other_program(part: ReviewedResult) -> str:
-    """Why the package cannot say that Podium's trainer ran; "" when it can.
+    """Why the package cannot claim that Podium's trainer ran; "" if it can.
 
-    Its scripts start run.yaml, which whoever could write to the result may have changed. Raises StoreError.
+    Its scripts start run.yaml, which anyone who can write to the result may have changed. Raises StoreError.
     """
     if not part.folder.result:
-        return "the implementation is missing: this result is not of Podium's trainers"
+        return "the implementation is missing: this result is not from Podium's trainers"
     key = _run_key(part)
     try:
         (document,) = read_yaml(document_bytes(part.store, key), key)
@@ -103,33 +104,38 @@ def _other_program(part: ReviewedResult) -> str:
 
 
 def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Finding]:
-    """What names files of the package or stands in its scripts, and is not what it has to be."""
+    """Invalid values that would become file names or parts of scripts in the package."""
     entry, result = part.entry, part.folder.result
     where = f"{part.folder.path}/result.json".lstrip("/") if result else part.folder.path or "."
     round_ = rounds.get(entry.round)
     if round_ is None:
-        message = f"{entry.round[:80]!r} is not a round that Podium knows"
-        yield Finding(RuleId.PACKAGE_ROUND, where, message, remedy=f"name one of {', '.join(rounds)} with --round")
+        message = f"{entry.round[:80]!r} is not a known round"
+        yield Finding(RuleId.PACKAGE_ROUND, where, message, remedy=f"set one of {', '.join(rounds)} with --round")
     elif entry.benchmark not in round_.benchmarks and result:
         message = f"{entry.benchmark[:80]!r} is not a benchmark of {round_.name}"
-        yield Finding(RuleId.PACKAGE_BENCHMARK, where, message, remedy=f"it has {', '.join(round_.benchmarks)}")
+        yield Finding(
+            RuleId.PACKAGE_BENCHMARK, where, message, remedy=f"its benchmarks are {', '.join(round_.benchmarks)}"
+        )
     if result and not _VERSION.fullmatch(_version(part)):
         message = f'"podium" is {_version(part)[:80]!r}, not a version'
-        remedy = "restore result.json from the first copy: the package's setup.sh installs this version, such as 0.1.0"
+        remedy = "restore the original result.json: the package's setup.sh installs this version, such as 0.1.0"
         yield Finding(RuleId.PACKAGE_VERSION, where, message, remedy=remedy)
 
 
 def faults(part: ReviewedResult) -> Iterator[Finding]:
-    """What is wrong with the runs of an entry.
+    """What is wrong with the attempts of an entry.
 
-    A log that breaks rules is tolerated where its run did not converge and the score leaves it out; a log that is
-    cut off, or claims a success that it does not show, never is, nor one that names rules which there are not.
+    A log that breaks rules is tolerated if its attempt did not converge and the score leaves it out. A log that is cut
+    off, claims a success that it does not show, or names rules that do not exist is never tolerated.
     """
     entry = part.entry
     if not entry.score.official:
         for reason in entry.score.reasons:
             yield Finding(
-                RuleId.PACKAGE_SCORE, entry.benchmark, reason, remedy="run it again, as often as the rules ask"
+                RuleId.PACKAGE_SCORE,
+                entry.benchmark,
+                reason,
+                remedy="run it again with as many attempts as the rules require",
             )
     yield from (finding for finding in entry.findings if finding.rule == RuleId.LOG_QUALITY_CLAIM)
     states = {log.name: entry.verdicts[log.index].state for log in part.folder.logs}
@@ -143,7 +149,7 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
 
 
 def files_of(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
-    """The package: content by path."""
+    """The files of the package: content by path."""
     round_ = parts[0].entry.round
     files = _files_v05(parts, submission) if round_ == "v0.5" else _files(parts, submission)
     return {f"{submission.org}/{path}": content for path, content in files.items()}
@@ -186,7 +192,7 @@ def _files_v05(parts: Sequence[ReviewedResult], submission: Submission) -> dict[
 
 
 def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
-    """The logs as they are, numbered from 0, and the scaling factor of the reference convergence points."""
+    """The unchanged logs, numbered from 0, and the scaling factor from the reference convergence points."""
     files = {
         f"{folder}/result_{i}.txt": document_bytes(part.store, log.name, MAX_LOG_BYTES)
         for i, log in enumerate(part.folder.logs)
@@ -197,7 +203,7 @@ def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
 
 
 def _own_code(part: ReviewedResult) -> dict[str, bytes]:
-    """Podium's trainers are a released package: its version says which code ran."""
+    """The implementation, if it is Podium's: a released package, whose version identifies the code that ran."""
     text = f"# {part.entry.benchmark}\n\nThe trainer of podium-benchmarks {_version(part)}, started as in run.yaml.\n"
     return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, _run_key(part))}
 
@@ -207,7 +213,7 @@ def _run_key(part: ReviewedResult) -> str:
 
 
 def _version(part: ReviewedResult) -> str:
-    """Of both distributions, which are released together; the result knows that of the operator."""
+    """The version of both distributions, which are released together; the result records the operator's."""
     return str(part.folder.result.get("podium") or version("podium-operator"))
 
 
@@ -238,7 +244,7 @@ def _scripts(part: ReviewedResult, submission: Submission) -> dict[str, bytes]:
 
 
 def _hyperparameters(entry: ScoredResult) -> dict[str, Any]:
-    """Of the first run that counts."""
+    """The hyperparameters of the first attempt that counts."""
     first = next((i for i in entry.score.scored), None)
     return {} if first is None else dict(entry.logs[first].hyperparameters)
 

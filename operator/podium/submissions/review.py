@@ -1,4 +1,4 @@
-"""A package, or any results, looked at again after submission: recomputed, re-checked, compared with its claims."""
+"""Review a package, or any results: recompute scores, recheck logs, and compare both with what is claimed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from podium.submissions.tree import with_round
 
 _CLOSE_MINUTES = 0.01
 _CLOSE_FACTOR = 1e-3
-_TELLING_EVALUATIONS = 3  # with so many numbers the same, two runs are one
+_TELLING_EVALUATIONS = 3  # with this many identical numbers, two attempts are the same one
 
 
 def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
-    """Everything that a reviewer would ask about. Raises StoreError."""
+    """Everything that a reviewer would question. Raises StoreError."""
     for part in parts:
         yield from faults(part)
         yield from (
@@ -48,7 +48,7 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
 
 
 def _numbering(part: ReviewedResult) -> Iterator[Finding]:
-    """A gap in the numbers is a run that somebody took out."""
+    """Report gaps in the numbering: each is an attempt that somebody removed."""
     there = [log.index for log in part.folder.logs]
     claimed = part.folder.result.get("attempts")
     if isinstance(claimed, list):
@@ -72,25 +72,27 @@ def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
                 RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy="ask for the attempt's own log"
             )
         elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
-            message = f"all {len(numbers)} evaluations are those of {twin}"
-            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both attempts had one seed")
+            message = f"all {len(numbers)} evaluations are the same as in {twin}"
+            yield Finding(
+                RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both attempts had the same seed"
+            )
         contents.setdefault(content, log.name)
         evaluations.setdefault(numbers, log.name)
 
 
 def _different_settings(part: ReviewedResult) -> Iterator[Finding]:
-    """The runs of a result share their hyperparameters."""
+    """Report hyperparameters that differ between the attempts of a result."""
     logs = [log.summary.hyperparameters for log in part.folder.logs if log.summary.lines]
     for key in sorted({key for log in logs for key in log}):
         values = sorted({json.dumps(log.get(key), default=str) for log in logs})
         if len(values) > 1:
-            remedy = "a result has one set of hyperparameters for all its attempts"
+            remedy = "a result must have one set of hyperparameters for all its attempts"
             message = f"the attempts differ in {key}: {', '.join(values[:5])}"
             yield Finding(RuleId.REVIEW_HYPERPARAMETERS_DIFFER, _where(part), message, remedy=remedy)
 
 
 def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
-    """Podium's result.json against the score of the logs beside it."""
+    """Compare Podium's result.json with the score computed from the logs beside it."""
     score = part.folder.result.get("score")
     if not isinstance(score, dict):
         return
@@ -106,15 +108,15 @@ def _claimed_system(part: ReviewedResult) -> Iterator[Finding]:
     for key, claimed in (("division", division), ("org", part.folder.system.get("submitter"))):
         logged = {log.summary.submission.get(key, "") for log in part.folder.logs} - {""}
         if isinstance(claimed, str) and logged and {text.lower() for text in logged} != {claimed.lower()}:
-            message = f"the system's description says {claimed}, the logs {', '.join(sorted(logged))}"
+            message = f"the system description says {claimed}, the logs say {', '.join(sorted(logged))}"
             yield Finding(RuleId.REVIEW_KEY.of(key), _where(part), message, remedy="correct the one that is wrong")
     if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
         message = f"there is no readable systems/{part.entry.system}.json"
-        yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="describe the system")
+        yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="add a description of the system")
 
 
 def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
-    """The hyperparameters that a package's own description names, against those in the logs."""
+    """Compare the hyperparameters in the package's description with those in the logs."""
     parts = PurePosixPath(part.folder.path).parts
     if len(parts) < 3 or parts[-3] != "results":
         return
@@ -124,12 +126,12 @@ def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
         logged = _first(part)
         for name, value in claimed.items():
             if name in logged and not _equal(value, logged[name]):
-                message = f"{name} is {value!r} there and {logged[name]!r} in the logs"
+                message = f"{name} is {value!r} here and {logged[name]!r} in the logs"
                 yield Finding(RuleId.REVIEW_HYPERPARAMETERS_CLAIM, key, message, remedy="correct the one that is wrong")
 
 
 def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
-    """The run that Podium's own result says it is of: admissible, and with the hyperparameters of its logs."""
+    """Check that run.yaml would be admitted, and compare its hyperparameters with those in the logs."""
     if not part.folder.result:
         return
     key = f"{part.folder.path}/run.yaml".lstrip("/")
@@ -138,38 +140,36 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
         spec = BenchmarkRunSpec.model_validate(with_round(document["spec"]))
     except (StoreError, ValueError, KeyError, TypeError) as error:
         message = str(error) if isinstance(error, LimitError) else "there is no readable run.yaml"
-        yield Finding(RuleId.REVIEW_RUN, _where(part), message, remedy="restore it from the first copy")
+        yield Finding(RuleId.REVIEW_RUN, _where(part), message, remedy="restore the original")
         return
     for finding in check_spec(spec, load_rounds()):
         yield Finding(finding.rule, f"{key}: {finding.field}", finding.message, remedy=finding.remedy)
     logged = _first(part)
     for name, value in spec.hyperparameters.items():
         if name in logged and not _equal(value, logged[name]):
-            message = f"{name} is {shown(value)} there and {shown(logged[name])} in the logs"
-            yield Finding(
-                RuleId.REVIEW_HYPERPARAMETERS_CLAIM, key, message, remedy="ask which of them was trained with"
-            )
+            message = f"{name} is {shown(value)} here and {shown(logged[name])} in the logs"
+            yield Finding(RuleId.REVIEW_HYPERPARAMETERS_CLAIM, key, message, remedy="ask which of them was used")
 
 
 def _convergence(part: ReviewedResult) -> Iterator[Finding]:
-    """Runs that converged faster than the reference ever did by chance; closed results only."""
+    """Report closed results that converged faster than the reference could by chance."""
     if not is_closed(part):
         return
     found = convergence_of_entry(part.entry)
     if found.passed is False:
         remedy = (
-            "ask for reference convergence points of these hyperparameters; package_checker_params may say rcp-bypass"
+            "ask for reference convergence points of these hyperparameters, or for rcp-bypass in package_checker_params"
         )
         yield Finding(RuleId.REVIEW_CONVERGENCE, _where(part), found.message, remedy=remedy)
     elif found.scaling and part.entry.scaling < found.scaling * (1 - _CLOSE_FACTOR):
-        message = f"its scaling factor is {part.entry.scaling:.4f} instead of {found.scaling:.4f}: {found.message}"
+        message = f"the scaling factor is {part.entry.scaling:.4f} instead of {found.scaling:.4f}: {found.message}"
         yield Finding(
             RuleId.REVIEW_SCALING, _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
         )
 
 
 def is_closed(part: ReviewedResult) -> bool:
-    """Whether the entry is held to the closed rules: a result out of the box is, too."""
+    """Whether the entry is held to the closed rules, as results out of the box are, too."""
     own = part.folder.result.get("division")
     logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
     return own != "open" if own else "open" not in logged
@@ -190,24 +190,25 @@ def _first(part: ReviewedResult) -> Mapping[str, Any]:
 
 
 def _sums(store: Store) -> Iterator[Finding]:
-    """Podium's SHA256SUMS: a file edited, added or taken out after the result was written."""
+    """Report files that SHA256SUMS lists and that were edited or removed after the result was written."""
     keys = frozenset(store.list())
-    found = cache(partial(digest, store))  # a file that is listed a thousand times is read once
+    found = cache(partial(digest, store))  # reads a file that is listed a thousand times only once
     for sums in (key for key in sorted(keys) if key.rpartition("/")[2] == SUMS):
         folder = sums.removesuffix(SUMS)
         try:
             for claimed, name in read_sums(store, sums):
                 key = folder + name
                 if key not in keys:
-                    yield Finding(
-                        RuleId.REVIEW_SUMS, sums, f"{name} is missing", remedy="restore it from the first copy"
-                    )
+                    yield Finding(RuleId.REVIEW_SUMS, sums, f"{name} is missing", remedy="restore the original")
                 elif found(key) != claimed:
                     yield Finding(
-                        RuleId.REVIEW_SUMS, key, "was changed after the result was written", remedy="restore it"
+                        RuleId.REVIEW_SUMS,
+                        key,
+                        "was changed after the result was written",
+                        remedy="restore the original",
                     )
         except LimitError as error:
-            yield Finding(RuleId.REVIEW_SUMS, sums, str(error), remedy="restore it from the first copy")
+            yield Finding(RuleId.REVIEW_SUMS, sums, str(error), remedy="restore the original")
 
 
 def _where(part: ReviewedResult) -> str:

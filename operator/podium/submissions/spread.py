@@ -1,4 +1,4 @@
-"""The convergence variance of an entry: epochs to the target and time to train."""
+"""How much the attempts of an entry vary in epochs to the target and in time to train."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from podium.scoring import Interval, Spread, interval, runs_needed, spread
 from podium.submissions.entries import ScoredResult
 
-WITHIN = 0.05  # of the score: as close as MLPerf wants results of one system to be
+WITHIN = 0.05  # how close, relative to the score, MLPerf wants results of one system to be
 
 
 @dataclass(frozen=True, slots=True)
 class Variance:
-    """`epochs` and `minutes` are of the converged runs. `runs_needed`: for a score within 5 %, 95 % of the time."""
+    """`epochs` and `minutes` are of converged attempts. `runs_needed`: for a score within 5 % at 95 % confidence."""
 
     entry: ScoredResult
     epochs: Spread | None
@@ -42,7 +42,7 @@ class Variance:
 
 
 def variance(entry: ScoredResult) -> Variance:
-    """Over the converged runs, those dropped from the score included; epochs count the trained ones from 1."""
+    """The variance over all converged attempts, including those that the score drops. Epochs are counted from 1."""
     converged = {i: v for i, v in entry.verdicts.items() if v.converged and v.seconds is not None}
     offset = 0 if entry.first_epoch else 1
     epochs = [epoch + offset for i in converged if (epoch := _epoch(entry, i)) is not None]
@@ -68,7 +68,7 @@ def _interval(entry: ScoredResult) -> Interval | None:
 
 
 def _epoch(entry: ScoredResult, index: int) -> float | None:
-    """The epoch, as logged, of the evaluation that reached the target; the last one's where no target is known."""
+    """The logged epoch of the evaluation that reached the target, or of the last one if no target is known."""
     log = entry.logs[index]
     if not log.evaluations:
         return None

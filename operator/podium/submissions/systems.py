@@ -1,4 +1,4 @@
-"""How many chips (accelerators) a system has, from whatever describes it."""
+"""Find out how many chips (accelerators) a system has."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from podium.submissions.tree import Folder
 
-_TPU = re.compile(r"tpu-v[23]-(\d+)")  # counts cores, two on a chip
+_TPU = re.compile(r"tpu-v[23]-(\d+)")  # the number is of cores, two per chip
 _NODES = re.compile(r"num_nodes['\"]*\s*:\s*['\"]*(\d{1,6})")
 _PER_NODE = re.compile(r"num_accelerators['\"]*\s*:\s*['\"]*(\d{1,4})")
 
 
 def chips(folder: Folder) -> int | None:
-    """None if unknown. A system without accelerators counts its host processors.
+    """The number of chips, or None if unknown. For a system without accelerators, its host processors count.
 
-    Sources, in this order: Podium's result.json, systems/<system>.json (v0.7 on), entry.json (v0.5),
+    Sources, in this order: Podium's result.json, systems/<system>.json (from v0.7), entry.json (v0.5),
     submission_entry in the log (v0.6), the name of a Cloud TPU.
     """
     own = folder.result.get("system")
@@ -50,6 +50,6 @@ def _times(nodes: object, per_node: object) -> int | None:
 
 
 def _count(value: object) -> int:
-    """v0.7 system descriptions hold texts."""
+    """A count, or 0. In v0.7 system descriptions, counts are strings."""
     match = re.match(r"\s*(\d{1,6})\b", str(value))
     return int(match[1]) if match else 0

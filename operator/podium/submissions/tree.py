@@ -1,4 +1,4 @@
-"""Reading results where they lie: one benchmark's logs, a system, a submitter, a whole round, or Podium's own."""
+"""Read results in place: the logs of a benchmark, a system, a submitter or a whole round, or Podium's own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BETWEEN = ("results", "submission", "submissions")  # folders between the submit
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One log as read. `problems` are the first hundred of its unreadable lines."""
+    """One log as read. `problems` lists its first hundred unreadable lines."""
 
     name: str
     index: int
@@ -32,9 +32,9 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class ResultPath:
-    """What the folders above some logs say of them; "" where they say nothing.
+    """What the folders above some logs say about them; "" where they say nothing.
 
-    `submitter` is sure when a folder of its own, or the round, stands where it has to.
+    `submitter_is_sure` if a `results` folder or the round is where the layout puts it.
     """
 
     round: str
@@ -46,19 +46,19 @@ class ResultPath:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The logs of one entry: a system's runs of a benchmark."""
+    """The logs of one entry: all attempts of one system at one benchmark."""
 
-    path: str  # below the place that was asked for; "" is that itself
+    path: str  # below the requested place; "" for that place itself
     place: ResultPath
     logs: tuple[Log, ...]
-    scaling: object = None  # of scaling.json, as found
+    scaling: object = None  # from scaling.json, unchecked
     result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
-    unreadable: tuple[tuple[str, str], ...] = ()  # documents that must not be read: key, what is wrong
+    unreadable: tuple[tuple[str, str], ...] = ()  # documents that cannot be read: key, what is wrong
 
     @property
     def tries(self) -> list[Mapping[str, Any]]:
-        """The tries that Podium's result.json lists, those with a number."""
+        """The numbered tries in Podium's result.json."""
         listed = self.result.get("attempts")
         return [
             a
@@ -68,14 +68,14 @@ class Folder:
 
     @property
     def last_tries(self) -> dict[int, Mapping[str, Any]]:
-        """The last try of each attempt, by the attempt's number."""
+        """The last try of each attempt, by attempt."""
         return {one["index"]: one for one in sorted(self.tries, key=lambda one: (one["index"], one["try"]))}
 
 
 def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
-    """Every folder of `store` that holds logs, in the order of their names; or the single log with the key `only`.
+    """Every folder of `store` that contains logs, in order of name; or the single log with the key `only`.
 
-    Raises StoreError when the place cannot be read. A log may be of any size: it is read piece by piece.
+    Raises StoreError if the store cannot be read. A log may have any size: it is read piece by piece.
     """
     keys = store.list()
     found: dict[str, dict[int, str]] = defaultdict(dict)
@@ -100,14 +100,14 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
 
 
 def with_round(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A result.json, or the spec of a run.yaml, by today's names: before 0.1.0 the round was called `suite`."""
+    """A result.json, or the spec of a run.yaml, with current names: before 0.1.0, the round was called `suite`."""
     if "suite" not in document:
         return document
     return {"round": document["suite"], **{key: value for key, value in document.items() if key != "suite"}}
 
 
 def read_log(store: Store, key: str, index: int = 0) -> Log:
-    """One log, whatever it holds. Raises StoreError."""
+    """Read one log, whatever its content. Raises StoreError."""
     parser, folder = Parser(), LogAccumulator()
     for chunk in store.chunks(key):
         for event in parser.feed(chunk):
@@ -118,10 +118,10 @@ def read_log(store: Store, key: str, index: int = 0) -> Log:
 
 
 def _place(parts: list[str]) -> ResultPath:
-    """Layouts: <round>/<org>/[submission/][results/]<system>/<benchmark>, and any end of it.
+    """Interpret the layout <round>/<org>/[submission/][results/]<system>/<benchmark>, or any end of it.
 
-    In v0.5 an organization may have a folder for each submission, or two, that say more about the system than its own:
-    <round>/google/cloud_v2.8/resnet-tpuv2-8/results/tpu/<benchmark>.
+    In v0.5, an organization may have one or two more folders per submission, which describe the system better than its
+    own folder: <round>/google/cloud_v2.8/resnet-tpuv2-8/results/tpu/<benchmark>.
     """
     above = [part for part in parts if part not in ("/", "")]
     benchmark = above.pop() if above else ""
@@ -139,7 +139,7 @@ def _place(parts: list[str]) -> ResultPath:
 
 
 def _system(documents: _Documents, path: str) -> Mapping[str, Any]:
-    """<org>/systems/<system>.json beside <org>/results/<system>/<benchmark>, or v0.5's entry.json."""
+    """Read <org>/systems/<system>.json for <org>/results/<system>/<benchmark>, or v0.5's entry.json."""
     parts = PurePosixPath(path).parts
     places = []
     if len(parts) >= 2:
@@ -150,10 +150,10 @@ def _system(documents: _Documents, path: str) -> Mapping[str, Any]:
 
 
 class _Documents:
-    """The JSON objects beside the logs of a folder; {} for anything else.
+    """Reads the JSON objects beside the logs of a folder; gives {} for anything else.
 
-    v0.6 packages hold log fragments under such names, which are skipped; documents beyond the limits, and what is not a
-    file, are remembered.
+    v0.6 packages have log fragments under such names, which are ignored. Documents that exceed the limits, and things
+    that are not files, are recorded.
     """
 
     def __init__(self, store: Store, existing: frozenset[str]) -> None:
@@ -165,7 +165,7 @@ class _Documents:
             return {}
         try:
             document = read_json(document_bytes(self._store, key), key)
-        except (LimitError, StoreRefused) as error:  # a link or a pipe, say
+        except (LimitError, StoreRefused) as error:  # such as a link or a pipe
             self.unreadable.append((key, str(error)))
             return {}
         except (StoreError, DocumentError):

@@ -44,7 +44,7 @@ def test_the_batch_size_is_optional_and_the_new_run_is_admissible(podium_text, p
 @pytest.mark.parametrize(
     ("made", "rule", "message"),
     [
-        ({"benchmark": "ssd"}, "borrow.benchmark", "the result is of ssd, the run of resnet"),
+        ({"benchmark": "ssd"}, "borrow.benchmark", "the result is for ssd, the run for resnet"),
         (
             {"last": {"opt_base_learning_rate": 5}},
             "borrow.differs",
@@ -58,9 +58,9 @@ def test_the_batch_size_is_optional_and_the_new_run_is_admissible(podium_text, p
         (
             {"values": {"opt_name": "sgd", "opt_learning_rate": 3.2}},
             "borrow.rate",
-            "the logs name no opt_base_learning_rate: without it the others are no group",
+            "the logs do not have opt_base_learning_rate; without it the group is incomplete",
         ),
-        ({"values": {}}, "borrow.nothing", "no log of box holds a hyperparameter that the run could set"),
+        ({"values": {}}, "borrow.nothing", "no log of box has a hyperparameter that the run can set"),
     ],
 )
 def test_what_cannot_be_borrowed(podium_json, tmp_path, made, rule, message):

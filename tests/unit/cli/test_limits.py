@@ -48,7 +48,7 @@ def test_8_gb_of_sums(result, tmp_path, command):
     sparse(result / "SHA256SUMS", 8 << 30)
     code, said = podium(command, tmp_path / "results", *(["--out", tmp_path / "x.html"] if command == "report" else []))
     assert code == 1
-    assert "transformer/SHA256SUMS holds a line of more than 8192 bytes, the limit for a digest and a name" in said
+    assert "transformer/SHA256SUMS contains a line of more than 8192 bytes, the limit for a digest and a name" in said
 
 
 @pytest.mark.parametrize("command", ["score", "review", "history"])
@@ -72,8 +72,8 @@ def test_a_line_of_1_gb(result, tmp_path):
 
 @pytest.mark.parametrize(
     ("spec", "sentence"),
-    [("[" * 5000, "nested more than 64 levels deep"), ("a: " + "1" * 1_000_000, "a number of 1000000 digits"),
-     ("&a [*a]", "holds &a within itself")],
+    [("[" * 5000, "nested more than 64 levels deep"), ("a: " + "1" * 1_000_000, "a number with 1000000 digits"),
+     ("&a [*a]", "contains &a inside itself")],
 )  # fmt: skip
 def test_validate(tmp_path, spec, sentence):
     (tmp_path / "run.yaml").write_text(f"{HEAD}spec: {spec}\n" if spec[0] != "a" else f"{HEAD}spec: {{{spec}}}\n")

@@ -178,7 +178,7 @@ def test_a_stored_result(page, stored):
     code, found, _ = page(stored)
     text = "\n".join(found.words)
     for words in ("team/digits", "12.30 USD", "open division, tiny preset; target top1 0.97", "node-7", "6.1", "8",
-                  "7 of 7 documents and logs are as SHA256SUMS lists them", "try 0, repeated",
+                  "7 of 7 documents and logs match SHA256SUMS", "try 0, repeated",
                   "Failed: pod digits-1-0-0 is gone"):  # fmt: skip
         assert words in text, words
     assert code == 0
@@ -203,7 +203,7 @@ def test_a_score_that_the_logs_do_not_give_is_found_out(page, stored):
     seal(stored)
     code, found, printed = page(stored)
     assert (code, "3.000" in found.words) == (1, True)
-    assert "report.score  result.json: it says 2.5000 minutes, the logs give 3.0000" in printed
+    assert "report.score  result.json: it says 2.5000 minutes, but the logs give 3.0000" in printed
 
 
 # ---- what other people's logs hold ----

@@ -78,7 +78,7 @@ def podium(tmp_path):
         (document(benchmark="resnet", hyperparameters={"opt_base_lerning_rate": 1}), (), "did you mean opt_base_learning_rate?"),  # codespell:ignore lerning
         (document(benchmark="resnet", quality=None, division="closed"), (), "use it with division: open, or use preset: full"),
         (document(), (), "'my-model'"),
-        (document(template={"image": "mine:1"}), (), "set template.command to the program that a local run starts"),
+        (document(template={"image": "mine:1"}), (), "set template.command to the program to run locally"),
         (document(template=own(""), data={"persistentVolumeClaim": {"claimName": "x"}}), (), "with --data DIR"),
         (document(template=own("")), ("--data", "/no/such"), "--data /no/such: no such folder"),
     ],
@@ -136,7 +136,7 @@ def test_a_run_that_is_stopped_leaves_no_trainer_behind_and_can_be_repeated(tmp_
     run.send_signal(sign)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
-    assert f"stopping by {name}: the processes are ended" in output
+    assert f"stopped by {name}: ending the processes" in output
     assert f"stopped by {name}; what was measured is in {out}" in output
     result = json.loads((out / "result.json").read_text())
     (attempt,) = result["attempts"]

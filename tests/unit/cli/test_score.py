@@ -88,7 +88,7 @@ def test_the_round_is_told_by_the_date_when_nothing_else_does(podium_json, tmp_p
     write(tmp_path / "runs", [v07_run("resnet", t, 0.76, start=start) for t in TIMES])
     code, (entry,) = podium_json("score", tmp_path)
     assert (code, entry["round"], entry["org"], entry["benchmark"]) == (0, "v1.0", "ACME", "resnet")
-    assert entry["notes"] == ["taken for a result of v1.0 by its date; --round names another"]
+    assert entry["notes"] == ["taken for a result of v1.0 by its date; set another round with --round"]
     _, (entry,) = podium_json("score", tmp_path, "--round", "0.7")
     assert (entry["round"], entry["notes"]) == ("v0.7", [])
 

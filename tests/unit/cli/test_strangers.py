@@ -53,7 +53,7 @@ def test_a_file_in_place_of_a_folder(podium_text, tmp_path, command):
     file = tmp_path / "notes.md"
     file.write_text("hello\n")
     code, said = podium_text(*places(command, file, tmp_path))
-    assert (code, f"{file} is a file: name the folder that holds results" in said) == (2, True), said
+    assert (code, f"{file} is a file: name the folder that contains results" in said) == (2, True), said
 
 
 def test_a_file_that_is_no_log(podium_json, tmp_path):

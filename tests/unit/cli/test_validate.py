@@ -213,7 +213,7 @@ def test_a_name_that_no_pod_could_bear(podium_text, tmp_path):
 def test_a_file_that_is_no_text_is_wrong_use(podium_text, tmp_path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe")
     code, text = podium_text("validate", tmp_path / "run.yaml")
-    assert (code, "is not text in UTF-8" in text) == (2, True)
+    assert (code, "is not valid UTF-8" in text) == (2, True)
 
 
 def test_a_value_nested_without_end_is_reported_in_a_line(podium_json, tmp_path):
@@ -222,9 +222,9 @@ def test_a_value_nested_without_end_is_reported_in_a_line(podium_json, tmp_path)
     file = tmp_path / "run.yaml"
     text = run_file(tmp_path).read_text()
     for value, sentence in (
-        ("*a29", "holds more than 100,000 values, aliases written out"),
-        ("{x: *a29}", "holds more than 100,000 values, aliases written out"),
-        ("&self [*self]", "holds &self within itself; write it out"),
+        ("*a29", "contains more than 100,000 values with aliases expanded"),
+        ("{x: *a29}", "contains more than 100,000 values with aliases expanded"),
+        ("&self [*self]", "contains &self inside itself; remove the recursive alias"),
     ):
         before = [] if "self" in value else lines
         file.write_text("\n".join([*before, f"{text}  hyperparameters: {{opt_base_learning_rate: {value}}}\n"]))

@@ -14,7 +14,7 @@ from podium.api import AttemptState, BenchmarkRunStatus, TryId
 from podium.cli.display import attempts_table
 from podium.cli.times import duration
 from podium.cli.watch.events import events
-from podium.cli.watch.screen import attempt_share, heartbeat, run_seconds_left, screen
+from podium.cli.watch.screen import attempt_ratio, heartbeat, run_seconds_left, screen
 from podium.cli.watch.views import JsonView, ScreenView
 from podium.reconcile import Refusal, decide
 from podium.rounds import load_rounds, load_scorable_rounds
@@ -110,7 +110,7 @@ def test_the_screen_has_a_bar_for_attempts_time_and_quality():
         "0.55 of 0.9",
         "PodLost",
         "the latest",
-        "the API server does not answer, trying again: Connection refused",
+        "the API server does not answer, retrying: Connection refused",
     ):
         assert words in seen, seen
     assert "left" in text(screen(run, [], ex.T0 + 10_000)), "the later attempts still take their time"
@@ -157,8 +157,8 @@ def test_the_first_attempt_has_the_time_that_its_epochs_take_at_most():
     assert "Training for 28 s  2000 samples/s  at most 4 min 40 s left" in text(
         screen(ex.run(status, attempts=5), [], ex.T0 + 90)
     )
-    assert attempt_share(status, ex.T0 + 90) == pytest.approx(28 / 308)
-    assert attempt_share(status, ex.T0 + 10_000) == 0.99, "not over before it has ended"
+    assert attempt_ratio(status, ex.T0 + 90) == pytest.approx(28 / 308)
+    assert attempt_ratio(status, ex.T0 + 10_000) == 0.99, "not over before it has ended"
 
 
 def test_bars_are_cyan_and_green_never_red():
@@ -189,12 +189,12 @@ def test_the_table_fits_80_columns_and_marks_the_tries_that_counted():
 
 
 def test_a_run_without_a_status_waits_for_the_operator():
-    assert "waits for the operator" in text(screen(ex.run(), [], ex.T0))
+    assert "waiting for the operator" in text(screen(ex.run(), [], ex.T0))
 
 
 def test_what_is_left_is_estimated_from_the_attempts_before():
-    assert attempt_share(training(), ex.T0 + 90) == 0.5, "60 s an attempt"
-    assert attempt_share(training(), ex.T0 + 500) == 0.99
+    assert attempt_ratio(training(), ex.T0 + 90) == 0.5, "60 s an attempt"
+    assert attempt_ratio(training(), ex.T0 + 500) == 0.99
     assert run_seconds_left(training(), ex.T0 + 100) == 4 * 60 - 40
     assert run_seconds_left(training(), ex.T0 + 500) == 3 * 60, "one that is late does not use up the others' time"
     assert run_seconds_left(decided(ex.attempt(created_time=at(0))), ex.T0) is None
@@ -219,8 +219,8 @@ def test_an_outage_is_reported_once_and_so_is_its_end(capsys):
         view.line(SECOND, ":::MLLOG {}")
     lines = out.file.getvalue().splitlines()
     assert lines[-3:] == [
-        "the API server does not answer, trying again: Connection refused",
-        "the API server answers again",
+        "the API server does not answer, retrying: Connection refused",
+        "the API server responds again",
         "attempt 2 | :::MLLOG {}",
     ]
 

@@ -1,1 +1,1 @@
-"""How a run is followed: ``podium watch`` in a cluster, and the screen that ``podium run --local`` shares with it."""
+"""Follow a run: ``podium watch`` in a cluster, and the screen that it shares with ``podium run --local``."""

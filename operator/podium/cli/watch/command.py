@@ -15,16 +15,16 @@ from podium.cli.watch.views import JsonView, ScreenView, View
 def watch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The BenchmarkRun.")],
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Its namespace; default: that of the context.")
+        str | None, typer.Option("--namespace", "-n", help="Namespace of the run; default: the context's.")
     ] = None,
-    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: current context.")] = None,
-    logs: Annotated[bool, typer.Option("--logs", help="Also print what rank 0 prints.")] = False,
+    context: Annotated[str | None, typer.Option(help="Kubeconfig context; default: current context.")] = None,
+    logs: Annotated[bool, typer.Option("--logs", help="Also show the output of rank 0.")] = False,
     as_json: Json = False,
 ) -> None:
     """Follow a run in the cluster: progress, time left, score.
 
-    Uses the same cluster as kubectl. With --json, each change of the run's status is one line with the whole status;
-    with --logs, each log line is one, too. Exit code: 0 with a valid score, 1 without, 2 on a usage error.
+    Uses the same cluster as kubectl. With --json, prints the whole status as one line whenever it changes, and with
+    --logs also one line per log line. Exit code: 0 with a valid score, 1 without, 2 on a usage error.
     """
     view: View = JsonView() if as_json else ScreenView(console())
     try:

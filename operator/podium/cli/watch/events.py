@@ -1,4 +1,4 @@
-"""What happened to a run between two of its statuses, in sentences."""
+"""Describe in sentences what happened to a run between two of its statuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NOTABLE = (ConditionType.ADMITTED, ConditionType.SUSPENDED, ConditionType.RESUL
 
 
 def events(before: BenchmarkRunStatus, after: BenchmarkRunStatus) -> list[str]:
-    """Every new try, evaluation, change of state and condition worth reading, oldest first."""
+    """A line for every new try, evaluation, change of state and condition worth reading, oldest first."""
     changed = [condition for kind in _NOTABLE if (condition := _changed(kind, before, after))]
     lines = [condition_text(condition) for condition in changed if not _is_routine(condition)]
     known = {a.id: a for a in before.attempts}
@@ -28,7 +28,7 @@ def events(before: BenchmarkRunStatus, after: BenchmarkRunStatus) -> list[str]:
 
 
 def condition_text(condition: Condition) -> str:
-    """Type, reason and message."""
+    """Type, reason and message as one line."""
     return f"{condition.type}: {condition.reason}" + (f": {condition.message}" if condition.message else "")
 
 
@@ -48,13 +48,13 @@ def _attempt_events(before: AttemptStatus | None, now: AttemptStatus, status: Be
 
 
 def _is_routine(condition: Condition) -> bool:
-    """Whether a condition says only that everything is as it should be."""
+    """Whether a condition only says that all is well."""
     reason = Reason.known(condition.reason)
     return reason is not None and reason.routine
 
 
 def _is_of_attempt(condition: Condition) -> bool:
-    """Whether a condition repeats the reason of an attempt, which has a line already."""
+    """Whether a condition repeats the reason of an attempt, which already has a line."""
     reason = Reason.known(condition.reason)
     return reason is not None and reason.state is not None
 

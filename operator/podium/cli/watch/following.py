@@ -1,4 +1,4 @@
-"""A run in a cluster, followed for a view."""
+"""Follow a run in a cluster and show it in a view."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LAST_LINES_SECONDS = 5.0
 
 
 async def follow(name: str, namespace: str | None, context: str | None, view: View, *, logs: bool) -> Run | None:
-    """Show the run until it has ended, and return it; None when it was deleted before.
+    """Show the run until it ends, and return it; None if it was deleted before.
 
-    Raises UsageError when it cannot be watched at all.
+    Raises UsageError if the run cannot be watched at all.
     """
     try:
         api, of_context = await connect_as_kubectl(context)
@@ -75,14 +75,15 @@ def _no_cluster(context: str | None, error: ConfigException) -> str:
 
 
 def _unreadable(error: ValidationError, namespace: str, name: str) -> str:
-    """What to do about a status that no operator of this version has written."""
+    """The error for a status that no operator of this version can have written."""
     first = error.errors()[0]
     place = ".".join(["status", *map(str, first["loc"])])
-    return f"BenchmarkRun {name} in namespace {namespace} cannot be read: {place}: {first['msg']}; create it anew"
+    cause = f"{place}: {first['msg']}"
+    return f"BenchmarkRun {name} in namespace {namespace} cannot be read: {cause}; delete it and create it again"
 
 
 def _refused(error: Exception, namespace: str, name: str, host: str) -> str:
-    """What the API server's refusal or silence means, and what to do."""
+    """What it means that the API server refuses or does not answer, and what to do."""
     if not isinstance(error, ApiError):
         cause = str(error) or type(error).__name__
         return f"the API server {host} cannot be reached: {cause}; check with kubectl get namespaces"

@@ -1,4 +1,4 @@
-"""The output of rank 0, line by line, one try after the other."""
+"""The output of rank 0, line by line, try after try."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FORBIDDEN = 403
 
 
 class Rank0Tail:
-    """Shows what rank 0 prints, from the try in progress on."""
+    """Shows the output of rank 0, starting with the try in progress."""
 
     def __init__(self, api: Api, show: Callable[[TryId, str], None], warn: Callable[[str], None]) -> None:
-        """`show` is given each line and its try; `warn` a sentence when a log cannot be read."""
+        """`show` is called with each try and line, `warn` with a sentence if a log cannot be read."""
         self._api = api
         self._show = show
         self._warn = warn
@@ -30,7 +30,7 @@ class Rank0Tail:
         self._begun = False
 
     def update(self, run: Run) -> None:
-        """Follow the tries that have begun since the last call; read those that have ended to their end."""
+        """Follow the tries that have begun since the last call; read the logs of finished tries to the end."""
         for attempt in run.status.attempts:
             id_ = attempt.id
             if id_ not in self._tries and not (attempt.state.finished and not self._begun):
@@ -40,7 +40,7 @@ class Rank0Tail:
         self._begun = True
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the last lines, but not longer than `seconds`."""
+        """Wait at most `seconds` for the last lines."""
         tasks = [each.task for each in self._tries.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
@@ -86,7 +86,7 @@ class _Try:
         self.task = asyncio.create_task(self._run())
 
     def end(self) -> None:
-        """The try has ended: its log grows no more."""
+        """The try has ended: its log no longer grows."""
         self._over = True
         self._stream.wake()
 
@@ -103,7 +103,7 @@ class _Try:
         await self._stream.run()
 
     async def _look(self) -> str | None:
-        """Rank 0's pod once its log can be read. Raises ApiError when reading it is forbidden."""
+        """The name of rank 0's pod; None until its log can be read. Raises ApiError if reading it is forbidden."""
         try:
             async for bodies, _ in self._api.pages(PODS, self._namespace, self._labels):
                 for name in _started(bodies, self._job):
@@ -118,9 +118,9 @@ class _Try:
 
 
 def _started(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[str]:
-    """The names of the pods that this Job controls and whose trainer runs or has run, so that it has a log.
+    """The names of the pods that this Job controls and whose trainer has started, so that there is a log.
 
-    Other pods may carry any label; one that cannot be read is left out.
+    Any other pod may carry our labels. A pod that cannot be read is left out.
     """
     for body in bodies:
         with suppress(LookupError, TypeError, AttributeError):
@@ -133,7 +133,7 @@ def _started(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[str]:
 
 
 class _Lines:
-    """A `LogSink` that prints each line once and keeps none."""
+    """A `LogSink` that shows each line once and keeps none."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self.last_timestamp = ""
@@ -150,7 +150,7 @@ class _Lines:
         return None
 
     def restore(self, checkpoint: bytes) -> None:
-        """Nothing was kept."""
+        """Do nothing: no lines were kept."""
 
     def end(self) -> None:
-        """Nothing more to do."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""The screen of a run in progress: pure functions of its status."""
+"""The screen that shows a run in progress: pure functions of its status."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from podium.reconcile import Run
 from podium.text import one_line
 
 _BAR = 24  # characters
-_ROWS = 12  # tries on the screen, the last ones
-_ALMOST = 0.99  # what an unfinished attempt's bar shows at most
+_ROWS = 12  # the most tries on the screen
+_ALMOST = 0.99  # the most that the bar of an unfinished attempt shows
 
 
 def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> RenderableType:
-    """The whole picture: tries, bars, and the `recent` events. `now` is in unix seconds."""
+    """The whole screen: tries, bars, and the `recent` events. `now` is in unix seconds."""
     parts: list[RenderableType] = (
         [attempts_table(run, set(), last=_ROWS)] if run.status.attempts else [one_line(run.name)]
     )
@@ -32,11 +32,11 @@ def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> Ren
     if running and running.status == "False" and not run.status.terminal:
         parts.append(Text(one_line(condition_text(running)), style="yellow"))
     elif not run.status.conditions:
-        parts.append(Text("waits for the operator", style="yellow"))
+        parts.append(Text("waiting for the operator", style="yellow"))
     if recent:
         parts += ["", *(Text(one_line(line), style="dim", no_wrap=True, overflow="ellipsis") for line in recent)]
     if outage:
-        parts.append(Text(one_line(f"the API server does not answer, trying again: {outage}"), style="red"))
+        parts.append(Text(one_line(f"the API server does not answer, retrying: {outage}"), style="red"))
     return Group(*parts)
 
 
@@ -49,14 +49,14 @@ def _bars(status: BenchmarkRunStatus, last: AttemptStatus, now: float) -> Table:
     left = run_seconds_left(status, now)
     about = f"  about {duration(left)} left" if left else ""
     grid.add_row("attempts", _bar(finished / max(1, int(planned or 1))), f"{finished} of {planned}{about}")
-    grid.add_row(str(last.id), _bar(attempt_share(status, now)), one_line("  ".join(_facts(status, now))))
+    grid.add_row(str(last.id), _bar(attempt_ratio(status, now)), one_line("  ".join(_facts(status, now))))
     quality = one_line(f"{progress.quality or '-'} of {progress.target or '?'}")
     grid.add_row("quality", _bar(float(progress.quality_ratio or 0)), quality)
     return grid
 
 
 def _facts(status: BenchmarkRunStatus, now: float) -> list[str]:
-    """State, epoch, speed and time left of the last attempt, as far as they are known."""
+    """State, epoch, speed and time left of the last attempt, as far as known."""
     last, progress = status.attempts[-1], status.progress
     since = last.start_time if last.state is AttemptState.TRAINING else last.created_time
     ongoing = f" for {duration(max(0.0, now - unix_seconds(since)))}" if since and not last.state.finished else ""
@@ -72,15 +72,15 @@ def _facts(status: BenchmarkRunStatus, now: float) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _bar(share: float) -> ProgressBar:
-    completed = min(1.0, max(0.0, share))
+def _bar(ratio: float) -> ProgressBar:
+    completed = min(1.0, max(0.0, ratio))
     return ProgressBar(total=1.0, completed=completed, width=_BAR, complete_style="cyan", finished_style="green")
 
 
-def attempt_share(status: BenchmarkRunStatus, now: float) -> float:
-    """How much of the last attempt is over, 0 to 1.
+def attempt_ratio(status: BenchmarkRunStatus, now: float) -> float:
+    """The part of the last attempt that is over, from 0 to 1.
 
-    By the time that the earlier attempts took; of the first one by the time that all its epochs will take.
+    It is estimated from the time that earlier attempts took; for the first attempt, from the time to its last epoch.
     """
     last, mean = status.attempts[-1], _mean_seconds(status, now)
     if last.state.finished:
@@ -96,7 +96,7 @@ def attempt_share(status: BenchmarkRunStatus, now: float) -> float:
 
 
 def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
-    """Seconds to the last attempt's end, if each takes as long as those before; None before the first has ended."""
+    """Seconds until the last attempt ends, if each takes the mean time so far; None until the first has ended."""
     mean = _mean_seconds(status, now)
     if mean is None or not status.progress or status.terminal:
         return None
@@ -107,7 +107,7 @@ def run_seconds_left(status: BenchmarkRunStatus, now: float) -> float | None:
 
 
 def _mean_seconds(status: BenchmarkRunStatus, now: float) -> float | None:
-    """What a finished attempt took on average, from its creation to that of the next one; None before there is any."""
+    """The mean time from the creation of an attempt to that of the next one; None until one has finished."""
     first, last = status.attempts[0], status.attempts[-1]
     finished = last.index - (not last.state.finished)
     if finished < 1 or not all(a.created_time for a in status.attempts):
@@ -122,12 +122,12 @@ def _created(status: BenchmarkRunStatus, index: int) -> float:
 
 
 def seconds_until(time: str, now: float) -> float:
-    """0 when it is over."""
+    """Seconds from `now` to `time`; 0 if it has passed."""
     return max(0.0, unix_seconds(time) - now)
 
 
 def heartbeat(status: BenchmarkRunStatus, now: float) -> str:
-    """A sentence on the try in progress, for those who see no bars; empty when there is nothing to say."""
+    """A sentence on the try in progress, for output without bars; empty if there is nothing to say."""
     if not status.attempts or not status.progress or status.attempts[-1].state.finished:
         return ""
     last, progress = status.attempts[-1], status.progress

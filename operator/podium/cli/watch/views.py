@@ -1,4 +1,4 @@
-"""Where a followed run is shown: on a screen, or as one JSON document a line."""
+"""Where a followed run is shown: on a screen, or as one JSON document per line."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class View(Protocol):
         """Time has passed."""
 
     def line(self, of: TryId, text: str) -> None:
-        """Rank 0 has printed."""
+        """Rank 0 has printed a line."""
 
     def note(self, text: str, *, outage: bool = False) -> None:
-        """Something other than the run needs attention."""
+        """Something besides the run needs attention."""
 
     def conclude(self, run: Run, place: str = "") -> None:
-        """The run has ended; its result is at `place`, if not where its status says."""
+        """The run has ended. `place` is where its result is, if that is not the URI in its status."""
 
 
 class ScreenView:
-    """For a person: bars on a terminal; elsewhere a line for each event, and one a minute in between."""
+    """For a person: bars on a terminal; elsewhere a line for each event, and at least one per minute."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -70,9 +70,9 @@ class ScreenView:
     def changed(self, run: Run) -> None:
         lines = events(self._run.status if self._run else BenchmarkRunStatus(), run.status)
         if self._outage:
-            lines.insert(0, "the API server answers again")
+            lines.insert(0, "the API server responds again")
         if self._run is None and not run.status.conditions and not self._live:
-            lines.append("waits for the operator")
+            lines.append("waiting for the operator")
         self._outage, self._run = "", run
         self._emit(lines)
 
@@ -91,7 +91,7 @@ class ScreenView:
         if outage and self._outage:
             return
         self._outage = text if outage else self._outage
-        self._emit([f"the API server does not answer, trying again: {text}" if outage else text])
+        self._emit([f"the API server does not answer, retrying: {text}" if outage else text])
 
     def conclude(self, run: Run, place: str = "") -> None:
         print_result(self._out, run, place or (run.status.result.uri if run.status.result else ""))
@@ -105,7 +105,7 @@ class ScreenView:
 
 
 class JsonView:
-    """For a program: one document a line, as it comes."""
+    """For a program: one JSON document per line, as events arrive."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +127,7 @@ class JsonView:
         self._print({"event": "outage" if outage else "note", "message": text})
 
     def conclude(self, run: Run, place: str = "") -> None:
-        """The last status holds everything."""
+        """Do nothing: the last status has everything."""
 
     @staticmethod
     def _print(event: dict[str, Any]) -> None:
