@@ -85,14 +85,14 @@ def test_many_small_files_and_one_large(data_set, run, tmp_path):
     data_set.put("large.bin", large, part_mib=8)
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "stage: 101 files, 21.2 MB; 0 of them, 0 B, are here" in done.stdout
+    assert "stage: 101 files, 21.2 MB; 0 of them, 0 B, are already here" in done.stdout
     assert "copied 101 files, 21,171,520 bytes" in done.stdout
     assert "checked 101 by ETag" in done.stdout
     assert all((tmp_path / "data" / key).read_bytes() == data for key, data in files.items())
     assert (tmp_path / "data/large.bin").read_bytes() == large
     assert report(tmp_path)["copiedBytes"] == report(tmp_path)["bytes"] == 21_171_520
     again = run()
-    assert "101 of them, 21.2 MB, are here" in again.stdout
+    assert "101 of them, 21.2 MB, are already here" in again.stdout
     assert (again.returncode, report(tmp_path)["copiedFiles"]) == (0, 0)
 
 
@@ -106,7 +106,7 @@ def test_a_corrupt_object_is_found(data_set, run, how):
     data_set.spoil("x")
     done = run()
     assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search(rf"stage: {data_set.url}/x is corrupt: .* expected, .* found; upload it again", done.stdout)
+    assert re.search(rf"stage: {data_set.url}/x is corrupt: expected .*, found .*; upload it again", done.stdout)
 
 
 def test_a_killed_copying_goes_on_where_it_was(server, data_set, command, run, tmp_path):
@@ -160,7 +160,7 @@ def test_a_longer_outage_is_exit_code_75(server, data_set, run):
 
 
 @pytest.mark.parametrize(("environment", "sentence"), [
-    ({}, "has no file; check bucket, prefix and permissions"),
+    ({}, "has no files; check bucket, prefix and permissions"),
     ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret key is wrong; check the credentials"),
 ])  # fmt: skip
 def test_what_a_person_has_to_mend_is_exit_code_1(run, environment, sentence):
@@ -171,7 +171,10 @@ def test_what_a_person_has_to_mend_is_exit_code_1(run, environment, sentence):
 
 def test_misuse_is_exit_code_2(run):
     done = run("--limit", "much")
-    assert (done.returncode, "--limit 'much' is not a quantity, such as 500Gi" in done.stderr) == (2, True)
+    assert (done.returncode, "--limit 'much' is not a valid quantity: write a size such as 500Gi" in done.stderr) == (
+        2,
+        True,
+    )
 
 
 def test_a_large_object_is_fetched_in_parts_at_once(server, data_set, tmp_path, monkeypatch):

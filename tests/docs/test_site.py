@@ -48,10 +48,10 @@ def test_a_wrong_link_is_told(tmp_path):
         '<script src="https://example.org/x.js"></script><a id="y" href="#y">fine</a>'
     )
     assert list(problems(tmp_path)) == [
-        "a.html: b.html leads nowhere",
-        "a.html: #x names an anchor that is not there",
+        "a.html: b.html does not exist",
+        "a.html: #x names an anchor that does not exist",
         "a.html: http://example.org is not an https address",
-        "a.html: loads https://example.org/x.js, which is not of this site",
+        "a.html: loads https://example.org/x.js, which is not part of this site",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Everything that wraps MLCommons' own code (``mlperf_logging``): compliance, reference convergence, packages."""
+"""Wrappers around MLCommons' own code (``mlperf_logging``): compliance, reference convergence, packages."""
 
 from podium.mlcommons.checker import MAX_CHARACTERS, MAX_EVENTS, UNSAFE, Official, official
 from podium.mlcommons.package_checker import package_findings

@@ -1,10 +1,10 @@
-"""MLCommons' own compliance checker (``mlperf_logging``), for the rounds it knows: 0.6 on.
+"""Run MLCommons' own compliance checker (``mlperf_logging``) for the rounds it knows: v0.6 and later.
 
-Its rule files are Python run by eval, chosen by values of the log. So it runs in a process of its own, gets events
-that are parsed already, and only from logs whose values name one of its own files: a log could name any file on the
-disk, or make it load ``common`` for ever. Further defects that are mended here: it reads a log line by line with a
-pattern that takes minutes on a long line, counts MLPerf lines instead of lines, writes a log file, and stops at the
-first value of another type than its rule expects.
+Its rule files contain Python that it runs with eval, and values in the log select them: a log could name any file on
+the disk, or make it load ``common`` forever. So it runs in a separate process, gets parsed events instead of files, and
+only from logs whose values name one of its own rule files. This module also works around other defects: it reads a log
+line by line with a pattern that takes minutes on a long line, counts MLPerf lines instead of lines, writes a log file,
+and stops at the first value whose type its rule does not expect.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from podium.mllog import Event, Format
 from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 
-MAX_EVENTS = 100_000  # of one log; published ones hold 13,000 at most, and more would fill the memory
-MAX_CHARACTERS = 64 << 20  # of its MLPerf lines
+MAX_EVENTS = 100_000  # in one log; published ones have at most 13,000, and more would fill the memory
+MAX_CHARACTERS = 64 << 20  # in its MLPerf lines
 _SECONDS = 300  # for one log
-_CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # they name rule files
-UNSAFE = frozenset({*map(RuleId.MLPERF_KEY.of, _CHOOSING), RuleId.MLPERF_RULES})  # a log that must not reach the tools
+_CHOOSING = ("submission_benchmark", "submission_division", "opt_name")  # their values name rule files
+UNSAFE = frozenset({*map(RuleId.MLPERF_KEY.of, _CHOOSING), RuleId.MLPERF_RULES})  # such a log must not reach the tools
 _DIVISIONS = frozenset({"closed", "open"})
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # nothing that leads out of the rules' folder
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,40}")  # cannot lead out of the rules' folder
 _REQUIRED = re.compile(
     r"Required (?P<how>\w+)(?:\((?P<n>\d+)\))? occurrence of (?P<keys>.+?)(?: but found (?P<found>\d+.*))?$", re.DOTALL
 )
@@ -43,18 +43,18 @@ class Official:
     rules: Ruleset
 
     def check(self, events: Sequence[Event], where: str, benchmark: str) -> tuple[Finding, ...]:
-        """Everything it finds against one log. Raises MissingCheckerError."""
+        """All of its findings against one log. Raises MissingCheckerError."""
         unsafe = tuple(self.unsafe(events, where))
         if unsafe:
             return unsafe
-        # v0.6 MiniGo: common.yaml refuses it
+        # common.yaml rejects v0.6 MiniGo
         config = benchmark if self.rules.name == "0.6.0" and benchmark == "minigo" else "common"
         lines = [self._line(event) for event in events]
         try:
             found = worker().ask("check", seconds=_SECONDS, ruleset=self.rules.name, config=config, events=lines)
         except ToolError as error:
-            message = f"the checker of MLCommons gave up: {error}"
-            remedy = "look for a value of another type than usual, such as a text in place of a number"
+            message = f"MLCommons' checker gave up: {error}"
+            remedy = "look for a value of an unexpected type, such as a string instead of a number"
             return (Finding(RuleId.MLPERF_CRASH, where, message, remedy=remedy),)
         return (
             *(_refused(str(name), where) for name in found["refused"]),
@@ -62,7 +62,7 @@ class Official:
         )
 
     def unsafe(self, events: Sequence[Event], where: str) -> Iterator[Finding]:
-        """Values that select a rule file and are no name that MLCommons' rules know: such a log is not checked."""
+        """Findings for values that would select an unknown rule file; a log with such values is not checked."""
         known = {"submission_benchmark": self.rules.benchmarks, "submission_division": _DIVISIONS}
         for event in events:
             if event.key not in _CHOOSING:
@@ -71,31 +71,31 @@ class Official:
             if isinstance(event.value, str) and (event.value in names if names else _WORD.fullmatch(event.value)):
                 continue
             choice = (
-                f"log one of {', '.join(sorted(names))}" if names else "log the optimizer's name, in letters and digits"
+                f"log one of {', '.join(sorted(names))}" if names else "log the optimizer's name in letters and digits"
             )
-            message = f"{event.key} is {str(event.value)[:80]!r}, no rule file of {self.rules.name} has that name"
+            message = f"{event.key} is {str(event.value)[:80]!r}; no rule file of {self.rules.name} has that name"
             yield Finding(RuleId.MLPERF_KEY.of(event.key), where, message, event.line_number, choice)
 
     def _line(self, event: Event) -> tuple[int, float, str, Any, Any]:
-        in_seconds = self.rules.name == "0.6.0"  # its rules are for the round's own format; our trainers log :::MLLOG
+        in_seconds = self.rules.name == "0.6.0"  # its rules expect the round's own format; our trainers log :::MLLOG
         time = event.time * 1000 if event.format is Format.MLLOG and not in_seconds else event.time
         return event.line_number, time, event.key, event.value, event.metadata
 
 
 def official(round_: str) -> Official | None:
-    """The checker for a round such as "v0.7", None where it knows no such round. Raises MissingCheckerError."""
+    """The checker for a round such as "v0.7", or None if it does not know that round. Raises MissingCheckerError."""
     rules = worker().rulesets.get(f"{round_.removeprefix('v')}.0")
     return None if rules is None else Official(rules)
 
 
 def _refused(name: str, where: str) -> Finding:
-    message = f"its values ask for the rules in {name[:200]}, and MLCommons has no such file"
+    message = f"its values select the rules in {name[:200]}, but MLCommons has no such file"
     return Finding(RuleId.MLPERF_RULES, where, message, remedy="log a division, benchmark and optimizer of the round")
 
 
 def _finding(message: str, where: str, ruleset: str) -> Finding:
-    """One of the checker's messages in our form."""
-    source = f"rules of MLCommons for {ruleset}"
+    """Turn one of the checker's messages into a finding."""
+    source = f"MLCommons' rules for {ruleset}"
     if match := _FAILED.match(message):
         said = f"{match['key']} breaks {' '.join(match['test'].split())!r}"
         return Finding(RuleId.MLPERF_KEY_CHECK.of(match["key"]), where, said, int(match["line"]), source)
@@ -110,6 +110,6 @@ def _finding(message: str, where: str, ruleset: str) -> Finding:
         said = f"no {match['key']} fulfills {' '.join(match['test'].split())!r}"
         return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=source)
     if match := _CRASHED.match(message):
-        return Finding(RuleId.MLPERF_VALUE, where, "a value or metadata of it is missing or of another type than the "
-                       "rules expect", int(match["line"]), source)  # fmt: skip
+        return Finding(RuleId.MLPERF_VALUE, where, "a value or its metadata is missing, or of a type that the "
+                       "rules do not expect", int(match["line"]), source)  # fmt: skip
     return Finding(RuleId.MLPERF, where, " ".join(message.partition("\ncurrent context")[0].split()), remedy=source)

@@ -1,8 +1,8 @@
-"""MLCommons' own package checker on a copy, with its defects mended.
+"""Run MLCommons' own package checker on a copy of a package, and work around its defects.
 
-It ends with code 0 whatever it finds, writes scaling.json into the results, and reads the logs again with parsers of
-its own, which take another line for the log's than ours where a line is odd. So it gets no file of the package as it
-is: only the system descriptions, and logs written anew from the events that Podium has read and found harmless.
+It exits with 0 whatever it finds, writes scaling.json into the results, and reads the logs with its own parsers, which
+interpret unusual lines differently than ours. So it never gets the original files: only the system descriptions, and
+logs rewritten from the events that Podium has read and found harmless.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOG = re.compile(r"result_\d+\.txt")
 
 
 def package_findings(files: Mapping[str, bytes], org: str, round_: str) -> tuple[Finding, ...]:
-    """What the checker says of a package, content by path; nothing for v0.6, whose packages it cannot read.
+    """The checker's findings on a package (content by path); none for v0.6, whose packages it cannot read.
 
     Raises MissingCheckerError.
     """
@@ -36,9 +36,9 @@ def package_findings(files: Mapping[str, bytes], org: str, round_: str) -> tuple
     for path, content in files.items():
         parts = PurePosixPath(path).parts
         if len(parts) < 2 or parts[1] not in ("results", "systems"):
-            continue  # the checker looks at nothing else
+            continue  # the checker reads nothing else
         if path.startswith("/") or not all(map(_NAME.fullmatch, parts)):
-            message = "is not a name that a package may have"
+            message = "is not a valid name in a package"
             found.append(Finding(RuleId.PACKAGE_NAME, path, message, remedy="use letters, digits, -, _, + and ."))
         elif _LOG.fullmatch(parts[-1]):
             events = _events(content)
@@ -55,14 +55,13 @@ def _ask(checker: Official, files: Mapping[str, bytes], org: str) -> tuple[Findi
             answer = worker().ask("package", seconds=_SECONDS, ruleset=checker.rules.name, folder=folder, org=org)
     except ToolError as error:
         message = f"MLCommons' package checker gave up: {error}"
-        return (
-            Finding(RuleId.PACKAGE_OFFICIAL, org, message, remedy="run it by hand on a copy to see where it stops"),
-        )
-    said = [*answer["errors"], *(f"no rules {name}" for name in answer["refused"])]
+        return (Finding(RuleId.PACKAGE_OFFICIAL, org, message, remedy="run it on a copy to see where it stops"),)
+    said = [*answer["errors"], *(f"there is no rule file {name}" for name in answer["refused"])]
     if answer["passed"] and not said:
         return ()
     return tuple(
-        Finding(RuleId.PACKAGE_OFFICIAL, org, " ".join(str(line).split())) for line in said or ["it said nothing"]
+        Finding(RuleId.PACKAGE_OFFICIAL, org, " ".join(str(line).split()))
+        for line in said or ["it failed without an error message"]
     )
 
 
@@ -72,7 +71,7 @@ def _events(log: bytes) -> list[Event]:
 
 
 def _log(events: Sequence[Event]) -> bytes:
-    """A log of the events and nothing else, in the form of v0.7 and later."""
+    """A log of these events and nothing else, in the format of v0.7 and later."""
     lines = (
         {"namespace": "", "time_ms": round(event.time * 1000, 3), "event_type": "POINT_IN_TIME", "key": event.key,
          "value": event.value, "metadata": event.metadata}

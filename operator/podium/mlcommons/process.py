@@ -1,7 +1,7 @@
-"""MLCommons' tools as a process of their own: started at the first question, asked any number of them.
+"""Run MLCommons' tools in a separate process, which starts at the first request and answers any number of them.
 
-What the process may do is in `podium.mlcommons.worker`. This side gives it an empty environment and an empty private
-folder, waits only so long for an answer, reads only so much of it, and takes it as data.
+`podium.mlcommons.worker` limits what the process can do. This side gives it a nearly empty environment and an empty
+private folder, limits the time and size of each answer, and treats the answer as data.
 """
 
 from __future__ import annotations
@@ -28,30 +28,29 @@ _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "SYSTEMROOT")  # passed on; no credentia
 
 
 _MISSING = (
-    "the compliance checker of MLCommons is missing: pip install 'podium-operator[cli]' "
-    "(v0.5 logs can be checked without)"
+    "MLCommons' compliance checker is missing: pip install 'podium-operator[cli]' (v0.5 logs can be checked without it)"
 )
 
 
 class MissingCheckerError(Exception):
-    """mlperf_logging is not installed, or its process does not start; the text says which."""
+    """mlperf_logging is not installed, or its process does not start; the message says which."""
 
 
 class ToolError(Exception):
-    """MLCommons' code failed on its input, crashed, or took too long; the text says which."""
+    """MLCommons' code failed on its input, crashed, or took too long; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """What MLCommons' tools know of a round: the names that a log or a package may use."""
+    """What MLCommons' tools know about a round: the names that a log or a package may use."""
 
     name: str  # such as 0.6.0
     benchmarks: frozenset[str]
-    files: frozenset[str]  # of rules, without folder and suffix
+    files: frozenset[str]  # rule files, without folder and suffix
 
 
 class Worker:
-    """The process, from its first request to `close`. One request at a time; safe to call from several threads."""
+    """A running process, until `close`. It handles one request at a time; safe to call from several threads."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="podium-mlcommons-")
@@ -82,7 +81,7 @@ class Worker:
         return self._process.poll() is None
 
     def ask(self, operation: str, *, seconds: float, **arguments: Any) -> Mapping[str, Any]:
-        """The tool's answer. Raises ToolError; a worker that does not answer is ended."""
+        """Send a request and return the answer. Raises ToolError; a worker that does not answer is killed."""
         request = json.dumps({"operation": operation, "arguments": arguments}).encode() + b"\n"
         with self._lock:
             try:
@@ -96,7 +95,7 @@ class Worker:
 
     @contextlib.contextmanager
     def folder_for(self, files: Mapping[str, bytes]) -> Iterator[str]:
-        """The name of a folder with `files`, whose paths are relative, inside the worker's own; removed afterwards."""
+        """A temporary folder with `files` (content by relative path) inside the worker's own; gives its name."""
         with tempfile.TemporaryDirectory(prefix="package-", dir=self._folder.name) as folder:
             for path, content in files.items():
                 file = Path(folder, path)
@@ -116,7 +115,7 @@ class Worker:
         self._folder.cleanup()
 
     def _answer(self, seconds: float, request: bytes = b"") -> dict[str, Any]:
-        """Write `request` and read one line, both until the time is up: neither side waits for the other for ever."""
+        """Write `request` and read one line within `seconds`, so that neither side waits for the other forever."""
         until = time.monotonic() + seconds
         rest, found = memoryview(request), bytearray()
         assert self._process.stdin
@@ -158,7 +157,7 @@ class Worker:
     def _ended(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
-        return f"its process ended with code {self._process.returncode}, out of memory or processor time perhaps"
+        return f"its process ended with code {self._process.returncode}; it may have run out of memory or CPU time"
 
 
 def _document(answer: bytes) -> dict[str, Any]:
@@ -175,20 +174,20 @@ _current: Worker | None = None
 
 
 def worker() -> Worker:
-    """The process of this command, started when there is none. Raises MissingCheckerError."""
-    global _current  # noqa: PLW0603 - one process for a command, however many ask
+    """The process that all callers share; starts it if needed. Raises MissingCheckerError."""
+    global _current  # noqa: PLW0603 - one process per command, however many callers
     if _current is None or not _current.alive:
         stop()
         try:
             _current = Worker()
         except (OSError, ToolError) as error:
-            raise MissingCheckerError(f"the process of MLCommons' tools does not start: {error}") from error
+            raise MissingCheckerError(f"the process for MLCommons' tools does not start: {error}") from error
     return _current
 
 
 @atexit.register
 def stop() -> None:
-    """End the process; the next question starts another."""
+    """End the process; the next request starts another."""
     global _current  # noqa: PLW0603
     if _current is not None:
         _current.close()

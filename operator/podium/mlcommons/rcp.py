@@ -1,10 +1,10 @@
-"""Reference convergence points (v1.0 on): whether a result converged implausibly fast.
+"""Reference convergence points (from v1.0): whether a result converged implausibly fast.
 
-The reference implementation trained each benchmark many times at some batch sizes. A submission may converge faster
-than these runs on average, by chance; how much faster, a one-sided t-test says (training_rules.adoc, "Reference
-Convergence Points"). Points and statistics are MLCommons' (``mlperf_logging.rcp_checker``), which reads logs by
-itself and writes scaling.json into them: so only its arithmetic is asked, in the process of MLCommons' tools, with
-epochs that Podium has read.
+The reference implementation trained each benchmark many times at several batch sizes. By chance, a submission may
+converge faster than these runs did on average; a one-sided t-test limits how much faster (training_rules.adoc,
+"Reference Convergence Points"). Points and statistics come from MLCommons' ``mlperf_logging.rcp_checker``. Since that
+reads logs with its own parser and writes scaling.json next to them, only its arithmetic is used, in the process for
+MLCommons' tools and with epochs that Podium has read.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from podium.mlcommons.process import MissingCheckerError, ToolError, worker
 # MLCommons counts these in samples, the others in epochs (rcp_checker.read_submission_file)
 _IN_SAMPLES = frozenset({"llama2_70b_lora", "flux1", "llama31_405b", "llama31_8b", "gpt_oss_20b", "deepseekv3_671b",
                          "qwen35_397b_grpo", "dlrmv4", "stable_diffusion"})  # fmt: skip
-_ROUND = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})")  # what a result names may be any text
-_NEVER = 1e9  # epochs of a run that did not converge
-_405B_SAMPLES = 46_080  # since v5.0 that much faster is let through
+_ROUND = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})")  # the round in a result may be any text
+_NEVER = 1e9  # stands for the epochs of an attempt that did not converge
+_405B_SAMPLES = 46_080  # since v5.0, results may be this much faster
 _FIRST_ROUND = (1, 0)
-_SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3 of August 2022
+_SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3, August 2022
 _SECONDS = 120
 _OWN_RULE = {"llama31_405b": (5, 0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """`passed` is None where nothing can be said; `scaling` is what the score has to be multiplied by."""
+    """`passed` is None if the result cannot be compared; `scaling` is the factor to multiply the score by."""
 
     passed: bool | None
     message: str
@@ -39,33 +39,35 @@ class Convergence:
 
 
 def counted_in_samples(benchmark: str) -> bool:
-    """Whether the points of a benchmark count samples rather than epochs."""
+    """Whether a benchmark's points count samples instead of epochs."""
     return benchmark in _IN_SAMPLES
 
 
 def convergence(
     round_: str, benchmark: str, batch_size: int | None, counts: Sequence[float | None], dropped: int
 ) -> Convergence:
-    """Compare the epochs (or samples) that each run took, None for one that did not converge.
+    """Compare the epochs (or samples) that each attempt took with the reference; None is one that did not converge.
 
-    `dropped` are so many at each end, as for the score. Without mlperf_logging nothing can be said.
+    `dropped` is how many to drop at each end, as for the score. Without mlperf_logging, `passed` is None.
     """
     match = _ROUND.fullmatch(round_)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version < _FIRST_ROUND:
-        return Convergence(None, f"{round_} has no reference convergence points, which came with v1.0")
+        return Convergence(None, f"{round_} has no reference convergence points; v1.0 introduced them")
     found = _point(round_, benchmark, batch_size or 1)
     if isinstance(found, str):
         return Convergence(None, found)
     if batch_size is None:
-        return Convergence(None, "the logs name no global_batch_size to find reference convergence points by")
+        return Convergence(
+            None, "the logs do not have global_batch_size, which selects the reference convergence points"
+        )
     kept = sorted(_NEVER if count is None else count for count in counts)[dropped : len(counts) - dropped]
     if not kept or _NEVER in kept:
-        return Convergence(None, "too few runs converged to compare them with the reference convergence points")
+        return Convergence(None, "too few attempts converged to compare them with the reference convergence points")
     mean = math.fsum(kept) / len(kept)
     record, where = found["point"], _where(found, batch_size)
     if record is None:
-        message = f"no reference convergence points reach a batch of {batch_size}; {where}"
+        message = f"there is no reference convergence point for a batch size of {batch_size}; {where}"
         return Convergence(False, message)
     return _compare(record, where, mean, benchmark, version)
 
@@ -77,16 +79,16 @@ def _compare(
     if version >= _OWN_RULE.get(benchmark, (math.inf,)):
         least -= _405B_SAMPLES
     unit = "samples" if counted_in_samples(benchmark) else "epochs"
-    numbers = f"{mean:.6g} {unit} on average; {where}: {reference:.6g}, and {least:.6g} at the least"
+    numbers = f"{mean:.6g} {unit} on average; {where}: {reference:.6g}, and at least {least:.6g}"
     if mean < least:
         return Convergence(False, f"converged too fast, in {numbers}")
     scaling = max(1.0, reference / mean) if version >= _SCALED_SINCE else 1.0
-    note = f", so its score counts {scaling:.4f} times" if scaling > 1 else ""
+    note = f", so its score is multiplied by {scaling:.4f}" if scaling > 1 else ""
     return Convergence(True, f"converged in {numbers}{note}", scaling)
 
 
 def _point(round_: str, benchmark: str, batch_size: int) -> Mapping[str, Any] | str:
-    """MLCommons' answer, or a sentence that says why there is none."""
+    """MLCommons' reference point, or a sentence that says why there is none."""
     ruleset = f"{round_.removeprefix('v')}.0"
     try:
         rules = worker().rulesets.get(ruleset)
@@ -96,10 +98,10 @@ def _point(round_: str, benchmark: str, batch_size: int) -> Mapping[str, Any] | 
             if answer["known"]:
                 return answer
     except MissingCheckerError:
-        return "the reference convergence points are MLCommons': pip install 'podium-operator[cli]'"
+        return "the reference convergence points come with MLCommons' tools: pip install 'podium-operator[cli]'"
     except ToolError as error:
         return f"MLCommons' tool for the reference convergence points gave up: {error}"
-    return f"{round_} has no reference convergence points of {benchmark}"
+    return f"{round_} has no reference convergence points for {benchmark}"
 
 
 def _where(found: Mapping[str, Any], batch_size: int) -> str:
@@ -107,5 +109,5 @@ def _where(found: Mapping[str, Any], batch_size: int) -> str:
     if found["point"] is None:
         return "there are none" if below is None else f"the largest is {below}"
     if smallest is not None:
-        return f"reference at its smallest batch, {smallest}"
-    return f"reference between batches of {below} and {above}" if below else f"reference at a batch of {batch_size}"
+        return f"reference at its smallest batch size, {smallest}"
+    return f"reference between batch sizes {below} and {above}" if below else f"reference at batch size {batch_size}"

@@ -1,20 +1,20 @@
-"""What runs MLCommons' tools (``mlperf_logging``): a program of its own, started by `podium.mlcommons.process`.
+"""The program that runs MLCommons' tools (``mlperf_logging``), started by `podium.mlcommons.process`.
 
-MLCommons' rules are Python that their checker evaluates, in files that values of a log name. Whoever writes a log must
-not choose what runs. So this program gets values that Podium has validated, and is shut in before the first of them
-arrives. It imports nothing of Podium.
+MLCommons' rules are Python code that their checker evaluates, in files that a log selects by its values. The author of
+a log must not be able to choose what code runs. So this program gets only values that Podium has validated, and
+confines itself before the first of them arrives. It imports nothing from Podium.
 
 What is guaranteed, and where:
 
-- everywhere: no environment but PATH, HOME, LANG and the like; a private, empty folder as HOME and working folder;
-  limits on memory, processor time, file sizes and open files; only rule files that were installed with
-  ``mlperf_logging`` are read as such, whatever a log says.
-- on Linux where user namespaces are allowed (or as root): no network at all, not even loopback, enforced by the kernel.
-- elsewhere, and in addition: Python's audit events refuse sockets, new processes, native libraries, reading outside
+- everywhere: no environment except PATH, HOME, LANG and the like; a private, empty folder as HOME and working folder;
+  limits on memory, CPU time, file sizes and open files; only rule files that were installed with ``mlperf_logging`` are
+  read as rules, whatever a log says.
+- on Linux, if user namespaces are allowed (or as root): no network at all, not even loopback, enforced by the kernel.
+- everywhere, in addition: an audit hook of Python refuses sockets, new processes, native libraries, reading outside
   Python's own folders and the private one, and writing outside the latter. This stops Python code, not native code.
 
-Protocol: one JSON document a line, requests on standard input, answers on what was standard output. The first answer
-is unasked: {"rulesets": {...}} with what is known of each, or {"missing": reason}.
+Protocol: one JSON document per line, requests on standard input, answers on the original standard output. The first
+answer comes without a request: {"rulesets": {...}} with what is known about each, or {"missing": reason}.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from typing import Any, BinaryIO
 
 MEMORY_BYTES = 4 << 30
 FILE_BYTES = 256 << 20
-CPU_SECONDS = 300  # of one request
+CPU_SECONDS = 300  # for one request
 MAX_MESSAGES = 1000
-MAX_CHARACTERS = 4000  # of a message
-MAX_RULE_FILES = 1000  # read for one log; four ranks that log an optimizer name it four times
+MAX_CHARACTERS = 4000  # in a message
+MAX_RULE_FILES = 1000  # read for one log; if four ranks log the optimizer, its file is read four times
 _CLONE_NEWUSER, _CLONE_NEWNET, _NO_NEW_PRIVS = 0x10000000, 0x40000000, 38
 _REFUSED = ("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.system", "ctypes.",
             "pty.", "os.kill", "os.link", "os.symlink", "os.chown", "os.chmod", "shutil.")  # fmt: skip
@@ -51,7 +51,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass
 class Line:
-    """What the checker's rules look at (its LogLine); those of Stable Diffusion copy it as a dataclass."""
+    """A log line as the checker's rules expect it (its LogLine). Stable Diffusion's rules copy it as a dataclass."""
 
     full_string: str
     timestamp: float
@@ -61,7 +61,7 @@ class Line:
 
 
 class RuleFiles:
-    """Stands in for the checker's enqueue_config: only rule files that are installed are read."""
+    """Replaces the checker's enqueue_config, so that only installed rule files are read."""
 
     def __init__(self, folder: Path, queue: list[str]) -> None:
         self.installed = frozenset(f.relative_to(folder).as_posix() for f in folder.glob("training_*/*.yaml"))
@@ -81,7 +81,7 @@ class RuleFiles:
 
 
 class Tools:
-    """MLCommons' tools behind four requests. Raises ImportError where mlperf_logging is not installed."""
+    """MLCommons' tools behind three requests. Raises ImportError if mlperf_logging is not installed."""
 
     def __init__(self, guard: Guard) -> None:
         import yaml  # noqa: PLC0415
@@ -95,13 +95,13 @@ class Tools:
 
         @cache
         def rules_in(path: str) -> Any:
-            return yaml.load(Path(path).read_bytes(), Loader=loader)  # noqa: S506 - texts, lists and dictionaries only
+            return yaml.load(Path(path).read_bytes(), Loader=loader)  # noqa: S506 - only strings, lists and dictionaries
 
-        # it reads the same files anew for each log, which takes longer than all the rest
+        # it rereads the same files for each log, which takes longer than all the rest
         mlp_compliance.yaml = SimpleNamespace(load=lambda file, Loader: rules_in(file.name), BaseLoader=None)  # noqa: N803, ARG005
 
     def rulesets(self) -> dict[str, dict[str, list[str]]]:
-        """Of each ruleset of training its benchmarks and rule files."""
+        """The benchmarks and rule files of each training ruleset."""
         found: dict[str, dict[str, list[str]]] = {}
         for name in sorted(self._rules.installed):
             if match := re.fullmatch(r"training_(\d+\.\d+\.\d+)/(\w+)\.yaml", name):
@@ -111,14 +111,14 @@ class Tools:
         return found
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what `request` asks. Raises whatever MLCommons' code raises."""
+        """Execute a request. Raises anything that MLCommons' code raises."""
         operations: dict[str, Callable[..., dict[str, Any]]] = {
             "check": self.check, "point": self.point, "package": self.package
         }  # fmt: skip
         return operations[request["operation"]](**request["arguments"])
 
     def check(self, ruleset: str, config: str, events: list[list[Any]]) -> dict[str, Any]:
-        """One log against the rules: events are [line number, timestamp, key, value, metadata]."""
+        """Check one log against the rules. Events are [line number, timestamp, key, value, metadata]."""
         self._rules.clear()
         lines = [Line(str(n), time, key, {"value": value, "metadata": meta}, n) for n, time, key, value, meta in events]
         checker = self._compliance.make_checker("training", ruleset, True, False)
@@ -127,7 +127,7 @@ class Tools:
         return {"messages": [text[:MAX_CHARACTERS] for text in messages[:MAX_MESSAGES]], "refused": self._rules.refused}
 
     def point(self, ruleset: str, benchmark: str, batch_size: int) -> dict[str, Any]:
-        """The reference convergence point of a batch size, and what else it takes to say where it comes from."""
+        """The reference convergence point for a batch size, and the batch sizes that it comes from."""
         self._guard.load("mlperf_logging.rcp_checker.rcp_checker")
         points = _points(ruleset, benchmark)
         if points is None:
@@ -137,7 +137,7 @@ class Tools:
         return {"known": True, "point": numbers, "below": below, "above": above, "smallest": smallest}
 
     def package(self, ruleset: str, folder: str, org: str) -> dict[str, Any]:
-        """What the package checker says of the package `folder`/`org` below the private folder."""
+        """Run the package checker on the package `folder`/`org` below the private folder."""
         self._guard.load("mlperf_logging.rcp_checker.rcp_checker")
         from mlperf_logging.package_checker import package_checker  # noqa: PLC0415
 
@@ -151,7 +151,7 @@ class Tools:
 
 
 class _Listener(logging.Handler):
-    """Keeps errors, and whether the package checker reported success: it reports nothing in any other way."""
+    """Collects errors, and whether the package checker reported success, which it does only in its log."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -188,7 +188,7 @@ def _points(ruleset: str, benchmark: str) -> Any:
 
 
 def _point(points: Any, batch_size: int) -> tuple[Any, int | None, int | None, int | None]:
-    """The point of a batch size, or one between its neighbors; below the smallest the smallest itself."""
+    """The point for a batch size, or one interpolated between its neighbors, or the smallest one above it."""
     if exact := points._find_rcp(batch_size, "pruned_rcps"):  # noqa: SLF001
         return exact, None, None, None
     below = points._find_top_min_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
@@ -203,7 +203,7 @@ def _point(points: Any, batch_size: int) -> tuple[Any, int | None, int | None, i
 
 
 class Guard:
-    """An audit hook that refuses what MLCommons' tools have no reason to do. Hooks cannot be removed."""
+    """An audit hook that refuses operations that MLCommons' tools do not need. Hooks cannot be removed."""
 
     def __init__(self, private: Path) -> None:
         self._own = f"{private.resolve()}{os.sep}"
@@ -213,7 +213,7 @@ class Guard:
         sys.addaudithook(self._watch)
 
     def load(self, module: str) -> None:
-        """Import a module of the tools whose native libraries are opened by name (scipy)."""
+        """Import a module of the tools that opens native libraries by name (scipy does)."""
         self._loading = True
         try:
             importlib.import_module(module)
@@ -228,18 +228,18 @@ class Guard:
                 if isinstance(path, str | bytes | os.PathLike):
                     self._within(self._own, path)
         elif event.startswith(_REFUSED) and not (self._loading and event.startswith("ctypes.")):
-            raise PermissionError(f"{event} is not for MLCommons' tools")
+            raise PermissionError(f"{event} is not allowed for MLCommons' tools")
 
     def _within(self, folders: str | tuple[str, ...], path: str | bytes | os.PathLike[Any]) -> None:
         real = os.path.realpath(os.fsdecode(path))
         if not f"{real}{os.sep}".startswith(folders):
-            raise PermissionError(f"{real} is not for MLCommons' tools")
+            raise PermissionError(f"{real} is not accessible to MLCommons' tools")
 
 
-def shut_in() -> bool:
-    """Give up the network, and memory and files beyond a limit; whether the network is gone from the kernel's view.
+def confine() -> bool:
+    """Give up the network, and limit memory and files. Returns whether the kernel has taken away the network.
 
-    Raises OSError or ValueError where a limit cannot be set.
+    Raises OSError or ValueError if a limit cannot be set.
     """
     library = ctypes.CDLL(None, use_errno=True)
     alone = False
@@ -266,7 +266,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, tools: Tools) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         try:
             answer = tools.answer(json.loads(line))
-        except Exception as error:  # noqa: BLE001 - it fails in many ways on values of another type
+        except Exception as error:  # noqa: BLE001 - it fails in many ways on values of unexpected types
             answer = {"failed": f"{type(error).__name__}: {error}"[:MAX_CHARACTERS]}
         _send(answers, answer)
 
@@ -277,12 +277,12 @@ def _send(answers: BinaryIO, document: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve from a private folder, which is the working folder."""
+    """Serve requests. The working folder is the private folder."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the tools print, too
     logging.getLogger().setLevel(logging.CRITICAL)
-    logging.getLogger().addHandler(logging.NullHandler())  # else the first message opens a handler of standard error
-    alone = shut_in()
+    logging.getLogger().addHandler(logging.NullHandler())  # else the first message adds a handler for standard error
+    alone = confine()
     try:
         tools = Tools(Guard(Path.cwd()))
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Reports: one self-contained page of a result or of a whole round, with its pictures; and plots of comparisons."""
+"""Reports: one self-contained page about a result or a whole round, with its pictures; and plots of comparisons."""
 
 from podium.report.comparison import comparison_picture
 from podium.report.facts import Report, read_report

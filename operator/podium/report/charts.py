@@ -1,4 +1,4 @@
-"""The pictures of a report. Each takes facts and gives an SVG element; what is known of a mark is written beside it."""
+"""Draw the pictures of a report. Each function takes facts and returns an SVG element."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from podium.report.svg import Drawing, Pair, Scale, nice_step, spread_out, text_
 from podium.report.units import Unit, brief, percent
 
 WIDE, HALF = 960.0, 468.0
-_LABELED = 8  # runs; beyond, only the fastest, the middle one and the slowest have labels
-_POINTS = 6000  # of all curves of a picture
+_LABELED = 8  # attempts; with more, only the fastest, the median and the slowest have labels
+_POINTS = 6000  # of all curves in a picture
 _CELL = 22.0
-_MANY = 20  # runs, from which on marks are small and bear no number
-_ROWS = 24  # bars of the time breakdown
+_MANY = 20  # attempts; with more, marks are small and have no number
+_ROWS = 24  # bars in the time breakdown
 
 
 def quality_chart(report: Report, metric: str, unit: Unit) -> Markup:
-    """The metric over the time on the clock, one curve a run, against the target."""
+    """The metric over the time on the clock, with one curve per attempt, and the target."""
     curves = {a.index: [(p.seconds, p.quality[metric]) for p in a.curve if metric in p.quality]
               for a in report.attempts}  # fmt: skip
     shown = [a for a in report.attempts if curves[a.index]]
@@ -41,7 +41,7 @@ def quality_chart(report: Report, metric: str, unit: Unit) -> Markup:
         drawing.line((x.start, y(target)), (x.end, y(target)), "target")
         drawing.text((x.start + 6, y(target) - 6), f"target {target:g}", "strong")
     each = max(12, _POINTS // len(shown))
-    for a in sorted(shown, key=lambda a: a.scored):  # the scored ones on top
+    for a in sorted(shown, key=lambda a: a.scored):  # draws scored ones on top
         points = thinned([(x(s), y(q)) for s, q in curves[a.index]], each)
         drawing.path(points, f"curve {_kind(a)}" + (" many" if len(shown) > _MANY else ""))
         _end_mark(drawing, points[-1], a)
@@ -84,7 +84,7 @@ def _end_mark(drawing: Drawing, at: Pair, a: Attempt) -> None:
 
 
 def _end_labels(drawing: Drawing, ends: dict[int, Pair], shown: Sequence[Attempt], unit: Unit) -> None:
-    """A column at the right, the slowest on top, with a line from each label to the end of its curve."""
+    """Draw a column of labels on the right, the slowest on top, each with a line to the end of its curve."""
     labeled = sorted(_labeled(shown), key=lambda a: -ends[a.index][0])
     column = WIDE - 132
     heights = spread_out([ends[a.index][1] for a in labeled], 17, 14, 336)
@@ -106,7 +106,7 @@ def _labeled(shown: Sequence[Attempt]) -> list[Attempt]:
 
 
 def epochs_chart(report: Report) -> Markup:
-    """Every run a cell in the column of its epochs to the target; the dropped ones hollow."""
+    """A histogram of the epochs to the target, with one cell per attempt; dropped attempts are hollow."""
     runs = [(a.epochs, a) for a in report.attempts if a.epochs is not None and a.state == AttemptState.CONVERGED]
     spread = report.spread.epochs
     bottom = _bottom(report)
@@ -129,13 +129,13 @@ def epochs_chart(report: Report) -> Markup:
             middle = x(column + 0.5) if width == 1 else x(column)
             drawing.text((middle, bottom + 17), f"{column * width:g}", "muted", "middle")
     drawing.text(
-        (x.end, bottom + 34), "epochs to the target" + ("" if width == 1 else f", {width:g} a column"), "muted", "end"
+        (x.end, bottom + 34), "epochs to the target" + ("" if width == 1 else f", {width:g} per column"), "muted", "end"
     )
     return drawing.markup()
 
 
 def _bottom(report: Report) -> float:
-    """Where the axes of the two distributions lie."""
+    """The y position of the axes of both distributions."""
     return 160.0 if len(report.attempts) <= _MANY else 204.0
 
 
@@ -155,7 +155,7 @@ def _cells(drawing: Drawing, columns: dict[int, list[Attempt]], x: Scale, bottom
 
 
 def _bin_width(values: Sequence[float]) -> float:
-    """One epoch a column while that fits, else a round number of them."""
+    """The epochs per column: one if that fits, else a round number."""
     span = max(values) - min(values)
     if all(value == int(value) for value in values) and span <= 18:
         return 1
@@ -163,7 +163,7 @@ def _bin_width(values: Sequence[float]) -> float:
 
 
 def times_chart(report: Report, unit: Unit) -> Markup:
-    """The times of the runs on one line, the score and its confidence interval across them."""
+    """The times of all attempts on one axis, with the score and its confidence interval."""
     timed = [a for a in report.attempts if a.seconds is not None and a.state == AttemptState.CONVERGED]
     bottom = _bottom(report)
     drawing = Drawing(HALF, bottom + 46, "distribution of the time to train")
@@ -195,10 +195,10 @@ def _within(middle: float, words: str) -> float:
 
 
 def _swarm(drawing: Drawing, timed: Sequence[Attempt], x: Scale, bottom: float) -> None:
-    """Dots that stand above each other where they would cover each other."""
+    """Draw dots, stacked where they would overlap."""
     few = len(timed) <= _MANY
     radius = 9.0 if few else 4.0
-    grid = 1.0 if few else 2 * radius + 1  # many dots stand in columns
+    grid = 1.0 if few else 2 * radius + 1  # many dots are aligned in columns
     levels: list[float] = []  # the last x on each level
     rows: list[tuple[float, int, Attempt]] = []
     for a in sorted(timed, key=lambda a: a.seconds or 0):
@@ -218,7 +218,7 @@ def _swarm(drawing: Drawing, timed: Sequence[Attempt], x: Scale, bottom: float) 
 
 
 def breakdown_chart(report: Report, unit: Unit) -> Markup:
-    """A bar a run: initialization left of the clock's zero, then training, then evaluation."""
+    """One bar per attempt: initialization left of the clock's zero, then training, then evaluation."""
     timed = [a for a in report.attempts if a.seconds is not None]
     chosen = timed if len(timed) <= _ROWS else sorted(_labeled(timed), key=lambda a: a.seconds or 0)
     bottom = 18.0 + 20 * len(chosen)
@@ -247,8 +247,8 @@ def breakdown_chart(report: Report, unit: Unit) -> Markup:
     return drawing.markup()
 
 
-def shares(attempts: Iterable[Attempt], unit: Unit) -> list[tuple[str, str, str]]:
-    """(style, name, what it takes on average) of each part of the time of the scored runs."""
+def time_parts(attempts: Iterable[Attempt], unit: Unit) -> list[tuple[str, str, str]]:
+    """The parts of the scored attempts' time, each as (style, name, mean time)."""
     scored = [a for a in attempts if a.scored and a.seconds]
     inits = [a.init_seconds for a in scored if a.init_seconds is not None]
     evals = [a.eval_seconds for a in scored if a.eval_seconds is not None]

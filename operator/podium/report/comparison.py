@@ -1,4 +1,4 @@
-"""The picture of a comparison: speed-up at equal chip count, and growth of the largest system."""
+"""Draw a comparison: speed-up at equal chip counts, and growth of the largest system."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from podium.report.svg import Drawing, Pair, Scale, text_width, ticks
 from podium.submissions.comparison import Comparison, Growth, SpeedUp
 
 _WIDTH = 960.0
-_RIGHT = _WIDTH - 190  # room for the numbers beside the bars
-_GROWTH_RIGHT = _WIDTH - 250  # and for those beside the systems
+_RIGHT = _WIDTH - 190  # leaves room for the numbers beside the bars
+_GROWTH_RIGHT = _WIDTH - 250  # leaves room for the numbers beside the systems
 _ROW = 26.0
 _HEAD = 44.0
 _FOOT = 34.0
 
 
 def comparison_picture(found: Comparison, before: str, after: str, *, speed_ups: bool, growths: bool) -> str:
-    """An SVG document. `before` and `after` name the two sides; benchmarks marked * have another target or clock.
+    """An SVG document. `before` and `after` name the two sides. In benchmarks marked *, target or clock changed.
 
-    Raises ValueError when nothing was comparable.
+    Raises ValueError if nothing is comparable.
     """
     bars = found.speed_ups if speed_ups else ()
     dumbbells = found.growths if growths else ()
     if not bars and not dumbbells:
         raise ValueError("nothing is comparable, so there is nothing to draw")
     marked = {finding.field for finding in found.despite}
-    note = "* compared although target or clock changed in between" if marked else ""
+    note = "* compared although the target or the clock changed in between" if marked else ""
     heights = [_HEAD + _ROW * len(rows) + _FOOT for rows in (bars, dumbbells) if rows]
     title = f"{after} against {before}"
     drawing = Drawing(_WIDTH, 30 + sum(heights) + (20 if note else 0), title)
@@ -50,7 +50,7 @@ def _speed_ups(drawing: Drawing, top: float, rows: tuple[SpeedUp, ...], marked: 
     names = [_name(s.benchmark, marked) + (f", {s.chips} chips" if s.chips else "") for s in rows]
     x = Scale(0, max(1.0, *(s.factor for s in rows)) * 1.02, _left(names), _RIGHT)
     bottom = top + _HEAD + len(rows) * _ROW
-    drawing.text((16, top + 24), "Speed-up at equal chip count", "strong")
+    drawing.text((16, top + 24), "Speed-up at equal chip counts", "strong")
     _axis(drawing, (top, bottom), x, ticks(0, x.high, 6), "times as fast")
     for n, (s, name) in enumerate(zip(rows, names, strict=True)):
         y = top + _HEAD + n * _ROW

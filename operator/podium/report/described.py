@@ -1,4 +1,4 @@
-"""What describes a system, as rows for a person: Podium's system.json, a submission's own file, or the log itself."""
+"""Describe a system in rows for a person, from Podium's system.json, a submission's own file, or the log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _MAX_TEXT = 400
 _MAX_DEPTH = 4
 _EMPTY = ("", "n/a", "none", "null", "-")
 
-_NODE = re.compile(r"^nodes seen( \d+)?( info| capacity)?(?= )")  # of Podium's system.json
+_NODE = re.compile(r"^nodes seen( \d+)?( info| capacity)?(?= )")  # in Podium's system.json
 
 
 def plain_text(value: object) -> str:
-    """One line of bounded length, without characters that could make a page show something else than it holds."""
+    """One line of bounded length, without characters that could make a page look different from its content."""
     text = re.sub(r" +", " ", one_line(value)).strip()
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
 def described_system(folder: Folder, entry: ScoredResult, seen: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Name and value, best known first. `seen` is Podium's system.json."""
+    """Rows of name and value, the most common first. `seen` is Podium's system.json."""
     first = next(iter(entry.logs.values()), None)
     submission = dict(first.submission) if first else {}
     text = submission.pop("entry", "")
@@ -47,7 +47,7 @@ def described_system(folder: Folder, entry: ScoredResult, seen: Mapping[str, Any
 
 
 def flattened(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """The leaves of a document, ``nodes.cpu`` for what is nested; v0.6 nests dictionaries as texts of Python."""
+    """The leaves of a document as (name, value). In v0.6, nested dictionaries are Python literals."""
     if isinstance(value, str) and value.startswith("{"):
         value = _object(value) or value
     if isinstance(value, dict) and depth < _MAX_DEPTH:
@@ -63,12 +63,12 @@ def flattened(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[s
 
 
 def _words(key: object) -> str:
-    """``acceleratorsPerNode`` and ``num_cores`` as a person writes them."""
+    """A key in plain words: ``acceleratorsPerNode`` is "accelerators per node"."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(key)).replace("_", " ").lower()
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    """A dictionary written as JSON or as Python; {} for anything else."""
+    """Read a dictionary written in JSON or Python; {} for anything else."""
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)

@@ -1,4 +1,4 @@
-"""What a report shows, gathered from an entry's logs and from the documents beside them."""
+"""Gather what a report shows from an entry's logs and the documents beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from podium.stores import NotFound, Store, document_bytes, read_sums
 from podium.submissions import Folder, ScoredResult, Variance, variance
 
 SUMS = "SHA256SUMS"
-_CHECKED = (".json", ".yaml", "result.txt")  # of SHA256SUMS; pod logs may be gigabytes
+_CHECKED = (".json", ".yaml", "result.txt")  # files whose digests are verified; pod logs may be gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run. `mark` says what the score does with it; "" when it is part of the mean."""
+    """One attempt. `mark` says why the score leaves it out; "" if it is part of the mean."""
 
     index: int
     state: str
@@ -39,11 +39,11 @@ class Attempt:
     mark: str
     cause: str
     seed: int | None
-    epochs: float | None  # trained until the target was reached, or until the last evaluation
-    quality: Mapping[str, float]  # there
-    init_seconds: float | None  # before the clock
-    seconds: float | None  # by the clock
-    eval_seconds: float | None  # of those
+    epochs: float | None  # until the target was reached, else until the last evaluation
+    quality: Mapping[str, float]  # at that point
+    init_seconds: float | None  # before the clock starts
+    seconds: float | None  # on the clock
+    eval_seconds: float | None  # part of `seconds`
     energy_joules: float | None
     curve: tuple[Point, ...]
     log: str
@@ -61,7 +61,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """An earlier try of an attempt, which the infrastructure failed."""
+    """An earlier try of an attempt, which failed because of the infrastructure."""
 
     index: int
     try_: int
@@ -71,7 +71,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
-    """A value that all runs logged, or all the values that they did."""
+    """A value that all attempts logged, or all the different values."""
 
     name: str
     value: str
@@ -84,11 +84,11 @@ class Report:
     """One entry as a report shows it."""
 
     entry: ScoredResult
-    kind: tuple[str, ...]  # division and preset, where a result of Podium's names them
+    kind: tuple[str, ...]  # division and preset, if Podium's result has them
     spread: Variance
     attempts: tuple[Attempt, ...]
     retried: tuple[Retried, ...]
-    energy_joules: float | None  # mean of the scored runs
+    energy_joules: float | None  # mean of the scored attempts
     cost: str
     system: tuple[tuple[str, str], ...]
     hyperparameters: tuple[Hyperparameter, ...]
@@ -96,7 +96,7 @@ class Report:
     findings: tuple[Finding, ...]
 
     def document(self) -> dict[str, Any]:
-        """As printed by ``--json``; times are seconds where their names say so, else minutes."""
+        """As printed by ``--json``. Times are in seconds if their names say so, else in minutes."""
         return {
             **self.entry.document(),
             "target": self.entry.target,
@@ -184,7 +184,7 @@ def _attempt(entry: ScoredResult, index: int, name: str, digest: str) -> Attempt
 
 
 def _on_the_clock(entry: ScoredResult, eval_seconds: float | None, seconds: float | None) -> float | None:
-    """What evaluations took of the time to train; None where they come after the clock or the log does not say."""
+    """The part of the time to train spent on evaluation; None if it is after the clock or the log does not say."""
     if entry.rules.timed_by == "eval_result" or eval_seconds is None or seconds is None:
         return None
     return min(eval_seconds, seconds)
@@ -198,7 +198,7 @@ def _curve(entry: ScoredResult, log: LogSummary) -> tuple[Point, ...]:
 
 
 def _end(entry: ScoredResult, log: LogSummary) -> Point | None:
-    """The evaluation that reached the target, else the last one."""
+    """The evaluation that reached the target, or else the last one."""
     if not log.evaluations:
         return None
     chosen = entry.goal.reached(log) or log.evaluations[-1]
@@ -216,13 +216,13 @@ def _mark(entry: ScoredResult, index: int) -> str:
     scored = [seconds for i in score.scored if (seconds := entry.verdicts[i].seconds) is not None]
     fast = verdict.seconds is not None and verdict.seconds <= min(scored, default=0.0)
     slow = verdict.seconds is not None and verdict.seconds >= max(scored, default=0.0)
-    if fast and slow:  # equal times: the first of the dropped is the fastest
+    if fast and slow:  # equal times: the first dropped attempt is the fastest
         fast = index == min(score.dropped)
     return "dropped: fastest" if fast else "dropped: slowest"
 
 
 def _hyperparameters(entry: ScoredResult) -> tuple[Hyperparameter, ...]:
-    """Those that the round lets a submitter choose first, in its order."""
+    """All logged hyperparameters, first those that the round lets a submitter tune, in its order."""
     seen: dict[str, dict[str, None]] = {}
     for log in entry.logs.values():
         for name, value in log.hyperparameters.items():
@@ -260,7 +260,7 @@ def _retried(folder: Folder) -> Iterable[Retried]:
 
 
 def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:
-    """A stored score that the logs beside it do not give."""
+    """A finding if the stored score differs from that of the logs."""
     claimed = _part(folder.result, "score").get("timeToTrainMinutes")
     if claimed is None or entry.score.minutes is None:
         return
@@ -270,12 +270,12 @@ def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:
         differs = True
     if differs:
         where = f"{folder.path}/result.json".lstrip("/")
-        text = f"it says {plain_text(claimed)} minutes, the logs give {entry.score.minutes:.4f}"
-        yield Finding(RuleId.REPORT_SCORE, where, text, remedy="trust the logs, once their digests are right")
+        text = f"it says {plain_text(claimed)} minutes, but the logs give {entry.score.minutes:.4f}"
+        yield Finding(RuleId.REPORT_SCORE, where, text, remedy="trust the logs if their digests are right")
 
 
 def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
-    """(a sentence, findings) on what SHA256SUMS says of the documents and logs of a stored result."""
+    """Compare documents and logs of a stored result with SHA256SUMS; returns a sentence and findings."""
     if not folder.result:
         return "", []
     base = f"{folder.path}/".lstrip("/")
@@ -286,16 +286,21 @@ def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
             Finding(RuleId.REPORT_SUMS, base + SUMS, "is missing", remedy="the result was not finished")
         ]
     except LimitError as error:
-        finding = Finding(RuleId.REPORT_SUMS, base + SUMS, str(error), remedy="restore it from the first copy")
-        return f"{SUMS} is not readable", [finding]
+        finding = Finding(RuleId.REPORT_SUMS, base + SUMS, str(error), remedy="restore the original")
+        return f"{SUMS} cannot be read", [finding]
     existing = frozenset(store.list(base))
     wrong = [
-        Finding(RuleId.REPORT_SUMS, plain_text(base + key), f"is not the file that {SUMS} lists", remedy="restore it")
+        Finding(
+            RuleId.REPORT_SUMS,
+            plain_text(base + key),
+            f"is not the file that {SUMS} lists",
+            remedy="restore the original",
+        )
         for digest, key in checked
         if base + key not in existing or _digest(store, base + key) != digest
     ]
     good = len(checked) - len(wrong)
-    return f"{good} of {len(checked)} documents and logs are as {SUMS} lists them", wrong
+    return f"{good} of {len(checked)} documents and logs match {SUMS}", wrong
 
 
 def _digest(store: Store, key: str) -> str:

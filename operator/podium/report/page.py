@@ -1,4 +1,4 @@
-"""From facts to a page: one HTML file, its style and its pictures inside, no script, nothing loaded from elsewhere."""
+"""Render a page from facts: one HTML file that includes its styles and pictures, without scripts or external files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from podium.report.charts import breakdown_chart, epochs_chart, quality_chart, shares, times_chart
+from podium.report.charts import breakdown_chart, epochs_chart, quality_chart, time_parts, times_chart
 from podium.report.facts import Report
 from podium.report.units import Unit, brief, digits, energy, percent, quality_text, unit_for
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One entry with its pictures drawn."""
+    """One entry with its pictures."""
 
     report: Report
     unit: Unit
     anchor: str
-    figures: tuple[tuple[str, str], ...]  # number and what it is
+    figures: tuple[tuple[str, str], ...]  # number and label
     curves: tuple[tuple[str, Markup], ...]  # by metric
     epochs: Markup
     times: Markup
     breakdown: Markup
-    shares: tuple[tuple[str, str, str], ...]
+    time_parts: tuple[tuple[str, str, str], ...]
 
     @property
     def title(self) -> str:
@@ -56,14 +56,14 @@ class Section:
 
 
 def report_page(reports: Sequence[Report], made_at: datetime, version: str) -> str:
-    """A page of one or several entries. `version` is Podium's."""
+    """An HTML page about one or more entries. `version` is Podium's."""
     sections = [_section(report, f"entry-{number}") for number, report in enumerate(reports, start=1)]
     template = _environment().get_template("report.html.j2")
     return template.render(sections=sections, made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(), version=version)
 
 
 def style_sheet(name: str) -> str:
-    """One of our own style sheets, for a picture that stands alone."""
+    """One of our style sheets, for a standalone picture."""
     return _environment().get_template(name).render()
 
 
@@ -95,7 +95,7 @@ def _section(report: Report, anchor: str) -> Section:
         epochs=epochs_chart(report),
         times=times_chart(report, unit),
         breakdown=breakdown_chart(report, unit),
-        shares=tuple(shares(report.attempts, unit)),
+        time_parts=tuple(time_parts(report.attempts, unit)),
     )
 
 
@@ -111,7 +111,7 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         variation = spread.epochs.variation
         figures.append((mean, "epochs to target" + (f", CV {percent(variation)}" if variation is not None else "")))
     if (variation := entry.score.coefficient_of_variation) is not None:
-        figures.append((percent(variation), "CV of the time"))
+        figures.append((percent(variation), "CV of time"))
     if spread.runs_needed:
         figures.append((f"{spread.runs_needed:,}", "attempts for ±5 %"))
     if entry.chips:

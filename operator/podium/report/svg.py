@@ -1,4 +1,4 @@
-"""A few words of SVG: scales, ticks, marks. Every text is escaped; colors are classes of charts.css."""
+"""A small SVG library: scales, ticks, marks. All text is escaped; colors are classes in charts.css."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 Pair = tuple[float, float]
-_LABEL_WIDTH = 6.6  # of a character of 12 px, on average
+_LABEL_WIDTH = 6.6  # mean width of a character at 12 px
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From values to pixels, linear or by logarithm of base 2."""
+    """Maps values to pixels, linearly or by the base-2 logarithm."""
 
     low: float
     high: float
@@ -25,13 +25,13 @@ class Scale:
     def __call__(self, value: float) -> float:
         low, high, value = (math.log2(v) for v in (self.low, self.high, value)) if self.log else (
             self.low, self.high, value)  # fmt: skip
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
+        ratio = (value - low) / (high - low) if high > low else 0.5
+        return self.start + ratio * (self.end - self.start)
 
 
 @dataclass(slots=True)
 class Drawing:
-    """A picture of `width` x `height` pixels that grows and shrinks with its page. `title` is for who cannot see it."""
+    """A picture of `width` x `height` pixels that scales with its page. Screen readers read its `title`."""
 
     width: float
     height: float
@@ -70,7 +70,7 @@ class Drawing:
         )
 
     def markup(self, style_sheet: str = "") -> Markup:
-        """The element; with a `style_sheet`, a document of its own."""
+        """The SVG element; with a `style_sheet`, a standalone document."""
         size = (_short(self.width), _short(self.height))
         head = Markup('<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 {} {}"').format(
             *size
@@ -85,7 +85,7 @@ class Drawing:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between `low` and `high`, some `about` of them."""
+    """About `about` round numbers between `low` and `high`."""
     if not high > low:
         return [low]
     step = nice_step((high - low) / about)
@@ -95,13 +95,13 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def nice_step(rough: float) -> float:
-    """1, 2 or 5 times a power of ten, not below `rough`."""
+    """The smallest step of 1, 2 or 5 times a power of ten that is at least `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= rough * (1 - 1e-9))
 
 
 def spread_out(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the `wanted` ones, in their order, at least `gap` apart, between `low` and `high`."""
+    """Positions near the `wanted` ones, in the same order, at least `gap` apart, between `low` and `high`."""
     placed: list[float] = []
     for position in wanted:
         placed.append(max(position, placed[-1] + gap if placed else low))
@@ -113,7 +113,7 @@ def spread_out(wanted: Iterable[float], gap: float, low: float, high: float) -> 
 
 
 def thinned(points: Sequence[Pair], most: int) -> list[Pair]:
-    """At most `most` of the points: the first, the last, and of each stretch between them the one that makes the
+    """At most `most` of the points: the first, the last, and from each bucket between them the one that forms the
     largest triangle with its neighbors (Steinarsson 2013, largest triangle three buckets)."""
     if len(points) <= most or most < 3:
         return list(points)
@@ -129,7 +129,7 @@ def thinned(points: Sequence[Pair], most: int) -> list[Pair]:
 
 
 def text_width(words: str) -> float:
-    """Pixels, about: nothing here knows the reader's fonts."""
+    """The approximate width in pixels; the reader's fonts are unknown."""
     return len(words) * _LABEL_WIDTH
 
 

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Format numbers for people."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of time; `seconds` of it make one."""
+    """A unit of time, `seconds` long."""
 
     name: str
     plural: str
     seconds: float
 
     def text(self, seconds: float | None) -> str:
-        """Four significant digits, never fewer than the whole units."""
+        """The number in this unit, with four significant digits or more before the point; "" for None."""
         return "" if seconds is None else digits(seconds / self.seconds)
 
 
@@ -23,7 +23,7 @@ SECONDS, MINUTES, HOURS = Unit("s", "seconds", 1), Unit("min", "minutes", 60), U
 
 
 def unit_for(seconds: Iterable[float]) -> Unit:
-    """One unit for all of some times: MLPerf's minutes, unless they are very short or very long."""
+    """One unit for several times: minutes, as MLPerf uses, unless the longest is very short or very long."""
     longest = max(seconds, default=60.0)
     if longest < 120:
         return SECONDS
@@ -37,21 +37,21 @@ def digits(value: float, significant: int = 4) -> str:
 
 
 def brief(seconds: float | None) -> str:
-    """A time beside others of any length: seconds, minutes from two on."""
+    """A time in seconds, or in minutes from two minutes on."""
     if seconds is None:
         return ""
     return f"{digits(seconds, 3)} s" if seconds < 120 else f"{digits(seconds / 60, 3)} min"
 
 
-def percent(share: float | None) -> str:
-    """One decimal; below a tenth of a per cent one significant digit, so that little is not taken for nothing."""
-    if share is None:
+def percent(ratio: float | None) -> str:
+    """A ratio in percent with one decimal; below 0.05 %, one significant digit, so that it does not look like zero."""
+    if ratio is None:
         return ""
-    return f"{100 * share:.1g} %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+    return f"{100 * ratio:.1g} %" if 0 < ratio < 0.0005 else f"{100 * ratio:.1f} %"
 
 
 def energy(joules: float | None) -> str:
-    """Watt-hours and their multiples, as bills count them."""
+    """An energy in watt-hours or their multiples, as on a bill; in joules below one watt-hour."""
     if joules is None:
         return ""
     for name, size in (("MWh", 3.6e9), ("kWh", 3.6e6), ("Wh", 3.6e3)):
@@ -61,5 +61,5 @@ def energy(joules: float | None) -> str:
 
 
 def quality_text(values: Mapping[str, float]) -> str:
-    """Both values of a benchmark with two metrics, with a slash between."""
+    """The values as text, with a slash between those of two metrics."""
     return " / ".join(f"{value:.4f}" if abs(value) <= 1 else digits(value) for value in values.values())

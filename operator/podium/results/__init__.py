@@ -1,4 +1,4 @@
-"""What the operator writes about a run: documents, and the order in which files are put."""
+"""What the operator writes about a run: its documents, and the order in which files are stored."""
 
 from podium.results.schema import result_folder
 from podium.results.writer import AttemptFiles, ResultWriter

@@ -1,4 +1,4 @@
-"""The documents of a result as plain values. Field names are camelCase, as in the BenchmarkRun."""
+"""Build the documents of a result as plain values. Field names are in camelCase, as in a BenchmarkRun."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RESULT_SCHEMA = f"{GROUP}/result/v1"
 
 
 def result_folder(run: Run) -> str:
-    """Where a run's result lies below the administrator's URL; the uid distinguishes runs of the same name."""
+    """The folder of a run's result below the administrator's URL. The uid distinguishes runs of the same name."""
     return f"{run.namespace}/{run.name}-{run.uid[:8]}"
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """run.yaml: can be applied again as it is."""
+    """run.yaml: the run, ready to be applied again."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -30,14 +30,14 @@ def run_document(run: Run) -> dict[str, Any]:
 
 
 def system_document(run: Run, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """system.json: what was asked for and the nodes that were seen."""
+    """system.json: the requested system and the nodes that were used."""
     return {**run.spec.system.model_dump(by_alias=True), "nodesSeen": [dict(node) for node in nodes]}
 
 
 def attempt_document(
     run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container]
 ) -> dict[str, Any]:
-    """attempt.json: one try with everything that was parsed from its log. Times are unix seconds."""
+    """attempt.json: one try with everything parsed from its log. Times are in unix seconds."""
     start = summary.run_start
     return {
         "schema": ATTEMPT_SCHEMA,

@@ -1,7 +1,7 @@
-"""Writes a run's result into a store, in the order that makes a crash at any point harmless.
+"""Write a run's result to a store, in an order that makes a crash at any point harmless.
 
-Every call may be repeated: files of a try are overwritten with the same content, result.json is written once and
-found again afterwards.
+Every call can be repeated: the files of a try are overwritten with the same content, and result.json is written
+once and then left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHECKPOINTS = "checkpoints/"
 
 @dataclass(frozen=True, slots=True)
 class AttemptFiles:
-    """What is stored of one try beside its status."""
+    """What is stored about one try, besides its status."""
 
     summary: LogSummary
     lines: Sequence[str]  # the MLPerf lines of rank 0, in order
@@ -44,9 +44,9 @@ class ResultWriter:
         self.run = run
 
     def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
-        """result.txt, logs and, last, attempt.json of a finished try.
+        """Store result.txt, the logs and, last, attempt.json of a finished try.
 
-        The try that concludes its attempt lies in ``attempts/NNN``, those before it in ``attempts/NNN/tries/T``.
+        The try that concludes its attempt goes to ``attempts/NNN``, earlier ones to ``attempts/NNN/tries/T``.
         """
         attempt = action.attempt
         folder = f"attempts/{attempt.index:03}" + ("" if action.concluding else f"/tries/{attempt.try_}")
@@ -61,7 +61,7 @@ class ResultWriter:
     def put_result(
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
-        """run.yaml, system.json, result.json (once), and SHA256SUMS over what the store gives back."""
+        """Store run.yaml, system.json, result.json (once), and SHA256SUMS of what the store returns."""
         run_yaml = yaml.safe_dump(run_document(self.run), sort_keys=False).encode()
         self.store.put("run.yaml", run_yaml, content_type="application/yaml")
         self.store.put("system.json", _json(system_document(self.run, nodes)), content_type="application/json")
@@ -73,11 +73,11 @@ class ResultWriter:
         return self._seal()
 
     def put_checkpoint(self, id_: TryId, text: bytes) -> None:
-        """The log so far, so that neither a restart of the operator nor a rotation of the log loses lines."""
+        """Store the log so far, so that no lines are lost when the operator restarts or the log is rotated."""
         self.store.put(_checkpoint(id_), text, content_type="text/plain; charset=utf-8")
 
     def get_checkpoint(self, id_: TryId) -> bytes:
-        """The log as last checkpointed; empty when there is none."""
+        """The last checkpoint of the log; empty if there is none."""
         try:
             return self.store.get(_checkpoint(id_))
         except NotFound:
@@ -87,7 +87,7 @@ class ResultWriter:
         self.store.delete(_checkpoint(id_))
 
     def _check_owner(self) -> None:
-        """An earlier call may have written result.json; another run must not have."""
+        """Raises AlreadyExists if another run, not an earlier call, has written result.json."""
         uid = json.loads(self.store.get(RESULT))["run"]["uid"]
         if uid != self.run.uid:
             raise AlreadyExists(

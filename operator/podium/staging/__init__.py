@@ -1,4 +1,4 @@
-"""Copies a data set to a node's disk before the clock: in parallel, resumable, verified by checksum."""
+"""Copy a data set to a node's disk before the clock starts: in parallel, resumable, verified by checksum."""
 
 from podium.staging.copy import CopySummary, stage
 from podium.staging.errors import StageError, StageInterrupted

@@ -1,4 +1,4 @@
-"""What the content of a file is compared with."""
+"""The digests that a file's content is compared with."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The digest that a file must have."""
+    """The expected digest of a file, and where it comes from."""
 
     algorithm: str  # sha256 or md5
-    digest: str  # of an upload in parts: the MD5 of the parts' MD5s, "-", their number
+    digest: str  # for a multipart upload: the MD5 of the parts' MD5s, "-", the number of parts
     origin: str  # SHA256SUMS, checksum (S3's own SHA-256) or ETag
     part_bytes: int | None = None
 
     def of_file(self, file: io.BufferedIOBase | io.FileIO) -> str:
-        """The same digest of a file here, from where it stands to its end."""
+        """The same digest of an open file, from its current position to the end."""
         if self.part_bytes is None:
             return hashlib.file_digest(file, self.algorithm).hexdigest()
         digests = []
@@ -32,12 +32,12 @@ class Check:
 
 
 def parse_sums(text: str, place: str) -> dict[str, str]:
-    """Digests by path of a file as ``sha256sum`` writes it. Raises StageError with the number of a wrong line."""
+    """Parse the output of ``sha256sum`` into digests by path. Raises StageError, which names the invalid line."""
     sums = {}
     for number, line in enumerate(text.splitlines(), 1):
         digest, _, name = line.partition(" ")
         if len(digest) != hashlib.sha256().digest_size * 2 or not name[1:]:
-            raise StageError(f"{place}, line {number}: expected a SHA-256 and a path, as sha256sum writes them")
+            raise StageError(f"{place}, line {number}: expected a SHA-256 and a path, as written by sha256sum")
         sums[name[1:].removeprefix("./")] = digest.lower()
     return sums
 

@@ -1,4 +1,4 @@
-"""The copying itself: what is missing is fetched by several threads, compared, and only then given its name."""
+"""Copy a data set: several threads fetch the missing files and verify them before they get their names."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from podium.stores.beneath import OpenFolder
 _T = TypeVar("_T")
 PATIENCE_SECONDS = 300.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_CORRUPT_TRIES = 3  # a connection may spoil what the source has right
-_SPARE_BYTES = 64 << 20  # for the journal and for whatever else grows
+_CORRUPT_TRIES = 3  # a connection may corrupt what is correct at the source
+_SPARE_BYTES = 64 << 20  # for the journal and anything else that grows
 
 
 @dataclass(frozen=True, slots=True)
 class CopySummary:
-    """What a copy did. `checked` counts the files by what they were compared with."""
+    """What was copied. `checked` counts files by what they were compared with."""
 
     files: int
     bytes: int
@@ -44,9 +44,9 @@ class CopySummary:
 def stage(
     source: Source, target: Path, *, workers: int, patience: float = PATIENCE_SECONDS, limit: int | None = None
 ) -> CopySummary:
-    """Make `target` hold the files of `source`, no more and no fewer, each verified.
+    """Make `target` contain exactly the files of `source`, each of them verified.
 
-    `limit` is what the target may hold in bytes, where its disk has more. Raises StageError, StageInterrupted.
+    `limit` is the maximum size of the target in bytes, if less than its disk. Raises StageError, StageInterrupted.
     """
     start = time.monotonic()
     try:
@@ -81,10 +81,10 @@ class _Copying:
         self._progress = Progress()
 
     def list(self, limit: int | None) -> None:
-        """Compare source and target by names, sizes and tags; see that there is room."""
+        """Compare source and target by name, size and tag, and check that there is enough room."""
         self._items = self._patience.insist(lambda: {item.key: item for item in self._source.items()})
         if not self._items:
-            raise StageError(f"{self._source.url} has no file; check bucket, prefix and permissions")
+            raise StageError(f"{self._source.url} has no files; check bucket, prefix and permissions")
         if SUMS in self._items:
             text = self._patience.insist(lambda: self._source.read(SUMS)).decode(errors="replace")
             self._sums = parse_sums(text, f"{self._source.url}/{SUMS}")
@@ -92,7 +92,7 @@ class _Copying:
             raise StageError(f"{self._source.url} lacks {lost}, which its {SUMS} lists; upload it again")
         _check_names(self._items, self._source.url)
         self._journal.drop_others(self._items)
-        # large files first: one that is left for the end keeps a single worker busy
+        # large files first: a large one at the end would keep a single worker busy
         missing = [item for item in self._items.values() if not self._journal.is_here(item)]
         self._missing = sorted(missing, key=lambda item: -item.size)
         self._check_room(limit)
@@ -105,20 +105,20 @@ class _Copying:
         total = sum(item.size for item in self._items.values())
         if limit is not None and total > limit:
             raise StageError(
-                f"{self._source.url} has {size_text(total)}, {target} may hold {size_text(limit)}; "
-                "the administrator raises the size of trainer.stage.volume"
+                f"{self._source.url} has {size_text(total)}, but {target} is limited to {size_text(limit)}; "
+                "ask the administrator for a larger trainer.stage.volume"
             )
         replaced = sum(_size(self._journal.target, item.key) for item in self._missing)
         needed = sum(item.size for item in self._missing) - replaced + _SPARE_BYTES
         free = shutil.disk_usage(target).free
         if needed > free:
             raise StageError(
-                f"{target} has {size_text(free)} free, and {size_text(needed)} of {self._source.url} are still to be "
-                "copied; free some, or give trainer.stage.volume a larger disk"
+                f"{target} has {size_text(free)} free, but {size_text(needed)} of {self._source.url} still have to be "
+                "copied; free some space, or give trainer.stage.volume a larger disk"
             )
 
     def copy(self) -> None:
-        """Fetch what is missing; the first error stops all threads."""
+        """Fetch the missing files. The first error stops all threads."""
         for folder in sorted({item.key.rpartition("/")[0] for item in self._missing}):
             self._journal.target.below(folder, create=True).close()
         with self._progress.shown(), ThreadPoolExecutor(self._workers, thread_name_prefix="stage") as threads:
@@ -132,7 +132,7 @@ class _Copying:
             future.result()
 
     def _work(self, tasks: Iterator[tuple[int, Item]]) -> None:
-        """The work of one thread: a future for each of a million files would take more memory than their names."""
+        """Copy files until none is left. A future per thread, since a million futures would take too much memory."""
         while not self._stop.is_set():
             with self._lock:
                 task = next(tasks, None)
@@ -143,7 +143,7 @@ class _Copying:
     def _one(self, number: int, item: Item) -> None:
         check = self._check_of(item)
         if check and self._is_copied(item, check):
-            self._adopted.append(item)  # left by a process that was killed before it could say so
+            self._adopted.append(item)  # left by a process that was killed before it could record it
             self._progress.add(item.size)
         else:
             check = self._fetched(item, str(number), check)
@@ -166,13 +166,13 @@ class _Copying:
             return False
 
     def _fetched(self, item: Item, part: str, check: Check | None) -> Check | None:
-        """Fetch into the file `part` and compare; gives what it was compared with."""
+        """Fetch into the file `part` and verify it. Returns what it was compared with."""
         found = ""
         for _ in range(_CORRUPT_TRIES):
             try:
                 size, found = self._patience.insist(lambda: self._fetch(item, part, check))
-            except StoreCorrupt:  # S3's own checksum does not fit
-                found = "another content"
+            except StoreCorrupt:  # S3's own checksum does not match
+                found = "different content"
                 continue
             if size != item.size:
                 found = f"{size} bytes"
@@ -182,10 +182,10 @@ class _Copying:
             if check.origin == "ETag" and self._patience.insist(lambda: self._source.doubts(item)):
                 return None
         wanted = f"{check.digest} ({check.origin})" if check else f"{item.size} bytes"
-        raise StageError(f"{self._source.url}/{item.key} is corrupt: {wanted} expected, {found} found; upload it again")
+        raise StageError(f"{self._source.url}/{item.key} is corrupt: expected {wanted}, found {found}; upload it again")
 
     def _fetch(self, item: Item, part: str, check: Check | None) -> tuple[int, str]:
-        """Size and digest of what was fetched, read from the very file that was written."""
+        """Fetch a file. Returns size and digest, read from the same file that was written."""
         got = 0
 
         def progress(count: int) -> None:
@@ -194,7 +194,7 @@ class _Copying:
             self._progress.add(count)
             self._patience.answered()
 
-        self._journal.parts.remove(part)  # of the try before
+        self._journal.parts.remove(part)  # left by an earlier try
         try:
             with self._journal.parts.create(part) as file:
                 self._source.fetch(item, file, progress)
@@ -207,7 +207,7 @@ class _Copying:
             raise
 
     def forget(self) -> None:
-        """Drop the copies from the host's cache: by the rules a data set does not start in memory."""
+        """Drop the copies from the page cache: under the rules, a data set must not start in memory."""
         for item in self._missing:
             with self._journal.target.open(item.key) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -224,20 +224,20 @@ class _Copying:
 
 
 class _Patience:
-    """Retries while the source cannot be reached, until it has not answered any thread for `seconds`."""
+    """Retries while the source is unreachable, up to a number of seconds since it last answered any thread."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
         self._seconds, self._stop = seconds, stop
         self._last = time.monotonic()
 
     def answered(self) -> None:
-        """Note that the source answered. Raises StageInterrupted when another thread has failed."""
+        """Note that the source has answered. Raises StageInterrupted if the copy has been stopped."""
         self._last = time.monotonic()
         if self._stop.is_set():
             raise StageInterrupted("another file could not be copied")
 
     def insist(self, call: Callable[[], _T]) -> _T:
-        """What `call` gives. Raises StageInterrupted when patience is over, StoreError when another try cannot help."""
+        """Retry `call` until it returns. Raises StageInterrupted on timeout, StoreError if retrying is no use."""
         pause = 0.5
         while True:
             if self._stop.is_set():
@@ -256,12 +256,14 @@ class _Patience:
 
 
 def _check_names(items: Mapping[str, Item], url: str) -> None:
-    """Objects may be named `a` and `a/b`, files cannot."""
+    """Raises StageError for keys that cannot be files: objects can be named both `a` and `a/b`, files cannot."""
     folders = {key[:place] for key in items for place, letter in enumerate(key) if letter == "/"}
     if clash := next((key for key in items if key in folders), None):
-        raise StageError(f"{url}/{clash} is an object and a folder of objects; a file cannot be both: rename one")
+        raise StageError(
+            f"{url}/{clash} is an object and also a folder of objects; a file cannot be both: rename one of them"
+        )
     if own := next((key for key in items if key.split("/")[0].casefold() == FOLDER), None):
-        raise StageError(f"{url}/{own}: {FOLDER}/ is where a copy keeps its records; stage from the first source")
+        raise StageError(f"{url}/{own}: a copy keeps its records in {FOLDER}/; stage from the original source")
 
 
 def _size(folder: OpenFolder, key: str) -> int:
@@ -274,9 +276,9 @@ def _size(folder: OpenFolder, key: str) -> int:
 def _disk_problem(error: OSError, target: Path) -> str:
     place = error.filename or target
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{target}: the disk is full; give trainer.stage.volume a larger one, or free some of it"
+        return f"{target}: the disk is full; free some space, or give trainer.stage.volume a larger disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place}: {error.strerror}; the volume of trainer.stage has to be writable for user 65532"
+        return f"{place}: {error.strerror}; trainer.stage.volume must be writable by user 65532"
     if error.errno == errno.ELOOP:
-        return f"{place} is, or is behind, a symbolic link, which is not followed; remove it"
+        return f"{place} is a symbolic link or below one, and links are not followed; remove the link"
     return f"{place}: {error.strerror or error}"

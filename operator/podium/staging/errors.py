@@ -1,11 +1,11 @@
-"""Why a data set could not be copied, by what can be done about it."""
+"""Why a data set was not copied, distinguished by what can be done about it."""
 
 from __future__ import annotations
 
 
 class StageError(Exception):
-    """A person has to do something: the source is missing or corrupt, the disk too small. Another try cannot help."""
+    """A person has to fix something: the source is missing or corrupt, or the disk too small. Retrying is no use."""
 
 
-class StageInterrupted(Exception):  # noqa: N818 - the state of the copy, as its callers speak of it
-    """The source could not be reached for too long; another try continues from here."""
+class StageInterrupted(Exception):  # noqa: N818 - the state of the copying, as its callers speak of it
+    """The source stayed unreachable for too long. Another try can resume from here."""

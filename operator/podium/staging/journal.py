@@ -1,7 +1,7 @@
-"""Which files of a data set are already here, and how they were verified: ``TARGET/.podium-stage/``.
+"""Record which files of a data set are already copied, and how they were verified: ``TARGET/.podium-stage/``.
 
-A line of JSON for every file, written as soon as the file has its name. A warm copy is verified by size and time of
-change against it, without reading a byte; whatever has no line is read and compared again.
+It has a line of JSON for every file, written as soon as the file has its name. In a warm copy, only size and
+modification time are compared with the record, and no file is read; a file without a record is read and compared again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from podium.stores.beneath import OpenFolder, key_parts
 
 FOLDER = ".podium-stage"
 _PARTS, _SYNCED, _NEW = "parts", "verified.jsonl", "verified.new"
-_MAX_BYTES = 1 << 30  # of records: five million files
+_MAX_BYTES = 1 << 30  # of records, enough for five million files
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,25 +32,25 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Record:
     """One verified file."""
 
-    tag: str  # of the source
+    tag: str  # of the file at the source
     size: int
     changed_ns: int  # of the copy
-    checked: str  # by what: SHA256SUMS, checksum, ETag or size
+    checked: str  # what it was compared with: SHA256SUMS, checksum, ETag or size
 
 
 class Journal:
-    """The records of one target. Only one process has it open: others wait.
+    """The records of one target. Only one process at a time can open it; others wait.
 
-    The target may be shared, so it is a foreign folder, too: nothing is read or written through a link in it.
+    The target may be shared with others, so nothing in it is read or written through a link.
     """
 
-    target: OpenFolder  # while it is open, as are the others
+    target: OpenFolder  # these three exist only while the journal is open
     parts: OpenFolder
     _folder: OpenFolder
 
     def __init__(self, target: Path) -> None:
         self.path = target
-        # Of files that may not be on the disk yet: after a crash of the node, these are read and compared again
+        # Lists files that may not be on disk yet: after the node has crashed, they are read and compared again
         self._recent = f"recent-{_BOOT_ID.read_text().strip()}.jsonl"
         self.records: dict[str, Record] = {}
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Journal:
                 yield
 
     def is_here(self, item: Item) -> bool:
-        """Whether the verified copy of this very content is untouched."""
+        """Whether there is a verified copy of exactly this content, unchanged since."""
         record = self.records.get(item.key)
         if record is None or (record.tag, record.size) != (item.tag, item.size):
             return False
@@ -85,14 +85,14 @@ class Journal:
         return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (record.size, record.changed_ns)
 
     def add(self, item: Item, checked: str) -> None:
-        """Record that the file of `item` is in place and verified."""
+        """Record that the file of `item` is in its place and verified."""
         changed = self.target.stat(item.key).st_mtime_ns
         record = self.records[item.key] = Record(item.tag, item.size, changed, checked)
         with self._lock, self._folder.append(self._recent) as file:
             file.write(_line(item.key, record))
 
     def drop_others(self, items: Mapping[str, Item]) -> None:
-        """Remove copies of what the source no longer has. Raises StageError for files that nobody copied here."""
+        """Remove copies of files that left the source. Raises StageError for files that were not copied from it."""
         for key in [key for key in self.records if key not in items]:
             del self.records[key]
             folder, _, name = key.rpartition("/")
@@ -101,11 +101,11 @@ class Journal:
             self._prune(folder)
         present = (key for key, _ in self.target.walk() if key.partition("/")[0] != FOLDER)
         if stranger := next((key for key in present if key not in items), None):
-            raise StageError(f"{self.path / stranger} is not of the data set; choose an empty folder")
+            raise StageError(f"{self.path / stranger} is not part of the data set; choose an empty folder")
 
     def seal(self) -> None:
-        """Rewrite the records, each once, after their files are on the disk."""
-        os.sync()  # one for all: a sync for each of a million files takes longer than copying them
+        """Rewrite the records, one per file, after all files are on disk."""
+        os.sync()  # once for all: a sync per file takes longer than copying a million files
         self._folder.remove(_NEW)
         with self._folder.create(_NEW) as file:
             file.writelines(_line(key, record) for key, record in self.records.items())
@@ -118,7 +118,7 @@ class Journal:
         shutil.rmtree(_PARTS, ignore_errors=True, dir_fd=self._folder.descriptor)
 
     def _prune(self, folder: str) -> None:
-        """Remove folders that have become empty: to a trainer an empty folder may be a class."""
+        """Remove folders that have become empty: a trainer may take an empty folder for a class."""
         while folder:
             above, _, name = folder.rpartition("/")
             try:
@@ -130,7 +130,7 @@ class Journal:
 
 
 def _read(folder: OpenFolder, name: str) -> dict[str, Record]:
-    """The records of a file, which others may have written."""
+    """Read the records in a file, which others may have written. Raises StageError."""
     records: dict[str, Record] = {}
     try:
         file = folder.open(name)

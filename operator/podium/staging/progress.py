@@ -1,4 +1,4 @@
-"""Progress of a copy, a line every few seconds: people read a pod's log, and it is kept."""
+"""Print progress, one line every few seconds: people read a pod's log, and it is stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Progress:
         self._total_bytes, self._files, self._total_files = total_bytes, kept_files, total_files
         print(
             f"stage: {total_files:,} files, {size_text(total_bytes)}; {kept_files:,} of them, "
-            f"{size_text(kept_bytes)}, are here",
+            f"{size_text(kept_bytes)}, are already here",
             flush=True,
         )
 
@@ -36,7 +36,7 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Print a line every few seconds meanwhile."""
+        """Print a line every few seconds inside the ``with`` block."""
         over, start = threading.Event(), time.monotonic()
 
         def show() -> None:
@@ -61,7 +61,7 @@ class Progress:
 
 
 def size_text(count: float) -> str:
-    """1,500,000 is "1.5 MB"."""
+    """A number of bytes as text: 1,500,000 is "1.5 MB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Where a data set is copied from: a bucket, or a folder (a claim is one)."""
+"""The sources of a data set: a bucket, or a folder (such as a mounted volume claim)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from podium.stores.beneath import OpenFolder
 if TYPE_CHECKING:
     from podium.stores.s3 import S3Store
 
-PARALLEL_BYTES = 64 << 20  # objects from here on are fetched in several parts at once
+PARALLEL_BYTES = 64 << 20  # larger objects are fetched in several parts at once
 
-_MAX_LIST_BYTES = 512 << 20  # of SHA256SUMS: five million files
+_MAX_LIST_BYTES = 512 << 20  # of SHA256SUMS, enough for five million files
 
-Progress = Callable[[int], object]  # called with the number of further bytes
+Progress = Callable[[int], object]  # called with the number of bytes since the last call
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file of the data set. The tag changes when the content does."""
+    """One file of the data set. Its tag changes when its content does."""
 
     key: str  # path below the source, "/" between the parts
     size: int
@@ -37,21 +37,21 @@ class Item:
 
 
 class Source(Protocol):
-    """Used from several threads."""
+    """A place to copy from. Safe to use from several threads."""
 
     url: str
 
     def items(self) -> Iterator[Item]:
-        """Every file. Raises StageError for one that cannot be a file below the target, StoreError."""
+        """All files. Raises StoreError, and StageError for a key that cannot be a file in the target."""
 
     def read(self, key: str) -> bytes:
-        """A list of files, whole. Raises NotFound, StageError."""
+        """Read a whole list of files. Raises NotFound, StageError."""
 
     def check(self, item: Item) -> Check | None:
-        """A digest that the source has of the content; None when it knows only the size."""
+        """The digest that the source itself has of the content; None if it knows only the size."""
 
     def doubts(self, item: Item) -> bool:
-        """Whether what `check` gave may not be a digest of the content after all; asked when it does not match."""
+        """Whether the result of `check` may not be a digest of the content; called when it does not match."""
 
     def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
         """Write the file into the empty `file`. Raises StoreError, StageError, OSError."""
@@ -77,18 +77,18 @@ class BucketSource:
 
     def items(self) -> Iterator[Item]:
         for entry in self._store.entries():
-            if entry.key.endswith("/"):  # what a console leaves for an empty folder
+            if entry.key.endswith("/"):  # consoles create such a key for an empty folder
                 continue
             parts = entry.key.split("/")
             if "" in parts or "." in parts or ".." in parts or "\0" in entry.key:
-                raise StageError(f"{self.url}/{entry.key}: such a key cannot be a file; rename the object")
+                raise StageError(f"{self.url}/{entry.key}: this key is not a valid file path; rename the object")
             yield Item(entry.key, entry.size, entry.etag)
 
     def read(self, key: str) -> bytes:
         return _whole(self._store.chunks(key), f"{self.url}/{key}")
 
     def check(self, item: Item) -> Check | None:
-        """An ETag is the content's MD5, or of an upload in parts that of the parts' MD5s, unless a key encrypts it."""
+        """The digest in the ETag: the MD5, or for a multipart upload the MD5 of the parts' MD5s; None if encrypted."""
         digest, _, parts = item.tag.partition("-")
         if len(digest) != hashlib.md5().digest_size * 2:  # noqa: S324 - what S3 computes; no secret depends on it
             return None
@@ -98,12 +98,12 @@ class BucketSource:
         if facts is None:
             return Check("md5", digest, "ETag")
         part = self._store.part_size(item.key) if facts.etag_is_md5 else None
-        if part is None or -(-item.size // part) != int(parts):  # its parts are of several sizes
+        if part is None or -(-item.size // part) != int(parts):  # its parts differ in size
             return None
         return Check("md5", item.tag, "ETag", part_bytes=part)
 
     def doubts(self, item: Item) -> bool:
-        """Whether the ETag is not an MD5 after all; asking for every object would double the requests."""
+        """Whether the ETag is not an MD5 after all. Checking this for every object would double the requests."""
         return not self._store.facts(item.key).etag_is_md5
 
     def fetch(self, item: Item, file: BinaryIO, progress: Progress) -> None:
@@ -118,8 +118,8 @@ class BucketSource:
 class FolderSource:
     """Files below a folder. A link may lead to another file below it, and nowhere else.
 
-    Whoever filled the folder may change it while this container, which sees more than they do, copies it: every file
-    is opened beneath the folder without following a link, and what is compared is what was opened.
+    The folder's owner may change it while this container, which has access to more than they do, copies it. So every
+    file is opened beneath the folder without following a link, and checks apply to the opened file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -127,7 +127,7 @@ class FolderSource:
             self._folder = OpenFolder.at(folder.resolve())
         except OSError as error:
             raise StageError(
-                f"{folder} is not a folder that can be read ({error.strerror}); name the folder of the data set, or "
+                f"{folder} is not a readable folder ({error.strerror}); name the folder of the data set, or "
                 "s3://bucket/prefix"
             ) from error
         self.url = str(folder)
@@ -164,7 +164,7 @@ class FolderSource:
 
     def _open(self, key: str) -> io.FileIO:
         try:
-            return self._folder.open(self._real_key(key))  # a link that came since is not followed
+            return self._folder.open(self._real_key(key))  # a link created since then is not followed
         except OSError as error:
             raise StageError(f"{self.url}/{key} cannot be read: {error.strerror}") from error
 
@@ -172,16 +172,16 @@ class FolderSource:
         real = self._real_key(key)
         status = os.fstat(self._folder.descriptor) if real == "." else self._folder.stat(real)
         if stat.S_ISDIR(status.st_mode):
-            raise StageError(f"{self._folder.path / key} is a link to a folder; put the folder there")
+            raise StageError(f"{self._folder.path / key} is a link to a folder; replace it with the folder itself")
         return status
 
     def _real_key(self, key: str) -> str:
-        """Where a link within the folder leads now; the key itself when it is not a link."""
+        """The key that a link within the folder leads to, or the key itself if it is not a link. Raises StageError."""
         path = self._folder.path / key
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self._folder.path):
             where = f" to {path.readlink()}" if path.is_symlink() else ""
-            raise StageError(f"{path} is a link{where}, out of the data set; put the file there")
+            raise StageError(f"{path} is a link{where}, outside the data set; replace it with the file itself")
         return real.relative_to(self._folder.path).as_posix()
 
 
@@ -190,10 +190,10 @@ def _tag(status: os.stat_result) -> str:
 
 
 def _whole(chunks: Iterator[bytes], place: str) -> bytes:
-    """All of a list that somebody else wrote. Raises StageError for one that no data set needs."""
+    """Read a whole list that others may have written. Raises StageError if it is too large for any data set."""
     found = bytearray()
     for chunk in chunks:
         found += chunk
         if len(found) > _MAX_LIST_BYTES:
-            raise StageError(f"{place} is larger than {_MAX_LIST_BYTES >> 20} MiB; it should list files, one a line")
+            raise StageError(f"{place} is larger than {_MAX_LIST_BYTES >> 20} MiB; it should list files, one per line")
     return bytes(found)

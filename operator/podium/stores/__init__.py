@@ -1,6 +1,7 @@
 """Where results are kept: folders and buckets behind one small interface.
 
-A store is a module with a class that is a `Store`, with ``open_url`` as in ``file.py``, and a line in `SCHEMES`.
+To add a store, write a module with a class that implements `Store` and a function ``open_url`` as in ``file.py``, and
+add a line to `SCHEMES`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A kind of URL: the module that opens it, loaded at the first use (boto3 takes 25 MB), and how one looks."""
+    """A kind of URL: the module that opens it, loaded on first use (boto3 takes 25 MB), and an example."""
 
     module: str
     example: str
@@ -47,12 +48,12 @@ SCHEMES = {
 
 
 def url_examples() -> str:
-    """How the URL of a result looks: one for each kind of store."""
+    """Examples of results URLs, one for each kind of store, as text for an error message."""
     return " or ".join(scheme.example for scheme in SCHEMES.values())
 
 
 def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
-    """The store at a URL of `SCHEMES` or in the folder at a plain path. Nothing is read or written yet.
+    """The store at a URL with one of the `SCHEMES`, or in the folder at a plain path. Reads and writes nothing yet.
 
     `endpoint_url` and `region` say how to reach a bucket. Raises StoreRefused for any other URL.
     """

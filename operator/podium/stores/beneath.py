@@ -1,9 +1,8 @@
-"""Reaches what is below a folder without ever leaving it, whatever somebody else put there.
+"""Access files below a folder without ever leaving it, whatever others have put there.
 
-Others fill the folders that are read here, and may change them meanwhile. So no path is checked first and opened
-then: a file is opened beneath its folder without following a link, and what was opened is looked at. The folder
-itself may be a link, because its user named it; a mount below it belongs to it, because only an administrator can
-make one.
+Others fill these folders and may change them at any time. So a path is never checked before it is opened: a file is
+opened beneath its folder without following links, and then the open file is checked. The folder itself may be a link,
+because the user named it. A mount below it counts as part of it, because only an administrator can create one.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from typing import Any, Self
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PATH_MAX = 4096
-_SYS_OPENAT2 = 437  # on every architecture that Python runs on; since Linux 5.6
+_SYS_OPENAT2 = 437  # on all architectures; since Linux 5.6
 _OPEN_HOW = Struct("QQQ")  # struct open_how: flags, mode, resolve
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 
 
 def key_parts(key: str) -> tuple[str, ...]:
-    """The names along a key. Raises ValueError for a key that leaves its folder."""
+    """The parts of a key's path. Raises ValueError for a key that leaves its folder."""
     parts = PurePosixPath(key).parts
     if not parts or key.startswith("/") or ".." in parts or "\0" in key:
         raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
@@ -38,10 +37,10 @@ def key_parts(key: str) -> tuple[str, ...]:
 
 
 class OpenFolder:
-    """A folder held open, so that its name may change meanwhile; use it in a ``with`` statement.
+    """An open folder, which stays valid if its name changes. Use it in a ``with`` statement.
 
-    Keys are relative paths. Every method raises OSError with the full path: ELOOP where a link is on the way, ENXIO
-    for what is not a regular file, ENOENT and so on; and ValueError for a key that leaves the folder.
+    Keys are relative paths. Every method raises OSError with the full path (ELOOP for a link on the way, ENXIO for
+    anything but a regular file, ENOENT and so on), and ValueError for a key that leaves the folder.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -50,7 +49,7 @@ class OpenFolder:
 
     @classmethod
     def at(cls, path: Path, *, create: bool = False) -> OpenFolder:
-        """The folder at a path that the user named, through links or not."""
+        """Open the folder at a path that the user named; links in this path are followed."""
         if create:
             path.mkdir(parents=True, exist_ok=True)
         return cls(path, os.open(path, _FOLDER))
@@ -65,16 +64,16 @@ class OpenFolder:
         os.close(self.descriptor)
 
     def below(self, key: str = "", *, create: bool = False) -> OpenFolder:
-        """A folder below this one; with `create` it and those above it are made where they are missing."""
+        """Open a folder below this one; with `create`, first create it and its parents if they are missing."""
         parts = key_parts(key) if key else ()
         with _naming(self.path / key):
             opened = _create(self.descriptor, parts) if create else _open(self.descriptor, parts, _FOLDER)
         return OpenFolder(self.path / key, opened)
 
     def open(self, key: str) -> io.FileIO:
-        """A regular file, for reading. Nothing else is read, and nothing blocks: not a pipe, not a device."""
+        """Open a regular file for reading. Raises OSError for anything else; a pipe or device does not block."""
         with _naming(self.path / key):
-            # without O_NONBLOCK a pipe would be waited for before it could be looked at
+            # without O_NONBLOCK, opening a pipe would block before it can be recognized
             opened = _open(self.descriptor, key_parts(key), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 _require_regular(os.fstat(opened).st_mode)
@@ -84,15 +83,15 @@ class OpenFolder:
                 raise
 
     def stat(self, key: str) -> os.stat_result:
-        """What is at `key`; of a link, the link."""
+        """The status of what is at `key`; links are not followed."""
         folder, _, name = "/".join(key_parts(key)).rpartition("/")
         with self.below(folder) as parent, _naming(self.path / key):
             return os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
 
     def walk(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Key and entry of all that is not a folder, by name; links are among them and are not followed.
+        """Key and entry of everything but folders, by name. Links are included and not followed.
 
-        An entry can be asked until the next one is taken. A folder that vanishes meanwhile has no entries.
+        An entry is valid until the next one is taken. A folder that vanishes in the meantime has no entries.
         """
         folders = [""]
         while folders:
@@ -102,7 +101,7 @@ class OpenFolder:
             except FileNotFoundError:
                 continue
             except PermissionError:
-                if folder.rpartition("/")[2] == "lost+found":  # of the file system, for root alone
+                if folder.rpartition("/")[2] == "lost+found":  # belongs to the file system and is readable only by root
                     continue
                 raise
             with opened, _naming(opened.path):
@@ -117,10 +116,10 @@ class OpenFolder:
                         yield prefix + entry.name, entry
                 folders += reversed(subfolders)
 
-    # Writing: names in this very folder
+    # Writing: names directly in this folder
 
     def create(self, name: str) -> io.BufferedRandom:
-        """A new file, to write and to read again. Raises FileExistsError for any of that name, links included."""
+        """Create a file for writing and reading. Raises FileExistsError if the name is taken, even by a link."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with _naming(self.path / name):
             file = os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "w+b")
@@ -128,7 +127,7 @@ class OpenFolder:
             return file
 
     def append(self, name: str) -> io.BufferedWriter:
-        """A file of this name alone to add to, made where it is missing."""
+        """Open a file for appending; create it if missing. Raises OSError (EMLINK) if it has another name, too."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with _naming(self.path / name):
             file = os.fdopen(os.open(name, flags, 0o644, dir_fd=self.descriptor), "ab")
@@ -139,12 +138,12 @@ class OpenFolder:
             return file
 
     def move(self, name: str, to: OpenFolder, new: str) -> None:
-        """Give a file another name, in place of what has it: of a link, the link."""
+        """Rename a file, replacing whatever has that name; a link is replaced, not followed."""
         with _naming(to.path / new):
             os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
 
     def link(self, name: str, new: str) -> None:
-        """Give a file a second name. Raises FileExistsError where there is anything of that name."""
+        """Give a file a second name. Raises FileExistsError if the name is taken."""
         with _naming(self.path / new):
             os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
@@ -159,14 +158,14 @@ class OpenFolder:
             os.rmdir(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
-        """Bring the names to the disk."""
-        with contextlib.suppress(OSError):  # some network file systems cannot
+        """Write the names in this folder to disk."""
+        with contextlib.suppress(OSError):  # some network file systems do not support it
             os.fsync(self.descriptor)
 
 
 @cache
 def has_openat2() -> bool:
-    """Whether the kernel opens beneath a folder by itself; a sandbox may deny the call."""
+    """Whether the kernel supports openat2, which opens beneath a folder; a sandbox may deny the call."""
     folder = os.open("/", _FOLDER)
     try:
         os.close(_openat2(folder, ".", _FOLDER))
@@ -181,7 +180,7 @@ def _open(folder: int, parts: tuple[str, ...], flags: int) -> int:
     path = "/".join(parts) or "."
     if has_openat2():
         return _openat2(folder, path, flags)
-    if len(os.fsencode(path)) >= _PATH_MAX:  # a path may be as long in both ways
+    if len(os.fsencode(path)) >= _PATH_MAX:  # the same limit as with openat2
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     opened = os.dup(folder)
     for place, part in enumerate(parts or (".",), 1):
@@ -214,10 +213,10 @@ def _syscall() -> Any:
 
 
 def _open_part(folder: int, part: str, flags: int) -> int:
-    """One name in a folder, which must not be a link."""
+    """Open a name in a folder. Raises OSError (ELOOP) if it is a link."""
     try:
         return os.open(part, flags | os.O_NOFOLLOW, dir_fd=folder)
-    except NotADirectoryError:  # so says the kernel of a link, too
+    except NotADirectoryError:  # the kernel reports this for a link, too
         if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), part) from None
         raise
@@ -239,13 +238,13 @@ def _create(folder: int, parts: tuple[str, ...]) -> int:
 def _require_regular(mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):  # as the kernel says of a socket
+    if not stat.S_ISREG(mode):  # the kernel reports this for a socket, too
         raise OSError(errno.ENXIO, "not a regular file")
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors name the whole path instead of its last part."""
+    """Make errors name the whole path instead of its last part."""
     try:
         yield
     except OSError as error:

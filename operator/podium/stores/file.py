@@ -1,4 +1,4 @@
-"""Results in a folder, which others may have filled: see beneath.py."""
+"""Keep results in a folder, which others may have filled: see beneath.py."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ from podium.stores.base import (
 )
 from podium.stores.beneath import OpenFolder, key_parts
 
-_WRITABLE = "choose a folder that can be written to"
+_WRITABLE = "choose a writable folder"
 _REFUSED = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a part of the path is a file",
-    errno.EISDIR: "there is a folder of that name",
+    errno.ENOTDIR: "part of the path is a file",
+    errno.EISDIR: "there is a folder with that name",
     errno.ENAMETOOLONG: "the name is too long",
 }
-_LATER = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EIO: "the disk fails"}
+_LATER = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the quota is used up; free some space",
+    errno.EIO: "the disk reports an I/O error; check the disk",
+}
 _FOREIGN = {
-    errno.ELOOP: "is, or is behind, a symbolic link, and links are not followed; put the file itself there",
+    errno.ELOOP: "is a symbolic link or below one; links are not followed, so put the file itself there",
     errno.ENXIO: "is not a regular file; remove it",
 }
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -44,18 +48,18 @@ _TEMPORARY = ".podium-tmp-"
 
 
 def open_url(url: SplitResult, **_: str | None) -> FileStore | None:
-    """The folder of a file:// URL of this machine; None for that of another."""
+    """The store at a file:// URL on this machine; None for another machine."""
     return FileStore(Path(unquote(url.path))) if url.netloc in ("", "localhost") else None
 
 
 class FileStore:
-    """A folder; every put is atomic and on disk when it returns. No link below the folder is followed.
+    """A store in a folder. Every put is atomic, and on disk when it returns. No link below the folder is followed.
 
-    Names of several lines are left out of listings; links, pipes and devices are listed, and refused when read.
+    Names with line breaks are left out of listings. Links, pipes and devices are listed, but reading them fails.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
-        self._root = folder  # named by the user; what is below it may be anybody's
+        self._root = folder  # the user named it, but its content may come from others
         self._prefix = prefix
         self.folder = folder / prefix
         self.url = self.folder.as_uri()
@@ -63,7 +67,7 @@ class FileStore:
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
     ) -> None:
-        del content_type  # a file has none
+        del content_type  # files do not have one
         parent, _, name = self._below(key).rpartition("/")
         temporary = _TEMPORARY + secrets.token_hex(8)
         with _translated(self._path(key), _WRITABLE):
@@ -109,7 +113,7 @@ class FileStore:
         ):
             with root.below(parent) as folder:
                 folder.remove(name)
-            if parent != self._prefix:  # an empty folder is no object
+            if parent != self._prefix:  # an empty folder is not an object
                 with root.below(above) as folder, contextlib.suppress(OSError):
                     folder.remove_folder(last)
 
@@ -129,7 +133,7 @@ class FileStore:
         return self._root / self._below(key)
 
     def _create(self, parent: str, name: str) -> tuple[OpenFolder, BinaryIO]:
-        """A new file in a folder, which is made where it is missing."""
+        """Create a file in a folder, and the folder if it is missing. Raises StoreError."""
         path = self._root / parent
         try:
             with OpenFolder.at(self._root, create=True) as root:
@@ -139,20 +143,20 @@ class FileStore:
             except BaseException:
                 folder.close()
                 raise
-        except (FileExistsError, NotADirectoryError) as error:  # not the object itself, as elsewhere
+        except (FileExistsError, NotADirectoryError) as error:  # unlike elsewhere, this is not about the object itself
             raise StoreRefused(f"cannot create {path}: {_REFUSED[errno.ENOTDIR]}; choose another folder") from error
-        except FileNotFoundError as error:  # another thread removed it: it was empty
-            raise StoreUnavailable(f"cannot create {path}: {error.strerror}; it is tried again") from error
+        except FileNotFoundError as error:  # another thread removed the empty folder
+            raise StoreUnavailable(f"cannot create {path}: {error.strerror}; a retry may help") from error
 
 
 def _link(folder: OpenFolder, temporary: str, name: str) -> None:
-    """Give the file its name unless that is taken. Raises FileExistsError."""
+    """Give the file its name. Raises FileExistsError if the name is taken."""
     try:
         folder.link(temporary, name)  # the one atomic call that fails when the name is taken
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # claim the name, then fill it: after a crash in between the object is empty
+        # claim the name, then replace it: after a crash in between, the object is empty
         folder.create(name).close()
         folder.move(temporary, folder, name)
 
@@ -162,7 +166,7 @@ def _translated(path: Path, remedy: str = "make it readable") -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise AlreadyExists(f"{path} exists already") from error
+        raise AlreadyExists(f"{path} already exists") from error
     except FileNotFoundError as error:
         raise NotFound(f"{path} does not exist") from error
     except OSError as error:
@@ -175,4 +179,4 @@ def _error(path: Path, error: OSError, remedy: str) -> StoreError:
         return StoreRefused(f"{path} {_FOREIGN[code]}")
     if code in _REFUSED:
         return StoreRefused(f"{path}: {_REFUSED[code]}; {remedy}")
-    return StoreUnavailable(f"{path}: {_LATER.get(code) or error.strerror or error}; it is tried again")
+    return StoreUnavailable(f"{path}: {_LATER.get(code) or f'{error.strerror or error}; a retry may help'}")

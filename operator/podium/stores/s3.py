@@ -1,4 +1,4 @@
-"""Results in a bucket, Amazon's or any that speaks its protocol."""
+"""Keep results in a bucket of Amazon S3 or any compatible store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _REFUSED = {
 _MISCONFIGURED = (
     ConfigNotFound, ConfigParseError, InvalidRegionError, NoRegionError, ParamValidationError, ProfileNotFound,
 )  # fmt: skip
-_LATER = frozenset({  # answered with 400 to 499 and yet worth another try
+_LATER = frozenset({  # statuses 400 to 499 that are worth a retry anyway
     "BadDigest", "IncompleteBody", "OperationAborted", "QuotaExceeded", "RequestTimeout", "SlowDown", "Throttling",
     "ThrottlingException", "TooManyRequests", "XAmzContentChecksumMismatch",
 })  # fmt: skip
@@ -69,13 +69,13 @@ _LARGE_DOWNLOADS = TransferConfig(multipart_threshold=16 << 20, multipart_chunks
 
 
 def open_url(url: SplitResult, *, endpoint_url: str | None, region: str | None) -> S3Store | None:
-    """The bucket and prefix of an s3:// URL; None without a bucket."""
+    """The store at an s3:// URL; None without a bucket."""
     return S3Store(url.netloc, url.path, endpoint_url=endpoint_url, region=region) if url.netloc else None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object of a listing."""
+    """One object in a listing."""
 
     key: str
     size: int
@@ -84,14 +84,14 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What S3 keeps beside an object."""
+    """What S3 knows about an object."""
 
-    sha256: str | None  # of the whole content, when it was uploaded with one
-    etag_is_md5: bool  # and not a digest of what a customer's key or KMS encrypted
+    sha256: str | None  # of the whole content, if it was uploaded with one
+    etag_is_md5: bool  # false if a customer's key or KMS encrypts it
 
 
 class _Client:
-    """Makes the client once: making one is not safe between threads, using it is."""
+    """Creates the client once: creating one is not thread-safe, using it is."""
 
     def __init__(self, endpoint_url: str | None, region: str | None, connections: int) -> None:
         self._connections = connections
@@ -115,18 +115,18 @@ class _Client:
             s3={"addressing_style": "path"} if self._endpoint_url else {},
         )
         try:
-            # a session for this client: every user of boto3 shares the default one
+            # a separate session: the default one is shared by everything that imports boto3
             session = boto3.session.Session(region_name=self._region)
             return session.client("s3", endpoint_url=self._endpoint_url, config=config)
         except BotoCoreError:
             raise
-        except ValueError as error:  # botocore, of an invalid address
+        except ValueError as error:  # from botocore, for an invalid address
             hint = "check the endpoint, such as http://minio.storage:9000"
             raise StoreRefused(f"{self._endpoint_url!r}: {error}; {hint}") from error
 
 
 class S3Store:
-    """A bucket and a prefix. The client is created on first use and shared by all threads."""
+    """A store in a bucket, below a prefix. The client is created on first use and shared between threads."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class S3Store:
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}" + (f"/{self.prefix}" if self.prefix else "")
         self._connection = client
-        self._needs = needs  # said when access is denied
+        self._needs = needs  # for the message when access is denied
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
@@ -183,7 +183,7 @@ class S3Store:
                     yield ObjectInfo(entry["Key"][len(base) :], entry["Size"], entry.get("ETag", "").strip('"'))
 
     def facts(self, key: str) -> Facts:
-        """What S3 knows of the content of an object. Raises NotFound."""
+        """What S3 knows about an object. Raises NotFound."""
         with self._translated(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), ChecksumMode="ENABLED")
         sha256 = head.get("ChecksumSHA256") if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
@@ -191,7 +191,7 @@ class S3Store:
         return Facts(base64.b64decode(sha256).hex() if sha256 and "-" not in sha256 else None, not own_key)
 
     def part_size(self, key: str) -> int | None:
-        """Bytes of the first part of an object that was uploaded in parts, where the server reports it."""
+        """Bytes in the first part of a multipart upload; None without parts, or if the server does not report it."""
         with self._translated(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._key(key), PartNumber=1)
         return head["ContentLength"] if head.get("PartsCount", 0) > 1 else None
@@ -207,7 +207,7 @@ class S3Store:
 
     def child(self, prefix: str) -> S3Store:
         below = object.__new__(S3Store)
-        below._at(self.bucket, self._key(prefix), self._connection, self._needs)  # one connection pool for all
+        below._at(self.bucket, self._key(prefix), self._connection, self._needs)  # shares one connection pool
         return below
 
     def check(self) -> None:
@@ -235,19 +235,19 @@ class S3Store:
             raise StoreRefused(f"{self.url}: {error}; check bucket, region, endpoint and profile") from error
         except FlexibleChecksumError as error:
             raise StoreCorrupt(f"{self.url}/{key} is corrupt: {error}") from error
-        except Boto3Error as error:  # of a download whose retries are used up
-            raise StoreUnavailable(f"{self.url}/{key}: {error}; it is tried again") from error
+        except Boto3Error as error:  # a download whose retries are used up
+            raise StoreUnavailable(f"{self.url}/{key}: {error}; a retry may help") from error
         except BotoCoreError as error:
             if isinstance(error, SSLError) and "CERTIFICATE" in str(error):
                 hint = "give the authority's certificate in AWS_CA_BUNDLE"
                 raise StoreRefused(f"{self.url}: {error}; {hint}") from error
-            raise StoreUnavailable(f"{self.url}/{key}: {error}; it is tried again") from error
+            raise StoreUnavailable(f"{self.url}/{key}: {error}; a retry may help") from error
 
     def _error(self, key: str, error: ClientError) -> StoreError:
         code = error.response.get("Error", {}).get("Code", "")
         message = error.response.get("Error", {}).get("Message", "")
         if code in _EXISTS:
-            return AlreadyExists(f"{self.url}/{key} exists already")
+            return AlreadyExists(f"{self.url}/{key} already exists")
         if code in _MISSING:
             return NotFound(f"{self.url}/{key} does not exist")
         if code == "AccessDenied":
@@ -257,4 +257,4 @@ class S3Store:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if 400 <= status < 500 and status not in (408, 429) and code not in _LATER:
             return StoreRefused(f"{self.url}/{key}: {code}: {message}")
-        return StoreUnavailable(f"{self.url}/{key}: {code}: {message}; it is tried again")
+        return StoreUnavailable(f"{self.url}/{key}: {code}: {message}; a retry may help")

@@ -15,24 +15,24 @@ AS_REFERENCE = [35, 36, 35, 36, 36]
     ("round_", "benchmark", "batch", "counts", "passed", "scaling", "sentence"),
     [
         ("v4.0", "resnet", 3264, AS_REFERENCE, True, 1.0,
-         "converged in 35.6667 epochs on average; reference at a batch of 3264: 35.1538, and 34.3096 at the least"),
+         "converged in 35.6667 epochs on average; reference at batch size 3264: 35.1538, and at least 34.3096"),
         # faster than the mean and not too fast: the score counts 35.15 / 34.67
-        ("v4.0", "resnet", 3264, [34, 35, 35, 34, 36], True, 1.0141, "so its score counts 1.0141 times"),
+        ("v4.0", "resnet", 3264, [34, 35, 35, 34, 36], True, 1.0141, "so its score is multiplied by 1.0141"),
         ("v2.0", "resnet", 3264, [34, 35, 35, 34, 36], True, 1.0, "34.6667 epochs"),  # scaled since v2.1 only
         ("v4.0", "resnet", 3264, [33, 34, 34, 33, 35], False, None, "converged too fast, in 33.6667 epochs on average"),
         ("v4.0", "resnet", 3264, [None, *AS_REFERENCE[1:]], True, 1.0, "36 epochs"),  # one may fail
-        ("v4.0", "resnet", 18016, [40] * 5, False, None, "reference between batches of 3264 and 32768: 45.5769"),
-        ("v4.0", "resnet", 408, AS_REFERENCE, True, 1.0, "reference at its smallest batch, 1632: 35"),
+        ("v4.0", "resnet", 18016, [40] * 5, False, None, "reference between batch sizes 3264 and 32768: 45.5769"),
+        ("v4.0", "resnet", 408, AS_REFERENCE, True, 1.0, "reference at its smallest batch size, 1632: 35"),
         ("v4.0", "resnet", 70000, [90] * 5, False, None,
-         "no reference convergence points reach a batch of 70000; the largest is 67840"),
-        ("v5.0", "llama31_405b", 1152, [276_480] * 3, True, 1.1667, ("276480 samples on average; reference at a batch of "
-         "1152: 322560, and 276480 at the least")),
-        ("v4.0", "resnet", 3264, [None, None, 35, 36, 36], None, None, "too few runs converged"),
-        ("v4.0", "resnet", None, AS_REFERENCE, None, None, "the logs name no global_batch_size"),
-        ("v4.0", "novel", 3264, AS_REFERENCE, None, None, "v4.0 has no reference convergence points of novel"),
-        ("v1.0", "dlrm", 3264, AS_REFERENCE, None, None, "v1.0 has no reference convergence points of dlrm"),
+         "there is no reference convergence point for a batch size of 70000; the largest is 67840"),
+        ("v5.0", "llama31_405b", 1152, [276_480] * 3, True, 1.1667, ("276480 samples on average; reference at batch size "
+         "1152: 322560, and at least 276480")),
+        ("v4.0", "resnet", 3264, [None, None, 35, 36, 36], None, None, "too few attempts converged"),
+        ("v4.0", "resnet", None, AS_REFERENCE, None, None, "the logs do not have global_batch_size"),
+        ("v4.0", "novel", 3264, AS_REFERENCE, None, None, "v4.0 has no reference convergence points for novel"),
+        ("v1.0", "dlrm", 3264, AS_REFERENCE, None, None, "v1.0 has no reference convergence points for dlrm"),
         ("v0.7", "resnet", 3264, AS_REFERENCE, None, None,
-         "v0.7 has no reference convergence points, which came with v1.0"),
+         "v0.7 has no reference convergence points; v1.0 introduced them"),
         ("v0.6", "resnet", 3264, AS_REFERENCE, None, None, "v0.6 has no reference convergence points"),
         ("v0.5", "resnet", 3264, AS_REFERENCE, None, None, "v0.5 has no reference convergence points"),
         ("mine", "resnet", 3264, AS_REFERENCE, None, None, "mine has no reference convergence points"),

@@ -100,7 +100,7 @@ def test_a_list_without_end_is_refused(source: Path, target: Path, monkeypatch: 
     monkeypatch.setattr("podium.staging.source._MAX_LIST_BYTES", 1 << 20)
     with (source / "SHA256SUMS").open("wb") as sums:
         sums.truncate(8 << 30)  # sparse: it takes no room
-    with pytest.raises(StageError, match=r"SHA256SUMS is larger than 1 MiB; it should list files, one a line"):
+    with pytest.raises(StageError, match=r"SHA256SUMS is larger than 1 MiB; it should list files, one per line"):
         copy(source, target)
 
 
@@ -165,7 +165,7 @@ def test_a_link_in_the_target_is_not_taken_for_a_copy(source: Path, target: Path
     copy(source, target)
     assert not (target / "labels.txt").is_symlink()
     (target / "extra").symlink_to("/etc")
-    with pytest.raises(StageError, match="extra is not of the data set"):
+    with pytest.raises(StageError, match="extra is not part of the data set"):
         copy(source, target)
 
 

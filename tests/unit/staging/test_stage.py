@@ -67,15 +67,15 @@ def test_sums_are_what_files_are_compared_with(source, target):
 
 
 @pytest.mark.parametrize(("change", "sentence"), [
-    (lambda source: (source / "train/a/1.jpg").write_bytes(b"ONE"), r"train/a/1\.jpg is corrupt: .* \(SHA256SUMS\) expected"),
+    (lambda source: (source / "train/a/1.jpg").write_bytes(b"ONE"), r"train/a/1\.jpg is corrupt: expected .* \(SHA256SUMS\), found"),
     (lambda source: (source / "val/a/3.jpg").unlink(), r"lacks val/a/3\.jpg, which its SHA256SUMS lists"),
     (lambda source: (source / "SHA256SUMS").write_text("0123  x\n"), "SHA256SUMS, line 1: expected a SHA-256 and a path"),
-    (lambda source: (source / "train/secret").symlink_to("/proc/self/environ"), "is a link to /proc/self/environ, out of the data set"),
+    (lambda source: (source / "train/secret").symlink_to("/proc/self/environ"), "is a link to /proc/self/environ, outside the data set"),
     (lambda source: (source / "train/c").symlink_to(source / "train/a"), "is a link to a folder"),
     (lambda source: (source / "train/c").symlink_to(source), "is a link to a folder"),
     (lambda source: os.mkfifo(source / "pipe"), "pipe is neither a file nor a folder"),
-    (lambda source: (shutil.rmtree(source), source.mkdir()), "has no file; check bucket, prefix and permissions"),
-    (lambda source: write(source, {".podium-stage/x": b""}), "is where a copy keeps its records"),
+    (lambda source: (shutil.rmtree(source), source.mkdir()), "has no files; check bucket, prefix and permissions"),
+    (lambda source: write(source, {".podium-stage/x": b""}), "a copy keeps its records in"),
 ])  # fmt: skip
 def test_what_is_wrong_in_the_source_is_named(source, target, change, sentence):
     (source / "SHA256SUMS").write_bytes(sums(FILES))
@@ -115,7 +115,7 @@ def test_a_copy_that_somebody_changed_is_replaced(source, target):
 
 def test_files_that_nobody_copied_are_left_alone(source, target):
     write(target, {"thesis.tex": b"mine"})
-    with pytest.raises(StageError, match=r"thesis\.tex is not of the data set; choose an empty folder"):
+    with pytest.raises(StageError, match=r"thesis\.tex is not part of the data set; choose an empty folder"):
         copy(source, target)
     assert present(target) == {"thesis.tex": b"mine"}
 
@@ -145,11 +145,11 @@ def test_after_a_crash_of_the_node_recent_copies_are_not_trusted(source, target)
 def test_too_little_room_is_told_before_the_first_byte(source, target, monkeypatch):
     with pytest.raises(
         StageError,
-        match=r"has 3\.0 kB, .* may hold 1\.0 kB; the administrator raises the size of trainer\.stage\.volume",
+        match=r"has 3\.0 kB, but .* is limited to 1\.0 kB; ask the administrator for a larger trainer\.stage\.volume",
     ):
         copy(source, target, limit=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2, 1, 1))
-    with pytest.raises(StageError, match=r"has 1 B free, and 67\.1 MB of .* are still to be copied"):
+    with pytest.raises(StageError, match=r"has 1 B free, but 67\.1 MB of .* still have to be copied"):
         copy(source, target)
     assert present(target) == {}
 
@@ -163,7 +163,9 @@ def test_a_disk_that_fills_up_meanwhile(source, target, monkeypatch):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "podium-test", target], check=True)
     try:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, 1 << 40))
-        with pytest.raises(StageError, match=r"the disk is full; give trainer\.stage\.volume a larger one"):
+        with pytest.raises(
+            StageError, match=r"the disk is full; free some space, or give trainer\.stage\.volume a larger disk"
+        ):
             copy(source, target)
     finally:
         subprocess.run(["umount", target], check=True)
@@ -179,7 +181,7 @@ class Flaky(FolderSource):
     def fetch(self, item, file, progress):
         if self.failures > 0:
             self.failures -= 1
-            raise StoreUnavailable("no route to host; it is tried again")
+            raise StoreUnavailable("no route to host; a retry may help")
         super().fetch(item, file, progress)
 
 
@@ -189,14 +191,14 @@ def test_an_outage_is_waited_for(source, target):
 
 
 def test_but_not_for_ever(source, target):
-    with pytest.raises(StageInterrupted, match=r"no route to host; it is tried again; gave up after \d s"):
+    with pytest.raises(StageInterrupted, match=r"no route to host; a retry may help; gave up after \d s"):
         stage(Flaky(source, failures=float("inf")), target, workers=2, patience=1)
 
 
 @pytest.mark.parametrize(("keys", "sentence"), [
-    (["a//b"], "a//b: such a key cannot be a file; rename the object"),
-    (["a/../../etc/passwd"], r"a/\.\./\.\./etc/passwd: such a key cannot be a file"),
-    (["a", "a/b"], "a is an object and a folder of objects"),
+    (["a//b"], "a//b: this key is not a valid file path; rename the object"),
+    (["a/../../etc/passwd"], r"a/\.\./\.\./etc/passwd: this key is not a valid file path"),
+    (["a", "a/b"], "a is an object and also a folder of objects"),
 ])  # fmt: skip
 def test_keys_that_cannot_be_files(keys, sentence, target, monkeypatch):
     """versitygw keeps objects as files and has no such keys."""

@@ -23,7 +23,7 @@ class MemoryStore:
     def put(self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "") -> None:
         del content_type
         if if_absent and f"{self.url}/{key}" in OBJECTS:
-            raise AlreadyExists(f"{self.url}/{key} exists already")
+            raise AlreadyExists(f"{self.url}/{key} already exists")
         OBJECTS[f"{self.url}/{key}"] = data
 
     def get(self, key: str) -> bytes:

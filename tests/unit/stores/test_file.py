@@ -44,7 +44,7 @@ def test_an_empty_store_has_no_keys(store: FileStore) -> None:
 
 def test_if_absent_keeps_what_is_there(store: FileStore) -> None:
     store.put("result.json", b"first", if_absent=True)
-    with pytest.raises(AlreadyExists, match="exists already"):
+    with pytest.raises(AlreadyExists, match="already exists"):
         store.put("result.json", b"second", if_absent=True)
     assert store.get("result.json") == b"first"
 
@@ -79,12 +79,12 @@ def test_a_key_cannot_leave_the_store(store: FileStore, key: str) -> None:
 
 
 FAILURES = {
-    errno.ENOSPC: (StoreUnavailable, "the disk is full; it is tried again"),
-    errno.EDQUOT: (StoreUnavailable, "the quota is used up; it is tried again"),
-    errno.EIO: (StoreUnavailable, "the disk fails; it is tried again"),
-    errno.ESTALE: (StoreUnavailable, "it is tried again"),
-    errno.EROFS: (StoreRefused, "the file system is read-only; choose a folder that can be written to"),
-    errno.EACCES: (StoreRefused, "permission denied; choose a folder that can be written to"),
+    errno.ENOSPC: (StoreUnavailable, "the disk is full; free some space"),
+    errno.EDQUOT: (StoreUnavailable, "the quota is used up; free some space"),
+    errno.EIO: (StoreUnavailable, "the disk reports an I/O error; check the disk"),
+    errno.ESTALE: (StoreUnavailable, "a retry may help"),
+    errno.EROFS: (StoreRefused, "the file system is read-only; choose a writable folder"),
+    errno.EACCES: (StoreRefused, "permission denied; choose a writable folder"),
     errno.ENAMETOOLONG: (StoreRefused, "the name is too long"),
 }
 
@@ -107,7 +107,7 @@ def test_failures(store: FileStore, monkeypatch: pytest.MonkeyPatch, code: int) 
 def test_a_file_where_a_folder_should_be_is_not_taken_for_the_object(store: FileStore) -> None:
     store.put("run", b"a file")
     for key in ("run/result.json", "run/attempts/result.json"):
-        with pytest.raises(StoreRefused, match="a part of the path is a file"):
+        with pytest.raises(StoreRefused, match="part of the path is a file"):
             store.put(key, b"", if_absent=True)
 
 

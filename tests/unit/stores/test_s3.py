@@ -36,8 +36,8 @@ def answering(code: str, status: int) -> Iterator[S3Store]:
 
 
 ANSWERS = {
-    ("PreconditionFailed", 412): (AlreadyExists, "s3://results/podium/a exists already"),
-    ("ConditionalRequestConflict", 409): (AlreadyExists, "s3://results/podium/a exists already"),
+    ("PreconditionFailed", 412): (AlreadyExists, "s3://results/podium/a already exists"),
+    ("ConditionalRequestConflict", 409): (AlreadyExists, "s3://results/podium/a already exists"),
     ("NoSuchKey", 404): (NotFound, "s3://results/podium/a does not exist"),
     ("NoSuchBucket", 404): (StoreRefused, "s3://results/podium: there is no such bucket; create it"),
     ("AccessDenied", 403): (StoreRefused, "access denied; the credentials need s3:GetObject, PutObject"),
@@ -45,13 +45,13 @@ ANSWERS = {
     ("SignatureDoesNotMatch", 403): (StoreRefused, "the secret key is wrong; check the credentials"),
     ("PermanentRedirect", 301): (StoreRefused, "the bucket is in another region; set the region"),
     ("ObjectParentIsFile", 409): (StoreRefused, "ObjectParentIsFile: the words of ObjectParentIsFile"),
-    ("SlowDown", 503): (StoreUnavailable, "the words of SlowDown; it is tried again"),
-    ("InternalError", 500): (StoreUnavailable, "it is tried again"),
-    ("RequestTimeout", 400): (StoreUnavailable, "it is tried again"),
-    ("BadDigest", 400): (StoreUnavailable, "it is tried again"),
-    ("OperationAborted", 409): (StoreUnavailable, "it is tried again"),
-    ("QuotaExceeded", 403): (StoreUnavailable, "it is tried again"),
-    ("TooManyRequests", 429): (StoreUnavailable, "it is tried again"),
+    ("SlowDown", 503): (StoreUnavailable, "the words of SlowDown; a retry may help"),
+    ("InternalError", 500): (StoreUnavailable, "a retry may help"),
+    ("RequestTimeout", 400): (StoreUnavailable, "a retry may help"),
+    ("BadDigest", 400): (StoreUnavailable, "a retry may help"),
+    ("OperationAborted", 409): (StoreUnavailable, "a retry may help"),
+    ("QuotaExceeded", 403): (StoreUnavailable, "a retry may help"),
+    ("TooManyRequests", 429): (StoreUnavailable, "a retry may help"),
     ("EntityTooLarge", 400): (StoreRefused, "EntityTooLarge"),
 }
 
@@ -68,7 +68,7 @@ def test_nobody_listens() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     store = S3Store("results", endpoint_url=f"http://127.0.0.1:{port}", region="us-east-1")
-    with pytest.raises(StoreUnavailable, match=r"Could not connect to the endpoint URL.*; it is tried again"):
+    with pytest.raises(StoreUnavailable, match=r"Could not connect to the endpoint URL.*; a retry may help"):
         store.get("a")
 
 
