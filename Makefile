@@ -1,4 +1,4 @@
-# Podium: every target sets up what it needs, in this folder and in the caches of uv, Go and Podium (docs/testing.md).
+# Podium: every target installs what it needs into this folder and the caches of uv, Go and Podium (docs/testing.md).
 # Start with `make demo`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -8,14 +8,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV_VERSION := 0.13.9
-# uv from PATH, else installed into .uv, so that Python is the only requirement
+# uv from PATH, or installed into .uv, so that Python is the only requirement
 UV     := $(shell command -v uv || echo .uv/bin/uv)
 OUT    ?=
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-# Before everything that calls $(PYTHON); written for any Python that people still have
+# Runs before anything that calls $(PYTHON); works with old versions of Python, too
 NEEDS_PYTHON := Podium needs Python 3.11 or newer
 define check_python
 	@command -v $(PYTHON) >/dev/null || { echo "$(NEEDS_PYTHON); $(PYTHON) is not on PATH; set PYTHON=" >&2; exit 1; }
@@ -29,7 +29,7 @@ endef
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet "uv==$(UV_VERSION)"
 
-install: $(VENV)/.installed ## .venv with both packages and the development tools
+install: $(VENV)/.installed ## create .venv with both packages and the development tools
 
 $(VENV)/.installed: requirements.lock operator/pyproject.toml benchmarks/pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(check_python)
@@ -41,17 +41,17 @@ $(VENV)/.installed: requirements.lock operator/pyproject.toml benchmarks/pyproje
 
 EXPORT = $(UV) export --quiet --no-emit-workspace --no-header
 
-lock: | $(filter .uv/bin/uv,$(UV)) ## renew requirements.lock, and the images' parts of it, from the three pyproject.toml
+lock: | $(filter .uv/bin/uv,$(UV)) ## update requirements.lock, and the images' requirements.txt, from the three pyproject.toml files
 	$(UV) lock --upgrade
 	$(EXPORT) --all-packages --all-extras --all-groups -o requirements.lock
 	$(EXPORT) --package podium-operator -o images/operator/requirements.txt
 	$(EXPORT) --package podium-benchmarks -o images/trainer/requirements.txt
 	$(EXPORT) --only-group images -o images/tools/requirements.txt
 
-demo: install ## five real training runs on this machine, scored (about a minute on 2 cores)
+demo: install ## train a small ResNet five times on this machine and score it (about a minute on 2 cores)
 	$(BIN)/podium run --local examples/resnet-digits.yaml $(if $(OUT),--out $(OUT))
 
-lint: install ## format, lint, spelling, types, layers
+lint: install ## check format, style, spelling, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
@@ -60,47 +60,47 @@ lint: install ## format, lint, spelling, types, layers
 
 # Long commands replace their shell (exec), so that a SIGTERM to make reaches them
 PARTS ?= test
-tools: install ## build the programs that `make test` uses (once; about 10 minutes on 2 cores); PARTS=all builds e2e's too
+tools: install ## build the programs that `make test` uses (once; about 10 minutes on 2 cores); PARTS=all also builds those of e2e
 	@exec $(BIN)/python -m tests.cluster build $(PARTS)
 
-tools-e2e: install ## build the programs and images that `make e2e` uses (root; missing Debian packages are installed)
+tools-e2e: install ## build the programs and images that `make e2e` uses (root; installs missing Debian packages)
 	$(BIN)/python -m tests.cluster packages
 	@exec $(BIN)/python -m tests.cluster build all
 
 TESTS ?= tests/unit tests/docs tests/api
-test: lint tools ## everything that needs no root: lint, unit tests, documentation, a real API server
+test: lint tools ## all tests that need no root: lint, unit tests, documentation, a real API server
 	exec $(BIN)/python -m pytest $(TESTS)
 
-e2e: tools-e2e ## a real node with kubelet, S3, Prometheus (Linux, root)
+e2e: tools-e2e ## test on a real node with kubelet, S3, Prometheus (Linux, root)
 	exec $(BIN)/python -m pytest tests/e2e --timeout 900
 
-e2e-trainer: tools-e2e ## the trainers' image in a pod: 6 GB; `make e2e` mounts the packages instead
+e2e-trainer: tools-e2e ## test the complete trainer image in a pod (6 GB; `make e2e` mounts the packages instead)
 	$(BIN)/python -m tests.cluster build trainer-image
 	exec env PODIUM_TEST_FULL_TRAINER=1 $(BIN)/python -m pytest tests/e2e/test_trainer_image.py --timeout 3600
 
 COLD_TARGETS ?= demo test
-cold: ## `make demo test` as on a new machine: a fresh clone of HEAD, empty caches, each step timed
+cold: ## run `make demo test` as on a new machine: in a fresh clone of HEAD, with empty caches; time each step
 	@exec .ci/cold $(COLD_TARGETS)
 
-docs: install ## the documentation as a site in build/site; every link is checked
+docs: install ## build the documentation as a site in build/site and check every link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 	$(BIN)/python -m tools.docs.links build/site
 
-generate: install ## what is generated and committed: the CRD, the chart's copy of it, its schema and README, the dashboards
+generate: install ## update generated files: the CRD, the chart's copy of it, its schema and README, the dashboards
 	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
 
 # CONTAINER_TOOL=docker|podman|buildah  IMAGE_PREFIX=registry.example/team  IMAGE_TAG=  BASE=  PUSH=1  (docs/how-to/images.md)
-images: ## the images of operator and trainers, with their bills of materials
+images: ## build the images of operator and trainers, with their bills of materials
 	$(check_python)
 	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
 		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
 
-perf-operator: tools ## 1,000 runs of two pods at once on fake nodes, against the bare API
+perf-operator: tools ## measure 1,000 runs of two pods at once on fake nodes, compared with the bare API
 	$(BIN)/python -m tests.performance.operator_load
 
-perf-train: install ## the trainers' seconds to quality
+perf-train: install ## measure the trainers' seconds to their target quality
 	$(BIN)/python tests/performance/perf_train.py --naive
 	$(BIN)/python tests/performance/perf_resnet_seeds.py
 	$(BIN)/python tests/performance/train/detection.py
@@ -108,13 +108,13 @@ perf-train: install ## the trainers' seconds to quality
 	$(BIN)/python tests/performance/train/minigo.py
 	$(BIN)/python tests/performance/train/ncf.py
 
-perf-gpu: install ## training throughput of the full models on a GPU; the result goes to docs/performance
+perf-gpu: install ## measure training throughput of the full models on a GPU; writes docs/performance/gpu.json
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json
 
-perf-stage: install ## MB/s of podium stage beside a plain boto3 loop
+perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3 loop
 	$(BIN)/python -m tests.performance.stage_speed
 
-perf-parser: install ## lines a second of the log parser beside mlperf_logging's, and memory on 1 GB
+perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
 .PHONY: help install lock demo lint tools tools-e2e test e2e e2e-trainer cold docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -1,6 +1,6 @@
 """Build the images with docker, podman or buildah: `make images`; `python images/build.py --help` lists the options.
 
-Each image becomes PREFIX/podium-<image>:<tag>; its bill of materials is written beside, to build/images/. The registry
+Each image becomes PREFIX/podium-<image>:<tag>; its bill of materials is written to build/images/. The registry
 that pip is configured for is used inside the build too; its configuration is mounted, and stays out of the layers.
 """
 
@@ -28,7 +28,7 @@ PACKAGES = {"operator": "operator", "trainer": "benchmarks"}  # image -> folder 
 
 @dataclass(frozen=True)
 class Options:
-    """What all images of one call share. `epoch` is in seconds since 1970, None of `base` is the Containerfile's."""
+    """Options for all images of one call. `epoch` is in seconds since 1970; a `base` of None is the Containerfile's."""
 
     tool: str
     prefix: str
@@ -48,12 +48,14 @@ def main() -> None:
     parser.add_argument("images", nargs="*", default=list(PACKAGES), help="operator, trainer; default: both")
     parser.add_argument("--tool", default="", help="docker, podman or buildah; default: the first one found")
     parser.add_argument(
-        "--prefix", default="", help="registry and path before the names, such as registry.example/team"
+        "--prefix", default="", help="registry and path in front of the names, such as registry.example/team"
     )
     parser.add_argument("--tag", default="", help="default: the version of the package")
     parser.add_argument("--base", default="", help="image with Python and venv; default: the Containerfile's")
-    parser.add_argument("--pip-conf", default="", help="pip's configuration for the build; default: where pip looks")
-    parser.add_argument("--ca", default="", help="certificates that pip trusts in the build; default: $PIP_CERT")
+    parser.add_argument(
+        "--pip-conf", default="", help="pip's configuration for the build; default: the one that pip uses here"
+    )
+    parser.add_argument("--ca", default="", help="certificates for pip to trust in the build; default: $PIP_CERT")
     parser.add_argument("--push", action="store_true", help="push to the registry")
     given = parser.parse_args()
     if unknown := set(given.images) - set(PACKAGES):
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 def options_for(image: str, given: argparse.Namespace) -> Options:
-    """What was given, and what follows from the checkout where nothing was."""
+    """The given options; missing ones follow from the checkout."""
     project = tomllib.loads((ROOT / PACKAGES[image] / "pyproject.toml").read_text())["project"]
     return Options(
         tool=given.tool or _found_tool(),
@@ -81,7 +83,7 @@ def options_for(image: str, given: argparse.Namespace) -> Options:
 
 
 def build(image: str, options: Options) -> None:
-    """The image, and its bill of materials as build/images/podium-<image>.cdx.json."""
+    """Build an image, and write its bill of materials to build/images/podium-<image>.cdx.json."""
     run(*build_command(image, options), "--tag", options.name(image), ".")
     folder = ROOT / "build" / "images" / image
     run(*build_command(image, options), "--target", "sbom", "--output", f"type=local,dest={folder}", ".")
@@ -92,7 +94,7 @@ def build(image: str, options: Options) -> None:
 
 
 def build_command(image: str, options: Options) -> list[str]:
-    """The tool's command but for what comes out of it. The second call finds all layers of the first one."""
+    """The tool's command without its outputs. A second call finds all layers of the first in the cache."""
     command = [options.tool, "build", "--file", f"images/{image}/Containerfile"]
     values = {"BASE": options.base, "REVISION": options.revision, "SOURCE": options.source, "VERSION": options.tag}
     values["SOURCE_DATE_EPOCH"] = str(options.epoch)
@@ -104,14 +106,14 @@ def build_command(image: str, options: Options) -> list[str]:
 
 
 def run(*command: str) -> None:
-    """Show and run a command; this program ends with it when it fails."""
+    """Print and run a command; exit if it fails."""
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
     if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
         sys.exit(code)
 
 
 def _found_tool() -> str:
-    """The first tool that works: a docker without its daemon does not."""
+    """The first tool that works; docker does not work without its daemon."""
     for tool in TOOLS:
         if shutil.which(tool) and subprocess.run([tool, "info"], capture_output=True, check=False).returncode == 0:
             return tool
@@ -119,7 +121,7 @@ def _found_tool() -> str:
 
 
 def _secrets(pip_conf: str, ca: str) -> tuple[str, ...]:
-    """Files for the build alone: pip's configuration and the certificates that it trusts here."""
+    """Build secrets: pip's configuration, and the certificates that it trusts on this machine."""
     usual = [os.environ.get("PIP_CONFIG_FILE", ""), str(Path.home() / ".config/pip/pip.conf"), "/etc/pip.conf"]
     conf = pip_conf or next((file for file in usual if file and Path(file).is_file()), "")
     files = {"pip.conf": conf, "ca.crt": ca or os.environ.get("PIP_CERT", "")}
@@ -127,13 +129,13 @@ def _secrets(pip_conf: str, ca: str) -> tuple[str, ...]:
 
 
 def _git(*words: str) -> str:
-    """The output of git for this checkout; empty outside a clone."""
+    """The output of a git command in this checkout; empty outside a clone."""
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _public(address: str) -> str:
-    """The address of the repository where it is one for others: a path of this machine or a password is none."""
+    """The repository's public address; empty if it is a local path or contains a password."""
     return address if address.startswith("https://") and "@" not in address else "unknown"
 
 

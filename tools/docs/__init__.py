@@ -1,4 +1,4 @@
-"""Pages of the documentation that are made from the code when the site is built, so that they cannot be stale."""
+"""Generate documentation pages from the code when the site is built, so that they cannot go stale."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tools.docs import chart, cli, crd, examples, metrics, reasons, rounds, rule
 
 
 def pages() -> dict[str, str]:
-    """Path below ``docs/`` and Markdown of every generated page."""
+    """Every generated page: its path below ``docs/`` and its Markdown."""
     return {
         "reference/benchmarkrun.md": crd.page(),
         "reference/cli.md": cli.page(),

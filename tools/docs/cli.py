@@ -1,4 +1,4 @@
-"""Every command with its arguments and options, from the program itself."""
+"""The page about the command line: every command with its arguments and options, from the program itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Command line
 
-`podium` is also installed as `kubectl-podium`, so `kubectl podium ...` is the same program. The exit code is 0 on
+`podium` is also installed as `kubectl-podium`, so `kubectl podium ...` runs the same program. The exit code is 0 on
 success, 1 with findings, and 2 on a usage error.
 """
 
@@ -34,7 +34,7 @@ def _commands(command: typer.core.TyperCommand | TyperGroup, name: str) -> Itera
     yield f"## {name}\n"
     yield f"{plain(cleandoc(command.help or ''))}\n"
     yield f"```console\n$ {usage}\n```\n"
-    yield table(["", "default", "what it is"], [_parameter(parameter) for parameter in command.params])
+    yield table(["", "default", "meaning"], [_parameter(parameter) for parameter in command.params])
 
 
 def _parameter(parameter: object) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Every field of a BenchmarkRun, from the schema that the API server validates."""
+"""The page about BenchmarkRuns: every field, from the schema that the API server validates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.docs.markdown import code, plain, table
 Schema = Mapping[str, Any]
 _HEAD = """# BenchmarkRun
 
-Every field, as the API server validates it; `kubectl explain benchmarkrun.spec` shows the same. After creation only
+All fields, as the API server validates them; `kubectl explain benchmarkrun.spec` shows the same. After creation only
 `suspend` and `ttlSecondsAfterFinished` can be changed. Unknown fields are rejected.
 """
 _LIMITS = {
@@ -53,7 +53,7 @@ def _sections(path: str, schema: Schema) -> Iterator[str]:
     """A table of the fields of `schema`, then one for each object in it."""
     required = schema.get("required", ())
     yield table(
-        ["field", "type", "default", "what it is"],
+        ["field", "type", "default", "meaning"],
         [_field(name, field, name in required) for name, field in schema["properties"].items()],
     )
     for name, field in schema["properties"].items():
@@ -95,7 +95,7 @@ def _limits(field: Schema) -> Iterator[str]:
 
 
 def _messages(schema: Schema) -> Iterator[str]:
-    """The sentence of every CEL rule, outermost first."""
+    """The message of every CEL rule, outermost first."""
     for rule in schema.get("x-kubernetes-validations", ()):
         yield rule["message"]
     for inner in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):

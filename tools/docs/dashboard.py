@@ -1,4 +1,4 @@
-"""``python -m tools.docs.dashboard OUT.png``: the picture of the Run dashboard in the documentation, from a real run.
+"""``python -m tools.docs.dashboard OUT.png``: draw the Run dashboard for the documentation, from a real run.
 
 Runs examples/resnet-digits.yaml on this machine, serves its metrics as the operator does, lets Prometheus scrape them
 every second, and draws the dashboard. Needs prometheus and chromium (Debian packages). A local run has no pods, so
@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/resnet-digits.yaml"
 
 
 def serve(benchmark: LocalRun, goal: object) -> ThreadingHTTPServer:
-    """The metrics of a local run on a free port of this machine."""
+    """Serve the metrics of a local run on a free port of this machine."""
     metrics = Metrics(lambda: [run_sample(benchmark.run, benchmark.observed(), goal, time.time())], lambda: 0.0)
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ def serve(benchmark: LocalRun, goal: object) -> ThreadingHTTPServer:
             self.wfile.write(metrics.page())
 
         def log_message(self, *_: object) -> None:
-            """Keep the terminal for the progress of the run."""
+            """Log nothing: the terminal shows the run's progress."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -57,7 +57,7 @@ def main(out: Path) -> None:
         try:
             began = time.time()
             ended = asyncio.run(benchmark.execute(lambda *_: None))
-            time.sleep(5)  # a few scrapes of the score
+            time.sleep(5)  # so that Prometheus scrapes the score a few times
             source = Source(prometheus.url, began, time.time())
             screenshot(*page("run", source, {"namespace": ended.namespace, "run": name}), out)
         finally:

@@ -1,4 +1,4 @@
-"""Every file of examples/, in the order in which a newcomer needs them."""
+"""The page of examples: all files of examples/, in the order in which a newcomer needs them."""
 
 from __future__ import annotations
 

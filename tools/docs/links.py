@@ -1,8 +1,8 @@
 """``python -m tools.docs.links SITE``
 
 Checks every link of a built site, offline. Internal links must lead to a page, and their anchors to an element of it.
-External links must be well-formed https addresses. Nothing that a browser loads by itself may come from another host:
-the site must work offline and must not call home.
+External links must be well-formed https addresses. The browser must not load anything from another host: the site must
+work offline and must not call home.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class _Page(HTMLParser):
 
 
 def problems(site: Path) -> Iterator[str]:
-    """One sentence for each link that is wrong."""
+    """A sentence for each wrong link."""
     for file in sorted(site.rglob("*.html")):
-        if file.name != "404.html":  # its addresses are absolute: it is served at any depth
+        if file.name != "404.html":  # its addresses are absolute, because it is served at any depth
             yield from (f"{file.relative_to(site)}: {said}" for said in _of_page(file, site))
 
 
@@ -55,15 +55,15 @@ def _of_page(file: Path, site: Path) -> Iterator[str]:
         url = urlsplit(address)
         if url.scheme or url.netloc:
             if (tag, name) in _LOADED and url.scheme != "data":
-                yield f"loads {address}, which is not of this site"
+                yield f"loads {address}, which is not part of this site"
             elif url.scheme not in {"https", "mailto", "data"} or (url.scheme == "https" and "." not in url.netloc):
                 yield f"{address} is not an https address"
             continue
         target = (file.parent / unquote(url.path)).resolve() if url.path else file
         if not target.is_relative_to(site.resolve()) or not target.is_file():
-            yield f"{address} leads nowhere"
+            yield f"{address} does not exist"
         elif url.fragment and target.suffix == ".html" and unquote(url.fragment) not in _page(target).anchors:
-            yield f"{address} names an anchor that is not there"
+            yield f"{address} names an anchor that does not exist"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Markdown helpers of the generated pages."""
+"""Markdown helpers for the generated pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table. Cells hold Markdown; bars and line breaks in them are escaped."""
+    """A Markdown table. Cells are Markdown; bars and line breaks in them are escaped."""
     lines = [_row(headings), _row(["---"] * len(headings)), *map(_row, rows)]
     return "\n".join(lines) + "\n"
 

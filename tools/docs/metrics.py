@@ -1,4 +1,4 @@
-"""Every metric, from the records that define it."""
+"""The page about metrics, from the records that define them."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def page() -> str:
         (code(family.name), family.type, ", ".join(map(code, family.labels)), plain(family.help))
         for family in reference()
     ]
-    return "\n".join([_HEAD, table(["metric", "type", "labels", "what it is"], rows)])
+    return "\n".join([_HEAD, table(["metric", "type", "labels", "meaning"], rows)])

@@ -1,4 +1,4 @@
-"""Every state and reason in a run's status, and what to do about it: printed from podium.api.Reason."""
+"""The page about states and reasons in a run's status, from podium.api.Reason."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# States and reasons
 
-What `status.attempts[].state` and `reason`, `status.conditions[]` and the Events of a BenchmarkRun say.
-[Debug a failed run](../how-to/debug.md) says where to look first.
+This page explains the states and reasons in `status.attempts[]`, `status.conditions[]` and the Events of a
+BenchmarkRun. [Debug a failed run](../how-to/debug.md) says where to look first.
 """
 
 
 def page(reasons: Iterable[Reason] = tuple(Reason)) -> str:
-    """The page. Every reason is on it, once for each thing that it is said of."""
+    """The page. Every reason is listed under each kind of object that can have it."""
     reasons = tuple(reasons)
     attempts = [
         (code(reason), code(reason.state), *_text(reason), "yes" if reason.retriable else "")
@@ -36,7 +36,7 @@ def page(reasons: Iterable[Reason] = tuple(Reason)) -> str:
             "## States of an attempt\n",
             table(["state", "meaning"], [(code(state), plain(state.means)) for state in AttemptState]),
             "## Reasons of an attempt\n",
-            table(["reason", "state", "meaning", "what to do", "tried again"], attempts),
+            table(["reason", "state", "meaning", "what to do", "retried"], attempts),
             "## Reasons of conditions\n",
             table(["condition", "reason", "meaning", "what to do"], conditions),
             "## Events\n",

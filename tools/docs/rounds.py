@@ -1,4 +1,4 @@
-"""Targets, runs, clock and tunable hyperparameters of every round, from the round files."""
+"""The page about rounds: targets, attempts, clock and tunable hyperparameters, from the round files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
 
-What holds in which round, as `podium round list` and `podium round show` print it. Podium runs the rounds {runnable}
-and scores the logs of all of them.
+The rules of each round, as `podium round list` and `podium round show` print them. Podium runs the rounds {runnable}
+and scores the logs of all rounds.
 
-*drop*: runs left out, fastest and slowest. *fail*: runs that may fail, as the slowest.
+*drop*: fastest + slowest attempts left out. *fail*: attempts that may fail; they count as the slowest.
 """
 
 
@@ -75,7 +75,7 @@ def _tunable(round_: Round) -> Iterator[str]:
             )
             for key, rule in benchmark.ruled.items()
         ]
-        yield table(["key", "allowed", "reference", "what it is (rule, source)"], rows)
+        yield table(["key", "allowed", "reference", "meaning (rule, source)"], rows)
 
 
 def _about(rule: Hyperparameter) -> Iterator[str]:

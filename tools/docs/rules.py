@@ -1,4 +1,4 @@
-"""The id of every rule that a finding can name, and what it means."""
+"""The page about rules: the id and meaning of every rule that a finding can name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rules
 
-Every finding names its rule, where it was found, and what to do. `podium validate`, `check`, `score`, `package` and
-`review` print them; with `--json` they are fields. The ids stay the same, so that scripts can rely on them; <...>
-stands for what varies.
+Every finding has its rule, the place, and what to do. `podium validate`, `check`, `score`, `package` and
+`review` print them; with `--json` they are fields. Ids do not change, so scripts can rely on them; <...> stands for
+a variable part.
 """
 
 

@@ -1,4 +1,4 @@
-{{/* Rejects values that contradict each other or that the schema cannot explain, and says what to write instead. */}}
+{{/* Rejects values that contradict each other or that the schema cannot check, and says what to write instead. */}}
 {{- define "podium.check" -}}
 {{- $r := .Values.results -}}
 {{- if not $r.url -}}
