@@ -1,7 +1,7 @@
 """The chart in a real API server: what is served, what survives, and that its roles are enough and no more.
 
 The operator runs as a process of this machine, with the arguments that the chart gives it and a token of the service
-account that the chart makes. The API server's audit log tells every request of that account.
+account that the chart makes. The API server's audit log lists every request of that account.
 """
 
 from __future__ import annotations

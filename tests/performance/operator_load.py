@@ -197,7 +197,7 @@ async def post_all(count: int, post: Callable[[int], Awaitable[Any]]) -> dict[st
 
 
 async def first_seen(api: Api, path: str, seen: dict[str, float]) -> None:
-    """When a watch first tells of each object (unix seconds), into `seen`.
+    """When a watch first reports each object (unix seconds), into `seen`.
 
     The API server closes the watch of a client that falls behind; the next one begins with all that there is.
     """

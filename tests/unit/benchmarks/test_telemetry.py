@@ -1,4 +1,4 @@
-"""tracked_stats: what a line tells, with a GPU and without."""
+"""tracked_stats: what a line contains, with a GPU and without."""
 
 import sys
 from types import SimpleNamespace

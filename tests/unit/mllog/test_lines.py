@@ -26,7 +26,7 @@ GOOD = {
         ":::MLPv0.5.0 resnet 1541720383.5 (<string>:1) run_clear_caches", Format.MLP, 1541720383.5,
         "run_clear_caches", None, {"file": "<string>", "lineno": 1},
     ),
-    "v0.5, run_stop tells success": (
+    "v0.5, run_stop reports success": (
         ':::MLPv0.5.0 gnmt 1541576397.25 (train.py:488) run_stop: {"success": false}', Format.MLP, 1541576397.25,
         "run_stop", {"success": False}, {"file": "train.py", "lineno": 488, "status": "aborted"},
     ),
