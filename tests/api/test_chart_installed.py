@@ -268,8 +268,8 @@ def test_install_upgrade_roll_back_uninstall(cluster, released):
         return cluster.kubectl("-n", "podium", "get", "deployment", "podium", "-o", path)
 
     def state() -> tuple[str, str]:
-        told = json.loads(cluster.helm("status", "podium", "-n", "podium", "-o", "json"))
-        return told["info"]["status"], told["version"]
+        release = json.loads(cluster.helm("status", "podium", "-n", "podium", "-o", "json"))
+        return release["info"]["status"], release["version"]
 
     released(*STORE)
     cluster.kubectl("-n", "default", "apply", "-f", "-", stdin=run(OPEN, "survivor"))

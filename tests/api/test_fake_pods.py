@@ -55,6 +55,6 @@ def test_a_log_is_played_back_while_its_pod_runs(fake_node):
     pod = json.loads(fake_node("get", "pods", "-o", "json"))["items"][0]
     ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     assert datetime.fromisoformat(ended["startedAt"]).timestamp() <= times[0]
-    assert times[-1] <= datetime.fromisoformat(ended["finishedAt"]).timestamp() + 1  # told in whole seconds
+    assert times[-1] <= datetime.fromisoformat(ended["finishedAt"]).timestamp() + 1  # reported in whole seconds
     assert fake_node("logs", "job/fake") == followed
     assert fake_node("logs", "job/fake", "--tail=1") == followed.splitlines(keepends=True)[-1]

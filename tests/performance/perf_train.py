@@ -71,11 +71,11 @@ def measure_trainer(data: Path, seed: int) -> tuple[float, list[float]]:
     stamps = {line["key"]: line["time_ms"] for line in lines}
     top1 = [line["value"] for line in lines if line["key"] == "eval_accuracy"]
     clock_seconds = (stamps["run_stop"] - stamps["run_start"]) / 1000
-    print(f"seed {seed}: {wall_seconds:.0f} s wall, {clock_seconds:.0f} s on the clock, {told(top1)}", flush=True)
+    print(f"seed {seed}: {wall_seconds:.0f} s wall, {clock_seconds:.0f} s on the clock, {shown(top1)}", flush=True)
     return wall_seconds, top1
 
 
-def told(top1: list[float]) -> str:
+def shown(top1: list[float]) -> str:
     """Qualities, for a person."""
     return f"{len(top1)} evaluations, top-1 {' '.join(f'{value:.3f}' for value in top1)}"
 
@@ -100,7 +100,7 @@ def main() -> int:
             if arguments.naive:
                 wall_seconds, output = measure([str(NAIVE)], Path(folder), seed)
                 naive_seconds += wall_seconds
-                print(f"  naive: {wall_seconds:.0f} s wall, {told(json.loads(output))}", flush=True)
+                print(f"  naive: {wall_seconds:.0f} s wall, {shown(json.loads(output))}", flush=True)
     if arguments.naive:
         good &= naive_seconds >= AIM_FACTOR * seconds
         print(f"naive over all seeds: {naive_seconds / seconds:.2f} times as long")

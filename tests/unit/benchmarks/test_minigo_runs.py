@@ -27,9 +27,9 @@ def test_a_log_tells_what_the_rules_ask_for(launch, log_lines, tmp_path, officia
     keys = [line["key"] for line in lines]
     start = keys.index("run_start")
     assert keys[start - 1] == "init_stop"
-    told = " ".join(keys[start + 1 :])
+    logged = " ".join(keys[start + 1 :])
     evaluation = "( eval_start eval_accuracy eval_stop)+ eval_result run_stop"
-    assert re.fullmatch(rf"train_samples eval_samples( {GENERATION} epoch_stop)+{evaluation}", told), told
+    assert re.fullmatch(rf"train_samples eval_samples( {GENERATION} epoch_stop)+{evaluation}", logged), logged
     result = next(line["metadata"] for line in lines if line["key"] == "eval_result")
     saved = {line["value"]["iteration"]: line["time_ms"] for line in lines if line["key"] == "save_model"}
     assert result["timestamp"] == (saved[result["iteration"]] - lines[start]["time_ms"]) / 1000

@@ -106,10 +106,10 @@ HEADER = "userId,movieId,rating,timestamp\n"
 def test_what_is_no_rating_is_told_with_its_line(text, message, tmp_path):
     file = tmp_path / "ratings.csv"
     file.write_text(text)
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as refused:
         read_ratings(file)
-    assert str(told.value).startswith(str(file))
-    assert message in str(told.value)
+    assert str(refused.value).startswith(str(file))
+    assert message in str(refused.value)
 
 
 def test_lines_are_read_alike_in_one_block_and_in_many(tmp_path, monkeypatch):

@@ -213,8 +213,8 @@ def test_podiums_own_runs_are_held_to_the_rules_and_to_their_logs(podium_json, t
     own_run(tmp_path, spec)
     _, document = podium_json("review", tmp_path)
     found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
-    told = {each for each in found if each[0] not in ("package.score", "v0.5.format", "log.target")}
-    assert told == expected
+    reported = {each for each in found if each[0] not in ("package.score", "v0.5.format", "log.target")}
+    assert reported == expected
 
 
 def test_a_result_written_when_a_round_was_called_a_suite(podium_json, tmp_path):

@@ -69,16 +69,16 @@ def watched(monkeypatch, ignored):
     monkeypatch.setattr(informer.random, "uniform", lambda *_: 0.0)
 
     async def run(lists, watches):
-        server, told = Server(lists, watches), []
+        server, woken = Server(lists, watches), []
         pods = informer.Informer(
-            server, PODS, "lab", "run", thing, changed=told.append, seen=lambda _: None,
+            server, PODS, "lab", "run", thing, changed=woken.append, seen=lambda _: None,
             ignored=lambda resource, reason: ignored.append(f"{resource} {reason}"),
         )  # fmt: skip
         task = asyncio.create_task(pods.run())
         await asyncio.wait_for(server.idle.wait(), 5)
         task.cancel()
         assert pods.listed.is_set()
-        return pods, told, server.versions
+        return pods, woken, server.versions
 
     return run
 
@@ -87,23 +87,23 @@ async def test_a_list_of_several_pages_then_events(watched):
     pages = [[body("p1", "r1", "new"), body("p2", "r2", "new")], [body("p3", "r1", "new")]]
     events = [event("MODIFIED", "p1", "r1", "runs", "101"), event("ADDED", "p4", "r3", "new", "102"),
               event("DELETED", "p3", "r1", "new", "103"), event("BOOKMARK", "", "", "", "110")]  # fmt: skip
-    pods, told, versions = await watched([pages], [events])
+    pods, woken, versions = await watched([pages], [events])
     assert list(pods.of("r1")) == [Thing("p1", "r1", "runs")]
     assert list(pods.of("r3")) == [Thing("p4", "r3", "new")]
-    assert sorted(told[:2]) == ["r1", "r2"]
-    assert told[2:] == ["r1", "r3", "r1"]
+    assert sorted(woken[:2]) == ["r1", "r2"]
+    assert woken[2:] == ["r1", "r3", "r1"]
     assert versions == ["100", "110"]  # a watch that ends is taken up after the bookmark
 
 
 async def test_an_event_that_changes_nothing_that_matters_is_not_told(watched):
-    _, told, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("MODIFIED", "p1", "r1", "runs", "101")]])
-    assert told == ["r1"]
+    _, woken, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("MODIFIED", "p1", "r1", "runs", "101")]])
+    assert woken == ["r1"]
 
 
 async def test_nothing_is_kept_of_a_run_without_objects(watched):
-    pods, told, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("DELETED", "p1", "r1", "runs", "101")]])
+    pods, woken, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("DELETED", "p1", "r1", "runs", "101")]])
     assert list(pods.of("r1")) == []
-    assert told == ["r1", "r1"]
+    assert woken == ["r1", "r1"]
     assert (pods._snapshots, pods._keys) == ({}, {})
 
 
@@ -117,28 +117,28 @@ async def test_nothing_is_kept_of_a_run_without_objects(watched):
 async def test_what_was_missed_is_found_by_listing_anew(watched, too_old):
     before = [[body("p1", "r1", "new"), body("p2", "r2", "new"), body("p3", "r3", "new")]]
     after = [[body("p1", "r1", "runs"), body("p3", "r3", "new")]]
-    pods, told, versions = await watched([before, after], [[too_old]])
+    pods, woken, versions = await watched([before, after], [[too_old]])
     assert list(pods.of("r2")) == []
     assert list(pods.of("r1")) == [Thing("p1", "r1", "runs")]
-    assert sorted(told[3:]) == ["r1", "r2"]  # r3 is as it was
+    assert sorted(woken[3:]) == ["r1", "r2"]  # r3 is as it was
     assert versions == ["100", "100"]
 
 
 @pytest.mark.parametrize("broken", [aiohttp.ClientPayloadError("reset"), TimeoutError(), ApiError(500, "", "later")])
 async def test_a_broken_watch_goes_on_where_it_was(watched, broken):
     events = [event("ADDED", "p1", "r1", "new", "101"), broken]
-    pods, told, versions = await watched([[[]]], [events, [event("MODIFIED", "p1", "r1", "runs", "102")]])
+    pods, woken, versions = await watched([[[]]], [events, [event("MODIFIED", "p1", "r1", "runs", "102")]])
     assert list(pods.of("r1")) == [Thing("p1", "r1", "runs")]
-    assert told == ["r1", "r1"]
+    assert woken == ["r1", "r1"]
     assert versions == ["100", "101", "102"]
 
 
 async def test_an_object_that_moves_leaves_nothing_behind(watched):
-    pods, told, _ = await watched([[[body("p1", "r1", "new")]]], [[event("MODIFIED", "p1", "r2", "new", "101")]])
+    pods, woken, _ = await watched([[[body("p1", "r1", "new")]]], [[event("MODIFIED", "p1", "r2", "new", "101")]])
     assert list(pods.of("r1")) == []
     assert list(pods.of("r2")) == [Thing("p1", "r2", "new")]
-    assert told[0] == "r1"
-    assert sorted(told[1:]) == ["r1", "r2"]
+    assert woken[0] == "r1"
+    assert sorted(woken[1:]) == ["r1", "r2"]
 
 
 # ---- what is not ours, or cannot be read ----
@@ -165,9 +165,9 @@ async def test_a_foreign_object_is_left_alone_and_reported_again_only_when_it_is
     stranger = ("s1", "r1", "foreign")
     events = [event("MODIFIED", *stranger, "101"), event("DELETED", *stranger, "102"), event("ADDED", *stranger, "103"),
               event("ADDED", "s2", "r1", "foreign", "104")]  # fmt: skip
-    pods, told, versions = await watched([[[body(*stranger), body("p1", "r1", "new")]]], [events])
+    pods, woken, versions = await watched([[[body(*stranger), body("p1", "r1", "new")]]], [events])
     assert [thing.uid for thing in pods.of("r1")] == ["p1"]
-    assert told == ["r1"]
+    assert woken == ["r1"]
     assert ignored == ["pods foreign"] * 3  # s1, s1 when it came back, s2
     assert versions == ["100", "104"]
 
@@ -175,9 +175,9 @@ async def test_a_foreign_object_is_left_alone_and_reported_again_only_when_it_is
 async def test_an_object_that_becomes_foreign_is_gone_and_one_that_becomes_unreadable_is_as_it_was(watched):
     broken = {"type": "MODIFIED", "object": {"metadata": {"uid": "p2", "resourceVersion": "102"}}}
     events = [event("MODIFIED", "p1", "r1", "foreign", "101"), broken]
-    pods, told, _ = await watched([[[body("p1", "r1", "new"), body("p2", "r1", "new")]]], [events])
+    pods, woken, _ = await watched([[[body("p1", "r1", "new"), body("p2", "r1", "new")]]], [events])
     assert list(pods.of("r1")) == [Thing("p2", "r1", "new")]
-    assert told == ["r1", "r1"]
+    assert woken == ["r1", "r1"]
 
 
 @pytest.mark.parametrize("odd", [None, 1, [], {}, {"type": "ADDED"}, {"object": 3}, {"type": "ERROR"}], ids=str)

@@ -65,13 +65,13 @@ class Server:
 
 async def seen(server):
     """States of attempt 1 ("" before there is one), and outages in brackets."""
-    told = []
+    reported = []
     async for each in watch_run(server, BENCHMARK_RUNS, "lab", "digits", read_run):
         if isinstance(each, Outage):
-            told.append(f"[{each.message}]")
+            reported.append(f"[{each.message}]")
         else:
-            told.append("".join(str(a.state) for a in each.status.attempts))
-    return told
+            reported.append("".join(str(a.state) for a in each.status.attempts))
+    return reported
 
 
 PENDING, TRAINING = ex.attempt(), ex.attempt(state=AttemptState.TRAINING)
@@ -155,13 +155,13 @@ class Node:
 
 async def printed(node, *statuses):
     """Lines and sentences, after each status was seen in turn."""
-    told = []
-    log = Rank0Tail(node, lambda id_, line: told.append(f"{id_}: {line}"), told.append)
+    reported = []
+    log = Rank0Tail(node, lambda id_, line: reported.append(f"{id_}: {line}"), reported.append)
     for attempts in statuses:
         log.update(ex.run(ex.status(*attempts)))
         await asyncio.sleep(0.05)
     await log.drain(5)
-    return told
+    return reported
 
 
 async def test_each_line_of_each_try_is_printed_once():

@@ -204,8 +204,8 @@ def test_ends_are_counted_once(metrics):
 )
 def test_a_run_that_ends(metrics, condition, result):
     kind, reason = condition
-    told = {"type": kind, "status": "True", "reason": reason, "last_transition_time": ""}
-    run = ex.run(BenchmarkRunStatus.model_validate({"conditions": (told,)}))
+    condition = {"type": kind, "status": "True", "reason": reason, "last_transition_time": ""}
+    run = ex.run(BenchmarkRunStatus.model_validate({"conditions": (condition,)}))
     metrics.moved(ex.status(), run, ex.observed(), ex.T0)
     metrics.gone(run)
     assert total(metrics, "podium_runs_finished_total", result=result, **PLACE) == 1

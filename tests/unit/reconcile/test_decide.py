@@ -35,8 +35,8 @@ def test_first_visit_creates_the_first_attempt():
     (action,) = result.actions
     assert action == CreateJob(FIRST, seed=result.status.attempts[0].seed)
     assert [(a.index, a.try_, a.state, a.job) for a in result.status.attempts] == [(1, 0, "Pending", "digits-1-0")]
-    told = {c.type: (c.status, c.reason) for c in result.status.conditions}
-    assert told == {
+    reported = {c.type: (c.status, c.reason) for c in result.status.conditions}
+    assert reported == {
         "Admitted": ("True", "Valid"),
         "Running": ("False", "Pending"),
         "Suspended": ("False", "NotSuspended"),

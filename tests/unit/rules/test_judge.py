@@ -302,8 +302,8 @@ def test_a_result_of_podiums(row: Row, stored: str | None, reason: Reason, tmp_p
     (tmp_path / "result.json").write_text(json.dumps(document))
     (scored,), (checked,) = podium("score", tmp_path, "--json"), podium("check", tmp_path, "--json")
     (report,), reviewed = podium("report", tmp_path, "--json"), podium("review", tmp_path, "--json")
-    told = {"1": {"state": reason.state, "reason": reason}}
-    assert (scored["verdicts"], reviewed["scores"][0]["verdicts"], report["verdicts"]) == (told, told, told)
+    expected = {"1": {"state": reason.state, "reason": reason}}
+    assert (scored["verdicts"], reviewed["scores"][0]["verdicts"], report["verdicts"]) == (expected, expected, expected)
     assert (checked["state"], checked["reason"]) == (reason.state, reason)
     (attempt,) = report["attempts"]
     assert (attempt["state"], attempt["reason"], attempt["seconds"]) == (
