@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from tools.docs import rules as documentation
 import podium
 from podium.rules.catalog import RuleId
 
+ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted(Path(podium.__path__[0]).rglob("*.py"))
 ID_ARGUMENT = {"Finding": 0, "Breach": 0, "_once": 0, "_Fault": 1}
 
@@ -48,13 +53,28 @@ def test_what_varies_is_filled_in():
         RuleId.ROUND_KEY_ONCE.of("v0.5")
 
 
-def test_a_rule_is_one_member(monkeypatch):
-    """One made up for the test is in the reference, and a finding prints it, with nothing else changed."""
-    from podium.rules.findings import Finding
+def test_a_rule_is_one_member(tmp_path):
+    """In a copy of the package: one member, and a check that yields it. The commands and the reference follow."""
+    shutil.copytree(podium.__path__[0], tmp_path / "podium", ignore=shutil.ignore_patterns("__pycache__"))
+    catalog, check = tmp_path / "podium/rules/catalog.py", tmp_path / "podium/rules/log.py"
+    member = '    LOG_MOON = "log.moon", _LOG, "The attempt was made at full moon."\n    LOG_EMPTY ='
+    catalog.write_text(catalog.read_text().replace("    LOG_EMPTY =", member, 1))
+    check.write_text(
+        check.read_text()
+        + "\n_before = LogCheck.findings\n"
+        + "LogCheck.findings = lambda self, *a, **k: (*_before(self, *a, **k), "
+        + 'Finding(RuleId.LOG_MOON, self._where, "the moon is full", 1, "wait a week"))\n'
+    )
+    log = tmp_path / "v0.5/acme/box/ncf/result_0.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text(":::MLPv0.5.0 ncf 1541006400.1 (train.py:42) run_start\n")
 
-    made_up = str.__new__(RuleId, "log.moon")
-    made_up._name_, made_up._value_ = "LOG_MOON", "log.moon"
-    made_up.group, made_up.meaning = RuleId.LOG_EMPTY.group, "The run was made at full moon."
-    monkeypatch.setattr(documentation, "RuleId", [*RuleId, made_up])
-    assert "The run was made at full moon." in documentation.page()
-    assert Finding(made_up, "result_0.txt", "the moon is full").document()["rule"] == "log.moon"
+    def python(*words):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+        return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+
+    checked = python("-m", "podium", "check", tmp_path / "v0.5")
+    assert "log.moon" in checked.stdout, checked.stderr
+    assert "wait a week" in checked.stdout
+    page = python("-c", "from tools.docs.rules import page; print(page())")
+    assert "| `log.moon` | The attempt was made at full moon. |" in page.stdout, page.stderr
