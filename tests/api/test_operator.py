@@ -64,7 +64,7 @@ def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas
     assert sorted(jobs) == ["job.batch/after-1-0", "job.batch/before-1-0"]
 
 
-def test_a_replica_that_is_told_to_stop_hands_over_at_once(kubectl, namespace, replicas):
+def test_a_replica_that_is_asked_to_stop_hands_over_at_once(kubectl, namespace, replicas):
     first, second = replicas
     first.start()
     until(lambda: readiness(first) == "leading", 20, "the first replica leads")
@@ -105,7 +105,7 @@ def test_a_foreign_service_of_the_same_name_is_not_touched(kubectl, namespace, r
     assert kubectl("-n", namespace, "get", "service", "taken", "-o", "jsonpath={.spec.ports[0].port}") == "80"
 
 
-def test_an_unwritable_store_is_told_at_the_start(kubeconfig, namespace, tmp_path):
+def test_an_unwritable_store_is_reported_at_the_start(kubeconfig, namespace, tmp_path):
     options = [
         "--results-url",
         "s3://no-such-place/x",

@@ -42,7 +42,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert list(problems(site)) == []
 
 
-def test_a_wrong_link_is_told(tmp_path):
+def test_a_wrong_link_is_reported(tmp_path):
     (tmp_path / "a.html").write_text(
         '<a href="b.html">1</a><a href="#x">2</a><a href="http://example.org">3</a>'
         '<script src="https://example.org/x.js"></script><a id="y" href="#y">fine</a>'
@@ -108,12 +108,12 @@ def test_every_round_and_its_benchmarks_are_there(made):
         assert [key for key in round_.benchmarks if f"| `{key}` |" not in section[0]] == []
 
 
-def test_every_variable_of_the_launch_contract_is_told():
+def test_every_variable_of_the_launch_contract_is_reported():
     names = [*environment(launch(), "rank0"), "PET_NODE_RANK", "PODIUM_DATA_DIR"]
     assert [name for name in names if f"`{name}`" not in CONTRACTS] == []
 
 
-def test_every_key_that_the_parser_acts_on_is_told():
+def test_every_key_that_the_parser_acts_on_is_reported():
     assert [key for key in LogAccumulator._HANDLERS if f"`{key}`" not in CONTRACTS] == []
 
 

@@ -68,7 +68,7 @@ CASES = {
 
 
 @pytest.mark.timeout(300)
-def test_every_mistake_is_told(kubectl, namespace, operator, s3):
+def test_every_mistake_is_reported(kubectl, namespace, operator, s3):
     """All at once, as on a busy cluster; each ends by itself well within its deadlines."""
     operator.start()
     for name, (spec, _, _) in CASES.items():

@@ -1,4 +1,4 @@
-"""Runs on this machine, with torchrun processes instead of pods."""
+"""Runs on this machine, with processes instead of pods."""
 
 from podium.local.runner import LocalRun
 

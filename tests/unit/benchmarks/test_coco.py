@@ -121,7 +121,7 @@ def keep(part, list_name, predicate):
         (change("train", "images", file_name=None), r"image 1 has file_name None, which can't be right"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_trained_on_is_told_in_one_sentence(folder, spoil, words):
+def test_what_can_not_be_trained_on_is_reported_in_one_sentence(folder, spoil, words):
     spoil(folder)
     with pytest.raises(DataError, match=words):
         coco.read_folder(folder, segmentations=True)

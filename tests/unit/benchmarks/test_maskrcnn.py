@@ -285,7 +285,7 @@ def _runs(mask):
     return counts
 
 
-def test_what_is_no_outline_is_told(folder):
+def test_what_is_no_outline_is_reported(folder):
     good = read_json(folder, "train")
     broken = read_json(folder, "train")
     broken["annotations"][0]["segmentation"] = [[1.0, 2.0, 3.0, 4.0]]

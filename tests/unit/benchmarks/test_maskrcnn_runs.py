@@ -80,7 +80,7 @@ def test_a_folder_trains_with_its_own_classes(tmp_path, launch, log_lines):
         (("--set", "num_classes=80"), "without --data there are only 3 digits to find, but num_classes is 80"),
     ],
 )
-def test_what_can_t_be_run_is_told_before_anything_starts(arguments, message, tmp_path, launch):
+def test_what_can_t_be_run_is_reported_before_anything_starts(arguments, message, tmp_path, launch):
     make = {"size": 80, "classes": 3, "seed": 2}
     folder = write_folder(tmp_path / "coco", *(make_scenes(1, held_out=part, **make) for part in (False, True)))
     run = launch("maskrcnn", *(argument.format(folder=folder) for argument in arguments))

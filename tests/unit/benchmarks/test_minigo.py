@@ -319,7 +319,7 @@ def test_only_the_main_line_counts():
         ("(;SZ[5];B[ba];W[aa])", "line 1: move 2 is illegal"),
     ],
 )
-def test_what_can_t_be_played_is_told_with_file_and_line(text, message):
+def test_what_can_t_be_played_is_reported_with_file_and_line(text, message):
     if message.endswith("move 2 is illegal"):
         text, message = "(;SZ[5];B[ba];W[ee];B[ab];W[aa])", "line 1: move 4 is illegal: A5 is suicide"
     with pytest.raises(DataError) as refused:

@@ -112,7 +112,7 @@ def test_v0_5_predicts_recorded_moves_on_the_clock(tmp_path, launch, log_lines):
         (("--set", "quality=pro_moves", "--data", "{bad}"), "{bad}, line 2: move 2 is illegal: C3 is taken"),
     ],
 )
-def test_what_can_t_be_run_is_told_before_anything_starts(arguments, message, tmp_path, launch):
+def test_what_can_t_be_run_is_reported_before_anything_starts(arguments, message, tmp_path, launch):
     bad = tmp_path / "game" / "bad.sgf"
     if "{bad}" in arguments:
         bad.parent.mkdir()

@@ -103,7 +103,7 @@ HEADER = "userId,movieId,rating,timestamp\n"
         (HEADER, "has no ratings: expected lines of userId,movieId,rating,timestamp"),
     ],
 )  # fmt: skip
-def test_what_is_no_rating_is_told_with_its_line(text, message, tmp_path):
+def test_what_is_no_rating_is_reported_with_its_line(text, message, tmp_path):
     file = tmp_path / "ratings.csv"
     file.write_text(text)
     with pytest.raises(DataError) as refused:

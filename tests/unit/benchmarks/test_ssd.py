@@ -283,7 +283,7 @@ def test_a_mirrored_photo_carries_its_boxes_along(folder):
     assert sample.image.shape == (3, 300, 300)
 
 
-def test_a_wrong_number_of_classes_is_told(folder):
+def test_a_wrong_number_of_classes_is_reported(folder):
     with pytest.raises(DataError, match=r"has 4 categories, but num_classes is 80: add --set num_classes=4"):
         open_small(ranks(1)[0], folder, num_classes=80)
 

@@ -83,7 +83,7 @@ def test_a_system_without_folders_of_benchmarks(podium_json, tmp_path):
         assert entry["minutes"] == pytest.approx(3000)
 
 
-def test_the_round_is_told_by_the_date_when_nothing_else_does(podium_json, tmp_path):
+def test_the_round_is_reported_by_the_date_when_nothing_else_does(podium_json, tmp_path):
     start = datetime(2021, 5, 14, tzinfo=UTC).timestamp()
     write(tmp_path / "runs", [v07_run("resnet", t, 0.76, start=start) for t in TIMES])
     code, (entry,) = podium_json("score", tmp_path)

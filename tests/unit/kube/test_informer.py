@@ -95,7 +95,7 @@ async def test_a_list_of_several_pages_then_events(watched):
     assert versions == ["100", "110"]  # a watch that ends is taken up after the bookmark
 
 
-async def test_an_event_that_changes_nothing_that_matters_is_not_told(watched):
+async def test_an_event_that_changes_nothing_that_matters_is_not_reported(watched):
     _, woken, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("MODIFIED", "p1", "r1", "runs", "101")]])
     assert woken == ["r1"]
 

@@ -100,7 +100,7 @@ async def test_a_first_request_that_fails_is_the_callers(error):
         await seen(Server([error]))
 
 
-async def test_a_right_that_stays_lost_is_told(monkeypatch):
+async def test_a_right_that_stays_lost_is_reported(monkeypatch):
     monkeypatch.setattr(run_watch, "_REFUSED_SECONDS", 0.0)
     with pytest.raises(ApiError, match="you may not"):
         await seen(Server([body("1"), *[FORBIDDEN] * 9], [[DOWN]]))

@@ -175,7 +175,7 @@ def test_accelerator_hours_and_cost_are_counted_while_pods_hold_them(metrics):
     assert total(metrics, "podium_node_seconds_total", **PLACE) == 40
 
 
-def test_an_end_that_is_told_late_takes_nothing_back(metrics):
+def test_an_end_that_is_reported_late_takes_nothing_back(metrics):
     run = ex.run(**PRICED)
     metrics.occupied(run, PODS, ex.T0 + 60)
     metrics.occupied(run, (ex.ended(0, finished=50), ex.ended(1, finished=50)), ex.T0 + 61)

@@ -142,7 +142,7 @@ def test_after_a_crash_of_the_node_recent_copies_are_not_trusted(source, target)
     assert present(target) == FILES | {"SHA256SUMS": sums(FILES)}
 
 
-def test_too_little_room_is_told_before_the_first_byte(source, target, monkeypatch):
+def test_too_little_room_is_reported_before_the_first_byte(source, target, monkeypatch):
     with pytest.raises(
         StageError,
         match=r"has 3\.0 kB, but .* is limited to 1\.0 kB; ask the administrator for a larger trainer\.stage\.volume",
