@@ -27,6 +27,9 @@ from podium.api.status import (
     BenchmarkRunStatus,
     Condition,
     ConditionType,
+    Failure,
+    FailureClass,
+    Pinned,
     Progress,
     Result,
     Score,
@@ -37,6 +40,7 @@ from podium.api.timestamps import rfc3339, unix_seconds
 __all__ = [
     "GROUP", "KIND", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
-    "Deadlines", "Division", "EnvVar", "Model", "Pricing", "Progress", "Quality", "Reason", "Resources", "Result",
-    "Score", "Stage", "System", "Template", "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
+    "Deadlines", "Division", "EnvVar", "Failure", "FailureClass", "Model", "Pinned", "Pricing", "Progress", "Quality",
+    "Reason", "Resources", "Result", "Score", "Stage", "System", "Template", "Toleration", "TryId",
+    "duration_seconds", "rfc3339", "unix_seconds",
 ]  # fmt: skip

@@ -119,11 +119,15 @@ class Deadlines(Model):
 
     pending: Duration = Field(
         default="30m",
-        description="From the creation of the Job until every container is running. With data.stage, until every pod "
+        description="From the creation of the Job (with queueName, from its admission) until every container is "
+        "running. With data.stage, until every pod "
         "is copying, and again from the end of copying until every container is running.",
     )
     stage: Duration = Field(
         default="2h", description="With data.stage, from when the last pod starts copying until all have the data."
+    )
+    queued: Duration | None = Field(
+        default=None, description="With queueName, until the queue admits the Job; default: no limit."
     )
     init: Duration = Field(default="20m", description="From the start of the containers until run_start is logged.")
     run: Duration = Field(
@@ -233,6 +237,9 @@ class BenchmarkRunSpec(Model):
     attempts: int | None = Field(
         default=None, ge=1, le=MAX_ATTEMPTS, description="Number of attempts to score; default: the round's."
     )
+    parallel_attempts: int = Field(
+        default=1, ge=1, le=MAX_ATTEMPTS, description="Number of attempts that may run at the same time."
+    )
     max_retries: int = Field(
         default=2, ge=0, le=MAX_RETRIES, description="Retries per attempt after infrastructure failures."
     )
@@ -244,6 +251,9 @@ class BenchmarkRunSpec(Model):
     deadlines: Deadlines = Deadlines()
     template: Template = Template()
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
+    queue_priority_class: Label | None = Field(
+        default=None, description="Kueue WorkloadPriorityClass of the run's Jobs."
+    )
     quality: Quality | None = Field(default=None, description="Replaces the round's target; open division only.")
     pricing: Pricing | None = None
     suspend: bool = Field(

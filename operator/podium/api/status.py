@@ -71,6 +71,26 @@ class Condition(Model):
     observed_generation: int | None = None
 
 
+class FailureClass(StrEnum):
+    """What a failure says about the try, and so what follows from it."""
+
+    DISRUPTION = "disruption"  # somebody took the machines: a node was lost, a pod evicted or preempted
+    INFRASTRUCTURE = "infrastructure"  # the try could not be made or followed: image, data, log, device
+    PROGRAM = "program"  # the training program ended itself
+
+
+class Failure(Model):
+    """Why a try ended before its program finished: the first thing that failed."""
+
+    class_: FailureClass = Field(alias="class")
+    reason: str = Field(max_length=64, description="The kubelet's or the scheduler's word, such as OOMKilled.")
+    node: str | None = Field(default=None, max_length=253, description="Node of the pod that failed first.")
+    pod: str | None = Field(default=None, max_length=253, description="Pod that failed first.")
+    exit_code: int | None = Field(default=None, description="Exit code of its container.")
+    signal: int | None = Field(default=None, description="Signal that ended its container.")
+    message: str = Field(default="", max_length=2048, description="The cause in a sentence, or the last output.")
+
+
 class AttemptStatus(Model):
     """One try of one attempt. Every try stays listed."""
 
@@ -90,6 +110,9 @@ class AttemptStatus(Model):
     reason: str | None = Field(default=None, max_length=64)
     message: str | None = Field(default=None, max_length=2048)
     stored: bool = Field(default=False, description="Whether its files are in the result store.")
+    job_uid: str | None = Field(default=None, max_length=64, description="uid of the Job.")
+    failure: Failure | None = Field(default=None, description="What failed first, if something did.")
+    again: str | None = Field(default=None, max_length=256, description="Why this try follows an earlier one.")
 
     @property
     def id(self) -> TryId:
@@ -144,6 +167,7 @@ class Score(Model):
     reasons: tuple[str, ...] = Field(
         default=(), max_length=32, description="Why the score is not valid or not official."
     )
+    tries: int | None = Field(default=None, description="Number of tries in all; more than attempts if some failed.")
 
 
 class Result(Model):
@@ -153,12 +177,25 @@ class Result(Model):
     sha256: str = Field(max_length=64, description="Digest of SHA256SUMS, which lists the digest of every file.")
 
 
+class Pinned(Model):
+    """What was fixed when the run was admitted: every attempt uses it."""
+
+    operator_version: str = Field(default="", max_length=64)
+    image: str = Field(default="", max_length=512, description="Image of the training pods.")
+    image_digest: str | None = Field(
+        default=None, max_length=128, description="Digest that the first pod ran; later pods are started with it."
+    )
+    round_digest: str = Field(default="", max_length=64, description="SHA-256 of the round's rules.")
+    pod_defaults_digest: str = Field(default="", max_length=64, description="SHA-256 of the administrator's defaults.")
+
+
 class BenchmarkRunStatus(Model):
     """Everything the operator remembers about a run."""
 
     observed_generation: int | None = None
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
     attempts: tuple[AttemptStatus, ...] = Field(default=(), max_length=1200)
+    pinned: Pinned | None = None
     progress: Progress | None = None
     score: Score | None = None
     result: Result | None = None

@@ -8,10 +8,12 @@ from podium.reconcile.model import (
     Decision,
     DeleteJob,
     DeleteRun,
+    DropCheckpoint,
     Emit,
     Observed,
     ObservedJob,
     ObservedLog,
+    ReadLog,
     Refusal,
     Run,
     Staging,
@@ -23,7 +25,7 @@ from podium.reconcile.read import read_run
 from podium.reconcile.tries import job_name
 
 __all__ = [
-    "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "Emit", "Observed", "ObservedJob",
-    "ObservedLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult", "decide", "finish_time", "job_name",
-    "read_run",
+    "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "Observed",
+    "ObservedJob", "ObservedLog", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult", "decide",
+    "finish_time", "job_name", "read_run",
 ]  # fmt: skip

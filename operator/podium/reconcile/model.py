@@ -50,6 +50,12 @@ class Container:
     message: str = ""
     deleted: float | None = None  # when its deletion was requested, while it is still running
     staging: Staging | None = None  # the copy before it, if data is staged
+    uid: str = ""  # of the pod
+    node: str = ""  # the cluster's node
+    image_id: str = ""  # the image that runs, with its digest
+    signal: int | None = None
+    disruption: str = ""  # what took the pod away, such as PreemptionByScheduler or DeletionByTaintManager
+    node_lost: bool = False  # its node does not report any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,11 @@ class ObservedJob:
     finished: Literal["", "Complete", "Failed"] = ""
     message: str = ""
     containers: tuple[Container, ...] = ()
+    seed: int | None = None  # that it was created with
+    admitted: float | None = None  # since when it is not suspended
+    failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
+    deleting: bool = False
+    cause: str = ""  # why it has no pods, in the API server's words
 
     def container(self, node_index: int) -> Container | None:
         return next((c for c in self.containers if c.node_index == node_index), None)
@@ -79,11 +90,23 @@ class ObservedLog:
     ended: bool = False  # the log is complete
     tail: str = ""  # the last lines that are not MLPerf lines, for error messages
     problem: str = ""  # the first line that looked like an MLPerf line but could not be read, with its number
+    known_until: float = 0.0  # unix time up to which everything printed is in `summary`; 0.0: nothing has been read yet
+    unreadable: str = ""  # why it cannot be read at present
+    lost: str = ""  # with `ended`: why its end will never be read
+    overflow: bool = False  # it is longer than the limit; what came after is not in `summary`
 
     @classmethod
-    def of(cls, buffer: LogBuffer) -> ObservedLog:
+    def of(cls, buffer: LogBuffer, *, known_until: float = 0.0, unreadable: str = "", lost: str = "") -> ObservedLog:
         """Return the current content of `buffer`."""
-        return cls(buffer.summary, ended=buffer.ended, tail=buffer.tail, problem=buffer.problem)
+        return cls(
+            buffer.summary,
+            ended=buffer.ended,
+            tail=buffer.tail,
+            problem=buffer.problem,
+            known_until=known_until,
+            unreadable=unreadable,
+            lost=lost,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +128,8 @@ class Observed:
     result: Result | None = None  # set after result.json and SHA256SUMS are written
     store_error: str = ""
     launch_refusal: Refusal | None = None
+    jobs_known: bool = True  # whether the Jobs and pods of the run's namespace have been listed
+    recorded: Mapping[TryId, AttemptStatus] = field(default_factory=dict)  # the tries as the API server has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +142,20 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
+    id: TryId
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read the log of a try to the present once: a deadline is about to be judged."""
+
+    id: TryId
+
+
+@dataclass(frozen=True, slots=True)
+class DropCheckpoint:
+    """Remove the checkpoint of a log: its result.txt is stored, and the status says so."""
+
     id: TryId
 
 
@@ -156,7 +195,7 @@ class Emit:
         return self.reason.event
 
 
-Action = CreateJob | DeleteJob | StoreAttempt | StoreResult | DeleteRun | Emit
+Action = CreateJob | DeleteJob | ReadLog | DropCheckpoint | StoreAttempt | StoreResult | DeleteRun | Emit
 
 
 @dataclass(frozen=True, slots=True)
