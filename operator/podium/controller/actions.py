@@ -24,6 +24,7 @@ from podium.reconcile import (
     DeleteJob,
     DeleteRun,
     Emit,
+    ReadLog,
     Refusal,
     Run,
     StoreAttempt,
@@ -78,6 +79,8 @@ class ActionExecutor:
                     await self._logs.keep_pod_logs(state, id_)
                     uid = state.observation.jobs[id_].uid
                     await self._api.delete(JOBS, run.namespace, job_name(run.name, id_), uid=uid)
+                case ReadLog(id_):
+                    self._logs.read_now(state, id_)
                 case StoreAttempt() | StoreResult():
                     look_again |= await self._uploads.store(state, action)
                 case DeleteRun():

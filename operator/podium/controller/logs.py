@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from podium.api import TryId
 from podium.controller.state import OpenLog, RunState
-from podium.kube import Api, ApiError, LogStream
+from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER, STAGE_CONTAINER
 from podium.mllog import LogBuffer
 from podium.reconcile import ObservedLog, Run
@@ -24,6 +24,9 @@ _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 _POD_LOG_LINES = 2000
 _POD_LOG_BYTES = 1 << 20
 _AT_ONCE = 8
+_SILENCE_SECONDS = 60.0
+_READS_PER_SECOND = 3.0  # of silent logs, at most
+_RETRY_SECONDS = 2.0
 
 
 class Checkpoints(Protocol):
@@ -41,6 +44,7 @@ class LogCollector:
         self._api = api
         self._checkpoints = checkpoints
         self._wake = wake
+        self._reading: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
 
     def follow(self, state: RunState) -> None:
@@ -57,31 +61,65 @@ class LogCollector:
 
     def _open(self, state: RunState, id_: TryId) -> OpenLog:
         buffer = LogBuffer()
+        inherited = id_ in state.logs.inherited
 
         def pod() -> str | None:
             rank0 = state.observation.rank0(id_)
             return rank0.name if rank0 and rank0.stopped != "Deleted" else None
 
-        async def restore() -> bytes:
-            if id_ not in state.logs.inherited:
-                return b""
-            try:
-                return await self._checkpoints.get_checkpoint(state.run, id_)
-            except StoreError as error:
-                _LOG.warning("no checkpoint of %s: %s", id_, error)
-                return b""
+        def started() -> bool:
+            rank0 = state.observation.rank0(id_)
+            return inherited if rank0 is None else rank0.started is not None
 
+        rank0 = state.observation.rank0(id_)
         stream = LogStream(
             self._api,
             buffer,
             namespace=state.run.namespace,
             container=CONTAINER,
             pod=pod,
+            started=started,
             over=lambda: state.observation.silent(id_),
-            restore=restore,
             changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else _PROGRESS_SECONDS),
+            restore=(lambda: self._restored(state, id_)) if inherited else None,
+            known_until=0.0 if inherited or rank0 is None else rank0.started or 0.0,
+            silence=self._silence,
         )
-        return OpenLog(buffer, stream, asyncio.create_task(stream.run()), saved_at=time.monotonic())
+        task = asyncio.create_task(stream.run(), name=f"log of {state.run.namespace}/{state.run.name} {id_}")
+        self._reading.add(task)
+        task.add_done_callback(self._stopped)
+        return OpenLog(buffer, stream, task, saved_at=time.monotonic())
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._reading.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _LOG.error("reading the %s has stopped", task.get_name(), exc_info=error)
+
+    def _silence(self) -> float:
+        """The seconds after which a silent log is read again: a minute, or longer if there are many logs."""
+        return max(_SILENCE_SECONDS, len(self._reading) / _READS_PER_SECOND)
+
+    async def _restored(self, state: RunState, id_: TryId) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the checkpoint of an earlier process. While the store does not answer, the log is unreadable."""
+        failures = 0
+        while True:
+            try:
+                rows = await self._checkpoints.get_checkpoint(state.run, id_)
+            except StoreError as error:
+                failures += 1
+                if log := state.logs.open.get(id_):
+                    log.stream.unreadable = f"its checkpoint cannot be read: {error}"
+                _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
+                self._wake(state.run.uid, 0.0)
+                await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS))
+            else:
+                yield "", rows
+                return
+
+    def read_now(self, state: RunState, id_: TryId) -> None:
+        """Read a log to the present, because a deadline is about to be judged; the run is woken when that is done."""
+        if log := state.logs.open.get(id_):
+            log.stream.read_now()
 
     def checkpoint(self, state: RunState) -> None:
         """Save the logs that have grown, in the background: a lost checkpoint does no harm while the pod exists."""
@@ -90,7 +128,7 @@ class LogCollector:
             interval = _CHECKPOINT_SECONDS + log.buffer.size_bytes / _BYTES_PER_SECOND
             if grown and not log.buffer.ended and time.monotonic() - log.saved_at >= interval:
                 log.saved_bytes, log.saved_at = log.buffer.size_bytes, time.monotonic()
-                task = asyncio.create_task(self._save(state, id_, log.buffer.checkpoint()))
+                task = asyncio.create_task(self._save(state, id_, log.buffer.rows(0, log.buffer.size_bytes)))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
 
@@ -134,7 +172,7 @@ class LogCollector:
             return state.logs.read.get(id_, ObservedLog()), ()
         if not log.buffer.ended:
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
-        return ObservedLog.of(log.buffer), list(log.buffer.mlperf_lines())
+        return log.observed(), list(log.buffer.mlperf_lines())
 
     @staticmethod
     def release(state: RunState, id_: TryId, log: ObservedLog) -> None:

@@ -27,6 +27,12 @@ class OpenLog:
     saved_bytes: int = 0
     saved_at: float = 0.0
 
+    def observed(self) -> ObservedLog:
+        stream = self.stream
+        return ObservedLog.of(
+            self.buffer, known_until=stream.known_until, unreadable=stream.unreadable, lost=stream.lost
+        )
+
 
 @dataclass(slots=True)
 class LogState:
@@ -88,7 +94,7 @@ class RunState:
         """Return the input of `decide`."""
         return Observed(
             jobs=self.observation.jobs,
-            logs={**self.logs.read, **{id_: ObservedLog.of(log.buffer) for id_, log in self.logs.open.items()}},
+            logs={**self.logs.read, **{id_: log.observed() for id_, log in self.logs.open.items()}},
             stored=frozenset(self.uploads.stored),
             result=self.uploads.result,
             store_error=self.uploads.error,

@@ -1,41 +1,59 @@
-"""Follows a container's log: reconnects, never reads a line twice, survives restarts and log rotation."""
+"""Reads a container's log: to the present first, then as it grows, until its end.
+
+A log that cannot be read is never taken for one without lines. `LogStream.known_until` says how far it is known, and
+only a read that has reached the end of what was there moves it: a stream that follows a log and is silent proves
+nothing, since its connection may be dead. So a log that has been silent is read once more beside the stream.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
 
 from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
+from podium.kube.log_lines import KnownConnection, KnownLines, LineCutter, LogLine, is_torn, read_line
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
+_AGAIN_SECONDS = 0.2
 _LINGER_SECONDS = 1.0  # the kubelet closes the stream long before it reports the end of the container
-_GIVE_UP_SECONDS = 120.0  # for the log of a container that has ended on a node that does not answer
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-_MAX_LINE = 1 << 20
+# The log of a container that has ended counts as lost if its node has not answered for so long. A node that is gone for
+# five minutes loses its pods by default; this leaves it as much time again to come back.
+LOST_AFTER_SECONDS = 600.0
+_MAX_CAUSE = 300  # characters
+_NEVER = 400, 404  # there is no such pod or container: final once it has ended
+_ERRORS = (ApiError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 class LogSink(Protocol):
-    """Receives the lines of a log, and knows which ones it has."""
+    """Receives the lines of a log, each once."""
 
-    @property
-    def last_timestamp(self) -> str: ...
+    def pieces(self, line: str) -> Sequence[str]:
+        """Split a line into the lines to add."""
 
-    def reconnect(self) -> None: ...
+    def add(self, line: str, timestamp: str = "") -> bool | None:
+        """Take one piece. Returns None if nothing has changed, True if the change is urgent. Raises OSError if there is
+        no room for it."""
 
-    def add(self, line: str, timestamp: str = "") -> bool | None: ...
+    def end(self) -> None:
+        """The log is complete, or its end is lost."""
 
-    def restore(self, checkpoint: bytes) -> None: ...
 
-    def end(self) -> None: ...
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A connection that was read to its end: how many lines were new, and the line that had not ended."""
+
+    new: int
+    rest: bytes
 
 
 class LogStream:
@@ -50,103 +68,245 @@ class LogStream:
         container: str,
         pod: Callable[[], str | None],
         over: Callable[[], bool],
-        restore: Callable[[], Awaitable[bytes]],
         changed: Callable[[bool], None],
+        started: Callable[[], bool] = lambda: True,
+        restore: Callable[[], AsyncIterator[tuple[str, bytes]]] | None = None,
+        known_until: float = 0.0,
+        silence: Callable[[], float] = lambda: 60.0,
     ) -> None:
-        """`pod` returns the pod's name while it exists, `over` whether its container has printed everything, `restore`
-        the checkpoint of an earlier process. `changed` is called when the sink has changed: with True if urgent."""
+        """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
+        has printed everything.
+
+        `restore` yields what earlier processes have kept: rows of timestamp and line, and which process it was.
+        `changed` is called when something has changed: with True if urgent. `known_until` is the container's start if
+        everything it printed is still to be had, 0.0 if this process continues another one's work. `silence` returns
+        the seconds after which a silent log is read again.
+        """
+        self.known_until = known_until  # unix time up to which everything printed was read; 0.0: nothing was read yet
+        self.unreadable = ""  # why the log cannot be read at present
+        self.lost = ""  # why its end will never be read
         self._api = api
         self._sink = sink
         self._namespace = namespace
         self._container = container
         self._pod = pod
         self._over = over
+        self._started = started
         self._restore = restore
         self._changed = changed
-        self._wake = asyncio.Event()
+        self._silence = silence
+        self._known = KnownLines()
+        self._news = asyncio.Event()
+        self._was_over = False
+        self._asked = False
+        self._drained = False  # the node has closed the stream, as it does after a container's last line
+        self._failures = 0
+        self._failing_since = 0.0  # time.monotonic()
+        self._retry_at = 0.0
+        self._heard_at = 0.0
+        self._rest = b""
 
     def wake(self) -> None:
-        """React to a change of the pod."""
-        self._wake.set()
+        """React to the end of the container."""
+        if self._over() and not self._was_over:
+            self._was_over = True
+            self._news.set()
+
+    def read_now(self) -> None:
+        """Read the log to the present, if possible: `known_until` is then later than this call."""
+        self._asked = True
+        self._news.set()
 
     async def run(self) -> None:
-        """Read until the log is complete, then call the sink's `end`."""
-        self._sink.restore(await self._restore())
-        fruitless = 0  # consecutive connections without a new line
-        silent_since: float | None = None
+        """Read until the log is complete or its end is lost, then call the sink's `end`."""
+        await self._restore_lines()
+        fruitless = 0  # streams in a row without a new line
         while True:
-            over = self._over()  # checked before reading, so that no later line is missed
-            known = self._sink.last_timestamp
-            try:
-                read = await self._read_while_open(follow=not over)
-                fruitless = 0 if self._sink.last_timestamp != known else fruitless + 1
-            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
-                gone = isinstance(error, ApiError) and (error.not_found or error.code == 400)
-                read = gone and over
-                fruitless += 1
-            if over and silent_since is None:
-                silent_since = time.monotonic()
-            if silent_since is not None and time.monotonic() - silent_since > _GIVE_UP_SECONDS:
-                _LOG.error("cannot read the log of %s/%s to its end", self._namespace, self._pod())
-                read = True
-            if over and read:
-                self._sink.end()
-                self._changed(True)
-                return
-            await self._pause(backoff(fruitless + 1, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
+            if self._over():
+                if await self._read_last():
+                    break
+                await self._pause(max(_AGAIN_SECONDS, self._retry_at - time.monotonic()))
+            elif self.unreadable or not self.known_until:
+                if not await self._read_to_present():
+                    await self._pause(self._retry_at - time.monotonic())
+            else:
+                before = self._known.count
+                await self._follow()
+                fruitless = 1 if self._known.count > before else fruitless + 1
+                await self._pause(backoff(fruitless, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
+        self._sink.end()
+        self._changed(True)
 
-    async def _read_while_open(self, *, follow: bool) -> bool:
-        """Read one stream. One that outlives its container (such as when the node is gone) is dropped and reopened."""
-        reading = asyncio.ensure_future(self._read(follow=follow))
-        try:
-            while follow and not reading.done() and not self._over():
-                self._wake.clear()
-                woken = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({reading, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
-            done, _ = await asyncio.wait({reading}, timeout=_LINGER_SECONDS if follow else None)
-            return reading.result() if done else False
-        finally:
-            reading.cancel()
+    async def _restore_lines(self) -> None:
+        if self._restore is None:
+            return
+        connections: dict[str, KnownConnection] = {}
+        async for writer, rows in self._restore():
+            connection = connections.setdefault(writer, self._known.connection())
+            for row in rows.split(b"\n")[:-1]:
+                line = read_line(row)
+                if line and (key := connection.new(line.at, line.text)):
+                    await self._add_restored(line)
+                    self._known.take(key)
+        self.unreadable = ""
+
+    async def _add_restored(self, line: LogLine) -> None:
+        while True:
+            try:
+                self._sink.add(line.text, line.timestamp)
+            except OSError as error:  # the disk is full
+                self._fail(error)
+                await asyncio.sleep(self._retry_at - time.monotonic())
+            else:
+                return
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the pod changes, for at most `seconds`."""
-        self._wake.clear()
-        if self._over():
-            return
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+        """Wait for news, for at most `seconds`."""
+        if seconds > 0 and not (self._over() and not self._was_over):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), seconds)
+        self._was_over = self._over()
+        self._news.clear()
 
-    async def _read(self, *, follow: bool) -> bool:
-        """Read the log over one connection. Returns True, also when there is no pod to read from."""
-        pod = self._pod()
-        if pod is None:
+    # ---- reading to the present ----
+
+    async def _read_to_present(self) -> _Read | None:
+        """Read what is there now over a connection that does not follow. Returns None if that failed."""
+        began = time.time()
+        try:
+            read = await self._read(follow=False)
+        except _ERRORS as error:
+            self._fail(error)
+            return None
+        awaited = self._asked or self.unreadable or not self.known_until
+        self._succeed(began)
+        if awaited:
+            self._changed(True)
+        return read
+
+    def _succeed(self, began: float) -> None:
+        self.known_until, self.unreadable = began, ""
+        self._failures, self._retry_at, self._asked = 0, 0.0, False
+        self._heard_at = time.monotonic()
+
+    def _fail(self, error: Exception) -> None:
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
+        self._failures += 1
+        self._retry_at = now + backoff(self._failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS)
+        cause = " ".join(str(error).split())[:_MAX_CAUSE] or "no answer in time"
+        if cause != self.unreadable:
+            _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), cause)
+            self.unreadable = cause
+            self._changed(True)
+
+    async def _read_last(self) -> bool:
+        """Read what is left of the log of a container that has ended. Returns whether that was all there will be."""
+        self._was_over = True
+        if not self._started():
             return True
-        query = {"follow": "true"} if follow else {}
-        if self._sink.last_timestamp:
-            # whole seconds, in the node's time zone: the sink drops lines it already has
-            query["sinceTime"] = re.sub(r"\.\d+", "", self._sink.last_timestamp)
-        self._sink.reconnect()
-        async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
-            async for line in _lines(chunks):
-                timestamp, _, text = line.partition(" ")
-                stamped = _TIMESTAMP.fullmatch(timestamp) is not None  # the kubelet's own error lines are not
-                urgent = self._sink.add(text, timestamp) if stamped else self._sink.add(line)
-                if urgent is not None:
-                    self._changed(urgent)
+        began = time.time()
+        try:
+            read = await self._read(follow=False)
+        except _ERRORS as error:
+            self._fail(error)
+            final = isinstance(error, ApiError) and error.code in _NEVER
+            if final or time.monotonic() - self._failing_since > LOST_AFTER_SECONDS:
+                self._lose(self.unreadable)
+                return True
+            return False
+        self._succeed(began)
+        if read.new or read.rest != self._rest:  # a connection that broke may look like the end: read once more
+            self._rest = read.rest
+            return False
+        if line := read_line(read.rest):
+            self._take(self._known.connection(), line)
         return True
 
+    def _lose(self, cause: str) -> None:
+        """Nothing more can be read. That is a loss unless the log was read to its end before."""
+        self.unreadable = ""
+        if not self._drained:
+            self.lost = cause
+            _LOG.warning("the end of the log of %s/%s is lost: %s", self._namespace, self._container, cause)
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Yield complete lines, each truncated to 1 MiB."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line[:_MAX_LINE].decode(errors="replace").rstrip("\r")
-        rest = rest[: _MAX_LINE + 1]
-    if rest:
-        yield rest[:_MAX_LINE].decode(errors="replace")
+    # ---- following ----
+
+    async def _follow(self) -> None:
+        """Take lines as they are printed, until the stream ends, its container ends, or it turns out to be dead."""
+        self._drained = False
+        self._heard_at = time.monotonic()
+        reading = asyncio.create_task(self._read(follow=True))
+        try:
+            while not reading.done() and not self._over():
+                await self._wait_for_news(reading)
+                if reading.done() or self._over() or time.monotonic() < self._due_at():
+                    continue
+                read = await self._read_to_present()
+                if read and read.new:
+                    return  # the stream has not delivered them
+            await asyncio.wait({reading}, timeout=_LINGER_SECONDS)
+            if reading.done():
+                try:
+                    self._rest = reading.result().rest
+                    self._drained = not self._rest
+                except _ERRORS as error:
+                    _LOG.debug("log of %s/%s: %s", self._namespace, self._pod(), error)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _due_at(self) -> float:
+        """When to read to the present beside the stream (time.monotonic())."""
+        return self._retry_at if self._asked or self.unreadable else self._heard_at + self._silence()
+
+    async def _wait_for_news(self, reading: asyncio.Task[_Read]) -> None:
+        news = asyncio.create_task(self._news.wait())
+        try:
+            seconds = max(0.0, self._due_at() - time.monotonic())
+            await asyncio.wait({reading, news}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        self._news.clear()
+
+    async def _read(self, *, follow: bool) -> _Read:
+        """Read one connection to its end. Raises ApiError for what is not a log, and the errors of the connection."""
+        pod = self._pod()
+        if pod is None:
+            raise ApiError(404, "NotFound", "the pod was deleted")
+        query = {"follow": "true"} if follow else {}
+        if since := self._known.since:
+            query["sinceTime"] = since
+        connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
+        async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
+            async for chunk in chunks:
+                if follow:
+                    self._heard_at = time.monotonic()
+                for row in cutter.feed(chunk):
+                    line = read_line(row)
+                    if line is None:
+                        raise _not_a_line(row)
+                    new += self._take(connection, line, first=first)
+                    first = False
+        rest = bytes(cutter.rest)
+        if not is_torn(rest):
+            raise _not_a_line(rest)
+        return _Read(new, rest)
+
+    def _take(self, connection: KnownConnection, line: LogLine, *, first: bool = False) -> int:
+        """Add a line unless it is known. Returns the number of lines added."""
+        added = 0
+        for piece in self._sink.pieces(line.text):
+            if key := connection.new(line.at, piece, first=first):
+                urgent = self._sink.add(piece, line.timestamp)
+                self._known.take(key)
+                added += 1
+                if urgent is not None:
+                    self._changed(urgent)
+        return added
+
+
+def _not_a_line(row: bytes) -> ApiError:
+    """Return the error for output without a timestamp: with status 200, it is a complaint of the kubelet."""
+    return ApiError(0, "NotALog", row[:_MAX_CAUSE].decode(errors="replace"))

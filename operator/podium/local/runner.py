@@ -138,7 +138,12 @@ class LocalRun:
     async def _launch(self, action: CreateJob) -> None:
         launch = launch_for(self.run, action, self._rounds)
         buffer = LogBuffer()
-        job = LocalJob(launch, Path(self._folder.name), self._data_dir, buffer.add)
+
+        def add(line: str) -> None:
+            for piece in buffer.pieces(line):
+                buffer.add(piece)
+
+        job = LocalJob(launch, Path(self._folder.name), self._data_dir, add)
         try:
             await job.start()
         except (LaunchError, OSError) as error:
@@ -151,7 +156,7 @@ class LocalRun:
         rank0 = one.job.observed().container(0)
         if rank0 and rank0.finished is not None:
             one.buffer.end()
-        return ObservedLog.of(one.buffer)
+        return ObservedLog.of(one.buffer, known_until=time.time())
 
     async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
         """Write to the store. A failure is reported, and retried after a while until the user gives up."""

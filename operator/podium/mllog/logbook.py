@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from podium.mllog.parser import is_mlperf_line, parse_line
-from podium.mllog.record import Event, Problem
+from podium.mllog.record import START, Event, Problem
+from podium.mllog.spool import Spool
 from podium.mllog.summary import LogAccumulator, LogSummary
 
+MAX_MLPERF_BYTES = 64 << 20  # of the MLPerf lines of one try
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 200  # of each line
-_IN_MEMORY_BYTES = 64 * 1024
+_MOST_BEFORE_TOKEN = 200  # characters: a rank or a time, but not a progress bar
 # torchrun's long report of a worker's failure would push the worker's own output out of the tail
 _TORCHRUN_REPORT = re.compile(r"torch[./]distributed[./]elastic.* failed \(exitcode")
 _URGENT = frozenset({"run_start", "run_stop"})  # they change a try's state; the rest is progress
@@ -23,35 +24,51 @@ class LogBuffer:
     """Rank 0's log of one try. Lines have the timestamps of the container runtime, or none."""
 
     def __init__(self) -> None:
-        self.last_timestamp = ""
         self.ended = False
+        self.overflow = False  # there were more than MAX_MLPERF_BYTES; the lines beyond were dropped
         self.problem = ""
-        self._known_until = ""
+        self.urgent_bytes = 0  # of the MLPerf lines up to the last one that changed the try's state
         self._lines = 0
         self._reported = False
         self._accumulator = LogAccumulator()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
-        self.size_bytes = 0
+        self._rows = Spool()  # each MLPerf line after its timestamp
 
-    def reconnect(self) -> None:
-        """Prepare for reading the log again from an earlier line: lines already here are skipped."""
-        self._known_until = self.last_timestamp
+    @property
+    def size_bytes(self) -> int:
+        """Size of the MLPerf lines with their timestamps."""
+        return self._rows.size
+
+    @staticmethod
+    def pieces(line: str) -> Sequence[str]:
+        """Split a line as a terminal would show it: the MLPerf lines in it, and the last of what was overwritten.
+
+        A progress bar on stderr never ends its line, so the kubelet puts the next line of stdout right behind it.
+        """
+        if "\r" not in line:
+            return [_from_token(line)]
+        parts = [part for part in line.split("\r") if part.strip()] or [""]
+        found = [_from_token(part) for part in parts if is_mlperf_line(part)]
+        return found if is_mlperf_line(parts[-1]) else [*found, parts[-1]]
 
     def add(self, line: str, timestamp: str = "") -> bool | None:
-        """Add one line. Returns None if it changed nothing, True if the change is urgent, False if it is not."""
-        if timestamp:
-            if timestamp <= self._known_until:
-                return None
-            self.last_timestamp = max(self.last_timestamp, timestamp)
-        self._lines += 1
+        """Add one of the `pieces` of a line. Returns None if it changed nothing, True if the change is urgent, False if
+        it is not. Raises OSError if there is no room for it on the disk; it may then be added again later."""
         if not is_mlperf_line(line):
+            self._lines += 1
             self._add_to_tail(line.strip())
             return None
-        self.size_bytes += self._spool.write(f"{timestamp} {line}\n".encode(errors="replace"))
+        row = f"{timestamp} {line}\n".encode(errors="replace")
+        if self.overflow or self.size_bytes + len(row) > MAX_MLPERF_BYTES:
+            first, self.overflow = not self.overflow, True
+            return True if first else None
+        self._rows.append(row)
+        self._lines += 1
         parsed = parse_line(line, self._lines)
         if isinstance(parsed, Event):
             self._accumulator.add(parsed)
+            if parsed.key in _URGENT:
+                self.urgent_bytes = self.size_bytes
             return parsed.key in _URGENT
         if isinstance(parsed, Problem) and not self.problem:
             self.problem = f"line {parsed.line_number} cannot be read: {parsed.cause}"
@@ -66,23 +83,14 @@ class LogBuffer:
         """Mark the log as complete."""
         self.ended = True
 
-    def restore(self, checkpoint: bytes) -> None:
-        """Add the lines of an earlier `checkpoint`."""
-        for row in checkpoint.decode(errors="replace").split("\n")[:-1]:
-            timestamp, _, line = row.partition(" ")
-            self.add(line, timestamp)
-
-    def checkpoint(self) -> bytes:
-        """Return everything that `restore` needs."""
-        self._spool.seek(0)
-        content = self._spool.read()
-        self._spool.seek(0, 2)
-        return content
+    def rows(self, start: int, count: int) -> bytes:
+        """Return `count` bytes of the MLPerf lines with their timestamps, from byte `start` on: a checkpoint."""
+        return self._rows.read(start, count)
 
     def mlperf_lines(self) -> Iterator[str]:
         """Yield the MLPerf lines as they were printed."""
-        for row in self.checkpoint().decode().split("\n")[:-1]:
-            yield row.partition(" ")[2]
+        for row in self._rows.lines():
+            yield row.decode(errors="replace").partition(" ")[2]
 
     @property
     def summary(self) -> LogSummary:
@@ -94,4 +102,9 @@ class LogBuffer:
         return " | ".join(self._tail)
 
     def close(self) -> None:
-        self._spool.close()
+        self._rows.close()
+
+
+def _from_token(line: str) -> str:
+    at = line.find(START)
+    return line[at:] if at > _MOST_BEFORE_TOKEN else line

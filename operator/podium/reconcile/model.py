@@ -106,6 +106,7 @@ class ObservedLog:
             known_until=known_until,
             unreadable=unreadable,
             lost=lost,
+            overflow=buffer.overflow,
         )
 
 

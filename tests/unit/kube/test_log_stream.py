@@ -1,9 +1,11 @@
-"""The log follower through everything that happens to a stream."""
+"""A log stream through everything that happens to a connection, a node and a pod."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import time
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -13,24 +15,31 @@ from podium.kube import log_stream
 from podium.kube.client import ApiError
 from podium.mllog import LogBuffer
 
+COMPLAINT = b"unable to retrieve container logs for containerd://0123456789abcdef"
 
-def row(second):
-    body = {"time_ms": second * 1000, "key": "eval_accuracy", "value": second}
-    return f"2026-01-01T00:00:{second:02}.000000000Z :::MLLOG {json.dumps(body)}\n".encode()
+
+def row(second, nanosecond=0, value=None):
+    body = {"time_ms": second * 1000, "key": "eval_accuracy", "value": second if value is None else value}
+    return f"2026-01-01T00:00:{second:02}.{nanosecond:09}Z :::MLLOG {json.dumps(body)}\n".encode()
 
 
 class Node:
-    """Serves one container's log: each connection is a list of chunks, an error, or a stream that hangs."""
+    """Serves one container's log: each connection is a list of chunks, an error, or a stream that hangs.
 
-    def __init__(self, *connections):
+    `reads` are the connections that do not follow, if these are to be served apart.
+    """
+
+    def __init__(self, *connections, reads=None):
         self.connections = list(connections)
+        self.reads = reads
         self.queries = []
         self.over = False
 
     @asynccontextmanager
     async def log(self, namespace, pod, container, **query):
         self.queries.append(query)
-        connection = self.connections.pop(0) if self.connections else []
+        source = self.connections if self.reads is None or "follow" in query else self.reads
+        connection = source.pop(0) if source else []
         if isinstance(connection, Exception):
             raise connection
 
@@ -48,107 +57,274 @@ class Node:
         yield chunks()
 
 
-async def followed(node, checkpoint=b"", pod="digits-1-0-0"):
+def stream_of(node, buffer, *, checkpoint=None, pod=lambda: "digits-1-0-0", known_until=1.0, **options):
     async def restore():
-        return checkpoint
+        yield "", checkpoint
 
-    book = LogBuffer()
-    follower = log_stream.LogStream(
+    changes = []
+    stream = log_stream.LogStream(
         node,
-        book,
+        buffer,
         namespace="lab",
         container="trainer",
-        pod=lambda: pod,
+        pod=pod,
         over=lambda: node.over,
-        restore=restore,
-        changed=lambda _: None,
+        restore=None if checkpoint is None else restore,
+        changed=changes.append,
+        known_until=0.0 if checkpoint is not None else known_until,
+        **options,
     )
-    await asyncio.wait_for(follower.run(), 10)
-    return [evaluation.quality["eval_accuracy"] for evaluation in book.summary.evaluations]
+    return stream, changes
+
+
+def values(buffer):
+    return [evaluation.quality["eval_accuracy"] for evaluation in buffer.summary.evaluations]
+
+
+async def followed(node, **options):
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer, **options)
+    await asyncio.wait_for(stream.run(), 10)
+    assert buffer.ended
+    return values(buffer), stream
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(log_stream, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(log_stream, "_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(log_stream, "_LINGER_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def running():
+    tasks = []
+    yield lambda stream: tasks.append(asyncio.create_task(stream.run()))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ---- every line once ----
 
 
 async def test_a_log_in_one_go():
     node = Node([row(1) + row(2)[:20], row(2)[20:], "over"], [row(2)])
-    assert await followed(node) == [1, 2]
-    assert node.queries[0] == {"follow": "true"}
-    assert node.queries[-1] == {"sinceTime": "2026-01-01T00:00:02Z"}  # what came after the stream had ended
+    found, stream = await followed(node)
+    assert (found, stream.lost, stream.unreadable) == ([1, 2], "", "")
+    assert node.queries == [{"follow": "true"}, {"sinceTime": "2026-01-01T00:00:01Z"}]
 
 
 @pytest.mark.parametrize("interruption", [aiohttp.ClientPayloadError("reset"), ApiError(500, "", "try later")])
 async def test_a_broken_stream_is_taken_up_where_it_was(interruption):
     node = Node([row(1), row(2), interruption], [row(2), row(3), "over"], [row(3)])
-    assert await followed(node) == [1, 2, 3]
+    assert (await followed(node))[0] == [1, 2, 3]
 
 
-async def test_a_complaint_of_the_kubelet_does_not_stop_the_log():
-    complaint = b"unable to retrieve container logs for containerd://abc\n"
-    node = Node([row(1), complaint], [row(1), row(2), "over"], [row(2)])
-    assert await followed(node) == [1, 2]
-    assert node.queries[1] == {"follow": "true", "sinceTime": "2026-01-01T00:00:01Z"}
+async def test_a_node_that_stamps_local_time_is_understood():
+    local = row(5).replace(b"Z ", b"+08:00 ")
+    node = Node([local, "over"], [local])
+    assert (await followed(node))[0] == [5]
+    assert node.queries[1] == {"sinceTime": "2025-12-31T16:00:04Z"}
 
 
-async def test_a_node_that_stamps_local_time_is_asked_in_local_time():
-    local = row(1).replace(b"000Z", b"000+08:00")
-    node = Node([local, "over"], [])
-    assert await followed(node) == [1]
-    assert node.queries[1] == {"sinceTime": "2026-01-01T00:00:01+08:00"}
+async def test_lines_of_the_same_time_are_neither_dropped_nor_doubled():
+    same = [row(1, 7, value) for value in (0.1, 0.2, 0.2)]
+    node = Node([same[0], same[1], aiohttp.ClientPayloadError("reset")], [*same, "over"], same)
+    assert (await followed(node))[0] == [0.1, 0.2, 0.2]
 
 
-async def test_a_restarted_operator_goes_on_from_its_checkpoint():
-    book = LogBuffer()
+async def test_a_line_of_stdout_that_comes_after_a_later_one_of_stderr_is_kept():
+    node = Node([row(2, 5), aiohttp.ClientPayloadError("reset")], [row(2, 5), row(2, 1, 0.5), "over"], [row(2, 5)])
+    assert (await followed(node))[0] == [2, 0.5]
+
+
+async def test_a_line_is_taken_only_with_its_end():
+    torn = row(2)[:60]
+    node = Node([row(1), torn, aiohttp.ClientPayloadError("reset")], [row(1), torn], [row(1), row(2), "over"], [])
+    assert (await followed(node))[0] == [1, 2]
+
+
+async def test_the_rest_of_a_line_that_began_before_the_time_asked_for_is_not_a_line():
+    rest = row(3, 1)  # the kubelet stamps it with the time of the piece that it begins with
+    glued = b"2026-01-01T00:00:01.000000000Z " + b"\r10 %" * 10_000 + rest.partition(b" ")[2]
+    node = Node([glued, row(4), aiohttp.ClientPayloadError("reset")], [rest, row(4), row(5), "over"], [row(4), row(5)])
+    assert (await followed(node))[0] == [3, 4, 5]
+
+
+async def test_a_last_line_without_a_newline_is_taken_once_the_log_has_ended():
+    node = Node([row(1), "over"], [row(1), row(2)[:-1]], [row(1), row(2)[:-1]])
+    assert (await followed(node))[0] == [1, 2]
+
+
+async def test_a_read_that_breaks_off_like_an_end_is_repeated():
+    node = Node([row(1), row(2)], [row(2), row(3)], [row(3)])
+    node.over = True
+    assert (await followed(node))[0] == [1, 2, 3]
+
+
+async def test_megabytes_of_a_progress_bar_before_a_line():
+    bar = b"2026-01-01T00:00:01.000000000Z " + b"\rpart 1: 10%|" * 300_000
+    node = Node([row(1), bar, b"\xe2\x96 [loss 0.1]" + row(2).partition(b" ")[2], "over"], [])
+    buffer = LogBuffer()
+    await asyncio.wait_for(stream_of(node, buffer)[0].run(), 10)
+    assert values(buffer) == [1, 2]
+    assert max(map(len, buffer.mlperf_lines())) < 300
+
+
+# ---- known until ----
+
+
+async def test_a_new_process_reads_to_the_present_before_it_follows(running):
+    earlier = LogBuffer()
     for second in (1, 2):
         timestamp, _, line = row(second).decode().rstrip("\n").partition(" ")
-        book.add(line, timestamp)
-    node = Node([row(2), row(3), "over"], [row(3)])  # the first line is rotated away
-    assert await followed(node, book.checkpoint()) == [1, 2, 3]
+        earlier.add(line, timestamp)
+    node = Node([["hang"]], reads=[ApiError(502, "", "connection refused"), [row(2), row(3)]])
+    buffer = LogBuffer()
+    stream, changes = stream_of(node, buffer, checkpoint=earlier.rows(0, 1 << 20))
+    running(stream)
+    await until(lambda: stream.unreadable)
+    assert (stream.known_until, values(buffer), changes[-1]) == (0.0, [1, 2], True)
+    began = time.time()
+    await until(lambda: stream.known_until)
+    assert (values(buffer), stream.unreadable) == ([1, 2, 3], "")
+    assert began - 1 < stream.known_until <= time.time()
+    await until(lambda: node.queries[-1].get("follow"))
+
+
+async def test_a_silent_stream_proves_nothing(running):
+    node = Node([row(1), "hang"], reads=[[row(1)]])
+    stream, _ = stream_of(node, LogBuffer(), known_until=5.0)
+    running(stream)
+    await asyncio.sleep(0.1)
+    assert stream.known_until == 5.0
+    asked = time.time()
+    stream.read_now()
+    await until(lambda: stream.known_until >= asked)
+    assert [("follow" in query) for query in node.queries] == [True, False]  # the stream stays open
+
+
+async def test_a_log_that_cannot_be_read_now_is_asked_for_until_it_can(running):
+    node = Node(["hang"], reads=[ApiError(500, "", "dial tcp 10.0.0.7:10250: connect: connection refused"), []])
+    stream, _ = stream_of(node, LogBuffer())
+    running(stream)
+    await asyncio.sleep(0.02)
+    stream.read_now()
+    await until(lambda: stream.unreadable)
+    assert stream.unreadable == "dial tcp 10.0.0.7:10250: connect: connection refused"
+    assert stream.known_until == 1.0
+    await until(lambda: stream.known_until > 1.0)
+    assert stream.unreadable == ""
+
+
+async def test_a_dead_connection_does_not_hide_lines(running):
+    node = Node([row(1), "hang"], [row(2), row(3), "hang"], reads=[[row(1), row(2)]])
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer, silence=lambda: 0.05)
+    running(stream)
+    await until(lambda: values(buffer) == [1, 2, 3])
+    assert [("follow" in query) for query in node.queries[:3]] == [True, False, True]
+
+
+async def test_a_checkpoint_gives_back_every_character():
+    line = ":::MLLOG " + json.dumps(
+        {"key": "submission_org", "time_ms": 1, "value": "a\u2028b\x85c"}, ensure_ascii=False
+    )
+    earlier, buffer, node = LogBuffer(), LogBuffer(), Node()
+    earlier.add(line, "2026-01-01T00:00:01Z")
+    node.over = True
+    await stream_of(node, buffer, checkpoint=earlier.rows(0, 1000), pod=lambda: None)[0].run()
+    assert list(buffer.mlperf_lines()) == [line]
+    assert buffer.rows(0, 1000) == earlier.rows(0, 1000)
+
+
+# ---- unreadable is not empty ----
+
+
+@pytest.mark.parametrize("newline", [b"", b"\n"])
+async def test_a_complaint_of_the_kubelet_is_not_a_line(running, newline):
+    node = Node(reads=[[COMPLAINT + newline]] * 3 + [[row(1)]])
+    node.over = True
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: stream.unreadable)
+    assert stream.unreadable == COMPLAINT.decode()
+    assert (buffer.ended, buffer.tail, stream.known_until) == (False, "", 1.0)
+    await until(lambda: buffer.ended)
+    assert (values(buffer), stream.lost, stream.unreadable) == ([1], "", "")
+
+
+async def test_a_node_that_never_answers_again_loses_the_log(monkeypatch):
+    monkeypatch.setattr(log_stream, "LOST_AFTER_SECONDS", 0.05)
+    node = Node([row(1), aiohttp.ClientPayloadError("reset"), "over"])
+    node.reads = [ApiError(500, "", "no route to host")] * 100
+    node.connections[0].insert(1, "over")
+    found, stream = await followed(node)
+    assert (found, stream.lost) == ([1], "no route to host")
 
 
 async def test_a_container_that_is_not_ready_is_waited_for():
     node = Node(ApiError(400, "BadRequest", "ContainerCreating"), [row(1), "over"], [])
-    assert await followed(node) == [1]
+    assert (await followed(node))[0] == [1]
 
 
-async def test_a_pod_that_is_gone_ends_the_log():
-    node = Node([row(1), "over"], ApiError(404, "NotFound", "no such pod"))
-    assert await followed(node) == [1]
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_pod_that_is_gone_ends_the_log_or_loses_its_end(broken):
+    last = ["over", aiohttp.ClientPayloadError("reset")] if broken else ["over"]
+    node = Node([row(1), *last], ApiError(404, "NotFound", 'pods "digits-1-0-0" not found'))
+    found, stream = await followed(node)
+    assert (found, stream.lost) == ([1], 'pods "digits-1-0-0" not found' if broken else "")
 
 
 async def test_without_a_pod_the_checkpoint_is_all_there_is():
     node = Node()
     node.over = True
-    assert await followed(node, row(1), pod=None) == [1]
-    assert node.queries == []
+    found, stream = await followed(node, checkpoint=row(1), pod=lambda: None)
+    assert (found, stream.lost, node.queries) == ([1], "the pod was deleted", [])
 
 
-async def test_a_stream_that_outlives_its_container_is_left():
-    node = Node([row(1), "over", "hang"], [row(1), row(2)])
+async def test_a_container_that_never_ran_has_printed_nothing():
+    node = Node()
+    node.over = True
+    found, stream = await followed(node, pod=lambda: None, started=lambda: False)
+    assert (found, stream.lost, node.queries) == ([], "", [])
 
-    async def news():
-        while not node.over:
-            await asyncio.sleep(0.01)
 
-    async def restore():
-        return b""
+async def test_a_full_disk_delays_a_line_and_is_named(running, monkeypatch):
+    buffer = LogBuffer()
+    add, full = buffer.add, [True]
 
-    book = LogBuffer()
-    follower = log_stream.LogStream(
-        node,
-        book,
-        namespace="lab",
-        container="trainer",
-        pod=lambda: "p",
-        over=lambda: node.over,
-        restore=restore,
-        changed=lambda _: None,
-    )
-    task = asyncio.create_task(follower.run())
-    await news()
-    follower.wake()
-    await asyncio.wait_for(task, 5)
-    assert [e.quality["eval_accuracy"] for e in book.summary.evaluations] == [1, 2]
+    def add_unless_full(line, timestamp=""):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(line, timestamp)
+
+    monkeypatch.setattr(buffer, "add", add_unless_full)
+    node = Node(reads=[[row(1)]] * 100)
+    node.over = True
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: stream.unreadable)
+    assert "No space left on device" in stream.unreadable
+    full.clear()
+    await until(lambda: buffer.ended)
+    assert values(buffer) == [1]
+
+
+async def test_a_stream_that_outlives_its_container_is_left(running):
+    node = Node([row(1), "over", "hang"], [row(1), row(2)], [row(2)])
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: node.over)
+    stream.wake()
+    await until(lambda: buffer.ended)
+    assert values(buffer) == [1, 2]

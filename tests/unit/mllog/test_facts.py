@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from podium.mllog import Event, Format, LogBuffer, LogSummary, in_unit_of, parse, seconds, summarize
+from podium.mllog import Event, Format, LogSummary, in_unit_of, parse, seconds, summarize
 
 
 def event(time: float, key: str, value: Any = None, format_: Format = Format.MLLOG, **metadata: Any) -> Event:
@@ -135,21 +134,6 @@ def test_quality_of_a_metric() -> None:
     assert summarize([]).quality() is None
     assert summarize(evaluations({"BBOX": 0.3, "SEGM": 0.2})).quality("SEGM") == 0.2
     assert summarize(evaluations({"BBOX": 0.3, "SEGM": 0.2})).quality() is None
-
-
-def test_a_log_book_comes_back_from_its_checkpoint() -> None:
-    line = ":::MLLOG " + json.dumps(
-        {"key": "submission_org", "time_ms": 1, "value": "a\u2028b\x85c"}, ensure_ascii=False
-    )
-    book, again = LogBuffer(), LogBuffer()
-    book.add("noise", "2026-01-01T00:00:00Z")
-    book.add(line, "2026-01-01T00:00:01Z")
-    again.restore(book.checkpoint())
-    assert list(again.mlperf_lines()) == [line]
-    assert (again.summary.lines, again.problem, again.last_timestamp) == (1, "", "2026-01-01T00:00:01Z")
-    assert again.checkpoint() == book.checkpoint()
-    book.close()
-    again.close()
 
 
 def test_lines_that_are_held_twice_are_one_start():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
-from podium.mllog import LogBuffer, parse, seconds, summarize
+import pytest
+
+from podium.mllog import LogBuffer, logbook, parse, seconds, summarize
 
 
 def line(key, value=None, ms=0, **metadata):
@@ -13,10 +17,6 @@ def line(key, value=None, ms=0, **metadata):
 
 def summary(*lines):
     return summarize(parse(lines)[0])
-
-
-def stamp(second):
-    return f"2026-01-01T00:00:{second:02}.000000000Z"
 
 
 def test_the_first_start_and_the_last_stop_count():
@@ -47,25 +47,40 @@ def test_progress():
     )
 
 
-def test_a_book_that_is_restored_and_read_again_holds_every_line_once():
-    first = LogBuffer()
-    for second in (1, 2, 3):
-        first.add(line("eval_accuracy", second / 10), stamp(second))
-    second_life = LogBuffer()
-    second_life.restore(first.checkpoint())
-    second_life.reconnect()
-    for second in (2, 3, 4, 5):  # what the node still has
-        second_life.add(line("eval_accuracy", second / 10), stamp(second))
-    assert [e.quality["eval_accuracy"] for e in second_life.summary.evaluations] == [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert len(list(second_life.mlperf_lines())) == 5
+def test_a_line_is_cut_as_a_terminal_would_show_it():
+    bar = "part 1: 10%|##  | [loss 0.1]"
+    assert LogBuffer.pieces(f"{bar}\r{bar}\r{bar}:::MLLOG 1\r:::MLLOG 2\r{bar}\r ") == [
+        f"{bar}:::MLLOG 1",
+        ":::MLLOG 2",
+        bar,
+    ]
+    assert LogBuffer.pieces("[rank0]: :::MLLOG 1") == ["[rank0]: :::MLLOG 1"]
+    assert LogBuffer.pieces("#" * 100_000 + ":::MLLOG 1") == [":::MLLOG 1"]
+    assert LogBuffer.pieces("\r\r") == [""]
 
 
-def test_lines_of_the_same_instant_are_all_kept():
+def test_lines_beyond_the_limit_are_dropped_and_that_is_known(monkeypatch):
+    monkeypatch.setattr(logbook, "MAX_MLPERF_BYTES", 300)
     book = LogBuffer()
-    book.reconnect()
-    for number in range(3):
-        book.add(line("eval_accuracy", number), stamp(1))
-    assert len(book.summary.evaluations) == 3
+    added = [book.add(line("eval_accuracy", number)) for number in range(6)]
+    assert added == [False, False, False, True, None, None]
+    assert (book.overflow, len(list(book.mlperf_lines())), len(book.summary.evaluations)) == (True, 3, 3)
+
+
+def test_a_full_disk_leaves_what_is_there(monkeypatch):
+    book = LogBuffer()
+    long = line("eval_accuracy", 0.5, text="x" * 50_000)
+    book.add(long)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            book.add(long)
+    book.add(long)
+    assert (list(book.mlperf_lines()), book.summary.lines) == ([long, long], 2)
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_long_log_leaves_the_memory_and_stays_whole():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -70,9 +71,6 @@ class _Try:
         self._pod: str | None = None
         self._over = False
 
-        async def nothing() -> bytes:
-            return b""
-
         self._stream = LogStream(
             api,
             _Lines(lambda line: show(attempt.id, line)),
@@ -80,8 +78,8 @@ class _Try:
             container=CONTAINER,
             pod=lambda: self._pod,
             over=lambda: self._over,
-            restore=nothing,
             changed=lambda _: None,
+            known_until=time.time(),  # every line is shown as it comes
         )
         self.task = asyncio.create_task(self._run())
 
@@ -133,24 +131,18 @@ def _started(bodies: Iterable[Mapping[str, Any]], job: str) -> Iterator[str]:
 
 
 class _Lines:
-    """A `LogSink` that shows each line once and keeps none."""
+    """A `LogSink` that shows each line and keeps none."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
-        self.last_timestamp = ""
-        self._known_until = ""
         self._show = show
 
-    def reconnect(self) -> None:
-        self._known_until = self.last_timestamp
+    def pieces(self, line: str) -> Sequence[str]:
+        return (line,)
 
     def add(self, line: str, timestamp: str = "") -> bool | None:
-        if not timestamp or timestamp > self._known_until:
-            self.last_timestamp = max(self.last_timestamp, timestamp)
-            self._show(line)
+        del timestamp
+        self._show(line)
         return None
-
-    def restore(self, checkpoint: bytes) -> None:
-        """Do nothing: no lines were kept."""
 
     def end(self) -> None:
         """Do nothing."""
