@@ -147,18 +147,20 @@ def whole_life(cluster: Cluster, namespace: str) -> None:
         path = f'jsonpath={{.status.conditions[?(@.type=="{condition}")].message}}'
         return kubectl("-n", namespace, "get", "benchmarkrun", name, "-o", path)
 
-    kubectl("-n", namespace, "create", "service", "clusterip", "foreign-service", "--tcp=80")
-    kubectl("-n", namespace, "create", "job", "foreign-job-1-0", "--image=none")
+    kubectl("-n", namespace, "create", "service", "clusterip", "podium-foreign-service", "--tcp=80")
+    kubectl("-n", namespace, "create", "job", "podium-foreign-job-1-0", "--image=none")
     apply("whole", attempts=2)
     apply("paused")
     apply("foreign-service")
     apply("foreign-job")
     job = ["-n", namespace, "get", "jobs", "-o", "name"]
-    until(lambda: "paused-1-0" in kubectl(*job), 30, "the Job of the run that will be suspended")
+    until(lambda: "podium-paused-1-0" in kubectl(*job), 30, "the Job of the run that will be suspended")
     kubectl("-n", namespace, "patch", "benchmarkrun", "paused", "--type=merge", "-p", '{"spec": {"suspend": true}}')
-    until(lambda: "paused-1-0" not in kubectl(*job), 30, "the Job of the suspended run is deleted")
-    assert "services 'foreign-service' exists and does not belong to this run" in ended("foreign-service", "Failed")
-    assert "jobs 'foreign-job-1-0' exists and does not belong to this run" in ended("foreign-job", "Failed")
+    until(lambda: "podium-paused-1-0" not in kubectl(*job), 30, "the Job of the suspended run is deleted")
+    assert "services 'podium-foreign-service' exists and does not belong to this run" in ended(
+        "foreign-service", "Failed"
+    )
+    assert "jobs 'podium-foreign-job-1-0' exists and does not belong to this run" in ended("foreign-job", "Failed")
     ended("whole", "Complete")
     patch = '{"spec": {"ttlSecondsAfterFinished": 1}}'
     kubectl("-n", namespace, "patch", "benchmarkrun", "whole", "--type=merge", "-p", patch)
@@ -322,4 +324,4 @@ def test_an_operator_that_is_sooner_than_the_crd_waits_for_it(cluster, released,
     cluster.kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
     cluster.kubectl("-n", "default", "apply", "-f", "-", stdin=run(OPEN, "late"))
     jobs = ["-n", "default", "get", "jobs", "-o", "name"]
-    until(lambda: "late-1-0" in cluster.kubectl(*jobs), 20, "the operator has made a Job")
+    until(lambda: "podium-late-1-0" in cluster.kubectl(*jobs), 20, "the operator has made a Job")

@@ -55,9 +55,9 @@ def test_hostile_objects_stop_nothing(kubectl, namespace, replicas, apply):  # n
         return kubectl("-n", namespace, "get", "jobs", "-o", "name")
 
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "victim"))
-    until(lambda: "victim-1-0" in jobs(), 20, "a Job for the run")
+    until(lambda: "podium-victim-1-0" in jobs(), 20, "a Job for the run")
     uid = kubectl("-n", namespace, "get", "benchmarkrun", "victim", "-o", "jsonpath={.metadata.uid}")
-    job = kubectl("-n", namespace, "get", "job", "victim-1-0", "-o", "jsonpath={.metadata.uid}")
+    job = kubectl("-n", namespace, "get", "job", "podium-victim-1-0", "-o", "jsonpath={.metadata.uid}")
     apply(*(pod(f"odd-{n}-{m}", uid, owner, index) for n, owner in enumerate((job, "none", uid))
             for m, index in enumerate(ODD_INDEXES)))  # fmt: skip
     for number, status in enumerate(STATUSES):
@@ -68,12 +68,12 @@ def test_hostile_objects_stop_nothing(kubectl, namespace, replicas, apply):  # n
         kubectl("-n", namespace, "patch", "benchmarkrun", f"odd-{number}", "--subresource=status", "--type=merge",
                 "-p", patch)  # fmt: skip
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
-    until(lambda: "after-1-0" in jobs(), 20, "a Job for a run beside them")
+    until(lambda: "podium-after-1-0" in jobs(), 20, "a Job for a run beside them")
     operator.kill()
     operator.start()  # it reads all of them anew
     until(lambda: readiness(operator) == "leading", 30, "the operator leads again")
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "later"))
-    until(lambda: "later-1-0" in jobs(), 20, "a Job after a restart")
+    until(lambda: "podium-later-1-0" in jobs(), 20, "a Job after a restart")
     log = operator.log.read_text()
     assert not {c for c in log if (ord(c) < 32 and c != "\n") or c in "\x9b\u202e"}
     assert operator.stop() == 0

@@ -47,7 +47,9 @@ def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas
     second.start()
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "before"))
     until(
-        lambda: "before-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"), 20, "the leader has made a Job"
+        lambda: "podium-before-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"),
+        20,
+        "the leader has made a Job",
     )
     assert readiness(second) == "standing by"
     first.kill()
@@ -56,12 +58,12 @@ def test_one_replica_leads_and_the_other_takes_over(kubectl, namespace, replicas
     assert time.monotonic() - started < 20
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
     until(
-        lambda: "after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"),
+        lambda: "podium-after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"),
         20,
         "the new leader has made a Job",
     )
     jobs = kubectl("-n", namespace, "get", "jobs", "-o", "name").split()
-    assert sorted(jobs) == ["job.batch/after-1-0", "job.batch/before-1-0"]
+    assert sorted(jobs) == ["job.batch/podium-after-1-0", "job.batch/podium-before-1-0"]
 
 
 def test_a_replica_that_is_asked_to_stop_hands_over_at_once(kubectl, namespace, replicas):
@@ -96,13 +98,13 @@ def test_a_replica_that_stands_by_stops_at_once(kubectl, namespace, replicas):
 def test_a_foreign_service_of_the_same_name_is_not_touched(kubectl, namespace, replicas):
     operator = replicas[0]
     operator.start()
-    kubectl("-n", namespace, "create", "service", "clusterip", "taken", "--tcp=80")
+    kubectl("-n", namespace, "create", "service", "clusterip", "podium-taken", "--tcp=80")
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "taken"))
     kubectl("-n", namespace, "wait", "benchmarkrun/taken", "--for=condition=Failed", "--timeout=30s")
     path = 'jsonpath={.status.conditions[?(@.type=="Failed")].message}'
     said = kubectl("-n", namespace, "get", "benchmarkrun", "taken", "-o", path)
-    assert "services 'taken' exists and does not belong to this run; delete it, or rename the run" in said
-    assert kubectl("-n", namespace, "get", "service", "taken", "-o", "jsonpath={.spec.ports[0].port}") == "80"
+    assert "services 'podium-taken' exists and does not belong to this run; delete it, or rename the run" in said
+    assert kubectl("-n", namespace, "get", "service", "podium-taken", "-o", "jsonpath={.spec.ports[0].port}") == "80"
 
 
 def test_an_unwritable_store_is_reported_at_the_start(kubeconfig, namespace, tmp_path):
@@ -132,7 +134,7 @@ def test_pods_and_jobs_of_others_are_left_alone(kubectl, namespace, replicas):
     operator.start()
     until(lambda: readiness(operator) == "leading", 20, "the operator leads")
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "after"))
-    until(lambda: "after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"), 20, "a Job for the run")
+    until(lambda: "podium-after-1-0" in kubectl("-n", namespace, "get", "jobs", "-o", "name"), 20, "a Job for the run")
     uid = kubectl("-n", namespace, "get", "benchmarkrun", "after", "-o", "jsonpath={.metadata.uid}")
     claim = f"podium.dev/run-uid={uid},podium.dev/attempt=1,podium.dev/try=0"
     kubectl("-n", namespace, "run", "rank0", "--image=busybox", f"--labels={claim}")

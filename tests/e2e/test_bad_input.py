@@ -35,7 +35,7 @@ CASES = {
     "no-image": (
         {"template": {"image": "localhost/no/such:1"}},
         "AttemptFailed",
-        ["attempt 1 failed: PodCannotStart: pod no-image-1-0-0-", "ErrImageNeverPull"],
+        ["attempt 1 failed: PodCannotStart: pod podium-no-image-1-0-0-", "ErrImageNeverPull"],
     ),
     "no-lines": (
         {"template": _printing("hello", "world")},
@@ -60,7 +60,7 @@ CASES = {
         {"template": _printing("Traceback: no such thing", code=3), "maxRetries": 1},
         "AttemptFailed",
         [
-            "attempt 1 failed after 2 tries: PodFailed: pod crash-1-1-0-",
+            "attempt 1 failed after 2 tries: PodFailed: pod podium-crash-1-1-0-",
             "exit code 3; last output: Traceback: no such thing",
         ],
     ),

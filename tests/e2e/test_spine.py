@@ -149,7 +149,7 @@ def test_a_lost_pod_is_a_new_try_and_a_deleted_run_is_an_aborted_result(
     run = wait_for(kubectl, namespace, "long", "the second try is evaluated", evaluated(1), 180)
     assert [a[:3] for a in attempts(run)] == [(1, 0, "Failed"), (1, 1, "Training")]
     lost = run["status"]["attempts"][0]
-    assert (lost["reason"], "pod long-1-0-1" in lost["message"]) == ("PodLost", True), lost
+    assert (lost["reason"], "pod podium-long-1-0-1" in lost["message"]) == ("PodLost", True), lost
     assert lost["seed"] != run["status"]["attempts"][1]["seed"]
     events = kubectl(
         "-n", namespace, "get", "events", "-o", "custom-columns=REASON:.reason,MESSAGE:.message", "--no-headers"

@@ -17,7 +17,7 @@ VERSION = "v1alpha1"
 KIND = "BenchmarkRun"
 PLURAL = "benchmarkruns"
 
-MAX_NAME_LENGTH = 50  # "<name>-<attempt>-<try>-<node>" must fit into a DNS label (63 characters)
+MAX_NAME_LENGTH = 50  # names of objects keep its first 42 characters, see reconcile.object_name
 MAX_ATTEMPTS = 100
 MAX_RETRIES = 10
 MAX_NODES = 4096

@@ -29,7 +29,6 @@ from podium.reconcile import (
     Run,
     StoreAttempt,
     StoreResult,
-    job_name,
 )
 from podium.rounds import Round
 from podium.text import printable
@@ -77,8 +76,8 @@ class ActionExecutor:
                         return ActionResult(status_holds=False, look_again=False)
                 case DeleteJob(id_):
                     await self._logs.keep_pod_logs(state, id_)
-                    uid = state.observation.jobs[id_].uid
-                    await self._api.delete(JOBS, run.namespace, job_name(run.name, id_), uid=uid)
+                    job = state.observation.jobs[id_]
+                    await self._api.delete(JOBS, run.namespace, job.name, uid=job.uid)
                 case ReadLog(id_):
                     self._logs.read_now(state, id_)
                 case StoreAttempt() | StoreResult():

@@ -33,7 +33,9 @@ class Observation:
 
         Returns the number of newly found pods that carry the run's label but do not belong to it.
         """
-        seen = {job.id: job for job in jobs if job.namespace == self._namespace}
+        # of two Jobs of one try, one with a name from before the prefix, the older one is the try
+        ours = sorted((job for job in jobs if job.namespace == self._namespace), key=lambda job: -job.job.created)
+        seen = {job.id: job for job in ours}
         self._created = {id_: job for id_, job in self._created.items() if id_ not in seen}
         current = {**self._created, **seen}
         self._tries.update((job.job.uid, id_) for id_, job in current.items())

@@ -17,7 +17,7 @@ from podium.api import GROUP, KIND, PLURAL, VERSION, TryId, unix_seconds
 from podium.documents import DocumentError, read_json
 from podium.kube import Resource
 from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, STAGE_CONTAINER, TRY_LABEL
-from podium.reconcile import Container, ObservedJob, Staging, job_name
+from podium.reconcile import Container, ObservedJob, Staging, job_names
 
 BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
 _INDEX = "batch.kubernetes.io/job-completion-index"
@@ -64,7 +64,7 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
     if owner is None:
         return None
     id_ = TryId(attempt=int(labels[ATTEMPT_LABEL]), number=int(labels[TRY_LABEL]))
-    if metadata["name"] != job_name(owner["name"], id_):  # names are unique: no two Jobs are the same try
+    if metadata["name"] not in job_names(owner["name"], id_):
         return None
     finished: Literal["", "Complete", "Failed"] = ""
     message = ""
@@ -77,6 +77,7 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
         run_uid=_text(owner["uid"]),
         id=id_,
         job=ObservedJob(
+            name=_text(metadata["name"]),
             uid=_text(metadata["uid"]),
             created=unix_seconds(metadata["creationTimestamp"]),
             suspended=bool(body["spec"].get("suspend")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.api import BenchmarkRunSpec
-from podium.reconcile import CreateJob, Run, job_name
+from podium.reconcile import CreateJob, Run, job_name, object_name
 from podium.rounds import Round
 from podium.rules import goal_for
 
@@ -30,6 +30,7 @@ class Launch:
     attempt: int
     try_: int
     job: str
+    service: str
     seed: int
     target: str
     trainer: str  # package of podium_benchmarks that implements the benchmark; "" if only an image does
@@ -61,6 +62,7 @@ def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Laun
         attempt=action.id.attempt,
         try_=action.id.number,
         job=job_name(run.name, action.id),
+        service=object_name(run.name),
         seed=action.seed,
         target=goal_for(spec, rounds).text,
         trainer=(benchmark and benchmark.trainer) or "",

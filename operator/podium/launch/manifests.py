@@ -57,13 +57,13 @@ class TrainerDefaults(Model):
 
 
 def build_service(launch: Launch) -> dict[str, Any]:
-    """Build the headless Service of a run, which resolves ``<job>-0.<run>`` to rank 0 before any pod is ready."""
+    """Build the headless Service of a run, which resolves ``<job>-0.<service>`` to rank 0 before any pod is ready."""
     labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": launch.run,
+            "name": launch.service,
             "namespace": launch.namespace,
             "labels": labels,
             "ownerReferences": [_owner(launch)],
@@ -129,7 +129,7 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     tolerations = [t.model_dump(by_alias=True, exclude_none=True) for t in template.tolerations]
     return {
         "restartPolicy": "Never",
-        "subdomain": launch.run,
+        "subdomain": launch.service,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -167,7 +167,7 @@ def _staged(launch: Launch) -> bool:
 
 def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
-    contract = environment(launch, master=f"{launch.job}-0.{launch.run}")
+    contract = environment(launch, master=f"{launch.job}-0.{launch.service}")
     # later entries win: the administrator's, then the run's, then the contract's, which neither can override
     env: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in pod.env}
     env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}

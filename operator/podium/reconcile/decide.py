@@ -16,6 +16,7 @@ from podium.api import (
     BenchmarkRunStatus,
     ConditionType,
     Reason,
+    TryId,
     duration_seconds,
     unix_seconds,
 )
@@ -104,7 +105,7 @@ def _advance(case: _Case) -> None:
     unlisted = sorted(
         (id_ for id_ in case.observed.jobs if id_ not in listed), key=lambda id_: (id_.attempt, id_.number)
     )
-    adopted = [new_attempt(case.run.name, case.run.uid, id_, case.observed.jobs[id_].created) for id_ in unlisted]
+    adopted = [_adopted(case, id_) for id_ in unlisted]
     for attempt in [*case.run.status.attempts, *adopted]:
         moved = attempt if attempt.state.finished else _advance_one(case, attempt)
         if moved.state.finished and not moved.stored and moved.id in case.observed.stored:
@@ -112,6 +113,13 @@ def _advance(case: _Case) -> None:
         if moved.state.finished and _holds_machines(case, moved):
             case.actions.append(DeleteJob(moved.id))
         case.attempts.append(moved)
+
+
+def _adopted(case: _Case, id_: TryId) -> AttemptStatus:
+    """Return the record of a try whose Job an earlier process created, perhaps under another name."""
+    job = case.observed.jobs[id_]
+    attempt = new_attempt(case.run.name, case.run.uid, id_, job.created)
+    return attempt.model_copy(update={"job": job.name or attempt.job})
 
 
 def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:

@@ -73,6 +73,7 @@ class ObservedJob:
     failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
     deleting: bool = False
     cause: str = ""  # why it has no pods, in the API server's words
+    name: str = ""
 
     def container(self, node_index: int) -> Container | None:
         return next((c for c in self.containers if c.node_index == node_index), None)

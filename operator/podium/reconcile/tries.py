@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
 
+_PREFIX = "podium-"
+_DIGEST = 7  # hexadecimal digits
+# a pod's hostname, "<job>-<node>", must fit into a DNS label
+_NAME_ROOM = 63 - len(_PREFIX) - len("-100-9999-4095")
+
 
 def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:
     """Return the next try, given that all listed ones have finished; None if all attempts have concluded."""
@@ -43,7 +48,23 @@ def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptS
 
 def job_name(run_name: str, id_: TryId) -> str:
     """Return a name that is deterministic, so that creating it twice fails, and unique among a namespace's runs."""
-    return f"{run_name}-{id_.attempt}-{id_.number}"
+    return f"{object_name(run_name)}-{id_.attempt}-{id_.number}"
+
+
+def job_names(run_name: str, id_: TryId) -> tuple[str, str]:
+    """Return the names that the Job of a try can have: today's, and the one before names had a prefix."""
+    return job_name(run_name, id_), f"{run_name}-{id_.attempt}-{id_.number}"
+
+
+def object_name(run_name: str) -> str:
+    """Return the name of a run's objects: ``podium-<run>``, where the tail of a long name becomes a digest.
+
+    The prefix keeps a run called ``redis`` from creating a Service ``redis``, which other programs would resolve.
+    """
+    if len(run_name) > _NAME_ROOM:
+        digest = hashlib.sha256(run_name.encode()).hexdigest()[:_DIGEST]
+        run_name = f"{run_name[: _NAME_ROOM - _DIGEST - 1]}-{digest}"
+    return f"{_PREFIX}{run_name}"
 
 
 def seed_for(uid: str, id_: TryId) -> int:

@@ -35,7 +35,7 @@ class Server:
         raise ApiError(409, "AlreadyExists", "exists")
 
     async def get(self, resource, namespace, name):
-        assert (resource, namespace, name) == (JOBS, "lab", "digits-1-0")
+        assert (resource, namespace, name) == (JOBS, "lab", "podium-digits-1-0")
         return self.job
 
 
@@ -77,5 +77,5 @@ async def test_a_job_that_is_not_ours_is_not_adopted(change, final, sentence):
     assert state.launch.refusal.final is final
     assert (
         state.launch.refusal.message
-        == f"NameTaken: jobs 'digits-1-0' exists and does not belong to this run; {sentence}"
+        == f"NameTaken: jobs 'podium-digits-1-0' exists and does not belong to this run; {sentence}"
     )

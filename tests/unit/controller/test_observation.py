@@ -55,6 +55,16 @@ def test_a_foreign_pod_that_claims_index_0_is_not_rank_0(stranger, first):
     assert observation.update([JOB], pods, 101) == 0  # it was reported
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_jobs_with_the_names_of_one_try_the_older_one_is_the_try(first):
+    observation = Observation("lab")
+    jobs = [
+        JobSnapshot("lab", "r1", ID, ObservedJob(uid, created=created)) for uid, created in (("j1", 5.0), ("j2", 6.0))
+    ]
+    observation.update(jobs if first else reversed(jobs), [], 100)
+    assert observation.jobs[ID].uid == "j1"
+
+
 def test_a_job_in_another_namespace_is_not_ours():
     observation = Observation("elsewhere")
     observation.update([JOB], [pod(0)], 100)

@@ -160,7 +160,7 @@ def test_a_job(conditions, suspend, finished, message):
 def job(spec=None, status=None, **metadata):
     return {
         "metadata": {
-            "name": "digits-2-1",
+            "name": "podium-digits-2-1",
             "namespace": "lab",
             "uid": "j1",
             "labels": LABELS,
@@ -171,6 +171,10 @@ def job(spec=None, status=None, **metadata):
         "spec": spec or {},
         "status": status,
     }
+
+
+def test_a_job_that_was_named_before_names_had_a_prefix():
+    assert read_job(job(name="digits-2-1")).job.name == "digits-2-1"
 
 
 # ---- what is not ours ----
@@ -187,7 +191,8 @@ def job(spec=None, status=None, **metadata):
         {"labels": {**LABELS, "podium.dev/run-uid": "x"}},
         {"labels": None},
         {"labels": {**LABELS, "podium.dev/try": "0"}},  # that try's Job has another name
-        {"name": "digits-copy"},
+        {"name": "podium-digits-copy"},
+        {"name": "digits"},
         {"labels": {"podium.dev/run-uid": "x"}, "ownerReferences": None},
     ],
 )

@@ -107,7 +107,7 @@ async def test_a_right_that_stays_lost_is_reported(monkeypatch):
 
 
 def pod(name, labels, status):
-    job = f"digits-{labels['podium.dev/attempt']}-{labels['podium.dev/try']}"
+    job = f"podium-digits-{labels['podium.dev/attempt']}-{labels['podium.dev/try']}"
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job, "controller": True}
     metadata = {
         "name": name,

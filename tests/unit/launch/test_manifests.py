@@ -114,7 +114,7 @@ def test_neither_administrator_nor_run_breaks_the_contract():
     assert env(job)["PODIUM_SEED"] == "42"
     assert env(job)["MINE"] == "x"
     assert env(job)["NCCL_IB_HCA"] == "mlx5"
-    assert (env(job)["PET_MASTER_ADDR"], env(job)["PET_NNODES"]) == ("digits-2-1-0.digits", "2")
+    assert (env(job)["PET_MASTER_ADDR"], env(job)["PET_NNODES"]) == ("podium-digits-2-1-0.podium-digits", "2")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_first_visit_creates_the_first_attempt():
     result = decision(ex.run(attempts=5), observed())
     (action,) = result.actions
     assert action == CreateJob(FIRST, seed=result.status.attempts[0].seed)
-    assert [(a.index, a.try_, a.state, a.job) for a in result.status.attempts] == [(1, 0, "Pending", "digits-1-0")]
+    assert [(a.index, a.try_, a.state, a.job) for a in result.status.attempts] == [
+        (1, 0, "Pending", "podium-digits-1-0")
+    ]
     reported = {c.type: (c.status, c.reason) for c in result.status.conditions}
     assert reported == {
         "Admitted": ("True", "Valid"),
@@ -65,6 +67,12 @@ def test_a_job_that_is_not_listed_was_created_before_a_crash_and_is_adopted():
     result = decision(ex.run(), observed(ex.job(ex.running(0), ex.running(1)), log(START)))
     assert result.actions == ()
     assert [(a.id, str(a.state)) for a in result.status.attempts] == [(FIRST, "Training")]
+
+
+def test_an_adopted_job_keeps_its_name():
+    old = replace(ex.job(ex.running(0)), name="digits-1-0")
+    result = decision(ex.run(), observed(old))
+    assert [a.job for a in result.status.attempts] == ["digits-1-0"]
 
 
 def test_times_come_from_the_log():
