@@ -97,8 +97,8 @@ images: ## build the images of operator and trainers, with their bills of materi
 	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
 		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
 
-perf-operator: tools ## measure 1,000 runs of two pods at once on fake nodes, compared with the bare API
-	$(BIN)/python -m tests.performance.operator_load
+perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
+	$(BIN)/python -m tests.performance.operator --out docs/performance/operator.json
 
 perf-train: install ## measure the trainers' seconds to their target quality
 	$(BIN)/python tests/performance/perf_train.py --naive
