@@ -67,7 +67,7 @@ tools-e2e: install ## build the programs and images that `make e2e` uses (root; 
 	$(BIN)/python -m tests.cluster packages
 	@exec $(BIN)/python -m tests.cluster build all
 
-TESTS ?= tests/unit tests/docs tests/api
+TESTS ?= tests/unit tests/docs tests/simulation tests/api
 test: lint tools ## all tests that need no root: lint, unit tests, documentation, a real API server
 	exec $(BIN)/python -m pytest $(TESTS)
 
@@ -86,16 +86,21 @@ docs: install ## build the documentation as a site in build/site and check every
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 	$(BIN)/python -m tools.docs.links build/site
 
-generate: install ## update generated files: the CRD, the chart's copy of it, its schema and README, the dashboards
+generate: install ## update generated files: the CRD, the chart's copy of it, its schema and README, the dashboards, the guarantees
 	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
+	$(BIN)/python -m tests.simulation.guarantees > docs/reference/guarantees.md
 
 # CONTAINER_TOOL=docker|podman|buildah  IMAGE_PREFIX=registry.example/team  IMAGE_TAG=  BASE=  PUSH=1  (docs/how-to/images.md)
 images: ## build the images of operator and trainers, with their bills of materials
 	$(check_python)
 	$(PYTHON) images/build.py $(IMAGES) $(if $(CONTAINER_TOOL),--tool $(CONTAINER_TOOL)) $(if $(BASE),--base $(BASE)) \
 		$(if $(IMAGE_PREFIX),--prefix $(IMAGE_PREFIX)) $(if $(IMAGE_TAG),--tag $(IMAGE_TAG)) $(if $(PUSH),--push)
+
+SEEDS ?= 500
+simulate: install ## run the operator in SEEDS simulated clusters in which everything fails (about 10 a second on a core)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
 	$(BIN)/python -m tests.performance.operator --out docs/performance/operator.json
@@ -117,4 +122,4 @@ perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3
 perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint tools tools-e2e test e2e e2e-trainer cold docs generate images perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint tools tools-e2e test e2e e2e-trainer cold docs generate images simulate perf-operator perf-train perf-gpu perf-stage perf-parser

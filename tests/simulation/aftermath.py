@@ -1,0 +1,88 @@
+"""What must hold at the end of a world, when everything is repaired and quiet. `FINAL` lists the guarantees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.statuses import is_terminal, summary
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+
+def every_run_ends(sim: Simulation) -> str:
+    """Every run ends once what hindered it is repaired."""
+    for run in sim.server.all("benchmarkruns"):
+        if not is_terminal(run.get("status") or {}):
+            return f"{run['metadata']['name']} has not ended: {summary(run.get('status') or {})}"
+    return ""
+
+
+def nothing_runs_after_the_end(sim: Simulation) -> str:
+    """Nothing of an ended or deleted run runs, and no Job of it can start."""
+    for container in sim.cluster.containers.values():
+        if container.started is not None and not container.removed and container.run_uid not in sim.active_runs():
+            return f"pod {container.place[1]} still runs"
+    for job in sim.server.all("jobs"):
+        ended = any(c["type"] in ("Complete", "Failed") for c in (job.get("status") or {}).get("conditions", ()))
+        if not ended and job["metadata"]["labels"]["podium.dev/run-uid"] not in sim.active_runs():
+            return f"Job {job['metadata']['name']} can still run"
+    return ""
+
+
+def no_attempt_is_lost(sim: Simulation) -> str:
+    """Every Job that was created is listed in the status of its run."""
+    for run in sim.server.all("benchmarkruns"):
+        listed = {(a["index"], a.get("try", 0)) for a in (run.get("status") or {}).get("attempts", ())}
+        for one in sim.truth.of_run(run["metadata"]["uid"]):
+            if one.id not in listed:
+                return f"{one.name} is not in the status"
+    return ""
+
+
+def the_result_equals_the_status(sim: Simulation) -> str:
+    """What is stored of an ended run is sealed, unchanged, and says what the status says."""
+    for run in sim.server.all("benchmarkruns"):
+        status, metadata = run.get("status") or {}, run["metadata"]
+        if not status.get("result"):
+            continue
+        folder = status["result"]["uri"].removeprefix("s3://results/") + "/"
+        files = {k.removeprefix(folder): v for k, v in sim.bucket.objects.items() if k.startswith(folder)}
+        sums = files.get("SHA256SUMS", b"")
+        if hashlib.sha256(sums).hexdigest() != status["result"]["sha256"]:
+            return f"{metadata['name']}: SHA256SUMS is not the one in the status"
+        for line in sums.decode().splitlines():
+            digest, _, key = line.partition("  ")
+            if hashlib.sha256(files.get(key, b"")).hexdigest() != digest:
+                return f"{metadata['name']}: {key} is not the one that was sealed"
+        stored: dict[str, Any] = json.loads(files["result.json"])
+        states = [(a["index"], a.get("try", 0), a["state"]) for a in stored["attempts"]]
+        if states != [(a["index"], a.get("try", 0), a["state"]) for a in status["attempts"]]:
+            return f"{metadata['name']}: result.json lists {states}"
+    return ""
+
+
+def nothing_grows(sim: Simulation) -> str:
+    """A quiet operator holds only what exists: states, open logs, timers and tasks."""
+    controller, process = sim.leader.controller, sim.leader.process
+    if controller is None or not process.alive:
+        return "no operator leads"
+    existing = {run["metadata"]["uid"] for run in sim.server.all("benchmarkruns")}
+    if extra := set(controller.states) - existing:
+        return f"{len(extra)} states of runs that are gone"
+    if logs := [id_ for state in controller.states.values() for id_ in state.logs.open]:
+        return f"open logs: {logs}"
+    if len(controller.queue) or len(controller.queue._timers) > 2 * len(existing) + 2:
+        return f"{len(controller.queue)} queued, {len(controller.queue._timers)} timers for {len(existing)} runs"
+    return ""
+
+
+FINAL = (
+    every_run_ends,
+    nothing_runs_after_the_end,
+    no_attempt_is_lost,
+    the_result_equals_the_status,
+    nothing_grows,
+)

@@ -1,0 +1,221 @@
+"""The API server: objects with versions, optimistic concurrency, watches that can be compacted, graceful deletion.
+
+Stored objects are never changed, only replaced, so everybody may keep what they read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from tests.simulation.world import World
+
+Object = dict[str, Any]
+Key = tuple[str, str, str]  # plural, namespace, name
+GRACE_SECONDS = 30
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a crash
+    """The API server's negative answer."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+
+    def body(self) -> bytes:
+        status = {"kind": "Status", "status": "Failure", "code": self.code, "reason": self.reason}
+        return orjson.dumps({**status, "message": self.message})
+
+
+@dataclass
+class Change:
+    """One entry of the history that watches read."""
+
+    version: int
+    type: str  # ADDED, MODIFIED, DELETED
+    object: Object
+    _line: bytes | None = field(default=None, repr=False)
+
+    @property
+    def line(self) -> bytes:
+        if self._line is None:
+            self._line = orjson.dumps({"type": self.type, "object": self.object}) + b"\n"
+        return self._line
+
+
+def copy(body: Object) -> Object:
+    result: Object = orjson.loads(orjson.dumps(body))
+    return result
+
+
+class ApiServer:
+    """The objects of one cluster. `admission` may raise Refused; `listeners` are called after every change."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.version = 1000
+        self.objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
+        self.history: dict[str, list[Change]] = defaultdict(list)
+        self.compacted: dict[str, int] = defaultdict(int)  # by plural: the oldest version that a watch may start from
+        self.admission: list[Callable[[str, Object, str], None]] = []
+        self.listeners: dict[str, list[Callable[[Change], None]]] = defaultdict(list)
+        self._uids = itertools.count(1)
+
+    # ---- reads ----
+
+    def get(self, plural: str, namespace: str, name: str) -> Object:
+        try:
+            return self.objects[plural][namespace, name]
+        except KeyError:
+            raise Refused(404, "NotFound", f'{plural} "{name}" not found') from None
+
+    def find(self, plural: str, namespace: str, name: str) -> Object | None:
+        return self.objects[plural].get((namespace, name))
+
+    def all(self, plural: str) -> list[Object]:
+        return list(self.objects[plural].values())
+
+    def owned_by(self, plural: str, uid: str) -> list[Object]:
+        return [o for o in self.all(plural) if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))]
+
+    # ---- writes ----
+
+    def create(self, plural: str, namespace: str, body: Object, *, user: str = "system") -> Object:
+        body = copy(body)
+        metadata = body["metadata"]
+        if namespace:
+            metadata["namespace"] = namespace
+        for admit in self.admission:
+            admit(plural, body, user)
+        key = (namespace, metadata["name"])
+        if key in self.objects[plural]:
+            raise Refused(409, "AlreadyExists", f'{plural} "{metadata["name"]}" already exists')
+        metadata["uid"] = f"{self.world.random.getrandbits(32):08x}-{next(self._uids):04d}"
+        metadata["creationTimestamp"] = self.world.stamp()
+        metadata["generation"] = 1
+        return self._store("ADDED", plural, body)
+
+    def update(self, plural: str, namespace: str, name: str, change: Callable[[Object], object]) -> Object | None:
+        """Change an object in place, as the cluster's own controllers do; None if it is gone."""
+        before = self.find(plural, namespace, name)
+        if before is None:
+            return None
+        after = copy(before)
+        change(after)
+        if after == before:
+            return before
+        if after.get("spec") != before.get("spec"):
+            after["metadata"]["generation"] += 1
+        metadata = after["metadata"]
+        # a pod also waits until the kubelet confirms that its containers are gone
+        waits = metadata.get("finalizers") or (plural == "pods" and metadata.get("deletionGracePeriodSeconds"))
+        if "deletionTimestamp" in metadata and not waits:
+            return self._remove(plural, after)
+        return self._store("MODIFIED", plural, after)
+
+    def patch_status(self, plural: str, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch the status. A uid or resourceVersion in the patch is a precondition."""
+        before = self.get(plural, namespace, name)
+        for precondition in ("uid", "resourceVersion"):
+            wanted = patch.get("metadata", {}).get(precondition)
+            if wanted is not None and wanted != before["metadata"][precondition]:
+                raise Refused(409, "Conflict", f"the {precondition} in the precondition ({wanted}) does not match")
+        after = copy(before)
+        after["status"] = merged(after.get("status") or {}, patch.get("status") or {})
+        if after["status"] == before.get("status"):
+            return before
+        return self._store("MODIFIED", plural, after)
+
+    def delete(
+        self,
+        plural: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        policy: str = "Background",
+        grace: int | None = None,
+    ) -> Object | None:
+        """Delete an object: at once, or, if it has finalizers or a grace period, by marking it."""
+        body = self.get(plural, namespace, name)
+        if uid and body["metadata"]["uid"] != uid:
+            raise Refused(409, "Conflict", f"the UID in the precondition ({uid}) does not match")
+        if plural == "pods":
+            return self._delete_pod(body, GRACE_SECONDS if grace is None else grace)
+        if policy == "Foreground":
+            body = copy(body)
+            body["metadata"]["finalizers"] = ["foregroundDeletion"]
+        if body["metadata"].get("finalizers"):
+            if "deletionTimestamp" in body["metadata"]:
+                return body
+            body = copy(body)
+            body["metadata"]["deletionTimestamp"] = self.world.stamp()
+            return self._store("MODIFIED", plural, body)
+        return self._remove(plural, body)
+
+    def _delete_pod(self, body: Object, grace: int) -> Object | None:
+        over = body.get("status", {}).get("phase") in ("Succeeded", "Failed") or not body["spec"].get("nodeName")
+        grace = 0 if over else grace
+        if grace and "deletionTimestamp" in body["metadata"]:
+            return body
+        body = copy(body)
+        body["metadata"]["deletionTimestamp"] = self.world.stamp()
+        body["metadata"]["deletionGracePeriodSeconds"] = grace
+        if grace == 0 and not body["metadata"].get("finalizers"):
+            return self._remove("pods", body)
+        return self._store("MODIFIED", "pods", body)
+
+    def _remove(self, plural: str, body: Object) -> None:
+        body = copy(body)
+        del self.objects[plural][body["metadata"].get("namespace", ""), body["metadata"]["name"]]
+        self._publish("DELETED", plural, body)
+
+    def _store(self, type_: str, plural: str, body: Object) -> Object:
+        self.objects[plural][body["metadata"].get("namespace", ""), body["metadata"]["name"]] = body
+        self._publish(type_, plural, body)
+        return body
+
+    def _publish(self, type_: str, plural: str, body: Object) -> None:
+        self.version += 1
+        body["metadata"]["resourceVersion"] = str(self.version)
+        change = Change(self.version, type_, body)
+        self.history[plural].append(change)
+        for listener in self.listeners[plural]:
+            listener(change)
+
+    # ---- watches ----
+
+    def since(self, plural: str, version: int) -> list[Change]:
+        """Return the changes after `version`. Raises Refused (410) if they have been compacted."""
+        if version < self.compacted[plural]:
+            raise Refused(410, "Expired", f"too old resource version: {version} ({self.compacted[plural]})")
+        changes = self.history[plural]
+        start = len(changes)
+        while start and changes[start - 1].version > version:
+            start -= 1
+        return changes[start:]
+
+    def compact(self) -> None:
+        """Forget the history: watches that are interrupted now cannot be resumed."""
+        for plural in self.history:
+            self.history[plural].clear()
+            self.compacted[plural] = self.version
+
+
+def merged(old: Object, patch: Object) -> Object:
+    """Return `old` after an RFC 7386 merge patch."""
+    result = dict(old)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            before = result.get(key)
+            result[key] = merged(before if isinstance(before, dict) else {}, value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,58 @@
+"""``python -m tests.simulation.guarantees``: prints docs/reference/guarantees.md, from the checks' own docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from tests.simulation.aftermath import FINAL
+from tests.simulation.programs import KINDS
+from tests.simulation.scenario import FAULTS
+from tests.simulation.watchdog import GUARANTEES
+
+_HEAD = """\
+# What the operator guarantees
+
+Generated from the checks in `tests/simulation` by `make generate`. `make simulate SEEDS=10000` checks each of them in
+that many simulated clusters, in which the real operator runs and everything listed below fails; see [Testing](../testing.md).
+
+| guarantee | what it means |
+|---|---|
+"""
+_FAULTS = """
+## Whatever fails
+
+A seed chooses one to six runs, the training programs' behavior, and up to eight of these faults, each at any moment:
+{faults}.
+
+The programs: {programs}.
+
+After the faults, everything is repaired: nodes return, the store and the API server answer, a suspended run is resumed.
+Every run must then end, and nothing of it may be left.
+
+## What is not guaranteed
+
+- Lines that a container printed while nobody could read its log, and that were rotated away or died with their node
+  before anybody could, are lost. The try then fails as one whose log was lost; it gets no verdict.
+- While a node is cut off, what runs on it cannot be stopped by anybody. It ends when the node returns.
+- A clock of the operator's machine that is stepped makes deadlines end earlier or later by the step.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    rows = [f"| {_words(check)} | {_sentence(check)} |\n" for check in (*GUARANTEES, *FINAL)]
+    faults, programs = ", ".join(FAULTS), ", ".join(KINDS)
+    return _HEAD + "".join(rows) + _FAULTS.format(faults=faults, programs=programs)
+
+
+def _words(check: Callable[..., object]) -> str:
+    return check.__name__.replace("_", " ").capitalize()
+
+
+def _sentence(check: Callable[..., object]) -> str:
+    return " ".join((inspect.getdoc(check) or "").split())
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,61 @@
+"""A queue in front of Jobs, as Kueue is: it holds them suspended, admits, preempts, and admits again."""
+
+from __future__ import annotations
+
+from tests.simulation.apiserver import ApiServer, Change, Object
+from tests.simulation.jobs import is_finished
+from tests.simulation.world import World
+
+LABEL = "kueue.x-k8s.io/queue-name"
+
+
+class Queue:
+    """Admits up to `slots` Jobs at a time, first come first served; none while closed."""
+
+    def __init__(self, world: World, server: ApiServer, slots: int) -> None:
+        self.world, self.server, self.slots = world, server, slots
+        self.closed = False
+        self.waiting: list[str] = []  # uids of Jobs, in order
+        self.admitted: set[str] = set()
+        server.listeners["jobs"].append(self._changed)
+
+    def _changed(self, change: Change) -> None:
+        job, uid = change.object, change.object["metadata"]["uid"]
+        if LABEL not in (job["metadata"].get("labels") or {}):
+            return
+        if change.type == "DELETED" or is_finished(job):
+            self.admitted.discard(uid)
+            if uid in self.waiting:
+                self.waiting.remove(uid)
+        elif uid not in self.admitted and uid not in self.waiting:
+            self.waiting.append(uid)
+        self.world.after(self.world.random.uniform(0.1, 2.0), self.admit)
+
+    def admit(self) -> None:
+        """Admit as many Jobs as there are free slots."""
+        while self.waiting and len(self.admitted) < self.slots and not self.closed:
+            job = self._job(uid := self.waiting.pop(0))
+            if job:
+                self.admitted.add(uid)
+                self.world.say("kueue", f"admits {job['metadata']['name']}")
+                self._suspend(job, suspend=False)
+
+    def preempt(self) -> str:
+        """Take the machines from a Job, which waits again. Returns its uid, "" if there is none."""
+        jobs = [job for uid in sorted(self.admitted) if (job := self._job(uid)) and not job["spec"].get("suspend")]
+        if not jobs:
+            return ""
+        job = self.world.random.choice(jobs)
+        self.admitted.discard(job["metadata"]["uid"])
+        self.waiting.append(job["metadata"]["uid"])
+        self._suspend(job, suspend=True)
+        return str(job["metadata"]["uid"])
+
+    def _job(self, uid: str) -> Object | None:
+        return next((job for job in self.server.all("jobs") if job["metadata"]["uid"] == uid), None)
+
+    def _suspend(self, job: Object, *, suspend: bool) -> None:
+        metadata = job["metadata"]
+        self.server.update(
+            "jobs", metadata["namespace"], metadata["name"], lambda body: body["spec"].update(suspend=suspend)
+        )

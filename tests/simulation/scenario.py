@@ -1,0 +1,113 @@
+"""What a seed chooses: the cluster, the runs, what users do, and which faults happen when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+NAMESPACE = "lab"
+# How often each fault is chosen; `faults.py` says what each is.
+FAULTS = {
+    "kill": 10,
+    "kill at a step": 14,
+    "freeze": 4,
+    "upgrade": 3,
+    "operator down": 3,
+    "api down": 3,
+    "api errors": 4,
+    "answers lost": 3,
+    "api slow": 2,
+    "watch lags": 4,
+    "watch cut": 3,
+    "watch silent": 2,
+    "compaction": 3,
+    "clock step": 2,
+    "node lost": 4,
+    "node without power": 3,
+    "node removed": 2,
+    "evicted": 2,
+    "drained": 2,
+    "preempted": 2,
+    "oom": 2,
+    "kubelet unreachable": 4,
+    "log half-open": 3,
+    "log unreadable": 3,
+    "log cut": 3,
+    "log rotated": 3,
+    "pull fails": 2,
+    "quota": 2,
+    "job controller slow": 2,
+    "job deleted": 3,
+    "queue closed": 2,
+    "queue preempts": 3,
+    "store down": 4,
+    "store answers lost": 3,
+    "store slow": 3,
+    "run suspended": 3,
+    "run deleted": 2,
+    "run made again": 2,
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault, `at` virtual seconds, for `seconds` if it lasts."""
+
+    kind: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One BenchmarkRun that a user creates."""
+
+    name: str
+    at: float
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Everything that a seed decides in advance."""
+
+    nodes: int
+    queue_slots: int
+    runs: tuple[RunPlan, ...]
+    faults: tuple[Fault, ...]
+
+
+def choose(random: Random) -> Scenario:
+    """Return the scenario of a seed: most are small, so that a broken one can be read."""
+    count = random.choices((1, 2, 3, 6), (60, 20, 12, 8))[0]
+    runs = tuple(RunPlan(f"run-{i}", random.uniform(0, 60), _spec(random)) for i in range(count))
+    kinds = random.choices(
+        list(FAULTS), list(FAULTS.values()), k=random.choices((0, 1, 2, 4, 8), (4, 30, 30, 24, 12))[0]
+    )
+    faults = [Fault(kind, random.uniform(1, 1500), random.choice((5.0, 60.0, 150.0, 500.0, 1200.0))) for kind in kinds]
+    return Scenario(
+        nodes=random.choice((2, 3, 4)),
+        queue_slots=random.choice((1, 2)),
+        runs=runs,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+    )
+
+
+def _spec(random: Random) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "round": "v0.6",
+        "benchmark": "resnet",
+        "division": "open",
+        "attempts": random.choice((1, 1, 2, 3)),
+        "maxRetries": random.choice((0, 1, 2)),
+        "quality": {"target": "0.5"},
+        "system": {"name": "lab", "nodes": random.choice((1, 1, 2))},
+        "deadlines": {"pending": random.choice(("30m", "1h")), "init": "5m", "run": random.choice(("30m", "1h"))},
+        "template": {"image": "registry.example/trainer:1"},
+    }
+    if random.random() < 0.2:
+        spec["queueName"] = "gpus"
+    if random.random() < 0.1:
+        spec["ttlSecondsAfterFinished"] = 600
+    return spec

@@ -1,0 +1,178 @@
+"""One simulated world from its first second to its last: `run_seed`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import secrets
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+from tests.simulation import faults, scenario
+from tests.simulation.aftermath import FINAL
+from tests.simulation.apiserver import ApiServer, Object
+from tests.simulation.disruptions import Disruptions
+from tests.simulation.jobs import GarbageCollector, JobController
+from tests.simulation.nodes import Cluster, Node
+from tests.simulation.podlogs import PodLogs
+from tests.simulation.queueing import Queue
+from tests.simulation.replicas import Replica, patched
+from tests.simulation.scenario import NAMESPACE
+from tests.simulation.statuses import is_terminal
+from tests.simulation.stores import Bucket, Threads
+from tests.simulation.transport import Network
+from tests.simulation.truth import Truth
+from tests.simulation.watchdog import Watchdog
+from tests.simulation.world import VirtualClock, World
+
+_LIMIT_SECONDS = 60_000.0
+_QUIET_SECONDS = 1500.0  # after the last run has ended: what was left behind would show
+
+
+@dataclass
+class Outcome:
+    """What one seed gave."""
+
+    seed: int
+    broken: dict[str, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    virtual_seconds: float = 0.0
+    runs: int = 0
+    tries: int = 0
+
+
+class Simulation:
+    """The parts of one world."""
+
+    def __init__(self, seed: int, *, verbose: bool = False) -> None:
+        self.world = World(seed, verbose=verbose)
+        self.plan = scenario.choose(self.world.random)
+        self.server = ApiServer(self.world)
+        self.logs = PodLogs(self.world)
+        self.truth = Truth(self.world)
+        self.network = Network(self.world)
+        self.threads = Threads(self.world)
+        self.bucket = Bucket(self.world, self.threads)
+        self.cluster = Cluster(self.world, self.server, self.logs, self.plan.nodes, self.truth.program_of)
+        self.truth.cluster = self.cluster
+        self.disruptions = Disruptions(self.world, self.server, self.cluster)
+        self.jobs = JobController(self.world, self.server)
+        self.garbage = GarbageCollector(self.world, self.server)
+        self.queue = Queue(self.world, self.server, self.plan.queue_slots)
+        self.watchdog = Watchdog(self)
+        self.restart_seconds = 0.0  # until the next leader starts; 0: a few seconds
+        self._replicas = 0
+        self._to_create = len(self.plan.runs)
+        self._quiet_since = 0.0
+        self.leader = self._start_replica()
+
+    def _start_replica(self) -> Replica:
+        self._replicas += 1
+        name = f"operator-{self._replicas}"
+        replica = Replica(self.world, self.network, self.server, self.logs, self.bucket, self.threads, name)
+        replica.process.died = lambda: self._died(replica)
+        replica.connection.on_write.append(self.watchdog.operator_writes)
+        replica.connection.on_request.append(self.watchdog.requested)
+        self.world.say(name, "starts")
+        replica.start()
+        return replica
+
+    def _died(self, replica: Replica) -> None:
+        self.world.say(replica.process.name, f"is dead after {replica.process.steps} steps")
+        if replica is self.leader:
+            self.replace_leader(self.restart_seconds or self.world.random.uniform(1, 20))
+            self.restart_seconds = 0.0
+
+    def replace_leader(self, seconds: float) -> None:
+        """Start another leader in `seconds`."""
+        old = self.leader
+
+        def start() -> None:
+            if self.leader is old:
+                self.leader = self._start_replica()
+
+        self.world.after(seconds, start)
+
+    def disturbed(self, node: Node) -> None:
+        """A node is about to be lost: what runs on it is disturbed."""
+        for container in self.cluster.containers.values():
+            if container.node is node and not container.removed:
+                self.truth.disturb(container.job_uid, "node lost")
+
+    def create_run(self, name: str, spec: dict[str, Any]) -> None:
+        """A user creates a BenchmarkRun; again later if the old one of that name is still there."""
+        if self.server.find("benchmarkruns", NAMESPACE, name):
+            self.world.after(10.0, lambda: self.create_run(name, spec))
+            return
+        self.world.say("user", f"creates {name}: {spec}")
+        body: Object = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun"}
+        self.server.create("benchmarkruns", NAMESPACE, {**body, "metadata": {"name": name}, "spec": spec})
+
+    def _create_planned(self, plan: scenario.RunPlan) -> None:
+        self._to_create -= 1
+        self.create_run(plan.name, plan.spec)
+
+    def active_runs(self) -> set[str]:
+        """Return the uids of the runs that exist and have not ended."""
+        return {
+            run["metadata"]["uid"]
+            for run in self.server.all("benchmarkruns")
+            if not is_terminal(run.get("status") or {}) and "deletionTimestamp" not in run["metadata"]
+        }
+
+    def _is_quiet(self) -> bool:
+        if self._to_create or self.active_runs():
+            self._quiet_since = self.world.now
+        return self.world.now - self._quiet_since > _QUIET_SECONDS
+
+    def run(self) -> Outcome:
+        """Let the world run until every run has ended and everything is quiet; then check."""
+        world = self.world
+        for plan in self.plan.runs:
+            world.after(plan.at, lambda plan=plan: self._create_planned(plan))
+        for fault in self.plan.faults:
+            world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
+        world.run(self._is_quiet, _LIMIT_SECONDS)
+        for check in FINAL:
+            if case := check(self):
+                world.breaks(check.__name__, case)
+        runs, tries = len({t.run_uid for t in self.truth.tries.values()}), len(self.truth.tries)
+        return Outcome(world.seed, dict(world.broken), world.faults, world.now, runs, tries)
+
+
+def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
+    """Run the world of one seed."""
+    logging.disable(logging.NOTSET if verbose else logging.CRITICAL)
+    random.seed(seed)
+    numbers = random.Random(seed + 1)
+    simulation = Simulation(seed, verbose=verbose)
+    gc.disable()  # what is left of a dead process is collected at the end, without a word
+    try:
+        with (
+            VirtualClock(simulation.world),
+            patched(simulation.bucket),
+            mock.patch.object(secrets, "randbits", numbers.getrandbits),
+        ):
+            return simulation.run()
+    finally:
+        simulation.threads.close()
+        del simulation
+        _collect()
+        logging.disable(logging.NOTSET)
+
+
+def _silent(_: object) -> None:
+    """Report nothing."""
+
+
+def _collect() -> None:
+    """Collect the coroutines of processes that were killed; they complain that they were never finished."""
+    with warnings.catch_warnings(), mock.patch.object(sys, "unraisablehook", _silent):
+        warnings.simplefilter("ignore")
+        gc.enable()
+        gc.collect()

@@ -1,0 +1,100 @@
+"""What really happened, which the operator can only observe: the invariants compare the two."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.simulation.apiserver import Object
+from tests.simulation.nodes import Cluster, Container
+from tests.simulation.programs import Program, choose
+from tests.simulation.world import World
+
+_TIME = re.compile(r'"time_ms": (\d+)')
+FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
+
+
+@dataclass
+class Try:
+    """One Job that was created, and everything that is true of it."""
+
+    job_uid: str
+    run_uid: str
+    name: str
+    attempt: int
+    number: int
+    created: float  # virtual seconds
+    program: Program
+    disturbed: set[str] = field(default_factory=set)  # faults that took something from it
+    rotated: bool = False  # a part of its log is gone for new readers
+
+    @property
+    def id(self) -> tuple[int, int]:
+        return self.attempt, self.number
+
+
+class Truth:
+    """All tries of all runs."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tries: dict[str, Try] = {}  # by uid of the Job
+        self.cluster: Cluster | None = None
+        self.deleted_runs: set[str] = set()
+        self.rotated: set[int] = set()
+
+    def created(self, job: Object) -> Try:
+        """Remember a Job that was just created, and choose what its pods run."""
+        metadata = job["metadata"]
+        labels = metadata["labels"]
+        env = job["spec"]["template"]["spec"]["containers"][0]["env"]
+        seed = next(v.get("value", "") for v in env if v["name"] == "PODIUM_SEED")
+        one = Try(
+            metadata["uid"],
+            labels["podium.dev/run-uid"],
+            metadata["name"],
+            int(labels["podium.dev/attempt"]),
+            int(labels["podium.dev/try"]),
+            self.world.now,
+            choose(self.world.random, seed),
+        )
+        self.tries[one.job_uid] = one
+        return one
+
+    def program_of(self, pod: Object) -> Program:
+        return self.tries[pod["metadata"]["ownerReferences"][0]["uid"]].program
+
+    def of_run(self, run_uid: str) -> Sequence[Try]:
+        return [one for one in self.tries.values() if one.run_uid == run_uid]
+
+    def disturb(self, job_uid: str, fault: str) -> None:
+        if job_uid in self.tries:
+            self.tries[job_uid].disturbed.add(fault)
+
+    def suspended(self, run_uid: str) -> None:
+        """A user suspends a run: all its tries may be ended."""
+        for one in self.of_run(run_uid):
+            one.disturbed.add("suspended")
+
+    def containers(self, one: Try) -> list[Container]:
+        assert self.cluster is not None
+        return [c for c in self.cluster.containers.values() if c.job_uid == one.job_uid]
+
+    def printed(self, one: Try, key: str) -> float | None:
+        """Return the time in the log's first line with this key that rank 0 of a try printed, in unix seconds."""
+        for container in self.containers(one):
+            if container.index == 0:
+                for _, name, text in container.printed:
+                    if name == key and (match := _TIME.search(text)):
+                        return int(match[1]) / 1000
+        return None
+
+    def undisturbed(self, one: Try) -> bool:
+        """Return whether nothing but the program itself decided how a try ended."""
+        return not one.disturbed and one.run_uid not in self.deleted_runs
+
+    def measured(self, one: Try) -> float | None:
+        """Return the seconds to train of a try that converged, whatever happened afterwards."""
+        start, stop = self.printed(one, "run_start"), self.printed(one, "run_stop")
+        return stop - start if one.program.measures and start is not None and stop is not None else None

@@ -1,0 +1,110 @@
+"""Whether a verdict in a status is what really happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from podium.api import duration_seconds
+from tests.simulation.apiserver import Object
+from tests.simulation.truth import Truth, Try
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+SLACK_SECONDS = 100.0  # a stepped clock judges this much too early
+
+
+@dataclass
+class Case:
+    """A verdict on one try, and the truth."""
+
+    sim: Simulation
+    one: Try
+    attempt: Object
+    run: Object
+
+    @property
+    def truth(self) -> Truth:
+        return self.sim.truth
+
+    @property
+    def latest(self) -> float:
+        """The latest time that an operator can believe it to be, in unix seconds."""
+        return self.sim.world.wall + SLACK_SECONDS
+
+    def deadline(self, phase: str) -> int:
+        return duration_seconds(self.run["spec"]["deadlines"][phase])
+
+    def waiting(self) -> bool:
+        """Return whether not all pods of the try ever ran."""
+        started = sum(c.started is not None for c in self.truth.containers(self.one))
+        return started < int(self.run["spec"]["system"]["nodes"])
+
+
+def wrong(case: Case) -> str:
+    """Return what is wrong with a verdict; "" if it is true."""
+    check = _BY_REASON.get(case.attempt.get("reason")) or _BY_STATE.get(case.attempt["state"])
+    return (check(case) if check else "") or _without_a_cause(case)
+
+
+def _converged(case: Case) -> str:
+    measured = case.truth.measured(case.one)
+    if measured is None:
+        return "it never reached the target"
+    seconds = float(case.attempt.get("timeToTrainSeconds") or "nan")
+    return "" if abs(seconds - measured) < 0.002 else f"it took {measured:.3f} s, not {seconds} s"
+
+
+def _run_deadline(case: Case) -> str:
+    start, stop = case.truth.printed(case.one, "run_start"), case.truth.printed(case.one, "run_stop")
+    late = start is not None and case.latest >= start + case.deadline("run")
+    return "" if late and stop is None else "its deadline has not passed"
+
+
+def _no_log(case: Case) -> str:
+    return "" if case.one.program.kind == "prints nothing" else "it printed MLPerf lines"
+
+
+def _job_lost(case: Case) -> str:
+    return "" if "job deleted" in case.one.disturbed else "nobody deleted its Job"
+
+
+def _pending_deadline(case: Case) -> str:
+    job = case.sim.server.find("jobs", case.run["metadata"]["namespace"], case.one.name)
+    admitted = ((job or {}).get("status") or {}).get("startTime")
+    late = not admitted or case.latest >= datetime.fromisoformat(admitted).timestamp() + case.deadline("pending")
+    return "" if case.waiting() and late else "its pods run, or have not waited for so long"
+
+
+def _suspended(case: Case) -> str:
+    return "" if "suspended" in case.one.disturbed else "nobody suspended it"
+
+
+def _invalid(case: Case) -> str:
+    fine = case.one.program.kind == "forgets run_stop" or case.one.rotated
+    return "" if fine else "it broke no rule"
+
+
+def _not_converged(case: Case) -> str:
+    gave_up = case.one.program.kind in ("aborts", "crashes late", "hangs late") or case.one.rotated
+    return "" if gave_up else "its program did not give up"
+
+
+def _without_a_cause(case: Case) -> str:
+    """A try that nothing disturbed and that would have converged must converge."""
+    if case.attempt["state"] == "Converged" or case.one.rotated or not case.truth.undisturbed(case.one):
+        return ""
+    late = case.attempt.get("reason") == "PendingDeadlineExceeded"
+    return "nothing disturbed it" if case.one.program.measures and not late else ""
+
+
+_BY_REASON = {
+    "RunDeadlineExceeded": _run_deadline,
+    "NoMLPerfLog": _no_log,
+    "JobLost": _job_lost,
+    "PendingDeadlineExceeded": _pending_deadline,
+    "Suspended": _suspended,
+}
+_BY_STATE = {"Converged": _converged, "Invalid": _invalid, "NotConverged": _not_converged}

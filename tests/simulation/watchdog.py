@@ -1,0 +1,235 @@
+"""What must hold whenever something happens, whatever fails. Each guarantee is a method with a docstring."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from podium.api import duration_seconds
+from tests.simulation.apiserver import Change, Object
+from tests.simulation.nodes import Container
+from tests.simulation.statuses import is_terminal, summary
+from tests.simulation.stores import mlperf_lines
+from tests.simulation.truth import FREE, Try
+from tests.simulation.verdicts import SLACK_SECONDS, Case, wrong
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+_MOST_REQUESTS, _STORM_SECONDS = 60, 20.0  # of one kind for one object
+
+
+class Watchdog:
+    """Checks what can be checked when it happens."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim, self.world, self.truth, self.server = sim, sim.world, sim.truth, sim.server
+        self.ended: dict[str, float] = {}  # by run: when its status became terminal
+        self._lines: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by run folder: lines in the objects of now
+        self._status: dict[str, Object] = {}  # by run, as last written
+        self._run: dict[str, Object] = {}
+        self._requests: defaultdict[tuple[str, str, str], deque[float]] = defaultdict(deque)
+        sim.server.listeners["benchmarkruns"].append(self._run_changed)
+        sim.server.listeners["jobs"].append(self._job_changed)
+        sim.cluster.on_start.append(self.terminal_means_terminal)
+        sim.bucket.changed.append(self.no_stored_line_is_lost)
+
+    def breaks(self, check: Callable[..., object], case: str) -> None:
+        self.world.breaks(check.__name__, case)
+
+    def requested(self, process: str, verb: str, path: str) -> None:
+        """Called for each request of an operator."""
+        self.nothing_storms(process, verb, path)
+
+    def nothing_storms(self, process: str, verb: str, path: str) -> None:
+        """An operator never sends more than a few requests a second for a handful of runs, whatever fails."""
+        times = self._requests[process, verb, path.partition("?")[0]]
+        times.append(self.world.now)
+        if len(times) > _MOST_REQUESTS and times.popleft() > self.world.now - _STORM_SECONDS:
+            what = f"{verb} {path[:100]} more than {_MOST_REQUESTS} times in {_STORM_SECONDS:.0f} s"
+            self.breaks(self.nothing_storms, f"{process}: {what}")
+
+    # ---- Jobs ----
+
+    def operator_writes(self, verb: str, plural: str, request: Object) -> None:
+        """Called before each write of an operator."""
+        if verb == "DELETE" and plural == "jobs":
+            job = self.server.find("jobs", request["namespace"], request["name"])
+            uid = request["body"].get("preconditions", {}).get("uid")
+            if job and uid in (None, job["metadata"]["uid"]) and job["metadata"]["uid"] in self.truth.tries:
+                one = self.truth.tries[job["metadata"]["uid"]]
+                self.no_healthy_attempt_is_ended(one, job)
+                self.evidence_first(one)
+
+    def _job_changed(self, change: Change) -> None:
+        if change.type == "ADDED":
+            one = self.truth.created(change.object)
+            self.one_job_per_try(one)
+            self.nothing_is_repeated_silently(one)
+            self.terminal_means_no_new_job(one)
+
+    def no_healthy_attempt_is_ended(self, one: Try, job: Object) -> None:
+        """The operator never deletes the Job of an attempt that would have reached run_stop within its deadlines."""
+        run = self._run.get(one.run_uid)
+        if run is None or not (self.truth.undisturbed(one) and one.program.measures):
+            return
+        containers, nodes = self.truth.containers(one), run["spec"]["system"]["nodes"]
+        if self.truth.printed(one, "run_stop") is not None:
+            return
+        if sum(c.started is not None for c in containers) < nodes:
+            admitted = (job.get("status") or {}).get("startTime")
+            waited = self.world.wall - datetime.fromisoformat(admitted).timestamp() if admitted else 0.0
+            if waited > duration_seconds(run["spec"]["deadlines"]["pending"]) - SLACK_SECONDS:
+                return
+        self.breaks(self.no_healthy_attempt_is_ended, f"Job {one.name} ({one.program.kind}) is deleted")
+
+    def evidence_first(self, one: Try) -> None:
+        """A Job is deleted only after its try is finished and stored according to the status on the API server."""
+        if one.run_uid in self.truth.deleted_runs:
+            return
+        recorded = self._recorded(one)
+        if recorded is None or not recorded.get("stored"):
+            self.breaks(self.evidence_first, f"Job {one.name} is deleted; the status says {recorded}")
+
+    def one_job_per_try(self, one: Try) -> None:
+        """A try has exactly one Job, ever."""
+        if sum(other.id == one.id for other in self.truth.of_run(one.run_uid)) > 1:
+            self.breaks(self.one_job_per_try, f"Job {one.name} is created a second time")
+
+    def nothing_is_repeated_silently(self, one: Try) -> None:
+        """An attempt that was measured, or whose program failed by itself, is never made again; retries are counted."""
+        earlier = [t for t in self.truth.of_run(one.run_uid) if t.attempt == one.attempt and t.number < one.number]
+        for other in earlier:
+            if other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated:
+                if self.truth.printed(other, "run_stop") is not None:
+                    self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
+                elif other.program.kind.startswith("crashes"):
+                    self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.program.kind}")
+        counted = [t for t in earlier if not t.disturbed & FREE]
+        retries = self._run[one.run_uid]["spec"].get("maxRetries", 2) if one.run_uid in self._run else 99
+        if len(counted) > retries:
+            self.breaks(self.nothing_is_repeated_silently, f"{one.name} is one retry too many ({retries} allowed)")
+
+    # ---- the end of a run ----
+
+    def terminal_means_no_new_job(self, one: Try) -> None:
+        """No Job is created for a run that has ended or is being deleted."""
+        run = self._run.get(one.run_uid)
+        ended = one.run_uid in self.ended or (run and "deletionTimestamp" in run["metadata"])
+        if ended:
+            self.breaks(self.terminal_means_no_new_job, f"Job {one.name} is created after the end of its run")
+
+    def terminal_means_terminal(self, container: Container) -> None:
+        """After the end of a run, no container of it starts."""
+        ended = self.ended.get(container.run_uid)
+        if ended is not None and self.world.now > ended + 40:  # a pod may be starting while its Job is being deleted
+            self.breaks(self.terminal_means_terminal, f"pod {container.place[1]} starts after the end of its run")
+
+    # ---- status ----
+
+    def _run_changed(self, change: Change) -> None:
+        run, uid = change.object, change.object["metadata"]["uid"]
+        if change.type == "DELETED" or "deletionTimestamp" in run["metadata"]:
+            self.truth.deleted_runs.add(uid)
+        before, now = self._status.get(uid, {}), run.get("status") or {}
+        self._run[uid] = run
+        if now is not before and now != before:
+            self._status[uid] = now
+            self.world.say("status", f"{run['metadata']['name']}: {summary(now)}")
+            self.recorded_stays_recorded(run, before, now)
+            for attempt in now.get("attempts", ()):
+                self._attempt(run, attempt, before)
+            if is_terminal(now):
+                self.ended.setdefault(uid, self.world.now)
+
+    def _recorded(self, one: Try) -> Object | None:
+        attempts = self._status.get(one.run_uid, {}).get("attempts", ())
+        return next((a for a in attempts if (a["index"], a.get("try", 0)) == one.id), None)
+
+    def recorded_stays_recorded(self, run: Object, before: Object, now: Object) -> None:
+        """No attempt disappears from a status, a finished try never changes, a try never moves back, and the status of
+        an ended run is final."""
+        name = run["metadata"]["name"]
+        if is_terminal(before):
+            self.breaks(self.recorded_stays_recorded, f"the status of {name} changes after its end")
+        after = {(a["index"], a.get("try", 0)): a for a in now.get("attempts", ())}
+        order = {"Pending": 0, "Initializing": 1, "Training": 2}
+        for old in before.get("attempts", ()):
+            id_ = (old["index"], old.get("try", 0))
+            new = after.get(id_)
+            if new is None:
+                self.breaks(self.recorded_stays_recorded, f"{name} attempt {id_} disappears")
+            elif old["state"] not in order and (old["state"], old.get("reason")) != (new["state"], new.get("reason")):
+                self.breaks(self.recorded_stays_recorded, f"{name} {id_}: {old['state']} becomes {new['state']}")
+            elif order.get(new["state"], 9) < order.get(old["state"], -1):
+                suspended = self._queued_again(run, id_)
+                if not suspended:
+                    self.breaks(self.recorded_stays_recorded, f"{name} {id_}: {old['state']} becomes {new['state']}")
+
+    def _queued_again(self, run: Object, id_: tuple[int, int]) -> bool:
+        tries = [t for t in self.truth.of_run(run["metadata"]["uid"]) if t.id == id_]
+        return any("queue preempts" in t.disturbed for t in tries)
+
+    def _attempt(self, run: Object, attempt: Object, before: Object) -> None:
+        uid, id_ = run["metadata"]["uid"], (attempt["index"], attempt.get("try", 0))
+        one = next((t for t in self.truth.of_run(uid) if t.id == id_), None)
+        if one is None:
+            self.breaks(self.no_attempt_is_invented, f"{run['metadata']['name']} {id_} never had a Job")
+            return
+        old = next((a for a in before.get("attempts", ()) if (a["index"], a.get("try", 0)) == id_), None)
+        if attempt["state"] not in ("Pending", "Initializing", "Training") and (
+            old is None or old["state"] != attempt["state"]
+        ):
+            self.verdicts_are_true(one, attempt, run)
+        if attempt.get("stored") and not (old or {}).get("stored"):
+            self.stored_means_stored(one, attempt, run)
+
+    def no_attempt_is_invented(self) -> None:
+        """Every listed try had a Job."""
+
+    def verdicts_are_true(self, one: Try, attempt: Object, run: Object) -> None:
+        """A verdict is what really happened: what rank 0 printed, how its program ended, what was taken from it."""
+        if untrue := wrong(Case(self.sim, one, attempt, run)):
+            said = f"{attempt['state']}/{attempt.get('reason')} ({attempt.get('message')})"
+            self.breaks(self.verdicts_are_true, f"{one.name} ({one.program.kind}) is {said}: {untrue}")
+
+    # ---- store ----
+
+    def stored_means_stored(self, one: Try, attempt: Object, run: Object) -> None:
+        """A status says that a try is stored only when its record and its log are in the store."""
+        folder = f"{run['metadata']['namespace']}/{run['metadata']['name']}-{run['metadata']['uid'][:8]}"
+        prefix = f"{folder}/attempts/{one.attempt:03}/"
+        keys = {k.removeprefix(prefix) for k in self.sim.bucket.objects if k.startswith(prefix)}
+        places = ("", f"tries/{one.number}/")
+        if not any({f"{p}attempt.json", f"{p}result.txt"} <= keys for p in places):
+            self.breaks(self.stored_means_stored, f"{one.name} is called stored; the store has {sorted(keys)}")
+
+    def no_stored_line_is_lost(self, key: str, before: bytes | None, after: bytes | None) -> None:
+        """An MLPerf line that was ever in the store stays in it."""
+        if ".log" not in key and "result.txt" not in key:
+            return
+        lines = self._lines["/".join(key.split("/")[:2])]
+        old, new = mlperf_lines(before), mlperf_lines(after)
+        lines.update(new)
+        lines.subtract(old)
+        lost = [line for line in old if lines[line] <= 0]
+        if lost:
+            self.breaks(self.no_stored_line_is_lost, f"{key} drops {len(lost)} lines, the first: {lost[0][:120]}")
+
+
+GUARANTEES = (
+    Watchdog.no_healthy_attempt_is_ended,
+    Watchdog.evidence_first,
+    Watchdog.stored_means_stored,
+    Watchdog.no_stored_line_is_lost,
+    Watchdog.verdicts_are_true,
+    Watchdog.nothing_is_repeated_silently,
+    Watchdog.one_job_per_try,
+    Watchdog.no_attempt_is_invented,
+    Watchdog.recorded_stays_recorded,
+    Watchdog.terminal_means_no_new_job,
+    Watchdog.terminal_means_terminal,
+    Watchdog.nothing_storms,
+)
