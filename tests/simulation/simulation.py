@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -21,7 +22,7 @@ from tests.simulation.jobs import GarbageCollector, JobController
 from tests.simulation.nodes import Cluster, Node
 from tests.simulation.podlogs import PodLogs
 from tests.simulation.queueing import Queue
-from tests.simulation.replicas import Replica, patched
+from tests.simulation.replicas import Replica, patched, rounds
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal
 from tests.simulation.stores import Bucket, Threads
@@ -69,6 +70,8 @@ class Simulation:
         self._replicas = 0
         self._to_create = len(self.plan.runs)
         self._quiet_since = 0.0
+        self._busy = self._runs_changed = True
+        self.server.listeners["benchmarkruns"].append(lambda _: self._note_change())
         self.leader = self._start_replica()
 
     def _start_replica(self) -> Replica:
@@ -126,9 +129,14 @@ class Simulation:
         }
 
     def _is_quiet(self) -> bool:
-        if self._to_create or self.active_runs():
+        if self._runs_changed:
+            self._runs_changed = False
+            self._busy = bool(self._to_create or self.active_runs())
             self._quiet_since = self.world.now
-        return self.world.now - self._quiet_since > _QUIET_SECONDS
+        return not self._busy and self.world.now - self._quiet_since > _QUIET_SECONDS
+
+    def _note_change(self) -> None:
+        self._runs_changed = True
 
     def run(self) -> Outcome:
         """Let the world run until every run has ended and everything is quiet; then check."""
@@ -147,6 +155,7 @@ class Simulation:
 
 def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
     """Run the world of one seed."""
+    _leave_imports_alone()
     logging.disable(logging.NOTSET if verbose else logging.CRITICAL)
     random.seed(seed)
     numbers = random.Random(seed + 1)
@@ -164,6 +173,14 @@ def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
         del simulation
         _collect()
         logging.disable(logging.NOTSET)
+
+
+@cache
+def _leave_imports_alone() -> None:
+    """Keep the collector from visiting the modules after every seed."""
+    rounds()
+    gc.collect()
+    gc.freeze()
 
 
 def _silent(_: object) -> None:

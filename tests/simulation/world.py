@@ -72,9 +72,10 @@ class World:
     def run(self, until: Callable[[], bool], limit: float) -> None:
         """Let time pass until `until` holds or `limit` seconds have passed."""
         while self.now < limit and not until():
-            while sum(process.turn() for process in self.processes):
+            alive = [process for process in self.processes if process.alive]
+            while sum(process.turn() for process in alive):
                 pass  # each of them, until none has anything to do
-            moments = [process.next_timer() for process in self.processes]
+            moments = [process.next_timer() for process in alive]
             if self._events:
                 moments.append(self._events[0][0])
             self.now = max(self.now, min([*moments, limit]))
