@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable, open_store
-from podium.stores.s3 import S3Store
+from podium.stores.s3 import PART_BYTES, S3Store
+from podium.stores.s3_client import Access
 from tests.cluster.fixtures import needed_parts
 from tests.cluster.parts import REGION, S3
 
@@ -67,8 +70,31 @@ def test_sixteen_mebibytes(store: S3Store) -> None:
     assert store.get("logs.tar.gz") == data
 
 
+@pytest.mark.parametrize("size", [0, 5, PART_BYTES, PART_BYTES + 1])
+def test_a_file_is_stored_in_parts(store: S3Store, tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "log").write_bytes(data)
+    with (tmp_path / "log").open("rb") as file:
+        file.seek(size)  # where whoever has written it stands
+        store.put_file("pod.log.gz", file, content_type="application/gzip")
+    assert store.get("pod.log.gz") == data
+    assert store.list() == ["pod.log.gz"]
+    head = store._client.head_object(Bucket="results", Key=store._key("pod.log.gz"))
+    assert head["ContentType"] == "application/gzip"
+    assert ("-" in head["ETag"]) is (size > PART_BYTES)
+    store.delete("pod.log.gz")  # the server's disk is small
+
+
+def test_what_the_real_server_can_do(server: S3, store: S3Store) -> None:
+    assert server.endpoint.startswith("https://")
+    assert str(store.check()) == f"{store.url}: put, get, list, delete, conditional put: yes; checksums: header"
+    store.put("a", b"content")
+    facts = store.facts("a")
+    assert facts.sha256 == hashlib.sha256(b"content").hexdigest(), "the server has verified and kept the checksum"
+
+
 def test_a_bucket_that_does_not_exist(server: S3, store: S3Store) -> None:
-    elsewhere = S3Store("elsewhere", endpoint_url=server.endpoint, region=REGION)
+    elsewhere = S3Store("elsewhere", access=Access(server.endpoint, REGION))
     for call in (elsewhere.check, elsewhere.list, lambda: elsewhere.get("a")):
         with pytest.raises(StoreRefused, match="s3://elsewhere: there is no such bucket; create it"):
             call()

@@ -61,10 +61,11 @@ def open_source(url: str, *, endpoint_url: str | None, region: str | None, worke
     """The source at ``s3://bucket/prefix`` or in a folder. Raises StageError."""
     if url.startswith("s3://"):
         from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
+        from podium.stores.s3_client import Access  # noqa: PLC0415
 
         parts, needs = urlsplit(url), "s3:GetObject and ListBucket"
-        where = {"endpoint_url": endpoint_url, "region": region}
-        return BucketSource(S3Store(parts.netloc, parts.path, **where, connections=4 * workers, needs=needs))
+        access = Access(endpoint_url, region, connections=4 * workers)
+        return BucketSource(S3Store(parts.netloc, parts.path, access=access, needs=needs))
     return FolderSource(Path(url))
 
 

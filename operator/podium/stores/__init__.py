@@ -16,6 +16,7 @@ from podium.stores.base import (
     AlreadyExists,
     NotFound,
     Store,
+    StoreAbilities,
     StoreCorrupt,
     StoreError,
     StoreRefused,
@@ -27,9 +28,9 @@ from podium.stores.base import (
 from podium.stores.file import FileStore
 
 __all__ = [
-    "MAX_LOG_BYTES", "SCHEMES", "AlreadyExists", "FileStore", "NotFound", "Scheme", "Store", "StoreCorrupt",
-    "StoreError", "StoreRefused", "StoreUnavailable", "digest", "document_bytes", "open_store", "read_sums",
-    "url_examples",
+    "MAX_LOG_BYTES", "SCHEMES", "AlreadyExists", "FileStore", "NotFound", "Scheme", "Store", "StoreAbilities",
+    "StoreCorrupt", "StoreError", "StoreRefused", "StoreUnavailable", "digest", "document_bytes", "open_store",
+    "read_sums", "url_examples",
 ]  # fmt: skip
 
 
@@ -52,16 +53,25 @@ def url_examples() -> str:
     return " or ".join(scheme.example for scheme in SCHEMES.values())
 
 
-def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
+def open_store(
+    url: str,
+    *,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    checksum: str | None = None,
+    addressing: str | None = None,
+) -> Store:
     """The store at a URL with one of the `SCHEMES`, or in the folder at a plain path. Reads and writes nothing yet.
 
-    `endpoint_url` and `region` say how to reach a bucket. Raises StoreRefused for any other URL.
+    The options say how to reach a bucket: see `podium.stores.s3_client.Access`. Raises StoreRefused for any other URL,
+    and for an option that does not exist.
     """
     parts = urlsplit(url)
     if not parts.scheme and url:
         return FileStore(Path(url).resolve())
     if scheme := SCHEMES.get(parts.scheme):
-        opened: Store | None = import_module(scheme.module).open_url(parts, endpoint_url=endpoint_url, region=region)
+        options = {"endpoint_url": endpoint_url, "region": region, "checksum": checksum, "addressing": addressing}
+        opened: Store | None = import_module(scheme.module).open_url(parts, **options)
         if opened:
             return opened
     raise StoreRefused(f"{url!r} is not a supported results URL; use {url_examples()}")

@@ -25,6 +25,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PATH_MAX = 4096
 _SYS_OPENAT2 = 437  # on all architectures; since Linux 5.6
 _OPEN_HOW = Struct("QQQ")  # struct open_how: flags, mode, resolve
+_RENAME_NOREPLACE = 1
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 
 
@@ -147,6 +148,19 @@ class OpenFolder:
         with _naming(self.path / new):
             os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
+    def rename_new(self, name: str, new: str) -> None:
+        """Rename a file. Raises FileExistsError if the name is taken, and OSError where the kernel cannot do that."""
+        with _naming(self.path / new):
+            rename = getattr(_libc(), "renameat2", None)  # musl has none
+            folder = self.descriptor
+            if rename is None or rename(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
+                code = ctypes.get_errno() if rename else errno.ENOSYS
+                raise OSError(code, os.strerror(code))
+
+    def same(self, name: str, other: str) -> bool:
+        """Whether two names are those of one file."""
+        return os.path.samestat(self.stat(name), self.stat(other))
+
     def remove(self, name: str) -> None:
         """Remove a file or link, if there is one."""
         with _naming(self.path / name), contextlib.suppress(FileNotFoundError):
@@ -159,8 +173,8 @@ class OpenFolder:
 
     def sync(self) -> None:
         """Write the names in this folder to disk."""
-        with contextlib.suppress(OSError):  # some network file systems do not support it
-            os.fsync(self.descriptor)
+        with _naming(self.path):
+            _sync(self.descriptor)
 
 
 @cache
@@ -205,8 +219,13 @@ def _openat2(folder: int, path: str, flags: int) -> int:
 
 
 @cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@cache
 def _syscall() -> Any:
-    call = ctypes.CDLL(None, use_errno=True).syscall
+    call = _libc().syscall
     call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
     call.restype = ctypes.c_long
     return call
@@ -228,11 +247,24 @@ def _create(folder: int, parts: tuple[str, ...]) -> int:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, dir_fd=opened)
+                _sync(opened)  # else the folder is gone after a crash, with all that was stored in it
             below = _open_part(opened, part, _FOLDER)
         finally:
             os.close(opened)
         opened = below
     return opened
+
+
+def _sync(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in {
+            errno.EINVAL,
+            errno.ENOTSUP,
+            errno.ENOSYS,
+        }:  # some network file systems have no such call
+            raise
 
 
 def _require_regular(mode: int) -> None:

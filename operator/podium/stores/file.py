@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +17,16 @@ from urllib.parse import SplitResult, unquote
 
 from podium.stores.base import (
     CHUNK_BYTES,
-    PROBE,
+    PRIVATE,
     AlreadyExists,
     NotFound,
+    StoreAbilities,
     StoreError,
     StoreRefused,
     StoreUnavailable,
     check_key,
-    is_one_line,
+    is_listed,
+    probe,
 )
 from podium.stores.beneath import OpenFolder, key_parts
 
@@ -43,8 +48,9 @@ _FOREIGN = {
     errno.ELOOP: "is a symbolic link or below one; links are not followed, so put the file itself there",
     errno.ENXIO: "is not a regular file; remove it",
 }
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-_TEMPORARY = ".podium-tmp-"
+_UNSUPPORTED = frozenset({errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_TEMPORARY = f"{PRIVATE}tmp-"
+_ABANDONED_SECONDS = 60.0
 
 
 def open_url(url: SplitResult, **_: str | None) -> FileStore | None:
@@ -68,6 +74,14 @@ class FileStore:
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
     ) -> None:
         del content_type  # files do not have one
+        self._put(key, io.BytesIO(data), if_absent=if_absent)
+
+    def put_file(self, key: str, file: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        del content_type
+        file.seek(0)
+        self._put(key, file)
+
+    def _put(self, key: str, content: BinaryIO, *, if_absent: bool = False) -> None:
         parent, _, name = self._below(key).rpartition("/")
         temporary = _TEMPORARY + secrets.token_hex(8)
         with _translated(self._path(key), _WRITABLE):
@@ -75,7 +89,7 @@ class FileStore:
             with folder:
                 try:
                     with file:
-                        file.write(data)
+                        shutil.copyfileobj(content, file, CHUNK_BYTES)
                         file.flush()
                         os.fsync(file.fileno())
                     if if_absent:
@@ -98,8 +112,7 @@ class FileStore:
     def list(self, prefix: str = "") -> list[str]:
         try:
             with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
-                found = (key for key, entry in folder.walk() if not entry.name.startswith(_TEMPORARY))
-                return sorted(key for key in found if key.startswith(prefix) and is_one_line(key))
+                return sorted(key for key, _ in folder.walk() if is_listed(key, prefix))
         except NotFound:
             return []
 
@@ -120,9 +133,8 @@ class FileStore:
     def child(self, prefix: str) -> FileStore:
         return FileStore(self._root, self._below(prefix))
 
-    def check(self) -> None:
-        self.put(PROBE, b"")
-        self.delete(PROBE)
+    def check(self) -> StoreAbilities:
+        return StoreAbilities(self.url, probe(self, self.put))
 
     def _below(self, key: str) -> str:
         """The key below the folder that the user named. Raises ValueError."""
@@ -150,15 +162,36 @@ class FileStore:
 
 
 def _link(folder: OpenFolder, temporary: str, name: str) -> None:
-    """Give the file its name. Raises FileExistsError if the name is taken."""
-    try:
-        folder.link(temporary, name)  # the one atomic call that fails when the name is taken
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+    """Give the file its name. Raises FileExistsError if the name is taken.
+
+    The first way that the file system has: a hard link; a rename that replaces nothing; or else an empty file that
+    claims the name until it is replaced. After a crash in between, the empty file counts as absent after a minute.
+    """
+    for name_it in (folder.link, folder.rename_new):
+        try:
+            name_it(temporary, name)
+        except FileExistsError:
+            # NFS repeats a request whose answer was lost, and then reports that the name is taken: by this file
+            if folder.same(temporary, name):
+                return
             raise
-        # claim the name, then replace it: after a crash in between, the object is empty
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        else:
+            return
+    try:
         folder.create(name).close()
-        folder.move(temporary, folder, name)
+    except FileExistsError:
+        if not _is_abandoned(folder, name):
+            raise
+    folder.move(temporary, folder, name)
+
+
+def _is_abandoned(folder: OpenFolder, name: str) -> bool:
+    """Whether a file is empty, and older than any put between its two steps."""
+    status = folder.stat(name)
+    return status.st_size == 0 and time.time() - status.st_mtime > _ABANDONED_SECONDS
 
 
 @contextmanager

@@ -3,74 +3,45 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import SplitResult
 
-import boto3
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConfigNotFound,
-    ConfigParseError,
-    FlexibleChecksumError,
-    InvalidRegionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSLError,
-)
 
 from podium.stores.base import (
     CHUNK_BYTES,
-    PROBE,
-    AlreadyExists,
     NotFound,
-    StoreCorrupt,
+    StoreAbilities,
     StoreError,
     StoreRefused,
     StoreUnavailable,
     check_key,
-    is_one_line,
+    is_listed,
+    probe,
 )
+from podium.stores.s3_client import NOT_S3, Access, Connection, translated
+from podium.stores.s3_lock import LockObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-_REFUSED = {
-    "NoSuchBucket": "there is no such bucket; create it",
-    "InvalidAccessKeyId": "unknown access key; check the credentials",
-    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "ExpiredToken": "the credentials have expired",
-    "PermanentRedirect": "the bucket is in another region; set the region",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set the region",
-    "InvalidBucketName": "that is not a valid bucket name",
-}
-_MISCONFIGURED = (
-    ConfigNotFound, ConfigParseError, InvalidRegionError, NoRegionError, ParamValidationError, ProfileNotFound,
-)  # fmt: skip
-_LATER = frozenset({  # statuses 400 to 499 that are worth a retry anyway
-    "BadDigest", "IncompleteBody", "OperationAborted", "QuotaExceeded", "RequestTimeout", "SlowDown", "Throttling",
-    "ThrottlingException", "TooManyRequests", "XAmzContentChecksumMismatch",
-})  # fmt: skip
-_EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-
-
+PART_BYTES = 8 << 20  # of a multipart upload; smaller files are one put
+_MAX_PARTS = 10_000
 _LARGE_DOWNLOADS = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
 
-def open_url(url: SplitResult, *, endpoint_url: str | None, region: str | None) -> S3Store | None:
-    """The store at an s3:// URL; None without a bucket."""
-    return S3Store(url.netloc, url.path, endpoint_url=endpoint_url, region=region) if url.netloc else None
+def open_url(url: SplitResult, **options: str | None) -> S3Store | None:
+    """The store at an s3:// URL, with the options of `Access`; None without a bucket."""
+    access = Access(**{name: value for name, value in options.items() if value})  # type: ignore[arg-type]
+    return S3Store(url.netloc, url.path, access=access) if url.netloc else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +51,7 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+    modified: float  # Unix seconds of the store's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,80 +62,134 @@ class Facts:
     etag_is_md5: bool  # false if a customer's key or KMS encrypts it
 
 
-class _Client:
-    """Creates the client once: creating one is not thread-safe, using it is."""
+class _Shared:
+    """What a store and its children have in common."""
 
-    def __init__(self, endpoint_url: str | None, region: str | None, connections: int) -> None:
-        self._connections = connections
-        self._endpoint_url = endpoint_url
-        self._region = region
-        self._lock = threading.Lock()
-        self._client: S3Client | None = None
-
-    def get(self) -> S3Client:
-        with self._lock:
-            if self._client is None:
-                self._client = self._make()
-            return self._client
-
-    def _make(self) -> S3Client:
-        config = Config(
-            retries={"mode": "standard", "max_attempts": 3},
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=self._connections,
-            s3={"addressing_style": "path"} if self._endpoint_url else {},
-        )
-        try:
-            # a separate session: the default one is shared by everything that imports boto3
-            session = boto3.session.Session(region_name=self._region)
-            return session.client("s3", endpoint_url=self._endpoint_url, config=config)
-        except BotoCoreError:
-            raise
-        except ValueError as error:  # from botocore, for an invalid address
-            hint = "check the endpoint, such as http://minio.storage:9000"
-            raise StoreRefused(f"{self._endpoint_url!r}: {error}; {hint}") from error
+    def __init__(self, root: S3Store, access: Access) -> None:
+        self.root = root
+        self.connection = Connection(access)
+        self.lock_object = LockObject()
+        self.probing = threading.Lock()
+        self.abilities: StoreAbilities | None = None
 
 
 class S3Store:
-    """A store in a bucket, below a prefix. The client is created on first use and shared between threads."""
+    """A store in a bucket, below a prefix. The client is created on first use and shared between threads.
+
+    The first write probes what the store can do, unless `check` has done so.
+    """
 
     def __init__(
         self,
         bucket: str,
         prefix: str = "",
         *,
-        endpoint_url: str | None = None,
-        region: str | None = None,
-        connections: int = 16,
+        access: Access | None = None,
         needs: str = "s3:GetObject, PutObject, DeleteObject and ListBucket",
     ) -> None:
-        self._at(bucket, prefix, _Client(endpoint_url, region, connections), needs)
+        self._at(bucket, prefix, _Shared(self, access or Access()), needs)
 
-    def _at(self, bucket: str, prefix: str, client: _Client, needs: str) -> None:
+    def _at(self, bucket: str, prefix: str, shared: _Shared, needs: str) -> None:
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}" + (f"/{self.prefix}" if self.prefix else "")
-        self._connection = client
+        self._shared = shared
         self._needs = needs  # for the message when access is denied
+
+    # Writing
 
     def put(
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
     ) -> None:
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        check_key(key)
+        if self._abilities().conditional_put or not if_absent:
+            self._put(key, data, if_absent=if_absent, content_type=content_type)
+            return
+
+        def write(send_until: float) -> None:
+            self._put(key, data, content_type=content_type, send_until=send_until)
+
+        self._shared.lock_object.put(self, key, write)
+
+    def put_plainly(self, key: str, data: bytes) -> None:
+        """Write an object that only the store itself needs."""
+        self._put(key, data)
+
+    def _put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        if_absent: bool = False,
+        content_type: str = "application/octet-stream",
+        send_until: float | None = None,
+    ) -> None:
+        more: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        if self._shared.connection.checksums:
+            more["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        at = self._where(key)
         with self._translated(key):
-            self._client.put_object(
-                Bucket=self.bucket,
-                Key=self._key(key),
-                Body=data,
-                ContentType=content_type,
-                ChecksumAlgorithm="SHA256",
-                **condition,
+            done = self._shared.connection.call(
+                lambda client: client.put_object(**at, Body=data, ContentType=content_type, **more),
+                send_until=send_until,
+            )
+        self._require_etag(key, done)
+
+    def put_file(self, key: str, file: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size <= PART_BYTES:
+            self.put(key, file.read(), content_type=content_type)
+            return
+        self._abilities()
+        part_bytes = max(PART_BYTES, -(-size // _MAX_PARTS))
+        at = self._where(key)
+        call = self._shared.connection.call
+        with self._translated(key):
+            upload = call(lambda client: client.create_multipart_upload(**at, ContentType=content_type))["UploadId"]
+            try:
+                parts: list[CompletedPartTypeDef] = []
+                for number, part in enumerate(iter(lambda: file.read(part_bytes), b""), 1):
+                    etag = self._put_part(at, upload, number, part)
+                    parts.append({"PartNumber": number, "ETag": etag})
+                done = call(
+                    lambda client: client.complete_multipart_upload(
+                        **at,
+                        UploadId=upload,
+                        MultipartUpload={"Parts": parts},
+                    )
+                )
+                self._require_etag(key, done)
+            except BaseException:
+                with contextlib.suppress(StoreError), self._translated(key):
+                    call(lambda client: client.abort_multipart_upload(**at, UploadId=upload))
+                raise
+
+    def _put_part(self, at: Mapping[str, Any], upload: str, number: int, part: bytes) -> str:
+        """Upload a part. Its content is signed, so the store verifies it without any checksum."""
+        done = self._shared.connection.call(
+            lambda client: client.upload_part(**at, UploadId=upload, PartNumber=number, Body=part)
+        )
+        return done["ETag"]
+
+    def _require_etag(self, key: str, done: Mapping[str, Any]) -> None:
+        """Raises StoreRefused for an answer that is no acknowledgment: a login page has status 200, too."""
+        if not done.get("ETag"):
+            raise StoreRefused(
+                f"{self.url}/{key}: the answer has no ETag, so it does not come from an S3 store; {NOT_S3}"
             )
 
-    def get(self, key: str) -> bytes:
+    def delete(self, key: str) -> None:
+        at = self._where(key)
         with self._translated(key):
-            return self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+            self._shared.connection.call(lambda client: client.delete_object(**at))
+
+    # Reading
+
+    def get(self, key: str) -> bytes:
+        at = self._where(key)
+        with self._translated(key):
+            return self._shared.connection.call(lambda client: client.get_object(**at)["Body"].read())
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self._translated(key):
@@ -171,16 +197,32 @@ class S3Store:
             yield from body.iter_chunks(CHUNK_BYTES)
 
     def list(self, prefix: str = "") -> list[str]:
-        return sorted(entry.key for entry in self.entries(prefix) if is_one_line(entry.key))
+        return sorted(entry.key for entry in self.entries(prefix) if is_listed(entry.key, prefix))
 
     def entries(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Key, size and ETag of every object whose key starts with `prefix`."""
+        """Every object whose key starts with `prefix`."""
         base = f"{self.prefix}/" if self.prefix else ""
         with self._translated(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield ObjectInfo(entry["Key"][len(base) :], entry["Size"], entry.get("ETag", "").strip('"'))
+                    key, etag = entry["Key"][len(base) :], entry.get("ETag", "").strip('"')
+                    modified = entry["LastModified"].timestamp() if "LastModified" in entry else 0.0
+                    yield ObjectInfo(key, entry["Size"], etag, modified)
+
+    def modified(self, prefix: str) -> Mapping[str, float]:
+        """When each object whose key starts with `prefix` was written, in Unix seconds of the store's clock."""
+        return {entry.key: entry.modified for entry in self.entries(prefix)}
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object with this key."""
+        at = self._where(key)
+        try:
+            with self._translated(key):
+                self._shared.connection.call(lambda client: client.head_object(**at))
+        except NotFound:
+            return False
+        return True
 
     def facts(self, key: str) -> Facts:
         """What S3 knows about an object. Raises NotFound."""
@@ -201,22 +243,47 @@ class S3Store:
         with self._translated(key):
             self._client.download_fileobj(self.bucket, self._key(key), file, Callback=progress, Config=_LARGE_DOWNLOADS)
 
-    def delete(self, key: str) -> None:
-        with self._translated(key):
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
-
     def child(self, prefix: str) -> S3Store:
         below = object.__new__(S3Store)
-        below._at(self.bucket, self._key(prefix), self._connection, self._needs)  # shares one connection pool
+        below._at(self.bucket, self._key(prefix), self._shared, self._needs)  # shares one connection pool
         return below
 
-    def check(self) -> None:
-        self.put(PROBE, b"")
-        self.delete(PROBE)
+    # What the store can do
+
+    def check(self) -> StoreAbilities:
+        shared = self._shared
+        if not shared.probing.acquire(timeout=shared.connection.access.call_seconds):
+            raise StoreUnavailable(f"{self.url} is being probed and does not answer; a retry may help")
+        try:
+            shared.abilities = shared.root._probe()  # noqa: SLF001 - another object of this class
+            return shared.abilities
+        finally:
+            shared.probing.release()
+
+    def _abilities(self) -> StoreAbilities:
+        return self._shared.abilities or self.check()
+
+    def _probe(self) -> StoreAbilities:
+        connection = self._shared.connection
+        if connection.access.checksum == "off":
+            return StoreAbilities(self.url, probe(self, self._put), "off")
+        connection.use_checksums(True)
+        try:
+            return StoreAbilities(self.url, probe(self, self._put), "header")
+        except StoreRefused:
+            connection.use_checksums(False)
+            try:
+                return StoreAbilities(self.url, probe(self, self._put), "none, since the store refuses them")
+            except StoreRefused:  # so the checksum was not the reason
+                connection.use_checksums(True)
+            raise
 
     @property
     def _client(self) -> S3Client:
-        return self._connection.get()
+        return self._shared.connection.client()
+
+    def _where(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self.bucket, "Key": self._key(key)}
 
     def _key(self, key: str) -> str:
         check_key(key)
@@ -224,37 +291,5 @@ class S3Store:
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
-        try:
+        with translated(self.url, key, self._needs):
             yield
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the service account a role"
-            raise StoreRefused(f"{self.url}: no credentials; {hint}") from error
-        except ClientError as error:
-            raise self._error(key, error) from error
-        except _MISCONFIGURED as error:
-            raise StoreRefused(f"{self.url}: {error}; check bucket, region, endpoint and profile") from error
-        except FlexibleChecksumError as error:
-            raise StoreCorrupt(f"{self.url}/{key} is corrupt: {error}") from error
-        except Boto3Error as error:  # a download whose retries are used up
-            raise StoreUnavailable(f"{self.url}/{key}: {error}; a retry may help") from error
-        except BotoCoreError as error:
-            if isinstance(error, SSLError) and "CERTIFICATE" in str(error):
-                hint = "give the authority's certificate in AWS_CA_BUNDLE"
-                raise StoreRefused(f"{self.url}: {error}; {hint}") from error
-            raise StoreUnavailable(f"{self.url}/{key}: {error}; a retry may help") from error
-
-    def _error(self, key: str, error: ClientError) -> StoreError:
-        code = error.response.get("Error", {}).get("Code", "")
-        message = error.response.get("Error", {}).get("Message", "")
-        if code in _EXISTS:
-            return AlreadyExists(f"{self.url}/{key} already exists")
-        if code in _MISSING:
-            return NotFound(f"{self.url}/{key} does not exist")
-        if code == "AccessDenied":
-            return StoreRefused(f"{self.url}: access denied; the credentials need {self._needs}")
-        if code in _REFUSED:
-            return StoreRefused(f"{self.url}: {_REFUSED[code]}")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if 400 <= status < 500 and status not in (408, 429) and code not in _LATER:
-            return StoreRefused(f"{self.url}/{key}: {code}: {message}")
-        return StoreUnavailable(f"{self.url}/{key}: {code}: {message}; a retry may help")

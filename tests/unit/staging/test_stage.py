@@ -15,6 +15,7 @@ from podium.staging import BucketSource, FolderSource, StageError, StageInterrup
 from podium.staging.checks import Check, parse_sums
 from podium.stores import StoreUnavailable
 from podium.stores.s3 import S3Store
+from podium.stores.s3_client import Access
 
 FILES = {"train/a/1.jpg": b"one", "train/b/2.jpg": b"two" * 1000, "val/a/3.jpg": b"", "labels.txt": b"a b"}
 
@@ -204,7 +205,7 @@ def test_keys_that_cannot_be_files(keys, sentence, target, monkeypatch):
     """versitygw keeps objects as files and has no such keys."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    store = S3Store("bucket", "x", region="us-east-1")
+    store = S3Store("bucket", "x", access=Access(region="us-east-1"))
     with Stubber(store._client) as stubber:
         stubber.add_response(
             "list_objects_v2", {"Contents": [{"Key": f"x/{key}", "Size": 1, "ETag": '"e"'} for key in keys]}

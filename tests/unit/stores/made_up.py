@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 from urllib.parse import SplitResult
 
-from podium.stores import AlreadyExists, NotFound
+from podium.stores import AlreadyExists, NotFound, StoreAbilities
 
 OBJECTS: dict[str, bytes] = {}
 
@@ -26,6 +27,10 @@ class MemoryStore:
             raise AlreadyExists(f"{self.url}/{key} already exists")
         OBJECTS[f"{self.url}/{key}"] = data
 
+    def put_file(self, key: str, file: BinaryIO, *, content_type: str = "") -> None:
+        file.seek(0)
+        self.put(key, file.read())
+
     def get(self, key: str) -> bytes:
         if f"{self.url}/{key}" not in OBJECTS:
             raise NotFound(f"{self.url}/{key} does not exist")
@@ -44,5 +49,5 @@ class MemoryStore:
     def child(self, prefix: str) -> MemoryStore:
         return MemoryStore(f"{self.url}/{prefix}")
 
-    def check(self) -> None:
-        """Memory can always be written to."""
+    def check(self) -> StoreAbilities:
+        return StoreAbilities(self.url, conditional_put=True)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
+import stat
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from podium.stores import AlreadyExists, FileStore, NotFound, StoreRefused, StoreUnavailable, open_store, url_examples
+from podium.stores.beneath import OpenFolder
 
 
 @pytest.fixture
@@ -49,13 +56,29 @@ def test_if_absent_keeps_what_is_there(store: FileStore) -> None:
     assert store.get("result.json") == b"first"
 
 
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_of_many_only_one_puts_if_absent(store: FileStore, monkeypatch: pytest.MonkeyPatch, hard_links: bool) -> None:
-    def no_hard_links(*_: object, **__: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
+def cannot(code: int) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
 
-    if not hard_links:
-        monkeypatch.setattr(os, "link", no_hard_links)
+    return fail
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str]], None]:
+    """A file system that lacks some calls, as a FAT or a bucket that is mounted does."""
+
+    def lack(calls: Sequence[str]) -> None:
+        if "link" in calls:
+            monkeypatch.setattr(os, "link", cannot(errno.EPERM))
+        if "rename" in calls:
+            monkeypatch.setattr(OpenFolder, "rename_new", cannot(errno.EINVAL))
+
+    return lack
+
+
+@pytest.mark.parametrize("lacking", [(), ("link",), ("link", "rename")], ids=str)
+def test_of_many_only_one_puts_if_absent(store: FileStore, without: Callable[..., None], lacking: tuple[str]) -> None:
+    without(lacking)
 
     def put(number: int) -> bool:
         try:
@@ -121,6 +144,97 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 def test_check_leaves_nothing(store: FileStore) -> None:
     store.check()
     assert store.list() == []
+
+
+def test_check_says_what_a_folder_can_do(store: FileStore) -> None:
+    assert str(store.check()) == f"{store.url}: put, get, list, delete, conditional put: yes"
+
+
+def test_a_link_that_nfs_made_and_reports_as_taken_is_ours(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the first request was lost, so the client repeated it."""
+    link = os.link
+
+    def twice(*names: str, **more: Any) -> None:
+        link(*names, **more)
+        link(*names, **more)
+
+    monkeypatch.setattr(os, "link", twice)
+    store.put("result.json", b"1", if_absent=True)
+    assert store.get("result.json") == b"1"
+    with pytest.raises(AlreadyExists):
+        store.put("result.json", b"2", if_absent=True)
+
+
+def test_a_claim_that_a_crash_left_counts_as_absent_after_a_minute(
+    store: FileStore, without: Callable[..., None]
+) -> None:
+    without(("link", "rename"))
+    store.put("result.json", b"")
+    with pytest.raises(AlreadyExists):
+        store.put("result.json", b"1", if_absent=True)
+    os.utime(store.folder / "result.json", (0, time.time() - 61))
+    store.put("result.json", b"1", if_absent=True)
+    os.utime(store.folder / "result.json", (0, 0))
+    with pytest.raises(AlreadyExists):
+        store.put("result.json", b"2", if_absent=True)
+    assert store.get("result.json") == b"1"
+
+
+def test_a_put_is_on_disk_with_its_name_and_the_names_of_its_new_folders(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("other", b"")
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def recording(descriptor: int) -> None:
+        synced.append(os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), store.folder))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    store.put("run/attempts/result.txt", b"log")
+    file = synced.pop(2)
+    assert file.startswith("run/attempts/.podium-tmp-")
+    assert synced == [".", "run", "run/attempts"], "each folder that got a name, and the file's folder last"
+
+
+@pytest.mark.parametrize(("code", "fails"), [(errno.EIO, True), (errno.EINVAL, False), (errno.ENOTSUP, False)])
+def test_a_folder_that_cannot_be_synced(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, code: int, fails: bool
+) -> None:
+    """Some file systems have no such call; where the call fails, nothing is acknowledged."""
+    store.put("other", b"")
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreUnavailable) if fails else contextlib.nullcontext():
+        store.put("result.json", b"1")
+
+
+class Full(io.BytesIO):
+    """The disk is full after some bytes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= 1 << 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().read(size)
+
+
+def test_a_file_is_stored_whole_or_not_at_all(store: FileStore) -> None:
+    data = os.urandom(3_000_000)
+    file = io.BytesIO(data)
+    file.seek(100)  # where whoever has written it stands
+    store.put_file("pod.log.gz", file)
+    assert store.get("pod.log.gz") == data
+    with pytest.raises(StoreUnavailable, match="the disk is full; free some space"):
+        store.put_file("pod.log.gz", Full(bytes(3_000_000)))
+    assert store.get("pod.log.gz") == data
+    assert [path.name for path in store.folder.iterdir()] == ["pod.log.gz"], "no part of a file is left"
 
 
 URLS = {

@@ -1,4 +1,4 @@
-"""What a bucket answers, in the words of a store. tests/api/test_stores_s3.py has a real server."""
+"""What a bucket answers, in the words of a store. test_dialects.py has servers, tests/api/test_stores_s3.py a real one."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from podium.stores import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
+from podium.stores import AlreadyExists, NotFound, StoreAbilities, StoreRefused, StoreUnavailable
 from podium.stores.s3 import S3Store
+from podium.stores.s3_client import Access
 
 
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
+def known() -> S3Store:
+    """A store that has been probed."""
+    store = S3Store("results", "podium", access=Access(region="us-east-1"))
+    store._shared.abilities = StoreAbilities(store.url, conditional_put=True)
+    return store
 
 
 @contextmanager
 def answering(code: str, status: int) -> Iterator[S3Store]:
-    store = S3Store("results", "podium", region="us-east-1")
+    store = known()
     with Stubber(store._client) as stubber:
         stubber.add_client_error("put_object", code, f"the words of {code}", status)
         yield store
@@ -37,7 +36,6 @@ def answering(code: str, status: int) -> Iterator[S3Store]:
 
 ANSWERS = {
     ("PreconditionFailed", 412): (AlreadyExists, "s3://results/podium/a already exists"),
-    ("ConditionalRequestConflict", 409): (AlreadyExists, "s3://results/podium/a already exists"),
     ("NoSuchKey", 404): (NotFound, "s3://results/podium/a does not exist"),
     ("NoSuchBucket", 404): (StoreRefused, "s3://results/podium: there is no such bucket; create it"),
     ("AccessDenied", 403): (StoreRefused, "access denied; the credentials need s3:GetObject, PutObject"),
@@ -49,9 +47,12 @@ ANSWERS = {
     ("InternalError", 500): (StoreUnavailable, "a retry may help"),
     ("RequestTimeout", 400): (StoreUnavailable, "a retry may help"),
     ("BadDigest", 400): (StoreUnavailable, "a retry may help"),
+    ("ConditionalRequestConflict", 409): (StoreUnavailable, "a retry may help"),  # nothing is known about the object
     ("OperationAborted", 409): (StoreUnavailable, "a retry may help"),
     ("QuotaExceeded", 403): (StoreUnavailable, "a retry may help"),
     ("TooManyRequests", 429): (StoreUnavailable, "a retry may help"),
+    ("NotImplemented", 501): (StoreRefused, "the words of NotImplemented"),
+    ("InsufficientStorage", 507): (StoreUnavailable, "the store is full: free some space; a retry may help"),
     ("EntityTooLarge", 400): (StoreRefused, "EntityTooLarge"),
 }
 
@@ -67,7 +68,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = S3Store("results", endpoint_url=f"http://127.0.0.1:{port}", region="us-east-1")
+    store = S3Store("results", access=Access(f"http://127.0.0.1:{port}", "us-east-1"))
     with pytest.raises(StoreUnavailable, match=r"Could not connect to the endpoint URL.*; a retry may help"):
         store.get("a")
 
@@ -77,7 +78,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> No
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(StoreRefused, match="no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
-        S3Store("results", region="us-east-1").check()
+        S3Store("results", access=Access(region="us-east-1")).check()
 
 
 MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -91,7 +92,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
 def test_mistakes(name: str) -> None:
     bucket, options, words = MISTAKES[name]
     with pytest.raises(StoreRefused, match=words):
-        S3Store(bucket, **options).child("lab").check()
+        S3Store(bucket, access=Access(**options)).child("lab").check()
 
 
 @pytest.mark.parametrize("key", ["", "/a", "../a", "a/../../b"])
@@ -109,7 +110,7 @@ def test_threads_and_children_share_one_client(monkeypatch: pytest.MonkeyPatch) 
         return make(self, *args, **options)
 
     monkeypatch.setattr(boto3.session.Session, "client", slow)
-    store = S3Store("results", "podium", region="us-east-1")
+    store = known()
     children = [store.child(f"run-{n}") for n in range(8)]
     assert made == [], "nothing is connected before the first use"
     clients: list[Any] = []
@@ -125,7 +126,7 @@ def test_threads_and_children_share_one_client(monkeypatch: pytest.MonkeyPatch) 
 
 def test_chunks_are_the_object_in_pieces() -> None:
     data = b"x" * 2_500_000
-    store = S3Store("results", "podium", region="us-east-1")
+    store = known()
     with Stubber(store._client) as stubber:
         body = StreamingBody(io.BytesIO(data), len(data))
         stubber.add_response("get_object", {"Body": body}, {"Bucket": "results", "Key": "podium/a"})
@@ -134,7 +135,7 @@ def test_chunks_are_the_object_in_pieces() -> None:
 
 
 def test_chunks_of_nothing() -> None:
-    store = S3Store("results", "podium", region="us-east-1")
+    store = known()
     with Stubber(store._client) as stubber:
         stubber.add_client_error("get_object", "NoSuchKey", "", 404)
         with pytest.raises(NotFound):
