@@ -131,6 +131,18 @@ def test_rules_and_dashboards_are_taken_as_they_are(tmp_path):
     assert config["metadata"]["annotations"] == {"grafana_folder": "Podium"}
 
 
+def test_how_to_speak_to_the_store(tmp_path):
+    def options(*words: object) -> set[str]:
+        (container,) = the("Deployment", template("--set", URL, *words))["spec"]["template"]["spec"]["containers"]
+        return {word for word in container["args"] if word.startswith(("--results-checksum", "--results-addressing"))}
+
+    (tmp_path / "values.yaml").write_text("results: {checksum: off, addressing: virtual}\n")  # YAML reads off as false
+    both = {"--results-checksum=off", "--results-addressing=virtual"}
+    assert options() == set()
+    assert options("--values", tmp_path / "values.yaml") == both
+    assert options("--set", "results.checksum=off,results.addressing=virtual") == both
+
+
 def test_the_store_is_reached_through_the_network_policy():
     def ports(*words: str) -> list[int]:
         made = the("NetworkPolicy", template("--set", f"{URL},networkPolicy.enabled=true", *words))
@@ -152,6 +164,8 @@ REFUSED = {
     "a region for a folder": (["results.url=file:///r,results.existingClaim=c,results.region=x"], "results.region needs an s3:// URL, but results.url is \"file:///r\": remove it, or change the URL"),
     "a claim for a bucket": ([URL, "results.existingClaim=c"], "results.existingClaim needs a file:// URL, but results.url is \"s3://results/podium\": remove the claim"),
     "an endpoint without scheme": ([URL, "results.endpoint=minio:9000"], 'results.endpoint "minio:9000": write the store\'s address, such as https://minio.example.org:9000'),
+    "a checksum": ([URL, "results.checksum=md5"], "at '/results/checksum': value must be one of 'auto', 'off', false"),
+    "an addressing": ([URL, "results.addressing=host"], "at '/results/addressing': value must be one of 'auto', 'path', 'virtual'"),
     "half of the credentials": ([URL, "results.accessKeyId=a"], "results.accessKeyId and results.secretAccessKey must be set together: set both, or neither"),
     "credentials twice": ([URL, "results.existingSecret=s,results.accessKeyId=a,results.secretAccessKey=b"], "results.existingSecret and results.accessKeyId are alternative credentials for the store: keep one of them"),
     "no role": ([URL, "results.webIdentity.roleArn=podium"], "write a role such as arn:aws:iam::123456789012:role/podium-results"),

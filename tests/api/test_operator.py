@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.test_crd import OPEN, run
-from tests.cluster.parts import Operator, until
+from tests.cluster.parts import REGION, Operator, until
 
 STRANGERS = Path(__file__).parents[1] / "data" / "kubernetes" / "stranger-pod.yaml"
 
@@ -122,6 +122,25 @@ def test_an_unwritable_store_is_reported_at_the_start(kubeconfig, namespace, tmp
     try:
         sentence = "cannot write to the result store: s3://no-such-place/x/.podium-probe"
         until(lambda: sentence in operator.log.read_text(), 30, "the log says so")
+        until(lambda: operator.log.read_text().count(sentence) > 1, 30, "it is asked again")
+    finally:
+        operator.stop()
+
+
+def test_the_log_says_what_the_store_can_do(kubeconfig, namespace, tmp_path, server):
+    """A store that is down when the operator starts is probed once it is up."""
+    server.stop()
+    options = ["--results-url", f"{server.bucket('able')}/x", "--results-endpoint", server.endpoint]
+    options += ["--results-region", REGION, "--namespace", namespace]
+    operator = Operator(kubeconfig, tmp_path, options, server.environment)
+    try:
+        operator.start()
+        until(lambda: "cannot write to the result store" in operator.log.read_text(), 30, "it is down")
+        server.start()
+        able = (
+            "the result store can be used: s3://able/x: put, get, list, delete, conditional put: yes; checksums: header"
+        )
+        until(lambda: able in operator.log.read_text(), 30, "the log says what it can do")
     finally:
         operator.stop()
 

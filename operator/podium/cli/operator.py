@@ -23,6 +23,20 @@ def operator(
         str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
     ] = None,
     results_region: Annotated[str | None, typer.Option(envvar="PODIUM_RESULTS_REGION", help="S3 region.")] = None,
+    results_checksum: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PODIUM_RESULTS_CHECKSUM",
+            help="auto: send S3 the SHA-256 of what is stored, unless the store refuses it. off: never send it.",
+        ),
+    ] = None,
+    results_addressing: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PODIUM_RESULTS_ADDRESSING",
+            help="Where the bucket's name goes: path, virtual (the host name), or auto (path with an endpoint).",
+        ),
+    ] = None,
     trainer_image: Annotated[
         str | None, typer.Option(envvar="PODIUM_TRAINER_IMAGE", help="Image of the reference trainers.")
     ] = None,
@@ -58,6 +72,8 @@ def operator(
         results_url=results_url,
         results_endpoint=results_endpoint,
         results_region=results_region,
+        results_checksum=results_checksum,
+        results_addressing=results_addressing,
         trainer=_trainer(trainer_defaults, trainer_image, operator_image),
         namespaces=namespace or (),
         listen=listen,

@@ -25,13 +25,13 @@ RoundOption = Annotated[
 
 
 def store_at(place: str) -> Store:
-    """The store at a folder or URL. PODIUM_RESULTS_ENDPOINT and PODIUM_RESULTS_REGION set how to reach a bucket.
+    """The store at a folder or URL. The variables PODIUM_RESULTS_* set how to reach a bucket, as for the operator.
 
     Raises UsageError.
     """
-    endpoint, region = os.environ.get("PODIUM_RESULTS_ENDPOINT"), os.environ.get("PODIUM_RESULTS_REGION")
+    given = {name: os.environ.get(f"PODIUM_RESULTS_{name.upper()}") for name in ("region", "checksum", "addressing")}
     try:
-        store = open_store(place, endpoint_url=endpoint, region=region)
+        store = open_store(place, endpoint_url=os.environ.get("PODIUM_RESULTS_ENDPOINT"), **given)
     except StoreError as error:
         raise UsageError(str(error)) from error
     if "://" not in place and not Path(place).exists():

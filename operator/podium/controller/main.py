@@ -24,7 +24,7 @@ from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
-from podium.kube import Api, ApiError, Lease, connect
+from podium.kube import Api, ApiError, Lease, backoff, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics, RunSample, run_sample
 from podium.rounds import load_rounds
@@ -35,6 +35,7 @@ _RESYNC_SECONDS = 300.0
 _COUNT_SECONDS = 15.0
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
 _CRD_RETRY_SECONDS = 2.0
+_STORE_RETRY_SECONDS = 5.0
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # from malloc.h
 
 
@@ -45,6 +46,8 @@ class OperatorOptions:
     results_url: str
     results_endpoint: str | None = None
     results_region: str | None = None
+    results_checksum: str | None = None
+    results_addressing: str | None = None
     trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
     namespaces: Sequence[str] = ()  # empty: all of them
     listen: str = "0.0.0.0:8080"
@@ -63,7 +66,11 @@ class OperatorProcess:
         self._options = options
         self._rounds = load_rounds(*options.rounds)
         self._store: Store = open_store(
-            options.results_url, endpoint_url=options.results_endpoint, region=options.results_region
+            options.results_url,
+            endpoint_url=options.results_endpoint,
+            region=options.results_region,
+            checksum=options.results_checksum,
+            addressing=options.results_addressing,
         )
         self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
         self._controller: Controller | None = None
@@ -180,11 +187,18 @@ class OperatorProcess:
             self._controller.wake(run_uid, seconds)
 
     async def _check_store(self) -> None:
-        """Log an error early if the store is not writable, and go on: an outage only delays results."""
-        try:
-            await asyncio.to_thread(self._store.check)
-        except StoreError as error:
-            _LOG.error("cannot write to the result store: %s", error)
+        """Log what the store can do, or why it cannot be used, until it can be: an outage only delays results."""
+        failures = 0
+        while True:
+            try:
+                abilities = await asyncio.to_thread(self._store.check)
+            except StoreError as error:
+                failures += 1
+                _LOG.error("cannot write to the result store: %s", error)
+                await asyncio.sleep(backoff(failures, first=_STORE_RETRY_SECONDS))
+            else:
+                _LOG.info("the result store can be used: %s", abilities)
+                return
 
     def _samples(self) -> Iterator[RunSample]:
         """Yield the samples for one page of metrics; changes nothing."""

@@ -248,13 +248,15 @@ def test_a_bucket_is_a_place_like_a_folder(podium_json, tmp_path, monkeypatch):
     """What the folders above the logs say is read off the URL; a real server answers in tests/api."""
     write(tmp_path / "box/resnet", [v06_run("resnet", t, 0.76) for t in TIMES])
 
-    def bucket(url, *, endpoint_url, region):
+    def bucket(url, **options):
         store = FileStore(tmp_path)
         store.url = url
-        assert (endpoint_url, region) == ("http://minio:9000", None)
+        given = {"endpoint_url": "http://minio:9000", "addressing": "virtual"}
+        assert options == {"region": None, "checksum": None, **given}
         return store
 
     monkeypatch.setenv("PODIUM_RESULTS_ENDPOINT", "http://minio:9000")
+    monkeypatch.setenv("PODIUM_RESULTS_ADDRESSING", "virtual")
     monkeypatch.setattr("podium.cli.places.open_store", bucket)
     code, (entry,) = podium_json("score", "s3://results/training_results_v0.6/acme/results")
     assert (code, entry["org"], entry["system"], entry["minutes"]) == (0, "acme", "box", 3.0)
