@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
 from podium.staging import open_source, stage
-from tests.cluster.parts import ACCESS_KEY, REGION, S3, SECRET_KEY, until
+from tests.cluster.parts import REGION, S3, until
 
 Stage = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,8 +30,7 @@ class DataSet:
     def __init__(self, server: S3, prefix: str) -> None:
         self.url, self._prefix = f"{server.bucket('datasets')}/{prefix}", prefix
         self.folder = server.objects / "datasets" / prefix
-        self._client = boto3.client("s3", endpoint_url=server.endpoint, region_name=REGION,
-                                    aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY)  # fmt: skip
+        self._client = server.client()
 
     def put(self, key: str, data: bytes, *, part_mib: int | None = None, **more: str) -> None:
         if part_mib is None:

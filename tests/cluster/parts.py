@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,25 +16,53 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import boto3
 
 from tests.cluster import leftovers, lifetime, tools
+from tests.cluster.pki import Pki
 from tests.cluster.processes import MissingPartError, Processes, free_ports, sh
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret", "us-east-1"
 DISK_BYTES = 64 << 20
 
 
 class S3:
-    """versitygw on a folder: real signatures, checksums and conditional puts. Where root runs it, on a small disk."""
+    """versitygw on a folder: real signatures, checksums and conditional puts. Where root runs it, on a small disk.
+
+    It speaks https with a certificate of a throw-away authority, whose file is in `environment`.
+    """
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", port: int | None = None) -> None:
         self.folder = folder
         self._listen = f"{address}:{port or free_ports(1, address)[0]}"
-        self.endpoint = f"http://{self._listen}"
+        self.endpoint = f"https://{self._listen}"
+        self._address = address
+        self._pki = Pki(folder / "pki")
+        self.ca = folder / "public" / "ca.crt"  # alone in a folder that pods of any user may mount
         self._processes = Processes(folder / "process")
         self.objects = folder / "objects"
-        self.environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_CA_BUNDLE": str(self.ca),
+        }
+
+    def client(self, **options: Any) -> S3Client:
+        """A client of boto3, past Podium."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            verify=str(self.ca),
+            **options,
+        )
 
     def start(self) -> None:
         self._start()
@@ -43,10 +72,15 @@ class S3:
         self._processes.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and not self.objects.is_mount():
             sh("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", leftovers.disk_name(), self.objects)
+        self._pki.certificate("ca", "CN=throw-away")
+        self._pki.certificate("s3", "CN=s3", san=f"IP:{self._address}", usage="serverAuth")
+        self.ca.parent.mkdir(exist_ok=True)
+        shutil.copyfile(self._pki.path("ca.crt"), self.ca)
         credentials = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-        command = (tools.find("versitygw"), "--port", self._listen, "--region", REGION, *options, "posix", self.objects)
-        self._processes.start("versitygw", *command, env=credentials)
-        self._processes.wait("S3", lambda: answers(self.endpoint), 20, ("versitygw",))
+        tls = ("--cert", self._pki.path("s3.crt"), "--key", self._pki.path("s3.key"))
+        words = ("--port", self._listen, "--region", REGION, *tls, *options, "posix", self.objects)
+        self._processes.start("versitygw", tools.find("versitygw"), *words, env=credentials)
+        self._processes.wait("S3", lambda: answers(self.endpoint, self.ca), 20, ("versitygw",))
 
     def stop(self) -> None:
         """An outage; `start` ends it, and every object is there again."""
@@ -189,10 +223,11 @@ class Operator:
             return response.read().decode()
 
 
-def answers(url: str) -> bool:
+def answers(url: str, ca: Path | None = None) -> bool:
     """Whether an HTTP server answers, with whatever status."""
+    trust = ssl.create_default_context(cafile=ca) if ca else None
     try:
-        with contextlib.closing(urllib.request.urlopen(url, timeout=2)):
+        with contextlib.closing(urllib.request.urlopen(url, timeout=2, context=trust)):
             return True
     except urllib.error.HTTPError:
         return True

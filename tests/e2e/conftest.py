@@ -85,7 +85,12 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
     if image := os.environ.get("PODIUM_TEST_TRAINER_IMAGE"):
         defaults = {"image": image}
     stage = {"endpoint": s3.endpoint, "region": REGION, "allowedPrefixes": [f"{bucket}/datasets"]}
-    defaults["stage"] = {**defaults.get("stage", {}), **stage, "credentials": {"secretName": "datasets-reader"}}
+    stage |= {"credentials": {"secretName": "datasets-reader"}, "env": [{"name": "AWS_CA_BUNDLE", "value": str(s3.ca)}]}
+    given = defaults.get("stage", {})
+    mount = {"name": "store-ca", "mountPath": str(s3.ca.parent), "readOnly": True}
+    defaults["stage"] = {**given, **stage, "volumeMounts": [*given.get("volumeMounts", ()), mount]}
+    pod = defaults.setdefault("pod", {})
+    pod["volumes"] = [*pod.get("volumes", ()), {"name": "store-ca", "hostPath": {"path": str(s3.ca.parent)}}]
     file = tmp_path / "trainer-defaults.yaml"
     file.write_text(yaml.safe_dump(defaults))
     options = ["--results-url", bucket, "--results-endpoint", s3.endpoint, "--results-region", REGION]

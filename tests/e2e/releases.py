@@ -96,6 +96,7 @@ def values_file(folder: Path, image: str, s3: S3, bucket: str, trainer: dict[str
             "region": REGION,
             "accessKeyId": ACCESS_KEY,
             "secretAccessKey": SECRET_KEY,
+            "caCertificate": s3.ca.read_text(),
         },
         "resources": {"requests": {"cpu": "50m"}},
         "trainer": trainer,

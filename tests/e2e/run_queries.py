@@ -7,10 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
-
 from tests.cluster.fixtures import Kubectl
-from tests.cluster.parts import ACCESS_KEY, REGION, S3, SECRET_KEY, until
+from tests.cluster.parts import S3, until
 
 Run = dict[str, Any]
 
@@ -62,13 +60,7 @@ class Bucket:
 
     def __init__(self, s3: S3, uri: str) -> None:
         self._bucket, _, self._prefix = uri.removeprefix("s3://").partition("/")
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=s3.endpoint,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-        )
+        self._client = s3.client()
 
     def files(self) -> list[str]:
         listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tests.cluster import images
 from tests.cluster.fixtures import ROOT
-from tests.cluster.parts import REGION, Prometheus, until
+from tests.cluster.parts import Prometheus, until
 
 ALL_REDUCE = """
 import os, torch, torch.distributed as dist
@@ -76,14 +75,7 @@ def test_torchrun_meets_itself_in_two_pods(kubectl, namespace):
 
 
 def client(s3):
-    return boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        region_name=REGION,
-        aws_access_key_id=s3.environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=s3.environment["AWS_SECRET_ACCESS_KEY"],
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    return s3.client(config=Config(retries={"total_max_attempts": 1}))
 
 
 def test_s3_keeps_an_object_through_an_outage(s3, bucket):

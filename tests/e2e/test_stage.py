@@ -5,11 +5,10 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import boto3
 import pytest
 
 from podium_benchmarks.ncf.generate import generate
-from tests.cluster.parts import ACCESS_KEY, REGION, SECRET_KEY
+from tests.cluster.parts import ACCESS_KEY, SECRET_KEY
 from tests.e2e.run_queries import Bucket, attempts, condition, ended, wait_for
 
 
@@ -67,9 +66,7 @@ def data_set(kubectl, namespace, s3, bucket, ratings) -> str:
     """The URL of the ratings in the bucket, and the Secret with which they are read."""
     keys = [f"--from-literal=AWS_ACCESS_KEY_ID={ACCESS_KEY}", f"--from-literal=AWS_SECRET_ACCESS_KEY={SECRET_KEY}"]
     kubectl("-n", namespace, "create", "secret", "generic", "datasets-reader", *keys)
-    client = boto3.client("s3", endpoint_url=s3.endpoint, region_name=REGION,
-                          aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY)  # fmt: skip
-    client.upload_file(str(ratings / "ratings.csv"), bucket.removeprefix("s3://"), "datasets/ratings/ratings.csv")
+    s3.client().upload_file(str(ratings / "ratings.csv"), bucket.removeprefix("s3://"), "datasets/ratings/ratings.csv")
     return f"{bucket}/datasets/ratings"
 
 

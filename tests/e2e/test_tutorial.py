@@ -12,7 +12,7 @@ import yaml
 
 from tests.cluster import images, tools
 from tests.cluster.fixtures import ROOT, apply_crds
-from tests.cluster.parts import REGION
+from tests.cluster.parts import REGION, S3
 from tests.docs.blocks import DOCS, blocks
 
 PAGE = DOCS / "tutorial/cluster.md"
@@ -30,7 +30,7 @@ def shell(node, kubeconfig, kubectl, operator_image, s3, tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(tools.find("kubectl"))
-    (tmp_path / "values.yaml").write_text(yaml.safe_dump(_values(operator_image)))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(_values(operator_image, s3)))
     # whoever has a registry names its images on the command line; here helm learns of them behind the reader's back
     helm = f'[ "$1" = install ] && set -- "$@" --values {tmp_path}/values.yaml\nexec {tools.find("helm")} "$@"\n'
     (programs / "helm").write_text(f"#!/bin/sh\n{helm}")
@@ -61,11 +61,12 @@ def shell(node, kubeconfig, kubectl, operator_image, s3, tmp_path):
     apply_crds(kubeconfig)
 
 
-def _values(operator_image: str) -> dict[str, object]:
-    """The operator's image, and trainers on the node's own, which take packages and sources from the host."""
+def _values(operator_image: str, s3: S3) -> dict[str, object]:
+    """The operator's image, trainers on the node's own with packages and sources of the host, and the store's authority."""
     repository, _, tag = operator_image.rpartition(":")
     image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
-    return {"image": image, "trainer": images.trainer_defaults(ROOT)}
+    results = {"caCertificate": s3.ca.read_text()}
+    return {"image": image, "trainer": images.trainer_defaults(ROOT), "results": results}
 
 
 @pytest.mark.timeout(1200)

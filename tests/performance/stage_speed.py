@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
-
 from tests.cluster import parts
 
 SMALL, SMALL_BYTES = 2000, 100_000
@@ -51,7 +49,7 @@ def main() -> None:
 
 
 def fill(server: parts.S3) -> None:
-    client = boto3.client("s3", endpoint_url=server.endpoint, region_name=parts.REGION)
+    client = server.client()
     for number in range(SMALL):
         client.put_object(Bucket="datasets", Key=f"small/{number % 100}/{number}", Body=os.urandom(SMALL_BYTES))
     file = server.folder / "large"
