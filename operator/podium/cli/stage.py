@@ -30,6 +30,13 @@ def stage(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Number of files to copy in parallel.")] = 16,
     endpoint: Annotated[str | None, typer.Option(help="S3 endpoint, if not AWS.")] = None,
     region: Annotated[str | None, typer.Option(help="S3 region.")] = None,
+    addressing: Annotated[
+        str,
+        typer.Option(
+            envvar="PODIUM_STAGE_ADDRESSING",
+            help="Where the bucket's name goes: path, virtual (the host name), or auto (path with an endpoint).",
+        ),
+    ] = "auto",
     limit: Annotated[
         str | None, typer.Option(help="Maximum size of the target, such as 500Gi; default: the size of its disk.")
     ] = None,
@@ -44,7 +51,7 @@ def stage(
     signal.signal(signal.SIGTERM, _leave)  # by default, the first process of a container ignores it
     room = _bytes(limit) if limit else None
     try:
-        opened = open_source(source, endpoint_url=endpoint, region=region, workers=workers)
+        opened = open_source(source, endpoint_url=endpoint, region=region, workers=workers, addressing=addressing)
         outcome = copy(opened, target, workers=workers, patience=patience, limit=room)
     except StageInterrupted as error:
         typer.echo(one_line(f"stage: {error}"))

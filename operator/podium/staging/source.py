@@ -57,14 +57,16 @@ class Source(Protocol):
         """Write the file into the empty `file`. Raises StoreError, StageError, OSError."""
 
 
-def open_source(url: str, *, endpoint_url: str | None, region: str | None, workers: int) -> Source:
-    """The source at ``s3://bucket/prefix`` or in a folder. Raises StageError."""
+def open_source(
+    url: str, *, endpoint_url: str | None, region: str | None, workers: int, addressing: str = "auto"
+) -> Source:
+    """The source at ``s3://bucket/prefix`` or in a folder. Raises StageError, and StoreRefused for a wrong option."""
     if url.startswith("s3://"):
         from podium.stores.s3 import S3Store  # noqa: PLC0415 - boto3 is slow to load and takes 25 MB
         from podium.stores.s3_client import Access  # noqa: PLC0415
 
         parts, needs = urlsplit(url), "s3:GetObject and ListBucket"
-        access = Access(endpoint_url, region, connections=4 * workers)
+        access = Access(endpoint_url, region, addressing=addressing, connections=4 * workers)
         return BucketSource(S3Store(parts.netloc, parts.path, access=access, needs=needs))
     return FolderSource(Path(url))
 

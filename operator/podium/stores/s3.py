@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -102,6 +103,9 @@ class S3Store:
         self, key: str, data: bytes, *, if_absent: bool = False, content_type: str = "application/octet-stream"
     ) -> None:
         check_key(key)
+        if len(data) > PART_BYTES and not if_absent:
+            self.put_file(key, io.BytesIO(data), content_type=content_type)
+            return
         if self._abilities().conditional_put or not if_absent:
             self._put(key, data, if_absent=if_absent, content_type=content_type)
             return
@@ -193,8 +197,10 @@ class S3Store:
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self._translated(key):
-            body = self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"]
-            yield from body.iter_chunks(CHUNK_BYTES)
+            at, call = self._where(key), self._shared.connection.call
+            body = call(lambda client: client.get_object(**at)["Body"])
+            while chunk := call(lambda _: body.read(CHUNK_BYTES)):
+                yield chunk
 
     def list(self, prefix: str = "") -> list[str]:
         return sorted(entry.key for entry in self.entries(prefix) if is_listed(entry.key, prefix))
@@ -204,7 +210,8 @@ class S3Store:
         base = f"{self.prefix}/" if self.prefix else ""
         with self._translated(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
-            for page in pages:
+            ahead = iter(pages)
+            while page := self._shared.connection.call(lambda _: next(ahead, None)):
                 for entry in page.get("Contents", ()):
                     key, etag = entry["Key"][len(base) :], entry.get("ETag", "").strip('"')
                     modified = entry["LastModified"].timestamp() if "LastModified" in entry else 0.0

@@ -54,8 +54,8 @@ _REFUSED = {
     "AuthorizationHeaderMalformed": "the bucket is in another region; set the region",
     "InvalidBucketName": "that is not a valid bucket name",
     "SecondLevelDomainForbidden": (
-        "the store wants the bucket in the host name; set results.addressing=virtual in the chart, or "
-        "PODIUM_RESULTS_ADDRESSING=virtual"
+        "the store wants the bucket in the host name; set results.addressing=virtual in the chart, "
+        "PODIUM_RESULTS_ADDRESSING=virtual for the command line, or --addressing virtual for podium stage"
     ),
 }
 _MISCONFIGURED = (

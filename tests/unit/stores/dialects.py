@@ -34,6 +34,7 @@ class Dialect:
     checksums: bool = True  # else a checksum header gets 501
     conditional: str = "yes"  # or "refused" with 501, or "ignored"
     listing: bool = True
+    corrupt: bool = False  # returns something else than it was given
     virtual_only: bool = False
     clock: float = 0.0  # seconds ahead of ours; a difference of 15 minutes is refused
     page: tuple[int, bytes] | None = None  # answers everything instead of the store
@@ -178,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list()
         if self._key not in self.fake.objects:
             return self._error(404, "NoSuchKey", "There is none.")
-        return self._answer(200, self.fake.objects[self._key][0])
+        return self._answer(200, self.fake.objects[self._key][0] + b"?" * self.fake.dialect.corrupt)
 
     _head = _get
 

@@ -50,6 +50,15 @@ def test_what_a_store_can_do_is_found_out_and_used(server: Server, opened: Opene
     assert set(sums) == {dialect.checksums}
 
 
+def test_a_large_put_is_several_requests_of_bounded_size(server: Server, opened: Opened) -> None:
+    fake = server(google())
+    store = opened(fake)
+    data = os.urandom(2 * PART_BYTES)
+    store.put("checkpoint", data)
+    assert store.get("checkpoint") == b"".join(store.chunks("checkpoint")) == data
+    assert max(int(request.headers["content-length"]) for request in fake.puts()) == PART_BYTES
+
+
 def test_checksums_can_be_turned_off(server: Server, opened: Opened) -> None:
     fake = server(Dialect())
     store = opened(fake, checksum="off")
@@ -80,6 +89,7 @@ REFUSED: dict[str, tuple[Dialect, type[StoreError], str]] = {
     "a proxy's page": (Dialect(page=(403, PROXY_PAGE)), StoreRefused, "HTTP 403, and a page that is not from an S3 store: 'Blocked by the policy of Example'; check the endpoint"),
     "a page of a gateway": (Dialect(page=(502, b"<html>Bad Gateway</html>")), StoreUnavailable, "HTTP 502, and a page .*'Bad Gateway'; a retry may help"),
     "a login page": (Dialect(page=(200, b"<html>Please log in</html>")), StoreRefused, "the answer has no ETag, so it does not come from an S3 store; check the endpoint"),
+    "a cache": (Dialect(corrupt=True), StoreRefused, "does not return and list what it has just acknowledged; check that the endpoint is the store itself"),
     "no listing": (Dialect(listing=False), StoreRefused, "access denied; the credentials need s3:GetObject, PutObject, DeleteObject and ListBucket"),
     "too many requests": (Dialect(failure=(503, "SlowDown")), StoreUnavailable, "SlowDown: the words of SlowDown; a retry may help"),
     "puts that are not implemented": (Dialect(failure=(501, "NotImplemented")), StoreRefused, "NotImplemented: the words of NotImplemented"),

@@ -146,6 +146,13 @@ def test_check_leaves_nothing(store: FileStore) -> None:
     assert store.list() == []
 
 
+def test_what_the_store_itself_needs_is_not_listed(store: FileStore) -> None:
+    for key in ("run/.podium-claim-result.json.1", "run/result.json", ".podium-probe-1"):
+        store.put(key, b"")
+    assert store.list() == store.list("run/") == ["run/result.json"]
+    assert store.list("run/.podium-claim-") == ["run/.podium-claim-result.json.1"]
+
+
 def test_check_says_what_a_folder_can_do(store: FileStore) -> None:
     assert str(store.check()) == f"{store.url}: put, get, list, delete, conditional put: yes"
 

@@ -21,7 +21,7 @@ def one_try(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dialect", [google(), old_ceph()], ids=["ignored", "refused"])
 def test_of_many_processes_only_one_writes(server: Server, opened: Opened, dialect: Dialect) -> None:
     fake = server(dialect)
-    stores = [opened(fake) for _ in range(6)]
+    stores = [opened(fake) for _ in range(4)]
     for store in stores:
         store.check()
     written: list[str] = []
