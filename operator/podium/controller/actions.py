@@ -23,6 +23,7 @@ from podium.reconcile import (
     CreateJob,
     DeleteJob,
     DeleteRun,
+    DropCheckpoint,
     Emit,
     ReadLog,
     Refusal,
@@ -75,11 +76,12 @@ class ActionExecutor:
                     if not await self._create_job(state, action):
                         return ActionResult(status_holds=False, look_again=False)
                 case DeleteJob(id_):
-                    await self._logs.keep_pod_logs(state, id_)
                     job = state.observation.jobs[id_]
                     await self._api.delete(JOBS, run.namespace, job.name, uid=job.uid)
                 case ReadLog(id_):
                     self._logs.read_now(state, id_)
+                case DropCheckpoint(id_):
+                    self._logs.drop_checkpoint(state, id_)
                 case StoreAttempt() | StoreResult():
                     look_again |= await self._uploads.store(state, action)
                 case DeleteRun():

@@ -4,37 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import NamedTuple, Protocol
 
 from podium.api import TryId
+from podium.controller.pod_logs import PodLogReader, PodLogs
 from podium.controller.state import OpenLog, RunState
-from podium.kube import Api, ApiError, LogStream, backoff
-from podium.launch import CONTAINER, STAGE_CONTAINER
-from podium.mllog import LogBuffer
+from podium.kube import Api, LogStream, backoff
+from podium.launch import CONTAINER
+from podium.mllog import MAX_MLPERF_BYTES, LogBuffer
 from podium.reconcile import ObservedLog, Run
+from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
 from podium.stores import StoreError
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
-_BYTES_PER_SECOND = 32 * 1024  # a long log is checkpointed less often, since each checkpoint writes all of it
+_CHECKPOINT_BYTES = 2 << 20  # of output, MLPerf lines or not: the kubelet rotates a log at 10 MiB by default
+_CHECKPOINT_PAUSE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
-_POD_LOG_LINES = 2000
-_POD_LOG_BYTES = 1 << 20
-_AT_ONCE = 8
+_KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
 _READS_PER_SECOND = 3.0  # of silent logs, at most
 _RETRY_SECONDS = 2.0
 
 
+class FinishedLog(NamedTuple):
+    """The log of a try that is about to be stored."""
+
+    observed: ObservedLog
+    lines: Iterable[str]  # MLPerf lines
+
+    @property
+    def findings(self) -> list[str]:
+        """What is odd about it, for attempt.json."""
+        log, found = self.observed, []
+        if log.lost:
+            found.append(f"the end of rank 0's log is lost: {log.lost}")
+        if not log.ended:
+            found.append(f"rank 0's log was stored before its end: {log.unreadable or 'it had not ended'}")
+        if log.overflow:
+            found.append(f"rank 0 printed more than {MAX_MLPERF_BYTES >> 20} MiB of MLPerf lines; the rest was dropped")
+        return found
+
+
 class Checkpoints(Protocol):
-    """Saves logs while they grow; both methods raise StoreError."""
+    """Saves logs while they grow; its methods raise StoreError."""
 
-    async def put_checkpoint(self, run: Run, id_: TryId, text: bytes) -> None: ...
+    async def put_checkpoint(self, run: Run, id_: TryId, writer: str, start: int, rows: bytes) -> None: ...
 
-    async def get_checkpoint(self, run: Run, id_: TryId) -> bytes: ...
+    async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]: ...
+
+    async def drop_checkpoint(self, run: Run, id_: TryId) -> None: ...
 
 
 class LogCollector:
@@ -44,6 +67,9 @@ class LogCollector:
         self._api = api
         self._checkpoints = checkpoints
         self._wake = wake
+        self._writer = secrets.token_hex(4)  # of this process's checkpoints
+        self._pod_logs = PodLogReader(api)
+        self._kept_bytes = 0  # of pod logs
         self._reading: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -88,7 +114,7 @@ class LogCollector:
         task = asyncio.create_task(stream.run(), name=f"log of {state.run.namespace}/{state.run.name} {id_}")
         self._reading.add(task)
         task.add_done_callback(self._stopped)
-        return OpenLog(buffer, stream, task, saved_at=time.monotonic())
+        return OpenLog(buffer, stream, task, restored=not inherited, saved_at=time.monotonic())
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
@@ -100,97 +126,154 @@ class LogCollector:
         return max(_SILENCE_SECONDS, len(self._reading) / _READS_PER_SECOND)
 
     async def _restored(self, state: RunState, id_: TryId) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield the checkpoint of an earlier process. While the store does not answer, the log is unreadable."""
+        """Yield the checkpoint of earlier processes. While the store does not answer, the log is unreadable."""
         failures = 0
         while True:
+            log = state.logs.open[id_]
             try:
-                rows = await self._checkpoints.get_checkpoint(state.run, id_)
+                segments = await self._checkpoints.get_checkpoint(state.run, id_)
+                break
             except StoreError as error:
                 failures += 1
-                if log := state.logs.open.get(id_):
-                    log.stream.unreadable = f"its checkpoint cannot be read: {error}"
+                log.stream.unreadable = f"its checkpoint cannot be read: {error}"
                 _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
                 self._wake(state.run.uid, 0.0)
                 await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS))
-            else:
-                yield "", rows
-                return
+        while segments:
+            yield segments.pop(0)
+        log.saved_bytes = log.segment_start = log.buffer.size_bytes
+        log.restored = True
 
     def read_now(self, state: RunState, id_: TryId) -> None:
         """Read a log to the present, because a deadline is about to be judged; the run is woken when that is done."""
         if log := state.logs.open.get(id_):
             log.stream.read_now()
 
-    def checkpoint(self, state: RunState) -> None:
-        """Save the logs that have grown, in the background: a lost checkpoint does no harm while the pod exists."""
-        for id_, log in state.logs.open.items():
-            grown = log.buffer.size_bytes - log.saved_bytes
-            interval = _CHECKPOINT_SECONDS + log.buffer.size_bytes / _BYTES_PER_SECOND
-            if grown and not log.buffer.ended and time.monotonic() - log.saved_at >= interval:
-                log.saved_bytes, log.saved_at = log.buffer.size_bytes, time.monotonic()
-                task = asyncio.create_task(self._save(state, id_, log.buffer.rows(0, log.buffer.size_bytes)))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+    # ---- checkpoints ----
 
-    async def _save(self, state: RunState, id_: TryId, text: bytes) -> None:
+    def checkpoint(self, state: RunState) -> None:
+        """Save the logs that have grown, in the background."""
+        for id_, log in state.logs.open.items():
+            if log.saving is None and _is_due(log):
+                log.saving = asyncio.create_task(self._save_in_background(state, id_, log))
+
+    async def _save_in_background(self, state: RunState, id_: TryId, log: OpenLog) -> None:
         try:
-            await self._checkpoints.put_checkpoint(state.run, id_, text)
+            await self._save(state, id_, log)
         except StoreError as error:
             _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
+        finally:
+            log.saving = None
 
-    async def keep_pod_logs(self, state: RunState, id_: TryId) -> None:
-        """Read the pods' logs now, because their Job is about to be deleted."""
-        state.logs.pod_logs[id_] = await self.pod_logs(state, id_)
+    async def _save(self, state: RunState, id_: TryId, log: OpenLog) -> None:
+        """Store what is there now. Raises StoreError."""
+        log.saved_at, log.saved_read = time.monotonic(), log.stream.bytes_read
+        end = log.buffer.size_bytes
+        while log.saved_bytes < end:
+            rows = log.buffer.rows(log.segment_start, MAX_SEGMENT_BYTES)
+            rows = rows[: rows.rfind(b"\n") + 1]
+            state.logs.saved.add(id_)
+            await self._checkpoints.put_checkpoint(state.run, id_, self._writer, log.segment_start, rows)
+            log.saved_bytes = log.segment_start + len(rows)
+            if len(rows) >= FULL_SEGMENT_BYTES:
+                log.segment_start = log.saved_bytes
 
-    async def pod_logs(self, state: RunState, id_: TryId) -> dict[str, bytes]:
-        """Return the end of every pod's full log, by file name. Pods that are gone are left out."""
-        if id_ in state.logs.pod_logs:
-            return state.logs.pod_logs[id_]
-        gate = asyncio.Semaphore(_AT_ONCE)
-        query = {"tailLines": str(_POD_LOG_LINES), "limitBytes": str(_POD_LOG_BYTES)}
+    async def _flush(self, state: RunState, id_: TryId, log: OpenLog) -> None:
+        """Store all of a log in its checkpoint. Raises StoreError."""
+        if log.saving:
+            await asyncio.wait({log.saving})
+        if log.restored:
+            await self._save(state, id_, log)
 
-        async def one(pod: str, container: str) -> bytes | None:
-            try:
-                async with gate, self._api.log(state.run.namespace, pod, container, **query) as chunks:
-                    return b"".join([chunk async for chunk in chunks])
-            except (ApiError, OSError, TimeoutError) as error:
-                _LOG.debug("log of %s/%s: %s", state.run.namespace, pod, error)
-                return None
+    async def save_all(self, states: Iterable[RunState]) -> None:
+        """Save all logs that have grown: this process is about to end."""
+        logs = [(state, id_, log) for state in states for id_, log in state.logs.open.items()]
+        results = await asyncio.gather(*(self._flush(*each) for each in logs), return_exceptions=True)
+        if failed := [result for result in results if isinstance(result, Exception)]:
+            _LOG.warning("%d of %d checkpoints were not saved: %s", len(failed), len(logs), failed[0])
 
-        pods = [c for c in state.observation.containers.get(id_, {}).values() if c.stopped != "Deleted"]
-        wanted = {f"pod-{c.node_index}.log": (c.name, CONTAINER) for c in pods if c.started is not None}
-        copied = [c for c in pods if c.staging and c.staging.started is not None]
-        wanted |= {f"pod-{c.node_index}.stage.log": (c.name, STAGE_CONTAINER) for c in copied}
-        texts = await asyncio.gather(*(one(*place) for place in wanted.values()))
-        return {name: text for name, text in zip(wanted, texts, strict=True) if text is not None}
+    def drop_checkpoint(self, state: RunState, id_: TryId) -> None:
+        """Remove the checkpoint of a stored try, in the background."""
+        if id_ in state.logs.checkpoints and id_ not in state.logs.dropping:
+            state.logs.dropping.add(id_)
+            task = asyncio.create_task(self._drop(state, id_))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
-    @staticmethod
-    async def finished(state: RunState, id_: TryId) -> tuple[ObservedLog, Sequence[str]]:
-        """Return what rank 0 printed and its MLPerf lines, after a short wait for the last ones."""
+    async def _drop(self, state: RunState, id_: TryId) -> None:
+        try:
+            await self._checkpoints.drop_checkpoint(state.run, id_)
+            state.logs.dropped.add(id_)
+        except StoreError as error:
+            _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
+        finally:
+            state.logs.dropping.discard(id_)
+
+    # ---- the end of a try ----
+
+    async def pod_logs(self, state: RunState, id_: TryId) -> PodLogs:
+        """Return every pod's log, for files. They are kept until `release`."""
+        if id_ not in state.logs.pod_logs:
+            containers = list(state.observation.containers.get(id_, {}).values())
+            logs = await self._pod_logs.read(state.run.namespace, containers)
+            state.logs.pod_logs[id_] = logs
+            self._kept_bytes += sum(log.kept for log in logs.values())
+        return state.logs.pod_logs[id_]
+
+    def not_stored(self, state: RunState, id_: TryId) -> None:
+        """Make room: if too many pod logs wait for a store that is away, read these again later."""
+        if self._kept_bytes > _KEPT_POD_LOG_BYTES:
+            self._drop_pod_logs(state, id_)
+
+    def _drop_pod_logs(self, state: RunState, id_: TryId) -> None:
+        for log in state.logs.pod_logs.pop(id_, {}).values():
+            self._kept_bytes -= log.kept
+            log.close()
+
+    async def finished(self, state: RunState, id_: TryId) -> FinishedLog:
+        """Return what rank 0 printed, after a short wait for its last lines; all of it is then in the checkpoint.
+
+        Raises StoreError.
+        """
         log = state.logs.open.get(id_)
         if log is None:
-            return state.logs.read.get(id_, ObservedLog()), ()
+            return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
         if not log.buffer.ended:
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
-        return log.observed(), list(log.buffer.mlperf_lines())
+        await self._flush(state, id_, log)
+        return FinishedLog(log.observed(), log.buffer.mlperf_lines())
 
-    @staticmethod
-    def release(state: RunState, id_: TryId, log: ObservedLog) -> None:
+    def release(self, state: RunState, id_: TryId, log: ObservedLog) -> None:
         """Drop the logs of a stored try; `log` is what is kept of rank 0's."""
         state.logs.read[id_] = log
-        state.logs.pod_logs.pop(id_, None)
+        self._drop_pod_logs(state, id_)
         if opened := state.logs.open.pop(id_, None):
             _close(opened)
 
-    @staticmethod
-    def close(state: RunState) -> None:
+    def close(self, state: RunState) -> None:
         """Drop all logs of a run."""
         for log in state.logs.open.values():
             _close(log)
         state.logs.open.clear()
-        state.logs.pod_logs.clear()
+        for id_ in list(state.logs.pod_logs):
+            self._drop_pod_logs(state, id_)
+
+
+def _is_due(log: OpenLog) -> bool:
+    """Return whether to save a log: after a minute, at once when its state has changed, and before the node rotates it
+    away."""
+    if not log.restored or log.buffer.size_bytes <= log.saved_bytes:
+        return False
+    waited, read = time.monotonic() - log.saved_at, log.stream.bytes_read - log.saved_read
+    return (
+        log.buffer.urgent_bytes > log.saved_bytes
+        or waited >= _CHECKPOINT_SECONDS
+        or (read >= _CHECKPOINT_BYTES and waited >= _CHECKPOINT_PAUSE_SECONDS)
+    )
 
 
 def _close(log: OpenLog) -> None:
     log.task.cancel()
+    if log.saving:
+        log.saving.cancel()
     log.buffer.close()

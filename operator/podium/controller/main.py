@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from podium.stores import Store, StoreError, open_store
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
 _COUNT_SECONDS = 15.0
+_SAVE_SECONDS = 4.0  # at the end, while the Lease is still held
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
 _CRD_RETRY_SECONDS = 2.0
 _STORE_RETRY_SECONDS = 5.0
@@ -134,7 +136,7 @@ class OperatorProcess:
         self._leads = True
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
-        async with asyncio.TaskGroup() as group:
+        async with _saving(logs, controller), asyncio.TaskGroup() as group:
             informers = group.create_task(controller.informers.run())
             await controller.informers.listed()
             worker = group.create_task(controller.queue.run())
@@ -231,6 +233,16 @@ class OperatorProcess:
         host, _, port = self._options.listen.rpartition(":")
         await web.TCPSite(runner, host, int(port)).start()
         return runner
+
+
+@asynccontextmanager
+async def _saving(logs: LogCollector, controller: Controller) -> AsyncIterator[None]:
+    """At the end, save what the next process could not read again if its node rotates it away."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(logs.save_all(controller.states.values()), _SAVE_SECONDS)
 
 
 async def _count(controller: Controller) -> None:

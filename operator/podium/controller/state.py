@@ -11,6 +11,7 @@ from typing import Any
 
 from podium.api import Result, TryId
 from podium.controller.observation import Observation
+from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
 from podium.mllog import LogBuffer
 from podium.reconcile import Observed, ObservedLog, Refusal, Run
@@ -24,8 +25,12 @@ class OpenLog:
     buffer: LogBuffer
     stream: LogStream
     task: asyncio.Task[None]
-    saved_bytes: int = 0
-    saved_at: float = 0.0
+    restored: bool  # whether the checkpoint of earlier processes, if any, is in `buffer`
+    saved_bytes: int = 0  # of `buffer`, from its beginning; they are in the store
+    segment_start: int = 0  # where the last segment of the checkpoint begins
+    saved_at: float = 0.0  # time.monotonic()
+    saved_read: int = 0  # `stream.bytes_read` at that time
+    saving: asyncio.Task[None] | None = None
 
     def observed(self) -> ObservedLog:
         stream = self.stream
@@ -41,7 +46,15 @@ class LogState:
     inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator process, which may have left checkpoints
     open: dict[TryId, OpenLog] = field(default_factory=dict)
     read: dict[TryId, ObservedLog] = field(default_factory=dict)  # logs of stored tries
-    pod_logs: dict[TryId, dict[str, bytes]] = field(default_factory=dict)  # saved before their Job was deleted
+    pod_logs: dict[TryId, PodLogs] = field(default_factory=dict)  # being stored
+    saved: set[TryId] = field(default_factory=set)  # tries of which this process has stored a checkpoint
+    dropping: set[TryId] = field(default_factory=set)
+    dropped: set[TryId] = field(default_factory=set)
+
+    @property
+    def checkpoints(self) -> frozenset[TryId]:
+        """The tries that may have checkpoints in the store."""
+        return frozenset((self.inherited | self.saved) - self.dropped)
 
 
 @dataclass(slots=True)

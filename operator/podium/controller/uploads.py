@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,11 +18,12 @@ from podium.reconcile import Run, StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter, result_folder
 from podium.rounds import Round
 from podium.rules import goal_for
-from podium.stores import Store, StoreError
+from podium.stores import Store, StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
 _RETRY_SECONDS = 2.0
+_STALLED_SECONDS = 600.0  # S3 gives up by itself before; a network file system does not
 _NODE_LABELS = ("node.kubernetes.io/", "topology.kubernetes.io/", "nvidia.com/", "kubernetes.io/arch")
 
 _T = TypeVar("_T")
@@ -41,6 +42,8 @@ class Recorder:
         self._store = store
         self._telemetry = telemetry
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
+        # apart, so that results do not wait for the checkpoints of other runs
+        self._checkpoint_threads = ThreadPoolExecutor(threads, thread_name_prefix="checkpoints")
 
     async def put_attempt(self, run: Run, action: StoreAttempt, files: AttemptFiles) -> None:
         writer = self._writer(run)
@@ -52,13 +55,17 @@ class Recorder:
         writer = self._writer(run)
         return await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes))
 
-    async def put_checkpoint(self, run: Run, id_: TryId, text: bytes) -> None:
-        writer = self._writer(run)
-        await self._call(lambda: writer.put_checkpoint(id_, text))
+    async def put_checkpoint(self, run: Run, id_: TryId, writer: str, start: int, rows: bytes) -> None:
+        folder = self._writer(run)
+        await self._call(lambda: folder.put_checkpoint(id_, writer, start, rows), self._checkpoint_threads)
 
-    async def get_checkpoint(self, run: Run, id_: TryId) -> bytes:
-        writer = self._writer(run)
-        return await self._call(lambda: writer.get_checkpoint(id_))
+    async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]:
+        folder = self._writer(run)
+        return await self._call(lambda: list(folder.checkpoint(id_)), self._checkpoint_threads)
+
+    async def drop_checkpoint(self, run: Run, id_: TryId) -> None:
+        folder = self._writer(run)
+        await self._call(lambda: folder.drop_checkpoint(id_), self._checkpoint_threads)
 
     def _writer(self, run: Run) -> ResultWriter:
         return ResultWriter(self._store.child(result_folder(run)), run)
@@ -66,15 +73,19 @@ class Recorder:
     async def _timed(self, work: Callable[[], _T]) -> _T:
         started = time.perf_counter()
         try:
-            result = await self._call(work)
+            result = await self._call(work, self._threads)
         except Exception:
             self._telemetry.uploaded("error", time.perf_counter() - started)
             raise
         self._telemetry.uploaded("success", time.perf_counter() - started)
         return result
 
-    async def _call(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _call(self, work: Callable[[], _T], threads: Executor) -> _T:
+        try:
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, work), _STALLED_SECONDS)
+        except TimeoutError as error:
+            text = f"{self._store.url} has not answered for {_STALLED_SECONDS:.0f} s; it is tried again"
+            raise StoreUnavailable(text) from error
 
 
 class Uploader:
@@ -119,7 +130,7 @@ class Uploader:
         del uploads.storing[key]
         try:
             task.result()
-        except StoreError as error:
+        except (StoreError, OSError) as error:  # OSError: there is no room to prepare the files
             uploads.error = str(error)
             uploads.failures += 1
             uploads.retry_at = time.monotonic() + backoff(uploads.failures, first=_RETRY_SECONDS)
@@ -130,16 +141,21 @@ class Uploader:
 
     async def _attempt(self, state: RunState, action: StoreAttempt) -> None:
         id_ = action.attempt.id
-        log, lines = await self._logs.finished(state, id_)
+        log = await self._logs.finished(state, id_)
         files = AttemptFiles(
-            summary=log.summary,
-            lines=lines,
+            summary=log.observed.summary,
+            lines=log.lines,
             containers=sorted(state.observation.containers.get(id_, {}).values(), key=lambda c: c.node_index),
             pod_logs=await self._logs.pod_logs(state, id_),
+            findings=log.findings,
         )
-        await self._recorder.put_attempt(state.run, action, files)
+        try:
+            await self._recorder.put_attempt(state.run, action, files)
+        except (StoreError, OSError):
+            self._logs.not_stored(state, id_)
+            raise
         state.uploads.stored.add(id_)
-        self._logs.release(state, id_, log)
+        self._logs.release(state, id_, log.observed)
 
     async def _result(self, state: RunState, action: StoreResult) -> None:
         targets = goal_for(state.run.spec, self._rounds).targets

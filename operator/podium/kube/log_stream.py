@@ -85,6 +85,7 @@ class LogStream:
         self.known_until = known_until  # unix time up to which everything printed was read; 0.0: nothing was read yet
         self.unreadable = ""  # why the log cannot be read at present
         self.lost = ""  # why its end will never be read
+        self.bytes_read = 0  # whatever they were
         self._api = api
         self._sink = sink
         self._namespace = namespace
@@ -281,6 +282,7 @@ class LogStream:
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
+                self.bytes_read += len(chunk)
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):

@@ -16,7 +16,7 @@ from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
 from podium.launch import launch_for
 from podium.local.machine import this_machine
 from podium.local.processes import LaunchError, LocalJob
-from podium.mllog import LogBuffer
+from podium.mllog import BoundedSpool, LogBuffer
 from podium.reconcile import (
     Action,
     CreateJob,
@@ -36,7 +36,7 @@ from podium.stores import Store, StoreError, StoreUnavailable
 
 _TICK_SECONDS = 0.2
 _STORE_RETRY_SECONDS = 5.0
-_POD_LOG_BYTES = 1 << 20
+_POD_LOG_BYTES = 16 << 20
 NAMESPACE = "local"
 
 
@@ -171,17 +171,28 @@ class LocalRun:
 
     def _store_attempt(self, action: StoreAttempt) -> None:
         one = self._tries[action.attempt.id]
+        logs = {f"pod-{i}.log": _bounded(path) for i, path in enumerate(one.job.log_files())}
         files = AttemptFiles(
             summary=one.buffer.summary,
-            lines=list(one.buffer.mlperf_lines()),
+            lines=one.buffer.mlperf_lines(),
             containers=one.job.observed().containers,
-            pod_logs={
-                f"pod-{i}.log": path.read_bytes()[-_POD_LOG_BYTES:] for i, path in enumerate(one.job.log_files())
-            },
+            pod_logs=logs,
         )
-        self._writer.put_attempt(action, files)
+        try:
+            self._writer.put_attempt(action, files)
+        finally:
+            for log in logs.values():
+                log.close()
         self._stored.add(action.attempt.id)
 
     def _store_result(self, action: StoreResult) -> None:
         targets = goal_for(self.run.spec, self._rounds).targets
         self._result = self._writer.put_result(action, target=targets, nodes=[this_machine()])
+
+
+def _bounded(path: Path) -> BoundedSpool:
+    log = BoundedSpool(_POD_LOG_BYTES)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            log.append(piece)
+    return log

@@ -1,12 +1,15 @@
 """MLPerf logs: an incremental parser for the three formats, and a summary of a log."""
 
-from podium.mllog.logbook import LogBuffer
+from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
 from podium.mllog.record import Event, Format, Problem
+from podium.mllog.spool import BoundedSpool
 from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, summarize
 
 __all__ = [
+    "MAX_MLPERF_BYTES",
+    "BoundedSpool",
     "Evaluation",
     "Event",
     "Format",

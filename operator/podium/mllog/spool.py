@@ -69,3 +69,47 @@ def _write(file: BinaryIO, data: bytes, start: int) -> None:
     written = 0
     while written < len(data):
         written += os.pwrite(file.fileno(), data[written:], start + written)
+
+
+class BoundedSpool:
+    """The beginning and the end of a stream of any length, on disk; in between, a line says how much was left out."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep all of a stream of up to `limit` bytes; of a longer one, the first quarter and at least the last 3/8."""
+        self.size = 0  # of the whole stream
+        self.unread = ""  # why its end could not be read
+        self._head = Spool()
+        self._older, self._newer = Spool(), Spool()
+        self._head_bytes, self._tail_bytes = limit // 4, limit * 3 // 8
+        self._left_out = 0
+
+    def append(self, data: bytes) -> None:
+        """Add `data` at the end. Raises OSError if the disk is full."""
+        self.size += len(data)
+        room = max(0, self._head_bytes - self._head.size)
+        self._head.append(data[:room])
+        data = data[room:]
+        while data:
+            if self._newer.size >= self._tail_bytes:
+                self._left_out += self._older.size
+                self._older.close()
+                self._older, self._newer = self._newer, Spool()
+            room = self._tail_bytes - self._newer.size
+            self._newer.append(data[:room])
+            data = data[room:]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what was kept."""
+        yield from self._head.pieces()
+        if self._left_out:
+            yield f"\n[podium: {self._left_out} bytes were left out here]\n".encode()
+        yield from self._older.pieces()
+        yield from self._newer.pieces()
+
+    @property
+    def kept(self) -> int:
+        return self.size - self._left_out
+
+    def close(self) -> None:
+        for spool in (self._head, self._older, self._newer):
+            spool.close()

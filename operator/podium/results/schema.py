@@ -9,6 +9,7 @@ from typing import Any
 from podium.api import GROUP, KIND, VERSION, AttemptStatus
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run, Staging, StoreResult
+from podium.results.evidence import Stored
 
 ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
 RESULT_SCHEMA = f"{GROUP}/result/v1"
@@ -68,15 +69,29 @@ def attempt_document(
         "pods": [
             {
                 "name": c.name,
+                "uid": c.uid,
                 "nodeIndex": c.node_index,
+                "node": c.node,
+                "imageID": c.image_id,
                 "started": c.started,
                 "finished": c.finished,
                 "exitCode": c.exit_code,
+                "signal": c.signal,
                 "stopped": c.stopped,
+                **({"disruption": c.disruption} if c.disruption else {}),
                 **({"stage": _staging(c.staging)} if c.staging else {}),
             }
             for c in containers
         ],
+    }
+
+
+def stored_files(stored: Sequence[Stored], unread: Mapping[str, str], findings: Sequence[str]) -> dict[str, Any]:
+    """The rest of attempt.json: the digests of the files beside it; why pod logs are missing or incomplete, by name."""
+    return {
+        "files": {file.name: file.sha256 for file in stored},
+        "unreadLogs": dict(unread),
+        "findings": [*findings, *(file.finding for file in stored if file.finding)],
     }
 
 
@@ -103,6 +118,7 @@ def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) 
         "preset": spec.preset,
         "system": spec.system.model_dump(by_alias=True),
         "target": dict(target),
+        **({"pinned": pinned.model_dump(by_alias=True, exclude_none=True)} if (pinned := run.status.pinned) else {}),
         "outcome": action.outcome,
         "message": action.message,
         "score": action.score.model_dump(by_alias=True, exclude_none=True),

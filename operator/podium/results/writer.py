@@ -1,29 +1,39 @@
 """Write a run's result to a store, in an order that makes a crash at any point harmless.
 
-Every call can be repeated: the files of a try are overwritten with the same content, and result.json is written
-once and then left alone.
+Every call can be repeated, also by another process that knows less: nothing that is stored gets shorter, result.json is
+written once and then left alone, and SHA256SUMS never loses an entry.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from podium.api import Result, TryId
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
-from podium.results.schema import attempt_document, result_document, run_document, system_document
-from podium.stores import AlreadyExists, NotFound, Store, digest
+from podium.results import checkpoints
+from podium.results.evidence import put_lines, put_packed
+from podium.results.schema import attempt_document, result_document, run_document, stored_files, system_document
+from podium.stores import AlreadyExists, NotFound, Store, digest, read_sums
 
 RESULT = "result.json"
 SUMS = "SHA256SUMS"
-_CHECKPOINTS = "checkpoints/"
+_ATTEMPT = "attempt.json"
+_LOG = "result.txt"
+
+
+class PodLog(Protocol):
+    """The log of one container; `unread` is why it, or its end, could not be read."""
+
+    unread: str
+
+    def pieces(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +41,10 @@ class AttemptFiles:
     """What is stored about one try, besides its status."""
 
     summary: LogSummary
-    lines: Sequence[str]  # the MLPerf lines of rank 0, in order
+    lines: Iterable[str]  # the MLPerf lines of rank 0, in order
     containers: Sequence[Container] = ()
-    pod_logs: Mapping[str, bytes] = field(default_factory=dict)  # by file name, uncompressed, bounded
+    pod_logs: Mapping[str, PodLog] = field(default_factory=dict)  # by file name
+    findings: Sequence[str] = ()  # what is odd about them
 
 
 class ResultWriter:
@@ -50,64 +61,87 @@ class ResultWriter:
         """
         attempt = action.attempt
         folder = f"attempts/{attempt.index:03}" + ("" if action.concluding else f"/tries/{attempt.try_}")
-        self.store.put(f"{folder}/result.txt", _text(files.lines), content_type="text/plain; charset=utf-8")
-        for name, content in files.pod_logs.items():
-            packed = gzip.compress(content, mtime=0)
-            self.store.put(f"{folder}/logs/{name}.gz", packed, content_type="application/gzip")
+        existing = frozenset(key.removeprefix(f"{folder}/") for key in self.store.list(f"{folder}/"))
+        stored = put_lines(self.store, folder, _LOG, files.lines, exists=_LOG in existing)
+        unread = {}
+        for name, log in files.pod_logs.items():
+            pieces = log.pieces()
+            first = next(pieces, b"")
+            if first or not log.unread:
+                stored.append(put_packed(self.store, folder, f"logs/{name}.gz", _chain(first, pieces), existing))
+            if log.unread:
+                unread[name] = log.unread
         document = attempt_document(self.run, attempt, files.summary, files.containers)
-        self.store.put(f"{folder}/attempt.json", _json(document), content_type="application/json")
-        self.drop_checkpoint(attempt.id)
+        document |= stored_files(stored, unread, files.findings)
+        self.store.put(f"{folder}/{_ATTEMPT}", _json(document), content_type="application/json")
 
     def put_result(
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
-        """Store run.yaml, system.json, result.json (once), and SHA256SUMS of what the store returns."""
+        """Store run.yaml, system.json, result.json (once), and SHA256SUMS."""
         run_yaml = yaml.safe_dump(run_document(self.run), sort_keys=False).encode()
+        system = _json(system_document(self.run, nodes))
+        result = _json(result_document(self.run, action, target))
         self.store.put("run.yaml", run_yaml, content_type="application/yaml")
-        self.store.put("system.json", _json(system_document(self.run, nodes)), content_type="application/json")
-        document = result_document(self.run, action, target)
+        self.store.put("system.json", system, content_type="application/json")
         try:
-            self.store.put(RESULT, _json(document), if_absent=True, content_type="application/json")
+            self.store.put(RESULT, result, if_absent=True, content_type="application/json")
         except AlreadyExists:
-            self._check_owner()
-        return self._seal()
+            result = self._own_result()
+        return self._seal({"run.yaml": _sum(run_yaml), "system.json": _sum(system), RESULT: _sum(result)})
 
-    def put_checkpoint(self, id_: TryId, text: bytes) -> None:
-        """Store the log so far, so that no lines are lost when the operator restarts or the log is rotated."""
-        self.store.put(_checkpoint(id_), text, content_type="text/plain; charset=utf-8")
+    def put_checkpoint(self, id_: TryId, writer: str, start: int, rows: bytes) -> None:
+        """Store a part of a growing log. Raises StoreError."""
+        checkpoints.put_segment(self.store, id_, writer, start, rows)
 
-    def get_checkpoint(self, id_: TryId) -> bytes:
-        """The last checkpoint of the log; empty if there is none."""
-        try:
-            return self.store.get(_checkpoint(id_))
-        except NotFound:
-            return b""
+    def checkpoint(self, id_: TryId) -> Iterator[tuple[str, bytes]]:
+        """Yield what earlier processes have stored of a growing log. Raises StoreError."""
+        return checkpoints.segments(self.store, id_)
 
     def drop_checkpoint(self, id_: TryId) -> None:
-        self.store.delete(_checkpoint(id_))
+        checkpoints.drop(self.store, id_)
 
-    def _check_owner(self) -> None:
-        """Raises AlreadyExists if another run, not an earlier call, has written result.json."""
-        uid = json.loads(self.store.get(RESULT))["run"]["uid"]
+    def _own_result(self) -> bytes:
+        """Return the stored result.json. Raises AlreadyExists if another run, not an earlier call, has written it."""
+        result = self.store.get(RESULT)
+        uid = json.loads(result)["run"]["uid"]
         if uid != self.run.uid:
             raise AlreadyExists(
                 f"{self.store.url}/{RESULT} is the result of another run ({uid}); choose another folder"
             )
+        return result
 
-    def _seal(self) -> Result:
-        keys = sorted(key for key in self.store.list() if key != SUMS and not key.startswith(_CHECKPOINTS))
-        digests = ((digest(self.store, key), key) for key in keys)
-        sums = "".join(f"{digest}  {key}\n" for digest, key in digests).encode()
-        self.store.put(SUMS, sums, content_type="text/plain; charset=utf-8")
-        return Result(uri=self.store.url, sha256=hashlib.sha256(sums).hexdigest())
+    def _seal(self, sums: dict[str, str]) -> Result:
+        """Write SHA256SUMS from the digests taken when the files were stored, as `sums` and attempt.json have them.
+
+        An entry of an earlier SHA256SUMS stays even if its file is gone.
+        """
+        keys = {key for key in self.store.list() if key != SUMS and not key.startswith(checkpoints.CHECKPOINTS)}
+        for key in sorted(key for key in keys if key.endswith(f"/{_ATTEMPT}")):
+            document = self.store.get(key)
+            folder = key.removesuffix(_ATTEMPT)
+            sums[key] = _sum(document)
+            sums |= {f"{folder}{name}": sha256 for name, sha256 in json.loads(document).get("files", {}).items()}
+        for key in keys - sums.keys():
+            sums[key] = digest(self.store, key)
+        text = "".join(f"{sha256}  {key}\n" for key, sha256 in sorted((self._earlier_sums() | sums).items())).encode()
+        self.store.put(SUMS, text, content_type="text/plain; charset=utf-8")
+        return Result(uri=self.store.url, sha256=_sum(text))
+
+    def _earlier_sums(self) -> dict[str, str]:
+        try:
+            return {name: sha256 for sha256, name in read_sums(self.store, SUMS) if name}
+        except NotFound:
+            return {}
 
 
-def _checkpoint(id_: TryId) -> str:
-    return f"{_CHECKPOINTS}{id_.attempt:03}-{id_.number}.log"
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
 
 
-def _text(lines: Sequence[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

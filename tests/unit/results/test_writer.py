@@ -5,23 +5,36 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from podium.api import AttemptState, Score, TryId
 from podium.cli.files import read_run_file
+from podium.mllog import BoundedSpool
 from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
-from podium.stores import AlreadyExists, open_store
+from podium.stores import AlreadyExists, NotFound, digest, open_store
 from tests.unit.reconcile import examples as ex
+
+
+def pod_log(*chunks, unread=""):
+    log = BoundedSpool(1 << 20)
+    for chunk in chunks:
+        log.append(chunk)
+    log.unread = unread
+    return log
+
 
 SCORE = Score(time_to_train_minutes="0.6833", valid=True, official=False)
 FILES = AttemptFiles(
     summary=ex.log(ex.START, ex.GOOD, ex.SUCCESS).summary,
     lines=[":::MLLOG one", ":::MLLOG two"],
     containers=[ex.ended(0), ex.ended(1)],
-    pod_logs={"pod-0.log": b"hello\n"},
+    pod_logs={"pod-0.log": pod_log(b"hello\n")},
 )
 LOST = ex.attempt(1, AttemptState.FAILED, reason="PodLost")
 DONE = ex.attempt(1, AttemptState.CONVERGED, 1, reason="TargetReached", time_to_train_seconds="41.000")
@@ -32,9 +45,9 @@ def writer(tmp_path):
     return ResultWriter(open_store(str(tmp_path)), ex.run())
 
 
-def put_all(writer):
-    writer.put_attempt(StoreAttempt(LOST, concluding=False), FILES)
-    writer.put_attempt(StoreAttempt(DONE, concluding=True), FILES)
+def put_all(writer, files=FILES):
+    writer.put_attempt(StoreAttempt(LOST, concluding=False), files)
+    writer.put_attempt(StoreAttempt(DONE, concluding=True), files)
     return put_result(writer)
 
 
@@ -99,9 +112,189 @@ def test_the_result_of_another_run_is_not_overwritten(writer):
         put_result(other)
 
 
-def test_a_checkpoint_goes_when_its_try_is_stored(writer):
-    writer.put_checkpoint(TryId(attempt=1, number=1), b"so far")
-    assert writer.get_checkpoint(TryId(attempt=1, number=1)) == b"so far"
-    assert writer.get_checkpoint(TryId(attempt=9, number=0)) == b""
+def test_what_is_known_of_pods_and_files_is_recorded(writer):
+    pod = replace(ex.ended(0, 137), uid="u-1", node="node-7", image_id="repo/image@sha256:ab", signal=9)
+    logs = {"pod-0.log": pod_log(b"hello\n"), "pod-1.log": pod_log(unread="no route to host"),
+            "pod-2.log": pod_log(b"half", unread="no answer in time")}  # fmt: skip
+    files = replace(FILES, containers=[pod], pod_logs=logs, findings=["odd"])
+    writer.put_attempt(StoreAttempt(DONE, concluding=True), files)
+    document = json.loads(writer.store.get("attempts/001/attempt.json"))
+    (found,) = document["pods"]
+    assert (found["uid"], found["node"], found["imageID"], found["signal"], found["exitCode"]) == (
+        "u-1", "node-7", "repo/image@sha256:ab", 9, 137,
+    )  # fmt: skip
+    assert document["unreadLogs"] == {"pod-1.log": "no route to host", "pod-2.log": "no answer in time"}
+    assert document["findings"] == ["odd"]
+    assert sorted(document["files"]) == ["logs/pod-0.log.gz", "logs/pod-2.log.gz", "result.txt"]
+    for name, sha256 in document["files"].items():
+        assert hashlib.sha256(writer.store.get(f"attempts/001/{name}")).hexdigest() == sha256
+
+
+# ---- nothing stored gets shorter ----
+
+ONE, TWO, THREE = ":::MLLOG one", ":::MLLOG two", ":::MLLOG three"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "stored", "finding"),
+    [
+        ([ONE, TWO], [ONE, TWO], {"result.txt": [ONE, TWO]}, ""),
+        ([ONE], [ONE, TWO], {"result.txt": [ONE, TWO]}, ""),
+        ([TWO], [ONE, TWO, THREE], {"result.txt": [ONE, TWO, THREE]}, ""),
+        ([ONE, TWO, THREE], [ONE, THREE], {"result.txt": [ONE, TWO, THREE]},
+         "result.txt was stored before, with 3 lines; 2 of them could be read again"),
+        ([ONE, TWO], [], {"result.txt": [ONE, TWO]},
+         "result.txt was stored before, with 2 lines; 0 of them could be read again"),
+        ([ONE, TWO], [TWO, THREE], {"result.txt": [TWO, THREE], "result.ef6d940e.txt": [ONE, TWO]},
+         "a log with other lines had been stored as result.txt; it is kept under this name"),
+    ],
+)  # fmt: skip
+def test_a_stored_log_never_gets_shorter(writer, earlier, later, stored, finding):
+    done = StoreAttempt(DONE, concluding=True)
+    writer.put_attempt(done, replace(FILES, lines=earlier))
+    writer.put_attempt(done, replace(FILES, lines=later))
+    keys = [key for key in writer.store.list() if key.startswith("attempts/001/result")]
+    found = {key.removeprefix("attempts/001/"): writer.store.get(key).decode().splitlines() for key in keys}
+    assert found == stored
+    document = json.loads(writer.store.get("attempts/001/attempt.json"))
+    assert document["findings"] == [finding] * bool(finding)
+    assert stored.keys() <= document["files"].keys()
+
+
+def test_a_pod_log_that_can_be_read_no_more_stays_and_another_one_is_added(writer):
+    done = StoreAttempt(DONE, concluding=True)
+    writer.put_attempt(done, FILES)
+    writer.put_attempt(done, replace(FILES, pod_logs={"pod-0.log": pod_log(unread="the pod was deleted")}))
+    writer.put_attempt(done, replace(FILES, pod_logs={"pod-0.log": pod_log(b"rotated\n")}))
+    keys = [key for key in writer.store.list() if "/logs/" in key]
+    assert [gzip.decompress(writer.store.get(key)) for key in keys] == [b"rotated\n", b"hello\n"]
+    put_result(writer)
+    assert writer.store.get("SHA256SUMS").decode().count("/logs/") == 2
+
+
+def test_sealing_again_keeps_every_entry(writer):
     put_all(writer)
-    assert not writer.store.list("checkpoints/")
+    before = writer.store.get("SHA256SUMS")
+    writer.store.delete("attempts/001/logs/pod-0.log.gz")
+    put_result(writer)
+    assert writer.store.get("SHA256SUMS") == before
+
+
+def test_what_was_damaged_after_it_was_stored_is_not_sealed(writer):
+    writer.put_attempt(StoreAttempt(DONE, concluding=True), FILES)
+    writer.store.put("attempts/001/result.txt", b"damaged")
+    put_result(writer)
+    assert hashlib.sha256(b"damaged").hexdigest() not in writer.store.get("SHA256SUMS").decode()
+
+
+class MemoryStore:
+    """A store that dies with the test."""
+
+    url = "memory:"
+
+    def __init__(self):
+        self.files = {}
+
+    def put(self, key, data, *, if_absent=False, content_type=""):
+        if if_absent and key in self.files:
+            raise AlreadyExists(key)
+        self.files[key] = data
+
+    def get(self, key):
+        if key not in self.files:
+            raise NotFound(key)
+        return self.files[key]
+
+    def chunks(self, key):
+        yield self.get(key)
+
+    def list(self, prefix=""):
+        return sorted(key for key in self.files if key.startswith(prefix))
+
+    def delete(self, key):
+        self.files.pop(key, None)
+
+
+class CrashError(Exception):
+    """The process was killed."""
+
+
+class MortalStore:
+    """Passes calls on; the process dies before its call number `dies_at`, or, if `late`, after it."""
+
+    def __init__(self, store, dies_at=10**9, *, late=False):
+        self.store, self.url, self.left, self.late = store, store.url, dies_at, late
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            self.left -= 1
+            if self.left < 0 and not self.late:
+                raise CrashError
+            found = getattr(self.store, name)(*arguments, **options)
+            found = iter(list(found)) if name == "chunks" else found
+            if self.left < 0:
+                raise CrashError
+            return found
+
+        return call
+
+
+@settings(max_examples=300, deadline=None)
+@given(deaths=st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=4), data=st.data())
+def test_crashes_anywhere_lose_nothing_that_was_stored(deaths, data):
+    """Each process finds any part of the log; whatever one has stored is there in the end."""
+    log = [f":::MLLOG {number}" for number in range(7)]
+    store, stored = MemoryStore(), set()
+    for death in [*deaths, None]:
+        mortal = MortalStore(store) if death is None else MortalStore(store, death[0], late=death[1])
+        lines = data.draw(st.lists(st.sampled_from(log), unique=True).map(sorted))
+        pod = data.draw(st.sampled_from([b"", b"a\n", b"b\n", b"a\nb\n"]))
+        files = replace(FILES, lines=lines, pod_logs={"pod-0.log": pod_log(pod, unread="" if pod else "away")})
+        with suppress(CrashError):
+            put_all(ResultWriter(mortal, ex.run()), files)
+        assert stored <= (stored := evidence(store))
+    sums = dict(reversed(row.split("  ")) for row in store.get("SHA256SUMS").decode().splitlines())
+    assert sums == {key: digest(store, key) for key in store.list() if key != "SHA256SUMS"}
+
+
+def evidence(store):
+    """Every line of every log in the store."""
+    found = set()
+    for key in store.list():
+        content = store.get(key)
+        if key.endswith(".gz"):
+            content = gzip.decompress(content)
+        if not key.endswith((".json", "SHA256SUMS", ".yaml")):
+            found |= {(key.rpartition("/")[0], line) for line in content.splitlines()}
+        elif key == "result.json":
+            found.add(content)
+    return found
+
+
+# ---- checkpoints ----
+
+
+def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
+    id_, other = TryId(attempt=1, number=1), TryId(attempt=1, number=10)
+    rows = [f"2026-01-01T00:00:0{n}.5Z :::MLLOG {n}\n".encode() for n in range(4)]
+    writer.store.put("checkpoints/001-1.log", b"of an earlier version\n")
+    writer.put_checkpoint(id_, "bb", 0, rows[0] + rows[1])
+    writer.put_checkpoint(id_, "aa", 100, rows[3])
+    writer.put_checkpoint(id_, "bb", 100, rows[2])
+    writer.put_checkpoint(other, "bb", 0, rows[3])
+    assert [segment for _, segment in writer.checkpoint(id_)] == [
+        b"of an earlier version\n", rows[0] + rows[1], rows[2], rows[3],
+    ]  # fmt: skip
+    assert not list(writer.checkpoint(TryId(attempt=9, number=0)))
+    writer.drop_checkpoint(id_)
+    assert not list(writer.checkpoint(id_))
+    assert len(list(writer.checkpoint(other))) == 1
+
+
+def test_storing_a_try_leaves_its_checkpoint_until_the_status_says_so(writer):
+    writer.put_checkpoint(DONE.id, "aa", 0, b"2026-01-01T00:00:00Z :::MLLOG one\n")
+    result = put_all(writer)
+    assert len(list(writer.checkpoint(DONE.id))) == 1
+    assert "checkpoints" not in writer.store.get("SHA256SUMS").decode()
+    writer.drop_checkpoint(DONE.id)
+    assert put_result(writer) == result

@@ -1,0 +1,352 @@
+"""The logs of a run: opened, saved while they grow, restored, and read whole at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from podium.controller import logs as logs_module
+from podium.controller import pod_logs
+from podium.controller.logs import LogCollector
+from podium.controller.observation import Observation
+from podium.controller.state import LogState, RunState
+from podium.kube import ApiError
+from podium.mllog import BoundedSpool
+from podium.stores import StoreUnavailable
+from tests.unit.reconcile import examples as ex
+
+COMPLAINT = b"unable to retrieve container logs for containerd://0123"
+
+
+def row(second, key="eval_accuracy", padding=""):
+    body = {"time_ms": second * 1000, "key": key, "value": second, "metadata": {"text": padding}}
+    stamp = f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000000Z"
+    return f"{stamp} :::MLLOG {json.dumps(body)}\n".encode()
+
+
+class Cluster:
+    """Serves the logs of pods: what each has printed so far, or an error. A stream that follows one stays open."""
+
+    def __init__(self, **printed):
+        self.printed = printed
+        self.followed = asyncio.Queue()
+
+    @asynccontextmanager
+    async def log(self, namespace, pod, container, **query):
+        found = self.printed[pod.replace("-", "_")]
+        if isinstance(found, Exception):
+            raise found
+
+        async def chunks():
+            if "follow" in query:
+                while True:
+                    yield await self.followed.get()
+            else:
+                for start in range(0, len(found), 1000):
+                    yield found[start : start + 1000]
+
+        yield chunks()
+
+
+class Store:
+    """Keeps segments in memory, unless it is away."""
+
+    def __init__(self):
+        self.away = False
+        self.segments = {}
+        self.puts = []
+
+    async def put_checkpoint(self, run, id_, writer, start, rows):
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("s3://results: away")
+        self.puts.append((start, len(rows)))
+        self.segments[start, writer] = rows
+
+    async def get_checkpoint(self, run, id_):
+        if self.away:
+            raise StoreUnavailable("s3://results: away")
+        return [(writer, rows) for (_, writer), rows in sorted(self.segments.items())]
+
+    async def drop_checkpoint(self, run, id_):
+        if self.away:
+            raise StoreUnavailable("s3://results: away")
+        self.segments.clear()
+
+    @property
+    def text(self):
+        return b"".join(rows for _, rows in sorted(self.segments.items()))
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(logs_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def state_of(*containers, inherited=False):
+    pods = containers or (ex.running(0),)
+    observation = Observation("lab")
+    observation.jobs = {ex.FIRST: ex.job(*pods)}
+    observation.containers = {ex.FIRST: {pod.name: pod for pod in pods}}
+    run = ex.run(ex.status(ex.attempt()))
+    return RunState(run, None, observation, LogState(frozenset({ex.FIRST}) if inherited else frozenset()))
+
+
+@pytest.fixture
+def world():
+    """A collector with its cluster and store, and the delays with which it woke the run."""
+    cluster, store, woken = Cluster(digits_1_0_0=b""), Store(), []
+    return LogCollector(cluster, store, lambda _, seconds: woken.append(seconds)), cluster, store, woken
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def saved(collector, state, log):
+    collector.checkpoint(state)
+    await until(lambda: log.saving is None)
+
+
+async def opened(collector, state):
+    collector.follow(state)
+    await asyncio.sleep(0)
+    return state.logs.open[ex.FIRST]
+
+
+# ---- checkpoints ----
+
+
+async def test_a_checkpoint_is_saved_every_minute_and_at_once_at_start_and_stop(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+
+    async def printed(chunk):
+        size = log.buffer.size_bytes
+        cluster.followed.put_nowait(chunk)
+        await until(lambda: log.buffer.size_bytes > size)
+        await saved(collector, state, log)
+
+    await printed(row(1))
+    assert store.puts == []
+    await printed(row(2, "run_start"))
+    assert store.text == row(1) + row(2, "run_start")
+    await printed(row(3))
+    assert len(store.puts) == 1
+    clock.now += 61
+    await saved(collector, state, log)
+    assert store.text == row(1) + row(2, "run_start") + row(3)
+    await printed(row(4, "run_stop"))
+    assert store.text.endswith(row(4, "run_stop"))
+    await saved(collector, state, log)
+    assert len(store.puts) == 3  # nothing new
+    collector.close(state)
+
+
+async def test_a_log_that_the_node_rotates_soon_is_saved(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    noise = b"2026-01-01T00:00:01.000000000Z noise\n" * 60_000
+    cluster.followed.put_nowait(row(1) + noise)
+    await until(lambda: log.stream.bytes_read > 2 << 20)
+    clock.now += 6
+    await saved(collector, state, log)
+    assert store.text == row(1)
+    collector.close(state)
+
+
+async def test_a_long_log_costs_bounded_bytes(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    written = b""
+    for second in range(60):
+        chunk = row(second, padding="x" * 50_000)
+        written += chunk
+        cluster.followed.put_nowait(chunk)
+        await until(lambda: log.buffer.size_bytes == len(written))  # noqa: B023 - called at once
+        clock.now += 61
+        await saved(collector, state, log)
+    assert store.text == written
+    assert max(size for _, size in store.puts) < 400_000
+    collector.close(state)
+
+
+async def test_a_store_that_is_away_only_delays_a_checkpoint(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    store.away = True
+    clock.now += 61
+    await saved(collector, state, log)
+    assert (store.puts, log.saved_bytes) == ([], 0)
+    store.away = False
+    clock.now += 61
+    await saved(collector, state, log)
+    assert store.text == row(1)
+    collector.close(state)
+
+
+async def test_a_new_process_goes_on_with_segments_of_its_own(world, monkeypatch):
+    _, cluster, store, woken = world
+    monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
+    store.segments[0, "earlier"] = row(1) + row(2)
+    cluster.printed["digits_1_0_0"] = row(2) + row(3, "run_start")  # the first line is rotated away
+    store.away = True
+    collector, state = LogCollector(cluster, store, lambda _, seconds: woken.append(seconds)), state_of(inherited=True)
+    log = await opened(collector, state)
+    await until(lambda: log.observed().unreadable)
+    assert log.observed().unreadable == "its checkpoint cannot be read: s3://results: away"
+    assert log.observed().known_until == 0.0
+    store.away = False
+    await until(lambda: log.observed().known_until)
+    assert (log.observed().summary.lines, log.observed().unreadable) == (3, "")
+    await saved(collector, state, log)
+    assert store.segments[0, "earlier"] == row(1) + row(2)
+    assert store.puts == [(len(row(1) + row(2)), len(row(3, "run_start")))]
+    collector.close(state)
+
+
+async def test_everything_is_saved_before_the_process_ends(world):
+    collector, cluster, store, _ = world
+    state = state_of()
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    await collector.save_all([state])
+    assert store.text == row(1)
+    store.away = True
+    cluster.followed.put_nowait(row(2))
+    await until(lambda: log.buffer.size_bytes > len(row(1)))
+    await collector.save_all([state])  # a warning
+    collector.close(state)
+
+
+async def test_a_finished_log_is_in_the_checkpoint_before_it_is_stored(world):
+    collector, cluster, store, _ = world
+    state = state_of(ex.ended(0))
+    cluster.printed["digits_1_0_0"] = row(1) + row(2)
+    await opened(collector, state)
+    store.away = True
+    with pytest.raises(StoreUnavailable):
+        await collector.finished(state, ex.FIRST)
+    store.away = False
+    log = await collector.finished(state, ex.FIRST)
+    assert len(list(log.lines)) == 2
+    assert (log.observed.ended, log.findings, store.text) == (True, [], row(1) + row(2))
+    collector.close(state)
+
+
+async def test_a_checkpoint_is_dropped_when_asked_for(world):
+    collector, _, store, _ = world
+    state = state_of(inherited=True)
+    store.segments[0, "earlier"] = row(1)
+    assert state.logs.checkpoints == {ex.FIRST}
+    store.away = True
+    collector.drop_checkpoint(state, ex.FIRST)
+    await until(lambda: not state.logs.dropping)
+    assert state.logs.checkpoints == {ex.FIRST}
+    store.away = False
+    collector.drop_checkpoint(state, ex.FIRST)
+    await until(lambda: not state.logs.checkpoints)
+    assert store.segments == {}
+
+
+def test_what_is_odd_about_a_log_is_said():
+    log = replace(ex.log(ex.START), ended=True, lost="no route to host", overflow=True)
+    assert logs_module.FinishedLog(log, ()).findings == [
+        "the end of rank 0's log is lost: no route to host",
+        "rank 0 printed more than 64 MiB of MLPerf lines; the rest was dropped",
+    ]
+    unread = logs_module.FinishedLog(replace(log, ended=False, lost="", overflow=False), ())
+    assert unread.findings == ["rank 0's log was stored before its end: it had not ended"]
+
+
+# ---- the logs of all pods ----
+
+
+async def test_the_logs_of_all_pods_are_read_or_the_cause_is_named(world, monkeypatch):
+    monkeypatch.setattr(pod_logs, "_SECONDS", 0.2)
+    collector, cluster, _, _ = world
+    pods = [
+        ex.ended(0),
+        ex.ended(1),
+        ex.ended(2),
+        ex.ended(3, stopped="Deleted"),
+        ex.ended(4),
+        ex.waiting(5, "ErrImagePull"),
+    ]
+    cluster.printed = {
+        "digits_1_0_0": row(1) * 100,
+        "digits_1_0_1": ApiError(500, "", "dial tcp: no route to host"),
+        "digits_1_0_2": COMPLAINT,
+        "digits_1_0_4": b"",
+    }
+    state = state_of(*pods)
+    found = await collector.pod_logs(state, ex.FIRST)
+    assert {name: log.unread for name, log in found.items()} == {
+        "pod-0.log": "",
+        "pod-1.log": "dial tcp: no route to host",
+        "pod-2.log": COMPLAINT.decode(),
+        "pod-3.log": "the pod was deleted",
+        "pod-4.log": "",
+    }
+    assert b"".join(found["pod-0.log"].pieces()) == row(1) * 100
+    assert await collector.pod_logs(state, ex.FIRST) is found  # not read twice
+    collector.release(state, ex.FIRST, ex.log())
+    assert collector._kept_bytes == 0
+
+
+async def test_a_node_that_does_not_answer_holds_up_a_try_only_for_a_while(world, monkeypatch):
+    monkeypatch.setattr(pod_logs, "_SECONDS", 0.05)
+    collector, cluster, _, _ = world
+
+    @asynccontextmanager
+    async def hang(*_, **__):
+        await asyncio.sleep(60)
+        yield
+
+    monkeypatch.setattr(cluster, "log", hang)
+    found = await collector.pod_logs(state_of(), ex.FIRST)
+    assert found["pod-0.log"].unread == "not read within 0 s"
+
+
+async def test_logs_that_wait_for_the_store_are_bounded(world, monkeypatch):
+    monkeypatch.setattr(logs_module, "_KEPT_POD_LOG_BYTES", 1000)
+    collector, cluster, _, _ = world
+    cluster.printed["digits_1_0_0"] = row(1) * 100
+    state = state_of()
+    await collector.pod_logs(state, ex.FIRST)
+    collector.not_stored(state, ex.FIRST)
+    assert (state.logs.pod_logs, collector._kept_bytes) == ({}, 0)
+
+
+@pytest.mark.parametrize("size", [0, 7, 16, 17, 40, 1000])
+def test_of_a_long_log_the_beginning_and_the_end_are_kept(size):
+    text = bytes(number % 251 for number in range(size))
+    log = BoundedSpool(16)
+    for start in range(0, size, 5):
+        log.append(text[start : start + 5])
+    kept = b"".join(log.pieces())
+    head, marker, tail = kept.partition(b"\n[podium: ")
+    if not marker:
+        assert (kept, log.kept) == (text, size)
+        return
+    left_out, _, tail = tail.partition(b" bytes were left out here]\n")
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert len(head) == 4
+    assert 6 <= len(tail) <= 12
+    assert len(head) + int(left_out) + len(tail) == size
