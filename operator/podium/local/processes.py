@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
+from podium.kube import LineCutter
 from podium.launch import Launch, command, environment
 from podium.reconcile import Container, ObservedJob
 
-_LINE_LIMIT = 1 << 20
+_LOG = logging.getLogger(__name__)
+_CHUNK_BYTES = 1 << 16
+_FULL_DISK_SECONDS = 1.0
 _KILL_AFTER_SECONDS = 5.0
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class LaunchError(Exception):
@@ -37,6 +47,7 @@ class LocalJob:
         self._created = time.time()
         self._containers: list[Container] = []
         self._processes: list[asyncio.subprocess.Process] = []
+        self._outputs: list[BinaryIO] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -45,18 +56,31 @@ class LocalJob:
         nodes = self._launch.spec.system.nodes
         port = _free_port()
         for node in range(nodes):
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                env=self._environment(node, port),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # so that torchrun's workers can be ended with it
-                limit=_LINE_LIMIT,
-            )
+            process = await self._spawn(words, self._environment(node, port))
             self._processes.append(process)
             self._containers.append(Container(f"{self._launch.job}-{node}", node, started=time.time()))
         self._tasks = [asyncio.create_task(self._attend(node)) for node in range(nodes)]
+
+    async def _spawn(self, words: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        # a pipe of ours: with asyncio's, a process counts as running as long as one of its children holds the pipe
+        output, its_end = os.pipe()
+        file = os.fdopen(output, "rb", 0)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=its_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # so that torchrun's workers can be ended with it
+            )
+        except BaseException:
+            file.close()
+            raise
+        finally:
+            os.close(its_end)
+        self._outputs.append(file)
+        return process
 
     def observed(self) -> ObservedJob:
         over = all(container.finished is not None for container in self._containers)
@@ -76,30 +100,46 @@ class LocalJob:
         for sign in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes:
                 if process.returncode is None:
-                    os.killpg(process.pid, sign)
+                    _signal(process, sign)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=_KILL_AFTER_SECONDS)
 
     async def _attend(self, node: int) -> None:
-        """Read the node's output to its end, then record how it ended."""
+        """Read the node's output until its process has exited, end what it left behind, and record how it ended."""
         process = self._processes[node]
-        assert process.stdout is not None
-        with self._log_file(node).open("wb") as log:
-            while line := await _read_line(process.stdout):
-                log.write(line)
-                if node == 0:
-                    self._on_line(line.decode(errors="replace").rstrip("\r\n"))
+        reading = asyncio.create_task(self._read(node))
         code = await process.wait()
+        for sign in (signal.SIGTERM, signal.SIGKILL):  # as a container ends with its first process
+            _signal(process, sign)
+            await asyncio.wait({reading}, timeout=_KILL_AFTER_SECONDS)
+        reading.cancel()  # somebody has left the process group and still holds the pipe
+        await asyncio.gather(reading, return_exceptions=True)
         self._containers[node] = replace(
             self._containers[node],
             finished=time.time(),
             exit_code=128 - code if code < 0 else code,  # a signal, as shells and containers report it
+            signal=-code if code < 0 else None,
             stopped="Completed" if code == 0 else "Error",
         )
         if code:  # the others would wait for it forever
             for other in self._processes:
                 if other.returncode is None:
-                    os.killpg(other.pid, signal.SIGTERM)
+                    _signal(other, signal.SIGTERM)
+
+    async def _read(self, node: int) -> None:
+        """Copy the node's output into its file, and pass on the lines of node 0."""
+        output, cutter = asyncio.StreamReader(), LineCutter()
+        loop = asyncio.get_running_loop()
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), self._outputs[node])
+        with closing(pipe), self._log_file(node).open("wb", buffering=0) as log:
+            while chunk := await output.read(_CHUNK_BYTES):
+                left = memoryview(chunk)
+                while left:
+                    left = left[await _when_there_is_room(log.write, left) :]
+                for line in cutter.feed(chunk) if node == 0 else ():
+                    await _when_there_is_room(self._on_line, _text(line))
+        if cutter.rest:
+            await _when_there_is_room(self._on_line, _text(bytes(cutter.rest)))
 
     def _log_file(self, node: int) -> Path:
         return self._folder / f"{self._launch.job}-pod-{node}.log"
@@ -144,14 +184,24 @@ class LocalJob:
         }
 
 
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """Return the next line, or the beginning of one that is too long; empty at the end."""
-    try:
-        return await stream.readuntil(b"\n")
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-    except asyncio.LimitOverrunError as error:
-        return await stream.read(error.consumed)
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r")
+
+
+async def _when_there_is_room(write: Callable[[_T], _R], what: _T) -> _R:
+    """Call `write`, again and again while the disk is full; meanwhile the program waits, since nobody reads from it."""
+    while True:
+        try:
+            return write(what)
+        except OSError as error:
+            _LOG.warning("cannot keep the output: %s; trying again", error)
+            await asyncio.sleep(_FULL_DISK_SECONDS)
+
+
+def _signal(process: asyncio.subprocess.Process, sign: signal.Signals) -> None:
+    """Send a signal to the process and to all that it has started, if any of them is left."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, sign)
 
 
 def _free_port() -> int:

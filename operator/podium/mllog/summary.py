@@ -21,6 +21,7 @@ _MAX_EVALUATIONS = 10_000
 _MAX_TEXT = 200
 _MAX_LIST = 100
 _MAX_METRICS = 16  # of an evaluation; Mask R-CNN has two
+_MAX_INTEGER = (1 << 63) - 1
 _MAX_ENTRY = 10_000  # characters of submission_entry, which describes the system
 
 
@@ -246,7 +247,7 @@ class LogAccumulator:
             "throughput": finite_number(value.get("throughput")),
             "energy_joules": finite_number(value.get("energy_joules")),
             "epoch": finite_number(event.metadata.get("epoch_num")),
-            "samples": _integer(event.metadata.get("samples_count")),
+            "samples": _storable(_integer(event.metadata.get("samples_count"))),
         }
         self._facts |= {name: number for name, number in found.items() if number is not None}
 
@@ -362,6 +363,11 @@ def _integer(value: object) -> int | None:
         return value if abs(value) < 1 << 64 else None
     number = finite_number(value)
     return None if number is None or abs(number) >= 1 << 64 else int(number)
+
+
+def _storable(number: int | None) -> int | None:
+    """Return `number` within the integers of 64 bits that a status holds."""
+    return None if number is None else max(-_MAX_INTEGER, min(_MAX_INTEGER, number))
 
 
 def _plain(value: object) -> object:

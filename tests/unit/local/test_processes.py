@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from podium.api import TryId
 from podium.launch import launch_for
+from podium.local import processes
 from podium.local.processes import LaunchError, LocalJob
 from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
@@ -80,3 +86,79 @@ async def test_without_the_trainers_the_way_to_install_them_is_named(tmp_path, m
     monkeypatch.setattr("podium.local.processes.importlib.util.find_spec", lambda _: None)
     with pytest.raises(LaunchError, match=r"install podium-benchmarks into this environment \(make install\)"):
         await LocalJob(try_of(), tmp_path, "", lambda _: None).start()
+
+
+async def ended(code, folder, **spec):
+    """Run `code` on one node to its end. Returns the Job, the lines that it printed, and the seconds that it took."""
+    lines, started = [], time.monotonic()
+    one = {"system": {"name": "a", "nodes": 1}, "template": {"command": ["python3", "-c", code]}, **spec}
+    job = LocalJob(try_of(**one), folder, "", lines.append)
+    await job.start()
+    async with asyncio.timeout(30):
+        while not job.observed().finished:
+            await asyncio.sleep(0.02)
+    return job, lines, time.monotonic() - started
+
+
+async def test_what_a_process_leaves_behind_ends_with_it(tmp_path):
+    code = """if True:
+        import subprocess, sys
+        child = subprocess.Popen(["sleep", "60"])
+        print(child.pid, flush=True)
+        sys.exit(1)"""
+    job, lines, seconds = await ended(code, tmp_path)
+    assert (job.observed().finished, job.observed().container(0).exit_code) == ("Failed", 1)
+    assert seconds < 10
+    assert not is_running(int(lines[0]))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_who_has_left_the_process_group_holds_up_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_KILL_AFTER_SECONDS", 0.2)
+    code = """if True:
+        import subprocess
+        child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        print(child.pid, flush=True)"""
+    job, lines, seconds = await ended(code, tmp_path)
+    os.kill(int(lines[0]), signal.SIGKILL)
+    assert (job.observed().finished, seconds < 10) == ("Complete", True)
+
+
+async def test_a_signal_is_reported(tmp_path):
+    job, _, _ = await ended("import os; os.kill(os.getpid(), 9)", tmp_path)
+    found = job.observed().container(0)
+    assert (found.exit_code, found.signal) == (137, 9)
+
+
+async def test_lines_of_any_length_and_one_without_an_end(tmp_path):
+    code = """if True:
+        import sys
+        sys.stderr.write("\\rbar" * 1_000_000)
+        sys.stderr.flush()
+        sys.stdout.write(":::MLLOG one" + chr(10) + ":::MLLOG two")"""
+    job, lines, _ = await ended(code, tmp_path)
+    assert [line[-12:] for line in lines] == [":::MLLOG one", ":::MLLOG two"]
+    assert job.log_files()[0].stat().st_size > 4_000_000
+
+
+async def test_a_full_disk_holds_up_the_program_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_FULL_DISK_SECONDS", 0.01)
+    lines, failures = [], [OSError(errno.ENOSPC, "No space left on device")] * 3
+
+    def keep(line):
+        if failures:
+            raise failures.pop()
+        lines.append(line)
+
+    job = LocalJob(try_of(system={"name": "a", "nodes": 1}, template={"command": ["echo", "one"]}), tmp_path, "", keep)
+    await job.start()
+    async with asyncio.timeout(10):
+        while not job.observed().finished:
+            await asyncio.sleep(0.02)
+    assert lines == ["one"]

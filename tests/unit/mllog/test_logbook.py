@@ -47,6 +47,12 @@ def test_progress():
     )
 
 
+def test_numbers_beyond_64_bits_still_fit_into_a_status():
+    found = summary(line("tracked_stats", {"throughput": 1}, samples_count=10**19))
+    assert found.samples == 2**63 - 1
+    assert summary(line("tracked_stats", {"throughput": 1}, samples_count=-(10**19))).samples == -(2**63) + 1
+
+
 def test_a_line_is_cut_as_a_terminal_would_show_it():
     bar = "part 1: 10%|##  | [loss 0.1]"
     assert LogBuffer.pieces(f"{bar}\r{bar}\r{bar}:::MLLOG 1\r:::MLLOG 2\r{bar}\r ") == [
