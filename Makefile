@@ -71,6 +71,13 @@ TESTS ?= tests/unit tests/docs tests/simulation tests/api
 test: lint tools ## all tests that need no root: lint, unit tests, documentation, a real API server
 	exec $(BIN)/python -m pytest $(TESTS)
 
+VERSIONS ?= 1.29 1.33
+test-versions: tools ## test against the API server and the controllers of older versions of Kubernetes (a first build: 10 minutes each)
+	@for version in $(VERSIONS); do \
+		echo "Kubernetes $$version"; export PODIUM_TEST_KUBERNETES=$$version; \
+		$(BIN)/python -m tests.cluster build && $(BIN)/python -m pytest tests/api || exit; \
+	done
+
 e2e: tools-e2e ## test on a real node with kubelet, S3, Prometheus (Linux, root)
 	exec $(BIN)/python -m pytest tests/e2e --timeout 900
 
@@ -122,4 +129,4 @@ perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3
 perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint tools tools-e2e test e2e e2e-trainer cold docs generate images simulate perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate perf-operator perf-train perf-gpu perf-stage perf-parser

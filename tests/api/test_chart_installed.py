@@ -76,7 +76,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with needed_parts():
         try:
             flags = (f"--audit-policy-file={folder / 'policy.json'}", f"--audit-log-path={audit}")
-            plane.up(scheduler=True, kubelet_flags=flags)
+            plane.up(scheduler=True, apiserver_flags=flags)
             kwok.start_nodes(plane, 1, pod_seconds=POD_SECONDS, replay=folder / "training.log")
             yield Cluster(plane, audit)
         finally:

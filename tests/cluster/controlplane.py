@@ -40,13 +40,19 @@ class ControlPlane:
     def kubectl(self, *words: object, **more: object) -> str:
         return sh(tools.find("kubectl"), "--kubeconfig", self.kubeconfig, *words, **more)
 
-    def up(self, *, scheduler: bool = False, kubelet_flags: tuple[object, ...] = ()) -> None:
+    def up(
+        self,
+        *,
+        scheduler: bool = False,
+        apiserver_flags: tuple[object, ...] = (),
+        controller_flags: tuple[object, ...] = (),
+    ) -> None:
         """Start what does not run."""
         names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"] + ["kube-scheduler"] * scheduler
         programs = tools.find_all(names)
         self._certificates()
         self._start_etcd(programs["etcd"])
-        self._start_apiserver(programs["kube-apiserver"], kubelet_flags)
+        self._start_apiserver(programs["kube-apiserver"], apiserver_flags)
         kubectl = [programs["kubectl"], "--kubeconfig", self.kubeconfig]
         alive = ("etcd", "kube-apiserver")
         self.processes.wait("API server ready", lambda: works(*kubectl, "get", "--raw=/readyz"), 90, alive)
@@ -61,6 +67,7 @@ class ControlPlane:
             "--root-ca-file",
             self.pki.path("ca.crt"),
             *_FAST,
+            *controller_flags,
         )
         if scheduler:
             config = self.folder / "kube-scheduler.kubeconfig"
@@ -106,7 +113,7 @@ class ControlPlane:
             ),
         )
 
-    def _start_apiserver(self, program: Path, kubelet_flags: tuple[object, ...]) -> None:
+    def _start_apiserver(self, program: Path, apiserver_flags: tuple[object, ...]) -> None:
         loopback = ["--endpoint-reconciler-type=none"] if self.address == "127.0.0.1" else []
         self.processes.start(
             "kube-apiserver",
@@ -125,7 +132,7 @@ class ControlPlane:
             *("--service-cluster-ip-range", SERVICE_NET, "--authorization-mode=Node,RBAC"),
             *("--enable-admission-plugins=NodeRestriction", "--allow-privileged=true", "--profiling=false"),
             *loopback,
-            *kubelet_flags,
+            *apiserver_flags,
         )
 
     def _stable_ports(self, api: int | None) -> dict[str, int]:

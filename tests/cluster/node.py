@@ -1,7 +1,7 @@
-"""One real node on this machine: containerd, kubelet, kube-proxy, CoreDNS. Needs root, and Debian's packages.
+"""Real nodes on this machine: containerd, kubelet, kube-proxy, CoreDNS. Needs root, and Debian's packages.
 
-Node 10.254.0.1 on a separate bridge, pods 10.252.0.0/24, services 10.253.0.0/16. Nothing is masqueraded: pods
-reach this machine and each other, nothing beyond. Only one such node per machine.
+Nodes 10.254.0.1, .2 and so on, on a separate bridge, pods 10.252.0.0/16, services 10.253.0.0/16. Nothing is
+masqueraded: pods reach this machine and each other, nothing beyond. Only one such cluster per machine.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import time
 from pathlib import Path
 
-from tests.cluster import claim, images, lifetime, tools
+from tests.cluster import claim, tools
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.processes import ClusterError, MissingPartError, mounts_below, sh, works
+from tests.cluster.kubelet import BRIDGE, PATH, Kubelet
+from tests.cluster.processes import ClusterError, MissingPartError, sh, works
 
-NODE, NODE_IP, BRIDGE, POD_BRIDGE = "node-1", "10.254.0.1", "podium-node", "podium-pods"
-POD_NET, DNS_IP = "10.252.0.0/24", "10.253.0.10"
+NODE_IP = "10.254.0.1"
+POD_NET = "10.252.0.0/16"
 PROGRAMS = ("etcd", "pause", "coredns", *tools.KUBERNETES)
-_NETWORK = "podium"  # name of the CNI network
 _PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -40,7 +38,6 @@ _PACKAGES = {
     "chromium": "chromium",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 }
-_READY = '-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
 
 
 def missing_packages() -> list[str]:
@@ -67,19 +64,24 @@ def install_packages() -> None:
 
 
 class Node:
-    """A cluster of one real node; `plane` is its control plane.
+    """A cluster of `count` real nodes on this machine; `plane` is its control plane.
 
     It ends with this Python: when that is killed, the next run of the tests removes what is left of the node. A
     `detached` one runs until `down`.
     """
 
-    def __init__(self, folder: Path, *, detached: bool = False) -> None:
+    def __init__(self, folder: Path, *, count: int = 1, detached: bool = False) -> None:
         self.folder = folder
         self.plane = ControlPlane(folder, NODE_IP, 6443, detached=detached)
+        self.kubelets = [Kubelet(self.plane, folder / f"node-{number}", number) for number in range(1, count + 1)]
         self._owner = 0 if detached else os.getpid()
-        self._socket = folder / "containerd.sock"
 
-    def up(self) -> None:
+    def up(
+        self,
+        *,
+        apiserver_flags: tuple[object, ...] = (),
+        controller_flags: tuple[object, ...] = (),
+    ) -> None:
         """Start what does not run, in about ten seconds.
 
         Raises:
@@ -95,48 +97,49 @@ class Node:
         self._network_up()
         pki = self.plane.pki
         pki.certificate("ca", "CN=cluster-ca")
-        pki.certificate("kubelet-server", f"CN={NODE}", f"IP:{NODE_IP},DNS:{NODE}", "serverAuth")
         pki.certificate("apiserver-to-kubelet", "O=system:masters,CN=kube-apiserver-kubelet-client")
-        pki.certificate("kubelet", f"O=system:nodes,CN=system:node:{NODE}")
-        pki.certificate("kube-proxy", "CN=system:kube-proxy")
-        for name in ("kubelet", "kube-proxy"):
-            pki.kubeconfig(self.folder / f"{name}.kubeconfig", name, self.plane.server)
         flags = (
             "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks the host's DNS for the node
             *("--kubelet-certificate-authority", pki.path("ca.crt")),
             *("--kubelet-client-certificate", pki.path("apiserver-to-kubelet.crt")),
             *("--kubelet-client-key", pki.path("apiserver-to-kubelet.key")),
+            *apiserver_flags,
         )
-        self.plane.up(scheduler=True, kubelet_flags=flags)
-        self._start_containerd()
-        self._start_kubelet()
+        self.plane.up(scheduler=True, apiserver_flags=flags, controller_flags=controller_flags)
+        for kubelet in self.kubelets:
+            kubelet.up()
+        self._start_proxy()
         self._wait_ready()
 
     def load(self, archive: Path) -> None:
-        """Import a docker or OCI archive unless its image is there."""
-        self._ctr("images", "import", archive)
+        """Import a docker or OCI archive into every node that lacks its image."""
+        for kubelet in self.kubelets:
+            kubelet.load(archive)
 
     def images(self) -> list[str]:
-        return self._ctr("images", "list", "-q").split()
+        """Those that the first node has."""
+        return self.kubelets[0].images()
 
     def down(self, *, delete: bool = True) -> None:
         """Stop everything and remove its traces: containers, mounts, links, rules. Works for a killed node, too."""
-        processes = self.plane.processes
-        for name in ("kubelet", "kube-proxy"):  # the kubelet first, or it would restart what is ended below
-            processes.stop(name)
-        processes.stop("containerd")
-        self._remove_containers()
+        kubelets = self._all_kubelets()
+        self.plane.processes.stop("kube-proxy")
+        for kubelet in kubelets:
+            kubelet.down()
         self.plane.down(delete=False)
-        for mount in mounts_below(self.folder):
-            works("umount", mount)
         holder = claim.held()
         if holder and holder.folder == str(self.folder):  # else the network is not ours
-            self._network_down()
+            self._network_down(kubelets)
             claim.release(self.folder)
         if delete:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- parts ----
+
+    def _all_kubelets(self) -> list[Kubelet]:
+        """Also those of another process that left this folder."""
+        found = sorted(int(folder.name.removeprefix("node-")) for folder in self.folder.glob("node-*"))
+        return [Kubelet(self.plane, self.folder / f"node-{number}", number) for number in found]
 
     def _claim(self) -> None:
         holder = claim.held()
@@ -147,76 +150,16 @@ class Node:
                     f"python -m tests.cluster down --folder {holder.folder}"
                 )
             Node(Path(holder.folder)).down()
-        running = any(self.plane.processes.pid(name) for name in ("kubelet", "kube-proxy"))
+        running = any(self.plane.processes.pid(name) for name in ("kube-proxy", *self.kubelets[0].processes))
         if not running and (others := claim.foreign_kubernetes()):
             raise MissingPartError(f"this machine runs a Kubernetes already, which a test node would disturb: {others}")
         claim.take(self.folder, self._owner)
 
-    def _start_containerd(self) -> None:
-        config = self.folder / "containerd.toml"
-        config.write_text(f"""version = 2
-root = "{self.folder}/containerd/root"
-state = "{self.folder}/containerd/state"
-[grpc]
-  address = "{self._socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "localhost/pause:1"
-  # without CAP_SYS_RESOURCE runc cannot lower oom_score_adj ("can't get final child's PID from pipe: EOF")
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{self.folder}/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-""")
-        (self.folder / "cni").mkdir(exist_ok=True)
-        ranges = {"ranges": [[{"subnet": POD_NET}]], "routes": [{"dst": "0.0.0.0/0"}]}
-        ipam = {"type": "host-local", "dataDir": f"{self.folder}/cni-ipam", **ranges}
-        bridge = {"type": "bridge", "bridge": POD_BRIDGE, "isGateway": True, "hairpinMode": True, "ipMasq": False}
-        network = {"cniVersion": "0.4.0", "name": _NETWORK, "plugins": [{**bridge, "ipam": ipam}]}
-        (self.folder / "cni/10-pods.conflist").write_text(json.dumps(network))
-        processes = self.plane.processes
-        processes.start("containerd", "containerd", "--config", config, env=self._path())
-        processes.wait("containerd", lambda: works("ctr", "-a", self._socket, "version"), 30, ("containerd",))
-        present = self.images()
-        for name, entrypoint in (("pause", "/pause"), ("coredns", "/coredns")):
-            image = f"localhost/{name}:1"
-            if image not in present:
-                out = self.folder / "image.tar"
-                images.archive(out, image, images.layer_of({name: tools.find(name)}), {"Entrypoint": [entrypoint]})
-                self.load(out)
-                out.unlink()
-
-    def _start_kubelet(self) -> None:
-        pki = self.plane.pki
-        cgroup2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-        kubelet = {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "containerRuntimeEndpoint": f"unix://{self._socket}",
-            "cgroupDriver": "cgroupfs",
-            "failCgroupV1": cgroup2,
-            "failSwapOn": False,
-            "oomScoreAdj": 0,  # lowering it needs CAP_SYS_RESOURCE
-            "makeIPTablesUtilChains": False,
-            "address": NODE_IP,
-            "healthzPort": 0,
-            "podLogsDir": f"{self.folder}/pod-logs",
-            "clusterDNS": [DNS_IP],
-            "clusterDomain": "cluster.local",
-            "resolvConf": "/etc/resolv.conf",
-            "authentication": {
-                "anonymous": {"enabled": False},
-                "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(pki.path("ca.crt"))},
-            },
-            "authorization": {"mode": "Webhook"},
-            "tlsCertFile": str(pki.path("kubelet-server.crt")),
-            "tlsPrivateKeyFile": str(pki.path("kubelet-server.key")),
-            "imageGCHighThresholdPercent": 100,  # images are loaded by hand: never collect them
-            "imageGCLowThresholdPercent": 99,
-            "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
-        }
+    def _start_proxy(self) -> None:
+        """One serves all nodes, which share this machine's rules."""
+        name = self.kubelets[0].name
+        self.plane.pki.certificate("kube-proxy", "CN=system:kube-proxy")
+        self.plane.pki.kubeconfig(self.folder / "kube-proxy.kubeconfig", "kube-proxy", self.plane.server)
         proxy = {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
@@ -228,50 +171,18 @@ state = "{self.folder}/containerd/state"
             "metricsBindAddress": f"{NODE_IP}:10249",
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         }
-        for name, document in (("kubelet", kubelet), ("kube-proxy", proxy)):
-            (self.folder / f"{name}.yaml").write_text(json.dumps(document, indent=1))
-        processes = self.plane.processes
-        processes.start(
-            "kubelet",
-            tools.find("kubelet"),
-            *("--config", self.folder / "kubelet.yaml", "--kubeconfig", self.folder / "kubelet.kubeconfig"),
-            *("--root-dir", self.folder / "kubelet", "--cert-dir", self.folder / "kubelet/pki"),
-            *("--hostname-override", NODE, "--node-ip", NODE_IP),
-            env=self._path(),
-        )
-        processes.start(
-            "kube-proxy",
-            tools.find("kube-proxy"),
-            *("--config", self.folder / "kube-proxy.yaml", "--hostname-override", NODE),
-            env=self._path(),
-        )
+        config = self.folder / "kube-proxy.yaml"
+        config.write_text(json.dumps(proxy, indent=1))
+        command = (tools.find("kube-proxy"), "--config", config, "--hostname-override", name)
+        self.plane.processes.start("kube-proxy", *command, env=PATH)
 
     def _wait_ready(self) -> None:
         self.plane.kubectl("apply", "-f", tools.HERE / "coredns.yaml")
-        alive = ("containerd", "kubelet", "kube-proxy")
-        wait = self.plane.processes.wait
-        wait("node ready", lambda: "True" in self.plane.kubectl("get", "nodes", _READY), 90, alive)
+        for kubelet in self.kubelets:
+            kubelet.wait_ready()
         dns = ("-n", "kube-system", "get", "deployment", "coredns", "-o=jsonpath={.status.availableReplicas}")
-        wait("CoreDNS available", lambda: self.plane.kubectl(*dns) == "1", 90, alive)
-
-    def _remove_containers(self) -> None:
-        """Containers and their shims outlive containerd; some of what they use lies outside the node's folder."""
-        while shims := lifetime.processes_naming(self._socket):
-            for shim in shims:
-                lifetime.kill([*lifetime.descendants(shim), shim])
-            time.sleep(0.02)
-        for bundle in (self.folder / "containerd/state/io.containerd.runtime.v2.task/k8s.io").glob("*"):
-            spec = json.loads((bundle / "config.json").read_text())
-            paths = [space.get("path", "") for space in spec["linux"]["namespaces"] if space["type"] == "network"]
-            for path in paths:
-                if "/netns/" in path:  # the pods' veth pairs go with their namespaces
-                    works("ip", "netns", "delete", Path(path).name)
-            for file in Path("/var/lib/cni/results").glob(f"*-{bundle.name}-*"):  # libcni's cache
-                file.unlink()
-            shutil.rmtree(Path("/run/containerd/runc/k8s.io") / bundle.name, ignore_errors=True)
-            address = bundle / "address"
-            if address.exists():
-                Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
+        alive = ("kube-proxy", *self.kubelets[0].processes)
+        self.plane.processes.wait("CoreDNS available", lambda: self.plane.kubectl(*dns) == "1", 90, alive)
 
     def _network_up(self) -> None:
         if not Path(f"/sys/class/net/{BRIDGE}").exists():
@@ -283,23 +194,12 @@ state = "{self.folder}/containerd/state"
             if setting.exists() and setting.read_text().strip() != "1":
                 setting.write_text("1")
 
-    def _network_down(self) -> None:
+    def _network_down(self, kubelets: list[Kubelet]) -> None:
         for family in ("ip", "ip6"):  # tables that hold all rules of kube-proxy, and nothing else
             works("nft", "delete", "table", family, "kube-proxy")
-        for link in (BRIDGE, POD_BRIDGE):
-            works("ip", "link", "delete", link)
-        for root in Path("/sys/fs/cgroup").glob("**/kubepods"):
-            for folder, _, _ in os.walk(root, topdown=False):
-                subprocess.run(["rmdir", folder], stderr=subprocess.DEVNULL, check=False)  # one in use stays
-        for file in Path("/var/log/containers").glob("*.log"):  # the kubelet's links into pod-logs
+        works("ip", "link", "delete", BRIDGE)
+        for kubelet in kubelets:
+            kubelet.remove_network()
+        for file in Path("/var/log/containers").glob("*.log"):  # the kubelets' links into pod-logs
             if file.readlink().is_relative_to(self.folder):
                 file.unlink()
-        shutil.rmtree(self.folder / "cni-ipam", ignore_errors=True)  # else addresses of dead pods stay taken
-
-    def _ctr(self, *words: object) -> str:
-        return sh("ctr", "-a", self._socket, "-n", "k8s.io", *words)
-
-    @staticmethod
-    def _path() -> dict[str, str]:
-        """Debian keeps iptables, nft and conntrack in /usr/sbin, which a user's PATH may lack."""
-        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

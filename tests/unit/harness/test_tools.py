@@ -90,6 +90,20 @@ def test_every_program_of_make_test_is_built_with_its_progress_and_only_once(mac
     assert len(machine.calls) == count - 1  # kwok-stages are files
 
 
+def test_another_version_of_kubernetes_is_built_beside_it(machine):
+    machine.build()
+    machine.environment["PODIUM_TEST_KUBERNETES"] = "1.29"
+    said, code = machine.build()
+    assert code == 0, said
+    assert "building kube-apiserver (1 of 3)" in said
+    others = {file.name for file in machine.cache.glob("tools/kube-1.29-*/*")}
+    assert others == {"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+    machine.environment["PODIUM_TEST_KUBERNETES"] = "1.12"
+    said, code = machine.build()
+    assert code == 1
+    assert "PODIUM_TEST_KUBERNETES=1.12: choose one of 1.29, 1.33, or leave it out" in said
+
+
 def test_a_build_that_is_ended_leaves_no_go_and_continues(machine):
     machine.script('[ "${last##*/}" = kubectl ] && sleep 617')
     process = machine.start()
