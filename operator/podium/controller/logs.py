@@ -17,7 +17,7 @@ from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, LogBuffer
 from podium.reconcile import ObservedLog, Run
 from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
-from podium.stores import StoreError
+from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
@@ -29,6 +29,7 @@ _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
 _READS_PER_SECOND = 3.0  # of silent logs, at most
 _RETRY_SECONDS = 2.0
+_AFTER_AN_ERROR_SECONDS = 30.0
 
 
 class FinishedLog(NamedTuple):
@@ -111,15 +112,23 @@ class LogCollector:
             known_until=0.0 if inherited or rank0 is None else rank0.started or 0.0,
             silence=self._silence,
         )
-        task = asyncio.create_task(stream.run(), name=f"log of {state.run.namespace}/{state.run.name} {id_}")
+        task = asyncio.create_task(self._read(state, id_, stream))
         self._reading.add(task)
-        task.add_done_callback(self._stopped)
+        task.add_done_callback(self._reading.discard)
         return OpenLog(buffer, stream, task, restored=not inherited, saved_at=time.monotonic())
 
-    def _stopped(self, task: asyncio.Task[None]) -> None:
-        self._reading.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _LOG.error("reading the %s has stopped", task.get_name(), exc_info=error)
+    async def _read(self, state: RunState, id_: TryId, stream: LogStream) -> None:
+        """Read a log to its end. An error of ours makes it unreadable for a while, and nothing else."""
+        while True:
+            try:
+                await stream.run()
+            except Exception as error:  # noqa: BLE001 - one bad log must not stop for good
+                _LOG.exception("log of %s/%s %s", state.run.namespace, state.run.name, id_)
+                stream.unreadable = f"{type(error).__name__}: {error}"
+                self._wake(state.run.uid, 0.0)
+                await asyncio.sleep(_AFTER_AN_ERROR_SECONDS)
+            else:
+                return
 
     def _silence(self) -> float:
         """The seconds after which a silent log is read again: a minute, or longer if there are many logs."""
@@ -240,6 +249,8 @@ class LogCollector:
             return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
         if not log.buffer.ended:
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
+        if not log.restored:
+            raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
         await self._flush(state, id_, log)
         return FinishedLog(log.observed(), log.buffer.mlperf_lines())
 

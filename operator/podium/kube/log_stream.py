@@ -205,9 +205,10 @@ class LogStream:
     async def _read_last(self) -> bool:
         """Read what is left of the log of a container that has ended. Returns whether that was all there will be."""
         self._was_over = True
-        if not self._started():
-            return True
         began = time.time()
+        if not self._started():  # it has printed nothing
+            self.known_until = began
+            return True
         try:
             read = await self._read(follow=False)
         except _ERRORS as error:

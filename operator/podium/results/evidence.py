@@ -100,8 +100,7 @@ def put_packed(store: Store, folder: str, name: str, pieces: Iterable[bytes], ex
 
 
 def _put(store: Store, folder: str, stored: Stored, draft: _Draft, content_type: str) -> Stored:
-    draft.file.seek(0)
-    store.put(f"{folder}/{stored.name}", draft.file.read(), content_type=content_type)
+    store.put_file(f"{folder}/{stored.name}", draft.file, content_type=content_type)
     return stored
 
 

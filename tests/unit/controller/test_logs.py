@@ -274,6 +274,38 @@ def test_what_is_odd_about_a_log_is_said():
     assert unread.findings == ["rank 0's log was stored before its end: it had not ended"]
 
 
+@pytest.mark.parametrize(("logs", "seconds"), [(1, 60), (180, 60), (1000, 1000 / 3), (5000, 5000 / 3)])
+def test_silent_logs_cost_three_requests_a_second_at_most(world, logs, seconds):
+    collector, _, _, _ = world
+    collector._reading = set(range(logs))
+    assert collector._silence() == pytest.approx(seconds)
+
+
+async def test_a_log_whose_checkpoint_was_not_read_is_not_stored(world, monkeypatch):
+    monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.01)
+    collector, _, store, _ = world
+    state = state_of(ex.ended(0), inherited=True)
+    store.away = True
+    await opened(collector, state)
+    await asyncio.sleep(0.01)
+    with pytest.raises(StoreUnavailable, match="its checkpoint cannot be read: s3://results: away"):
+        await collector.finished(state, ex.FIRST)
+    collector.close(state)
+
+
+async def test_an_error_of_ours_stops_a_log_only_for_a_while(world, monkeypatch):
+    monkeypatch.setattr(logs_module, "_AFTER_AN_ERROR_SECONDS", 0.01)
+    collector, cluster, _, _ = world
+    state = state_of(ex.ended(0))
+    cluster.printed["digits_1_0_0"] = ValueError("a bug")
+    log = await opened(collector, state)
+    await until(lambda: log.observed().unreadable == "ValueError: a bug")
+    cluster.printed["digits_1_0_0"] = row(1)
+    await until(lambda: log.buffer.ended)
+    assert (log.observed().summary.lines, log.observed().unreadable) == (1, "")
+    collector.close(state)
+
+
 # ---- the logs of all pods ----
 
 

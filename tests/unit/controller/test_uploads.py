@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,7 @@ from podium.controller.observation import Observation
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
 from podium.reconcile import StoreAttempt
+from podium.results import AttemptFiles
 from podium.rounds import load_rounds
 from podium.stores import StoreUnavailable
 from tests.unit.reconcile import examples as ex
@@ -81,3 +84,61 @@ async def test_a_slow_upload_goes_on_and_wakes_its_run(uploader):
     assert delays == [0.0]
     assert await made.store(state, DONE)
     assert recorder.put == [(DONE.attempt.id, 1)]
+
+
+class StalledStore:
+    """A store that does not answer for the run `lab/digits`, such as a network file system that is away."""
+
+    url = "file:///results"
+
+    def __init__(self, stalled, folder=""):
+        self.stalled, self.folder = stalled, folder
+
+    def child(self, prefix):
+        return StalledStore(self.stalled, prefix)
+
+    def list(self, prefix=""):
+        return []
+
+    def put(self, key, data, **_):
+        if self.folder.startswith("lab/digits-"):
+            self.stalled.wait(10)
+
+    def put_file(self, key, file, **_):
+        self.put(key, b"")
+
+
+class Telemetry:
+    def __init__(self):
+        self.outcomes = []
+
+    def uploaded(self, outcome, seconds):
+        self.outcomes.append(outcome)
+
+
+async def test_a_store_that_does_not_answer_is_given_up_and_holds_up_no_other_run(monkeypatch):
+    monkeypatch.setattr(uploads, "_STALLED_SECONDS", 0.1)
+    stalled, telemetry = threading.Event(), Telemetry()
+    recorder = uploads.Recorder(StalledStore(stalled), telemetry, threads=2)
+    files = AttemptFiles(summary=ex.log(ex.START).summary, lines=[":::MLLOG one"])
+    try:
+        with pytest.raises(StoreUnavailable, match=r"^file:///results has not answered for 0 s; it is tried again$"):
+            await recorder.put_attempt(ex.run(), DONE, files)
+        await recorder.put_attempt(replace(ex.run(), name="other"), DONE, files)
+        await recorder.put_checkpoint(replace(ex.run(), name="other"), ex.FIRST, "aa", 0, b"rows")
+        assert telemetry.outcomes == ["error", "success"]
+    finally:
+        stalled.set()
+
+
+async def test_a_disk_without_room_for_the_files_delays_an_upload(uploader, monkeypatch):
+    made, recorder, state, _ = uploader
+
+    async def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "put_attempt", no_room)
+        assert await made.store(state, DONE)
+    assert "No space left on device" in state.uploads.error
+    assert not state.uploads.stored

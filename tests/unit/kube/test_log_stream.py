@@ -85,7 +85,7 @@ async def followed(node, **options):
     buffer = LogBuffer()
     stream, _ = stream_of(node, buffer, **options)
     await asyncio.wait_for(stream.run(), 10)
-    assert buffer.ended
+    assert (buffer.ended, buffer.problem) == (True, "")
     return values(buffer), stream
 
 
@@ -294,8 +294,8 @@ async def test_without_a_pod_the_checkpoint_is_all_there_is():
 async def test_a_container_that_never_ran_has_printed_nothing():
     node = Node()
     node.over = True
-    found, stream = await followed(node, pod=lambda: None, started=lambda: False)
-    assert (found, stream.lost, node.queries) == ([], "", [])
+    found, stream = await followed(node, pod=lambda: None, started=lambda: False, known_until=0.0)
+    assert (found, stream.lost, stream.known_until > 1.0, node.queries) == ([], "", True, [])
 
 
 async def test_a_full_disk_delays_a_line_and_is_named(running, monkeypatch):

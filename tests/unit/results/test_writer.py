@@ -175,7 +175,8 @@ def test_a_pod_log_that_can_be_read_no_more_stays_and_another_one_is_added(write
 def test_sealing_again_keeps_every_entry(writer):
     put_all(writer)
     before = writer.store.get("SHA256SUMS")
-    writer.store.delete("attempts/001/logs/pod-0.log.gz")
+    for key in ("attempts/001/logs/pod-0.log.gz", "attempts/001/tries/0/attempt.json"):
+        writer.store.delete(key)
     put_result(writer)
     assert writer.store.get("SHA256SUMS") == before
 
@@ -199,6 +200,10 @@ class MemoryStore:
         if if_absent and key in self.files:
             raise AlreadyExists(key)
         self.files[key] = data
+
+    def put_file(self, key, file, *, content_type=""):
+        file.seek(0)
+        self.files[key] = file.read()
 
     def get(self, key):
         if key not in self.files:
@@ -253,6 +258,11 @@ def test_crashes_anywhere_lose_nothing_that_was_stored(deaths, data):
         with suppress(CrashError):
             put_all(ResultWriter(mortal, ex.run()), files)
         assert stored <= (stored := evidence(store))
+        for key in store.list():
+            if key.endswith("attempt.json"):
+                files = json.loads(store.get(key))["files"]
+                assert "result.txt" in files
+                assert {key.replace("attempt.json", name) for name in files} <= set(store.list())
     sums = dict(reversed(row.split("  ")) for row in store.get("SHA256SUMS").decode().splitlines())
     assert sums == {key: digest(store, key) for key in store.list() if key != "SHA256SUMS"}
 
