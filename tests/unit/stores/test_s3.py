@@ -51,6 +51,10 @@ ANSWERS = {
     ("OperationAborted", 409): (StoreUnavailable, "a retry may help"),
     ("QuotaExceeded", 403): (StoreUnavailable, "a retry may help"),
     ("TooManyRequests", 429): (StoreUnavailable, "a retry may help"),
+    ("RequestTimeTooSkewed", 403): (
+        StoreRefused,
+        "the clocks of this machine and of the store differ; correct the clock",
+    ),
     ("NotImplemented", 501): (StoreRefused, "the words of NotImplemented"),
     ("InsufficientStorage", 507): (StoreUnavailable, "the store is full: free some space; a retry may help"),
     ("EntityTooLarge", 400): (StoreRefused, "EntityTooLarge"),
