@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
 
-from podium.kube.backoff import backoff
+from podium.kube.backoff import WatchPace
 from podium.kube.client import Api, ApiError, Resource
 
 _LOG = logging.getLogger(__name__)
@@ -73,25 +73,26 @@ class Informer(Generic[S]):
 
     async def run(self) -> None:
         """Run until canceled; an interrupted watch resumes where it stopped."""
-        version, failures = "", 0
+        version, pace = "", WatchPace(first=2.0, limit=_RETRY_LIMIT_SECONDS)
         while True:
+            failed = True
             try:
                 if not version:
                     version = await self._list()
+                pace.opened()
                 async for events in self._api.watch(self._resource, self._namespace, self._selector, version):
                     for event in events:
                         version = self._take(event, version)
-                    failures = 0
-                continue  # the API server ends every watch after a while
+                        pace.delivered()
+                failed = False  # the API server ends every watch after a while
             except ApiError as error:
                 if error.code in (_GONE, _BAD_REQUEST):  # the version is too old, or comes from other data
                     version = ""
                 _LOG.warning("watching %s: %s", self._resource.plural, error)
             except (aiohttp.ClientError, TimeoutError) as error:
                 _LOG.info("watching %s: %s", self._resource.plural, error or type(error).__name__)
-            failures += 1
-            wait = backoff(failures, first=2.0, limit=_RETRY_LIMIT_SECONDS)
-            await asyncio.sleep(random.uniform(0.1, wait))  # noqa: S311
+            if wait := pace.ended(failed=failed):
+                await asyncio.sleep(random.uniform(wait / 4, wait))  # noqa: S311 - so that not all come at once
 
     async def _list(self) -> str:
         """Read all existing objects, and drop those that are gone. Returns the version to watch from."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import aiohttp
 
-from podium.kube.backoff import backoff
+from podium.kube.backoff import WatchPace
 from podium.kube.client import Api, ApiError, Object, Resource
 
 _RETRY_SECONDS = 1.0
@@ -40,6 +40,7 @@ async def watch_run(
     """
     uid = version = ""
     answered = time.monotonic()
+    pace = WatchPace(first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS)
     failures = 0
     while True:
         try:
@@ -51,12 +52,15 @@ async def watch_run(
                 yield read(body)
             version = body["metadata"]["resourceVersion"]
             answered, failures = time.monotonic(), 0
+            pace.opened()
             async with aclosing(_changes(api, resource, body)) as changes:
                 async for change in changes:
                     if change is None:
                         return
                     version = change["metadata"]["resourceVersion"]
+                    pace.delivered()
                     yield read(change)
+            wait = pace.ended()
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
             refusal = error if isinstance(error, ApiError) else None
             if not uid or (refusal and refusal.code in _REFUSALS and time.monotonic() - answered > _REFUSED_SECONDS):
@@ -66,7 +70,8 @@ async def watch_run(
             failures += 1
             if failures > 1:  # an interrupted watch is not an outage
                 yield Outage(str(error) or type(error).__name__)
-            await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
+            wait = pace.ended(failed=True)
+        await asyncio.sleep(wait)
 
 
 async def _changes(api: Api, resource: Resource, body: Object) -> AsyncGenerator[Object | None]:

@@ -15,6 +15,7 @@ from podium.kube.backoff import backoff
 
 Key = TypeVar("Key", bound=Hashable)
 _LOG = logging.getLogger(__name__)
+_VOID_TIMERS = 64  # this many are not worth rebuilding the heap
 
 
 class WorkQueue(Generic[Key]):
@@ -37,7 +38,7 @@ class WorkQueue(Generic[Key]):
         self._again: set[Key] = set()  # added while being worked on
         self._failures: dict[Key, int] = {}
         self._timers: list[tuple[float, int, Key]] = []
-        self._due: dict[Key, float] = {}  # the earliest timer of each key; later ones in _timers are void
+        self._due: dict[Key, float] = {}  # the earliest timer of each key; its other ones in _timers are void
         self._timer_added = asyncio.Event()
         self._order = itertools.count()
 
@@ -55,12 +56,20 @@ class WorkQueue(Generic[Key]):
         if due < self._due.get(key, math.inf):
             self._due[key] = due
             heapq.heappush(self._timers, (due, next(self._order), key))
+            self._drop_void_timers()
             self._timer_added.set()
 
     def forget(self, key: Key) -> None:
         """Drop the timer and failures of a key that will not come back."""
         self._due.pop(key, None)
         self._failures.pop(key, None)
+        self._drop_void_timers()
+
+    def _drop_void_timers(self) -> None:
+        """Rebuild the heap once most of its timers are void: those hours ahead would pile up until they are due."""
+        if len(self._timers) > 2 * len(self._due) + _VOID_TIMERS:
+            self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+            heapq.heapify(self._timers)
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._busy)

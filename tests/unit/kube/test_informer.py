@@ -192,3 +192,22 @@ async def test_an_error_event_of_another_shape_is_a_broken_watch(watched):
     pods, _, versions = await watched([[[]]], [[odd], [event("ADDED", "p1", "r1", "new", "101")]])
     assert [thing.uid for thing in pods.of("r1")] == ["p1"]
     assert versions == ["100", "100", "101"]
+
+
+async def test_a_watch_that_ends_at_once_is_not_reopened_at_once(monkeypatch):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 7:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(informer.random, "uniform", lambda _, most: most)
+    server = Server([[[]]], [[]] * 7)
+    pods = informer.Informer(
+        server, PODS, "lab", "run", thing, changed=print, seen=lambda _: None, ignored=lambda *_: None
+    )
+    monkeypatch.setattr(informer.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await pods.run()
+    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]

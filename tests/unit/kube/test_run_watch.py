@@ -94,6 +94,18 @@ async def test_what_is_seen_of_a_run(gets, watches, expected):
     assert await asyncio.wait_for(seen(Server(gets, watches)), 5) == expected
 
 
+async def test_a_watch_that_ends_at_once_is_not_reopened_at_once(monkeypatch):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(run_watch, "_RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(run_watch.asyncio, "sleep", sleep)
+    assert await seen(Server([body("1")] * 6)) == [""]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
 @pytest.mark.parametrize("error", [GONE, FORBIDDEN, DOWN, TimeoutError()])
 async def test_a_first_request_that_fails_is_the_callers(error):
     with pytest.raises(type(error)):
