@@ -7,6 +7,7 @@ Jobs and pods are far more numerous; `podium.kube.informer` watches them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,10 @@ import kopf
 
 from podium.api import GROUP, PLURAL, VERSION
 from podium.controller.reconciler import Controller
-from podium.kube import Api
+from podium.kube import Api, WatchPace, patient_session
+
+_LOG = logging.getLogger(__name__)
+_RESTART_LIMIT_SECONDS = 30.0
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -40,14 +44,30 @@ async def watch_runs(
     seen: Callable[[str], None],
     started: Callable[[], None],
 ) -> None:
-    """Run kopf until it ends. `seen` gets the resource of every watch event; `started` is called once kopf is up.
+    """Run kopf until it is asked to end. `seen` gets the resource of every watch event; `started` is called whenever
+    kopf is up.
 
-    After cancellation, kopf takes another 5 s to end; it writes nothing that another replica would have to wait for.
+    kopf ends at the first error that it does not know, such as an error event in a watch; it is then started again.
+    After cancellation, it takes another 5 s to end; it writes nothing that another replica would have to wait for.
     """
+    pace = WatchPace(limit=_RESTART_LIMIT_SECONDS)
+    while True:
+        pace.opened()
+        try:
+            return await _run_kopf(_registry(controller, api, seen), namespaces, identity, started)
+        except Exception:  # noqa: BLE001 - whatever ended it, the runs that are known go on
+            wait = max(pace.ended(), 1.0)
+            _LOG.exception("watching BenchmarkRuns failed, starting again in %.0f s", wait)
+            await asyncio.sleep(wait)
+
+
+async def _run_kopf(
+    registry: kopf.OperatorRegistry, namespaces: Sequence[str], identity: str, started: Callable[[], None]
+) -> None:
     ready = asyncio.Event()
     watching = asyncio.create_task(
         kopf.operator(
-            registry=_registry(controller, api, seen),
+            registry=registry,
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
@@ -72,19 +92,9 @@ def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> 
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        """Give kopf the API server and the credentials of our own client."""
-        configuration = api.client.configuration
-        scheme, _separator, token = (await api.authorization()).partition(" ")
-        return kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            insecure=not configuration.verify_ssl,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-            scheme=scheme or None,
-            token=token or None,
-        )
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        """Give kopf the API server and the credentials of our own client; kopf closes the session."""
+        return kopf.AiohttpSession(server=api.host, aiohttp_session=patient_session(api))
 
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:

@@ -1,6 +1,6 @@
 """A Kubernetes client, informer, work queue, Lease and log streams. Nothing here knows about benchmarks."""
 
-from podium.kube.backoff import backoff
+from podium.kube.backoff import WatchPace, backoff
 from podium.kube.client import (
     EVENTS,
     JOBS,
@@ -18,11 +18,13 @@ from podium.kube.informer import Informer, object_name
 from podium.kube.lease import Lease, LeaseLostError
 from podium.kube.log_lines import LineCutter, read_line
 from podium.kube.log_stream import LogSink, LogStream
+from podium.kube.patience import patient_session
 from podium.kube.run_watch import Outage, watch_run
 from podium.kube.workqueue import WorkQueue
 
 __all__ = [
     "EVENTS", "JOBS", "NODES", "PODS", "SERVICES",
-    "Api", "ApiError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream", "Object", "Outage",
-    "Resource", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name", "read_line", "watch_run",
+    "Api", "ApiError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream", "Object",
+    "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
+    "patient_session", "read_line", "watch_run",
 ]  # fmt: skip

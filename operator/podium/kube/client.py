@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,8 +22,14 @@ import orjson
 import yaml
 from kubernetes.aio import client, config
 
+from podium.kube.backoff import backoff
+from podium.kube.no_proxy import reached_directly
+
 Object = dict[str, Any]
-_CONFLICT, _NOT_FOUND = 409, 404
+_CONFLICT, _NOT_FOUND, _TOO_MANY = 409, 404, 429
+_TRIES = 5  # of a request that the API server puts off
+_PUT_OFF_LIMIT_SECONDS = 15.0
+_POLICIES = ("admission webhook", "ValidatingAdmissionPolicy")  # in the words of those that refuse with any code
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
 _WATCH_ONE_SECONDS = 30  # a user is waiting: notice a dead connection sooner
@@ -53,7 +60,8 @@ NODES = Resource("nodes", "api/v1")
 class ApiError(Exception):
     """The API server refused a request, or its response cannot be read (code 0).
 
-    `final` if repeating the same request would not help.
+    `final` if repeating the same request would not help: the object itself is wrong. Everything else may pass: a quota
+    is raised, a Role comes back, a webhook or a policy is mended.
     """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -83,7 +91,7 @@ class ApiError(Exception):
 
     @property
     def final(self) -> bool:
-        return self.code in (400, 422)
+        return self.code in (400, 422) and not any(policy in str(self) for policy in _POLICIES)
 
 
 class RequestObserver(Protocol):
@@ -122,6 +130,11 @@ class Api:
         """Address of the API server."""
         host: str = self.client.configuration.host
         return host
+
+    @property
+    def trusts_environment(self) -> bool:
+        """Whether ``HTTPS_PROXY`` applies to the API server."""
+        return bool(self.client.configuration.client_session_kwargs["trust_env"])
 
     async def close(self) -> None:
         await self.client.close()
@@ -252,6 +265,29 @@ class Api:
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout = _TIMEOUT,
     ) -> aiohttp.ClientResponse:
+        """Send a request, again if the API server puts it off (429: it has done nothing). Raises ApiError."""
+        tries = 0
+        while True:
+            tries += 1
+            response = await self._send_once(verb, resource, path, body, content_type=content_type, timeout=timeout)
+            if response.status < 400:
+                return response
+            content = await response.read()
+            if response.status != _TOO_MANY or tries == _TRIES:
+                raise _error(response.status, content, f"{verb} {path}")
+            wait = max(backoff(tries), retry_after(response.headers))
+            await asyncio.sleep(min(wait, _PUT_OFF_LIMIT_SECONDS) * random.uniform(1.0, 1.2))  # noqa: S311
+
+    async def _send_once(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        body: Object | None,
+        *,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
         await self._bucket.take()
         headers = {"Accept": "application/json, */*", "Content-Type": content_type}
         await self.client.update_params_for_auth(headers, [], ["BearerToken"], path, verb, body)
@@ -262,11 +298,15 @@ class Api:
             raw = await self.client.rest_client.request(verb, url, headers=headers, body=body, _request_timeout=timeout)
             response: aiohttp.ClientResponse = raw.response
             code = response.status
-            if code >= 400:
-                raise _error(code, await response.read(), f"{verb} {path}")
         finally:
             self._observer(verb, resource, code, time.perf_counter() - started)
         return response
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds in ``Retry-After``; 0 if there is no such header, or a date, which API servers never send."""
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _error(code: int, body: bytes, request: str) -> ApiError:
@@ -345,5 +385,7 @@ def _api(
 ) -> Api:
     configuration.connection_pool_maxsize = 0  # unlimited: every open log holds a connection; see the rate limit
     # a log stream does not need the default 2 MiB read buffer, and there may be a thousand of them
-    configuration.client_session_kwargs = {"read_bufsize": 2**16}
+    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    trust_env = not reached_directly(configuration.host, no_proxy)
+    configuration.client_session_kwargs = {"read_bufsize": 2**16, "trust_env": trust_env}
     return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))

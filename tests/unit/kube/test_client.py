@@ -100,3 +100,76 @@ async def test_a_line_of_a_watch_that_is_not_json_ends_it_after_the_good_ones():
     with pytest.raises(ApiError, match="not a valid JSON object: 'proxy error'"):
         await watch()
     assert found == [{"a": 1}, {"a": 2}]
+
+
+class Sequence(Answers):
+    """One answer for each request: (status, headers, body)."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.answers = list(answers)
+
+    async def request(self, verb, url, **_):
+        self.urls.append(f"{verb} {url}")
+        status, headers, content = self.answers.pop(0)
+        response = Response(status, [content])
+        response.headers = headers
+        return type("Raw", (), {"response": response})
+
+
+PUT_OFF = (429, {"Retry-After": "3"}, b'{"reason": "TooManyRequests", "message": "slow down"}')
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(round(seconds, 1))
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    monkeypatch.setattr("random.uniform", lambda least, _: least)
+    return pauses
+
+
+def client_of(*answers):
+    return Api(Sequence(*answers), rate=1000, burst=1000, observer=lambda *_: None)
+
+
+async def test_a_request_that_is_put_off_is_sent_again_when_the_api_server_says(pauses):
+    client = client_of(PUT_OFF, (429, {}, b""), (429, {"Retry-After": "600"}, b""), (201, {}, b'{"kind": "Job"}'))
+    assert await client.create(PODS, "lab", {}) == {"kind": "Job"}
+    assert pauses == [3.0, 2.0, 15.0]
+    assert len(client.client.urls) == 4
+
+
+async def test_a_request_that_is_put_off_again_and_again_fails_for_now(pauses):
+    with pytest.raises(ApiError, match="slow down") as error:
+        await client_of(*[PUT_OFF] * 5).get(PODS, "lab", "p")
+    assert (error.value.code, error.value.final, len(pauses)) == (429, False, 4)
+
+
+async def test_a_request_that_fails_otherwise_is_the_callers(pauses):
+    with pytest.raises(ApiError):
+        await client_of((503, {"Retry-After": "3"}, b"")).create(PODS, "lab", {})
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "final"),
+    [
+        (422, 'Job.batch "x" is invalid: spec.template: Invalid value', True),
+        (400, "json: cannot unmarshal", True),
+        (422, "ValidatingAdmissionPolicy 'images' with binding 'images' denied request: not from our registry", False),
+        (400, 'admission webhook "check.example.com" denied the request: no budget left', False),
+        (403, "exceeded quota: q, requested: count/jobs.batch=1, used: 4, limited: 4", False),
+        (403, 'jobs.batch is forbidden: User "podium" cannot create resource "jobs"', False),
+        (404, 'namespaces "lab" not found', False),
+        (409, "object is being deleted", False),
+        (429, "too many requests", False),
+        (500, "etcdserver: leader changed", False),
+        (0, "proxy error", False),
+    ],
+)
+def test_which_refusals_are_final(code, message, final):
+    assert ApiError(code, "", message).final == final

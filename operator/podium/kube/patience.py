@@ -1,0 +1,86 @@
+"""An HTTP session for kopf, which ends the process at the first refusal, and reopens a watch that ends at once without
+a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+import orjson
+
+from podium.kube.backoff import WatchPace, backoff
+from podium.kube.client import Api, ApiError, retry_after
+
+_LOG = logging.getLogger(__name__)
+_RETRY_LIMIT_SECONDS = 30.0
+_PASSED_ON = (400, 410, 422)  # the same request would be refused again: kopf has to start over
+
+
+def patient_session(api: Api) -> aiohttp.ClientSession:
+    """Return a session that sends requests with the credentials of `api`, and repeats those that are refused.
+
+    A namespace that was deleted or whose Role is missing is so only tried again from time to time; the watches of the
+    others go on.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=api.client.rest_client.ssl_context),
+        proxy=api.client.configuration.proxy,
+        trust_env=api.trusts_environment,
+        middlewares=(_Patience(api),),
+    )
+
+
+@dataclass(slots=True)
+class _Place:
+    """Requests for one path."""
+
+    pace: WatchPace = field(default_factory=lambda: WatchPace(limit=_RETRY_LIMIT_SECONDS))
+    watched: bool = False
+    refusal: str = ""  # the last one; "" while the API server answers
+
+
+class _Patience:
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._places: dict[str, _Place] = {}  # by path: a handful for each namespace
+
+    async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        place = self._places.setdefault(request.url.path, _Place())
+        if request.url.query.get("watch") == "true":
+            if place.watched and (wait := place.pace.ended()):
+                await asyncio.sleep(wait)
+            place.watched = True
+            place.pace.opened()
+        failures = 0
+        while True:
+            request.headers["Authorization"] = await self._api.authorization()
+            response = await send(request)
+            if response.status < 400 or response.status in _PASSED_ON:
+                self._note(request.url.path, place, "")
+                return response
+            failures += 1
+            wait = max(backoff(failures, limit=_RETRY_LIMIT_SECONDS), retry_after(response.headers))
+            self._note(request.url.path, place, _message(response.status, await response.read()))
+            await asyncio.sleep(wait)
+
+    def _note(self, path: str, place: _Place, refusal: str) -> None:
+        """Log a refusal when it is new, and its end."""
+        if refusal == place.refusal:
+            return
+        place.refusal = refusal
+        if refusal:
+            _LOG.warning("GET %s is refused, retrying: %s", path, refusal)
+        else:
+            _LOG.info("GET %s is allowed again", path)
+
+
+def _message(status: int, body: bytes) -> str:
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        found = None
+    error = ApiError.of_status(found if isinstance(found, Mapping) else None, code=status, default="no reason given")
+    return f"{status}: {error}"

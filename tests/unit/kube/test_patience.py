@@ -1,0 +1,79 @@
+"""kopf's requests: repeated while they are refused, and watches not reopened at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from aiohttp import web
+from kubernetes.aio import client as library
+
+from podium.kube import client, patient_session
+
+FORBIDDEN = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "benchmarkruns is forbidden"}
+
+
+@pytest.fixture
+async def served(monkeypatch):
+    """(the session, its server's address, what was requested, codes to refuse the next requests with, pauses)."""
+    requested, refusals, pauses = [], [], []
+    sleep = asyncio.sleep
+
+    async def short_sleep(seconds):
+        pauses.append(seconds)
+        await sleep(0)
+
+    async def answer(request):
+        requested.append((request.path_qs, request.headers["Authorization"]))
+        if refusals:
+            return web.json_response(FORBIDDEN, status=refusals.pop(0), headers={"Retry-After": "7"})
+        return web.Response(text="")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
+    url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    configuration = library.Configuration(host=url, api_key={"BearerToken": "Bearer secret"})
+    api = client._api(configuration)
+    session = patient_session(api)
+    monkeypatch.setattr("podium.kube.patience.asyncio.sleep", short_sleep)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(api.close)
+        stack.push_async_callback(runner.cleanup)
+        yield await stack.enter_async_context(session), url, requested, refusals, pauses
+
+
+async def test_a_refused_request_is_repeated_until_it_is_allowed(served, caplog):
+    session, url, requested, refusals, pauses = served
+    caplog.set_level("INFO")
+    refusals += [403] * 4 + [401, 500, 429]
+    async with session.get(f"{url}/apis/runs") as response:
+        assert response.status == 200
+    assert requested == [("/apis/runs", "Bearer secret")] * 8
+    assert pauses == [7.0, 7.0, 7.0, 8.0, 16.0, 30.0, 30.0]
+    messages = [message for message in caplog.messages if "GET /apis/runs is" in message]
+    assert messages[0] == "GET /apis/runs is refused, retrying: 403: benchmarkruns is forbidden"
+    assert messages[-1] == "GET /apis/runs is allowed again"
+    assert len(messages) == 5  # one for each cause, not for each request
+
+
+@pytest.mark.parametrize("code", [400, 410, 422])
+async def test_a_refusal_that_lasts_is_passed_on(served, code):
+    session, url, _, refusals, pauses = served
+    refusals.append(code)
+    async with session.get(f"{url}/apis/runs") as response:
+        assert response.status == code
+    assert pauses == []
+
+
+async def test_a_watch_that_ends_at_once_is_reopened_later_and_later(served):
+    session, url, _, _, pauses = served
+    for version in range(7):
+        async with session.get(f"{url}/apis/runs?watch=true&resourceVersion={version}"):
+            pass
+    async with session.get(f"{url}/apis/others?watch=true"):  # another namespace does not wait for it
+        pass
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
