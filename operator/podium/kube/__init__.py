@@ -4,16 +4,17 @@ from podium.kube.backoff import WatchPace, backoff
 from podium.kube.client import (
     EVENTS,
     JOBS,
+    LEASES,
     NODES,
     PODS,
     SERVICES,
     Api,
     ApiError,
+    FencedError,
     Object,
     Resource,
-    connect,
-    connect_as_kubectl,
 )
+from podium.kube.connection import connect, connect_as_kubectl
 from podium.kube.informer import Informer, object_name
 from podium.kube.lease import Lease, LeaseLostError
 from podium.kube.log_lines import LineCutter, read_line
@@ -23,8 +24,8 @@ from podium.kube.run_watch import Outage, watch_run
 from podium.kube.workqueue import WorkQueue
 
 __all__ = [
-    "EVENTS", "JOBS", "NODES", "PODS", "SERVICES",
-    "Api", "ApiError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream", "Object",
+    "EVENTS", "JOBS", "LEASES", "NODES", "PODS", "SERVICES",
+    "Api", "ApiError", "FencedError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream", "Object",
     "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
     "patient_session", "read_line", "watch_run",
 ]  # fmt: skip

@@ -7,23 +7,19 @@ sent as built and read as served.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-import yaml
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from podium.kube.backoff import backoff
-from podium.kube.no_proxy import reached_directly
 
 Object = dict[str, Any]
 _CONFLICT, _NOT_FOUND, _TOO_MANY = 409, 404, 429
@@ -33,7 +29,6 @@ _POLICIES = ("admission webhook", "ValidatingAdmissionPolicy")  # in the words o
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
 _WATCH_ONE_SECONDS = 30  # a user is waiting: notice a dead connection sooner
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
 
@@ -55,6 +50,8 @@ PODS = Resource("pods", "api/v1")
 SERVICES = Resource("services", "api/v1")
 EVENTS = Resource("events", "api/v1")
 NODES = Resource("nodes", "api/v1")
+LEASES = Resource("leases", "apis/coordination.k8s.io/v1")
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class ApiError(Exception):
@@ -94,6 +91,10 @@ class ApiError(Exception):
         return self.code in (400, 422) and not any(policy in str(self) for policy in _POLICIES)
 
 
+class FencedError(Exception):
+    """This process must not write: another one may be the leader by now."""
+
+
 class RequestObserver(Protocol):
     """Called after every request with its verb, resource, status code (0 for none) and seconds."""
 
@@ -122,6 +123,7 @@ class Api:
 
     def __init__(self, api_client: client.ApiClient, *, rate: float, burst: int, observer: RequestObserver) -> None:
         self.client = api_client
+        self.may_write: Callable[[], bool] = lambda: True  # asked right before each write
         self._bucket = TokenBucket(rate, burst)
         self._observer = observer
 
@@ -144,19 +146,32 @@ class Api:
 
     async def list_uids(self, resource: Resource, namespace: str | None) -> set[str]:
         """Return the uids of all objects in a namespace, or (None) in the cluster."""
-        page = await self._json("GET", resource, resource.path(namespace))
-        try:
-            return {item["metadata"]["uid"] for item in _page(page)[0]}
-        except (LookupError, TypeError) as error:
-            raise ApiError(0, "Unreadable", f"an object in the list of {resource.plural} has no uid") from error
+        uids: set[str] = set()
+        async for items, _ in self._pages(resource, namespace, {"limit": "1000"}, accept=_METADATA_ONLY):
+            try:
+                uids.update(item["metadata"]["uid"] for item in items)
+            except (LookupError, TypeError) as error:
+                raise ApiError(0, "Unreadable", f"an object in the list of {resource.plural} has no uid") from error
+        return uids
 
-    async def pages(
+    def pages(
         self, resource: Resource, namespace: str | None, label_selector: str
     ) -> AsyncIterator[tuple[list[Object], str]]:
         """Yield all objects with these labels, a few hundred at a time, with the version to watch from."""
-        query = {"labelSelector": label_selector, "limit": "250"}
+        return self._pages(resource, namespace, {"labelSelector": label_selector, "limit": "250"})
+
+    async def events_of(self, namespace: str, uid: str) -> list[Object]:
+        """Return the first hundred Events about the object with this uid."""
+        query = urlencode({"fieldSelector": f"involvedObject.uid={uid}", "limit": "100"})
+        return _page(await self._json("GET", EVENTS, f"{EVENTS.path(namespace)}?{query}"))[0]
+
+    async def _pages(
+        self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, accept: str = ""
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        query = dict(query)
         while True:
-            page = await self._json("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
+            path = f"{resource.path(namespace)}?{urlencode(query)}"
+            page = await self._json("GET", resource, path, accept=accept)
             items, metadata = _page(page)
             yield items, metadata["resourceVersion"]
             if not (token := metadata.get("continue")):
@@ -205,10 +220,16 @@ class Api:
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         return await self._json("POST", resource, resource.path(namespace), body)
 
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        """Replace an object, unless it was written since `body` was read."""
+        return await self._json("PUT", resource, resource.path(namespace, name), body)
+
     async def patch_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
         """Merge-patch the status of an object; lists are replaced entirely."""
         path = resource.path(namespace, name) + "/status"
-        return await self._json("PATCH", resource, path, {"status": status}, "application/merge-patch+json")
+        return await self._json(
+            "PATCH", resource, path, {"status": status}, content_type="application/merge-patch+json"
+        )
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object if it has this uid, and its dependents in the background. It may already be gone."""
@@ -243,9 +264,11 @@ class Api:
         resource: Resource,
         path: str,
         body: Object | None = None,
+        *,
         content_type: str = "application/json",
+        accept: str = "",
     ) -> Object:
-        response = await self._send(verb, resource.plural, path, body, content_type=content_type)
+        response = await self._send(verb, resource.plural, path, body, content_type=content_type, accept=accept)
         content = await response.read()
         try:
             result = orjson.loads(content)
@@ -263,13 +286,18 @@ class Api:
         body: Object | None = None,
         *,
         content_type: str = "application/json",
+        accept: str = "",
         timeout: aiohttp.ClientTimeout = _TIMEOUT,
     ) -> aiohttp.ClientResponse:
-        """Send a request, again if the API server puts it off (429: it has done nothing). Raises ApiError."""
+        """Send a request, again if the API server puts it off (429: it has done nothing).
+
+        Raises ApiError, and FencedError for a write that `may_write` forbids.
+        """
+        headers = {"Accept": accept or "application/json, */*", "Content-Type": content_type}
         tries = 0
         while True:
             tries += 1
-            response = await self._send_once(verb, resource, path, body, content_type=content_type, timeout=timeout)
+            response = await self._send_once(verb, resource, path, body, headers=headers, timeout=timeout)
             if response.status < 400:
                 return response
             content = await response.read()
@@ -285,12 +313,14 @@ class Api:
         path: str,
         body: Object | None,
         *,
-        content_type: str,
+        headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         await self._bucket.take()
-        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        headers = dict(headers)
         await self.client.update_params_for_auth(headers, [], ["BearerToken"], path, verb, body)
+        if verb != "GET" and not self.may_write():
+            raise FencedError(f"{verb} {path}: this process does not lead any more")
         started = time.perf_counter()
         code = 0
         try:
@@ -329,63 +359,3 @@ def _page(page: Object) -> tuple[list[Object], Object]:
     if isinstance(items, list) and isinstance(metadata, dict) and isinstance(metadata.get("resourceVersion"), str):
         return items, metadata
     raise ApiError(0, "Unreadable", f"the response is not a list of objects: {str(page)[:200]}")
-
-
-async def connect(
-    *, kubeconfig: str | None = None, rate: float = 500, burst: int = 1000, observer: RequestObserver | None = None
-) -> Api:
-    """Connect to the cluster that this pod runs in, or else to the one in ``KUBECONFIG``.
-
-    Raises ``kubernetes.aio.config.ConfigException`` if there is neither.
-    """
-    configuration = client.Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException:
-        await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-    return _api(configuration, rate=rate, burst=burst, observer=observer)
-
-
-async def connect_as_kubectl(context: str | None = None) -> tuple[Api, str]:
-    """Connect to the cluster, and return the namespace, that kubectl would choose: those of `context` or of the current
-    context in ``KUBECONFIG`` or ``~/.kube/config``; without such a file, those of the pod that this process runs in.
-
-    Raises ``kubernetes.aio.config.ConfigException`` if there is neither, or no such context.
-    """
-    configuration = client.Configuration()
-    named = os.environ.get("KUBECONFIG") or "~/.kube/config"
-    if not _any_exists(named):
-        namespace = _surrounding_namespace()
-        if context or namespace is None:
-            raise config.ConfigException(f"there is no {named}")
-        config.load_incluster_config(client_configuration=configuration)
-        return _api(configuration), namespace
-    try:
-        loader = await config.load_kube_config(named, context, configuration, persist_config=False)
-    except (yaml.YAMLError, OSError, TypeError) as error:
-        raise config.ConfigException(f"{named} is not a valid kubeconfig: {' '.join(str(error).split())}") from error
-    return _api(configuration), loader.current_context["context"].get("namespace", "default")
-
-
-def _any_exists(kubeconfig: str) -> bool:
-    return any(Path(file).expanduser().exists() for file in kubeconfig.split(os.pathsep) if file)
-
-
-def _surrounding_namespace() -> str | None:
-    """Return the namespace of the pod that this process runs in; None outside a pod."""
-    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
-
-
-def _api(
-    configuration: client.Configuration,
-    *,
-    rate: float = 500,
-    burst: int = 1000,
-    observer: RequestObserver | None = None,
-) -> Api:
-    configuration.connection_pool_maxsize = 0  # unlimited: every open log holds a connection; see the rate limit
-    # a log stream does not need the default 2 MiB read buffer, and there may be a thousand of them
-    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    trust_env = not reached_directly(configuration.host, no_proxy)
-    configuration.client_session_kwargs = {"read_bufsize": 2**16, "trust_env": trust_env}
-    return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))

@@ -58,7 +58,7 @@ async def test_objects_are_found_under_the_path_of_their_resource():
     await client.get(PODS, "lab", "p")
     await client.get(PODS, None, "p")
     assert client.client.urls == [
-        "https://api/api/v1/namespaces/lab/pods",
+        "https://api/api/v1/namespaces/lab/pods?limit=1000",
         "https://api/api/v1/namespaces/lab/pods/p",
         "https://api/api/v1/pods/p",
     ]

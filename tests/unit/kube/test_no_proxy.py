@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from podium.kube import client as module
+from podium.kube import connection as module
 from podium.kube.no_proxy import reached_directly
 
 
@@ -45,7 +45,7 @@ async def test_the_client_goes_past_the_proxy(monkeypatch, no_proxy, trusted):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     configuration = module.client.Configuration(host="https://10.96.0.1")
-    api = module._api(configuration)
+    api = module.api_of(configuration)
     session = api.client.rest_client._create_pool_manager()
     try:
         assert (session.trust_env, api.trusts_environment) == (trusted, trusted)

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client as library
 
-from podium.kube import client, patient_session
+from podium.kube import patient_session
+from podium.kube.connection import api_of
 
 FORBIDDEN = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "benchmarkruns is forbidden"}
 
@@ -37,7 +38,7 @@ async def served(monkeypatch):
     await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
     url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     configuration = library.Configuration(host=url, api_key={"BearerToken": "Bearer secret"})
-    api = client._api(configuration)
+    api = api_of(configuration)
     session = patient_session(api)
     monkeypatch.setattr("podium.kube.patience.asyncio.sleep", short_sleep)
     async with contextlib.AsyncExitStack() as stack:
