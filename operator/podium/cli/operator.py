@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from podium.cli.errors import UsageError
 from podium.cli.logging_setup import configure_logging
+from podium.controller.listening import listen_address
 from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.launch import TrainerDefaults
 from podium.stores import url_examples
@@ -50,8 +51,9 @@ def operator(
     ] = None,
     namespace: Annotated[list[str] | None, typer.Option(help="Namespace to watch; repeatable. Default: all.")] = None,
     listen: Annotated[
-        str, typer.Option(envvar="PODIUM_LISTEN", help="Address for metrics and probes.")
-    ] = "0.0.0.0:8080",
+        str,
+        typer.Option(envvar="PODIUM_LISTEN", help="Address for metrics and probes; without a host, on IPv4 and IPv6."),
+    ] = ":8080",
     lease: Annotated[
         str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that the replicas share.")
     ] = None,
@@ -68,6 +70,10 @@ def operator(
 ) -> None:
     """Run the operator: watch BenchmarkRuns and execute them."""
     configure_logging(log_level, log_format)
+    try:
+        listen_address(listen)
+    except ValueError as error:
+        raise UsageError(f"--listen: {error}") from error
     options = OperatorOptions(
         results_url=results_url,
         results_endpoint=results_endpoint,

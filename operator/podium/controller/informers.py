@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -46,10 +47,17 @@ class Informers:
         """Return the pods that carry one run's label."""
         return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._pods)
 
-    async def listed(self) -> None:
-        """Wait until all existing objects are known: nothing can be decided before that."""
-        for informer in self._all:
-            await informer.listed.wait()
+    def known(self, namespace: str) -> bool:
+        """Return whether all existing objects of a namespace are known: nothing can be decided before that."""
+        return all(i.listed.is_set() for i in self._all if i.namespace in (None, namespace))
+
+    async def listed(self, *, within: float) -> None:
+        """Wait until all existing objects are known, or `within` seconds: a namespace that cannot be listed must not
+        hold up the others."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for informer in self._all:
+                    await informer.listed.wait()
 
     async def run(self) -> None:
         """Run until canceled."""

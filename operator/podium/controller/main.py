@@ -21,11 +21,12 @@ from aiohttp import web
 from podium.api import PLURAL
 from podium.controller.actions import ActionExecutor
 from podium.controller.kopf_handlers import watch_runs
+from podium.controller.listening import listen_address, listening
 from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
-from podium.kube import Api, ApiError, Lease, backoff, connect
+from podium.kube import Api, ApiError, Lease, LeaseLostError, backoff, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics, RunSample, run_sample
 from podium.rounds import load_rounds
@@ -34,6 +35,7 @@ from podium.stores import Store, StoreError, open_store
 _LOG = logging.getLogger(__name__)
 _RESYNC_SECONDS = 300.0
 _COUNT_SECONDS = 15.0
+_LIST_SECONDS = 10.0
 _SAVE_SECONDS = 4.0  # at the end, while the Lease is still held
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
 _CRD_RETRY_SECONDS = 2.0
@@ -52,7 +54,7 @@ class OperatorOptions:
     results_addressing: str | None = None
     trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
     namespaces: Sequence[str] = ()  # empty: all of them
-    listen: str = "0.0.0.0:8080"
+    listen: str = ":8080"
     lease: str | None = None  # "namespace/name"
     rounds: Sequence[Path] = ()
     kubeconfig: str | None = None
@@ -66,6 +68,7 @@ class OperatorProcess:
 
     def __init__(self, options: OperatorOptions) -> None:
         self._options = options
+        self._listen = listen_address(options.listen)
         self._rounds = load_rounds(*options.rounds)
         self._store: Store = open_store(
             options.results_url,
@@ -77,11 +80,13 @@ class OperatorProcess:
         self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
         self._controller: Controller | None = None
         self._leads = False
+        self._lease: Lease | None = None
+        self._problem = "starting"  # why this replica cannot lead yet; see `_readiness`
         self._identity = f"{socket.gethostname()}_{os.getpid()}"
         self._stop: Callable[[], object] = lambda: None
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT. Raises LeaseLostError, and any error that ends the work."""
+        """Run until SIGTERM or SIGINT. Raises any error that ends the work."""
         work = asyncio.create_task(self._run())
         self._stop = work.cancel
         self._handle_signals()
@@ -109,7 +114,13 @@ class OperatorProcess:
             if options.lease is None:
                 await self._lead(api)
             else:
-                await Lease(api, options.lease, self._identity).hold(lambda: self._lead(api))
+                self._lease = lease = Lease(api, options.lease, self._identity)
+                api.may_write = lease.held
+                await lease.hold(lambda: self._lead(api))
+        except LeaseLostError as error:
+            _LOG.error("%s: this process ends, and its container starts again on standby", error)
+            logging.shutdown()
+            os._exit(1)  # at once: uploads run in threads, which nothing else can stop
         finally:
             check.cancel()
             await server.cleanup()
@@ -138,7 +149,7 @@ class OperatorProcess:
         _LOG.info("leading; results go to %s", self._store.url)
         async with _saving(logs, controller), asyncio.TaskGroup() as group:
             informers = group.create_task(controller.informers.run())
-            await controller.informers.listed()
+            await controller.informers.listed(within=_LIST_SECONDS)
             worker = group.create_task(controller.queue.run())
             resync = group.create_task(self._resync(api, controller))
             count = group.create_task(_count(controller))
@@ -154,35 +165,42 @@ class OperatorProcess:
                 task.cancel()
 
     async def _wait_for_crd(self, api: Api) -> None:
-        """Wait until BenchmarkRuns can be listed: kopf looks for the resource only once."""
+        """Wait until BenchmarkRuns can be listed in one namespace: kopf looks for the resource only once."""
         while True:
-            try:
-                await self._existing(api)
-            except _UNREACHABLE as error:
-                missing = isinstance(error, ApiError) and error.not_found
-                why = "the CustomResourceDefinition is not installed" if missing else error
-                _LOG.warning("waiting until BenchmarkRuns can be listed: %s", why)
-                await asyncio.sleep(_CRD_RETRY_SECONDS)
-            else:
-                return
+            for namespace in self._namespaces:
+                try:
+                    await api.list_uids(BENCHMARK_RUNS, namespace)
+                except _UNREACHABLE as error:
+                    missing = isinstance(error, ApiError) and error.not_found
+                    why = "the CustomResourceDefinition is not installed" if missing else error
+                    self._problem = f"waiting until BenchmarkRuns can be listed: {why}"
+                else:
+                    return
+            _LOG.warning("%s", self._problem)
+            await asyncio.sleep(_CRD_RETRY_SECONDS)
+
+    @property
+    def _namespaces(self) -> Sequence[str | None]:
+        return self._options.namespaces or (None,)
 
     async def _resync(self, api: Api, controller: Controller) -> None:
+        """Find deletions that the watch has missed. A namespace that cannot be listed keeps its runs."""
         while True:
             await asyncio.sleep(_RESYNC_SECONDS)
-            known = set(controller.states)  # taken first: a run created during the list must not count as deleted
-            try:
-                existing = await self._existing(api)
-            except _UNREACHABLE as error:
-                _LOG.warning("cannot list BenchmarkRuns, retrying in %.0f s: %s", _RESYNC_SECONDS, error)
-                continue
-            controller.forget(known - existing)
-            if existing <= controller.states.keys():  # kopf does not report bookmarks; this shows that it watches
+            watches = False
+            for namespace in self._namespaces:
+                # taken first: a run created during the list must not count as deleted
+                known = controller.known_in(namespace)
+                try:
+                    existing = await api.list_uids(BENCHMARK_RUNS, namespace)
+                except _UNREACHABLE as error:
+                    place = f" in namespace {namespace}" if namespace else ""
+                    _LOG.warning("cannot list BenchmarkRuns%s, retrying in %.0f s: %s", place, _RESYNC_SECONDS, error)
+                    continue
+                controller.forget(known - existing)
+                watches |= existing <= controller.known_in(namespace)
+            if watches:  # kopf does not report bookmarks; this shows that it watches
                 self.metrics.watch_event(PLURAL)
-
-    async def _existing(self, api: Api) -> set[str]:
-        """Return the uids of all runs."""
-        namespaces = self._options.namespaces or (None,)
-        return set[str]().union(*[await api.list_uids(BENCHMARK_RUNS, namespace) for namespace in namespaces])
 
     def _wake(self, run_uid: str, seconds: float) -> None:
         if self._controller:
@@ -224,15 +242,26 @@ class OperatorProcess:
             return web.Response(text="ok\n")  # an event loop that is stuck does not answer
 
         async def readyz(_: web.Request) -> web.Response:
-            return web.Response(text="leading\n" if self._leads else "standing by\n")
+            problem = self._why_not_ready()
+            state = problem or ("leading" if self._leads else "standing by")
+            return web.Response(status=503 if problem else 200, text=f"{state}\n")
 
         app = web.Application()
         app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        host, _, port = self._options.listen.rpartition(":")
-        await web.TCPSite(runner, host, int(port)).start()
+        host, port = self._listen
+        sockets = listening(host, port)
+        await web.SockSite(runner, sockets).start()
         return runner
+
+    def _why_not_ready(self) -> str:
+        """Return why this replica neither leads nor could take over; "" if it does or could."""
+        if self._leads:
+            return ""
+        if self._lease and (not self._lease.held() or self._lease.problem):
+            return self._lease.problem  # on standby, it waits for nothing else
+        return self._problem
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from podium.rules import Goal, check_spec, goal_for
 _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
+_UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
 
 
 class Telemetry(Protocol):
@@ -152,6 +153,9 @@ class Controller:
         state = self.states.get(uid)
         if state is None:
             return
+        if not self.informers.known(state.run.namespace):
+            self.queue.add_after(uid, _UNKNOWN_SECONDS)
+            return
         ended_before = state.run.status.terminal
         while True:
             self._observe(state)
@@ -193,6 +197,10 @@ class Controller:
             if not error.not_found:
                 raise
             self._gone(state)
+
+    def known_in(self, namespace: str | None) -> set[str]:
+        """Return the uids of the known runs of a namespace, or (None) of all."""
+        return {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
 
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""

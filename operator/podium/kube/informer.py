@@ -57,7 +57,8 @@ class Informer(Generic[S]):
         self.listed = asyncio.Event()  # set after the first complete list
         self._api = api
         self._resource = resource
-        self._namespace = namespace
+        self.namespace = namespace
+        self._place = f" in namespace {namespace}" if namespace else ""
         self._selector = label_selector
         self._read = read
         self._changed = changed
@@ -80,7 +81,7 @@ class Informer(Generic[S]):
                 if not version:
                     version = await self._list()
                 pace.opened()
-                async for events in self._api.watch(self._resource, self._namespace, self._selector, version):
+                async for events in self._api.watch(self._resource, self.namespace, self._selector, version):
                     for event in events:
                         version = self._take(event, version)
                         pace.delivered()
@@ -88,9 +89,9 @@ class Informer(Generic[S]):
             except ApiError as error:
                 if error.code in (_GONE, _BAD_REQUEST):  # the version is too old, or comes from other data
                     version = ""
-                _LOG.warning("watching %s: %s", self._resource.plural, error)
+                _LOG.warning("watching %s%s: %s", self._resource.plural, self._place, error)
             except (aiohttp.ClientError, TimeoutError) as error:
-                _LOG.info("watching %s: %s", self._resource.plural, error or type(error).__name__)
+                _LOG.info("watching %s%s: %s", self._resource.plural, self._place, error or type(error).__name__)
             if wait := pace.ended(failed=failed):
                 await asyncio.sleep(random.uniform(wait / 4, wait))  # noqa: S311 - so that not all come at once
 
@@ -99,7 +100,7 @@ class Informer(Generic[S]):
         existing: set[str] = set()
         touched: set[str] = set()
         version = ""
-        async for objects, version in self._api.pages(self._resource, self._namespace, self._selector):  # noqa: B007
+        async for objects, version in self._api.pages(self._resource, self.namespace, self._selector):  # noqa: B007
             for body in objects:
                 existing.add(uid := _uid(body))
                 touched |= self._put(uid, body)
