@@ -92,6 +92,7 @@ def released(cluster: Cluster) -> Iterator[Callable[..., None]]:
 
     yield install
     cluster.helm("uninstall", "podium", "--namespace", "podium", "--ignore-not-found")
+    cluster.kubectl("-n", "podium", "delete", "lease", "podium", "--ignore-not-found")
     cluster.kubectl("delete", "crd", "benchmarkruns.podium.dev", "--ignore-not-found")
 
 
@@ -172,7 +173,6 @@ def test_the_roles_are_what_the_operator_needs_and_no_more(cluster, released, st
     released(*STORE)
     before = len(cluster.audit.read_text().splitlines())
     cluster.kubectl("create", "namespace", "anywhere")
-    cluster.kubectl("-n", "podium", "delete", "lease", "podium")  # the operator creates it
     operator = start_operator()
     whole_life(cluster, "anywhere")
     metrics = operator.metrics()
@@ -194,7 +194,6 @@ def test_roles_in_two_namespaces_are_enough_there(cluster, released, start_opera
     )
     assert roles["items"] == []
     before = len(cluster.audit.read_text().splitlines())
-    cluster.kubectl("-n", "podium", "delete", "lease", "podium")
     operator = start_operator()
     whole_life(cluster, "lab")
     cluster.kubectl("-n", "night", "apply", "-f", "-", stdin=run(SPEC, "second"))
