@@ -221,9 +221,9 @@ class OperatorProcess:
                 return
 
     def _samples(self) -> Iterator[RunSample]:
-        """Yield the samples for one page of metrics; changes nothing."""
+        """Yield the samples for one page of metrics; changes nothing. Runs may come and go meanwhile."""
         now = time.time()
-        for state in self._controller.states.values() if self._controller else ():
+        for state in list(self._controller.states.values()) if self._controller else ():
             containers = state.observation.all_containers()
             try:
                 sample = run_sample(state.run, state.observed(), state.goal, now, containers)
@@ -236,7 +236,7 @@ class OperatorProcess:
 
     async def _serve(self) -> web.AppRunner:
         async def metrics(_: web.Request) -> web.Response:
-            return web.Response(body=self.metrics.page(), content_type="text/plain", charset="utf-8")
+            return web.Response(body=await self.metrics.page(), content_type="text/plain", charset="utf-8")
 
         async def healthz(_: web.Request) -> web.Response:
             return web.Response(text="ok\n")  # an event loop that is stuck does not answer

@@ -1,14 +1,17 @@
 """Everything that is counted: fleet totals, which outlive the runs, and the health of the operator.
 
 The totals restart at 0 with each leading operator, as Prometheus expects of counters: ``increase()`` joins them. Every
-event is counted once, by the operator that led at the time. A scrape counts nothing.
+event is counted once, by the operator that led at the time. A scrape counts nothing. Some time after the last run of a
+namespace and benchmark was deleted, their series end.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -20,17 +23,23 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from podium.api import PLURAL, AttemptState, BenchmarkRunStatus, ConditionType, Reason
 from podium.api.reasons import failing
 from podium.metrics import runs
 from podium.metrics.families import Family
+from podium.metrics.label_sets import LabelSet, LabelSets
 from podium.metrics.phases import PHASES, phases
-from podium.metrics.sample import RunSample, node_seconds
+from podium.metrics.sample import FinishedSample, RunSample, node_seconds
 from podium.reconcile import Container, Observed, ObservedLog, Run
 
 _WATCHED = (PLURAL, "jobs", "pods")
+_PAGE_SECONDS = 1.0  # at most one page is made in this time
+_BATCH = 50  # runs between two turns of everything else
 _FLEET = ("namespace", "benchmark")
+_UNKNOWN = "Unknown"  # the reason in a status that somebody else wrote
 _RESULTS = (Reason.COMPLETE, *failing(), Reason.ABORTED)
 _PHASE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 
@@ -114,10 +123,16 @@ def reference() -> tuple[Family, ...]:
 class Metrics:
     """The metrics that Prometheus reads from the operator."""
 
-    def __init__(self, samples: Callable[[], Iterable[RunSample]], queue_depth: Callable[[], float]) -> None:
+    def __init__(
+        self, samples: Callable[[], Iterable[RunSample | FinishedSample]], queue_depth: Callable[[], float]
+    ) -> None:
         self._samples = samples
+        self._page = b""
+        self._made_at = -_PAGE_SECONDS  # time.monotonic()
+        self._making: asyncio.Task[bytes] | None = None
         self._since = time.time()  # nothing before this is counted here: another operator led
         self._counted: dict[str, float] = {}  # by uid of a run, its node seconds that have been counted
+        self._label_sets = LabelSets(self._remove)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._gauges: dict[str, Gauge] = {}
@@ -158,50 +173,109 @@ class Metrics:
         histogram = self._histograms[family.name]
         return histogram.labels(*labels) if labels else histogram
 
-    def page(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return b"".join([*runs.exposition(list(self._samples())), generate_latest(self.registry)])
+    async def page(self) -> bytes:
+        """Return the metrics in Prometheus' text format, at most a second old: concurrent scrapes share a page."""
+        if self._making is None:
+            if time.monotonic() - self._made_at < _PAGE_SECONDS:
+                return self._page
+            self._making = asyncio.create_task(self._make())
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> bytes:
+        try:
+            self._made_at = time.monotonic()
+            self._page = b"".join([part async for part in self._parts()])
+            return self._page
+        finally:
+            self._making = None
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """Yield the parts of the page; everything else gets a turn between the steps."""
+        page = runs.Page()
+        for number, sample in enumerate(self._samples(), 1):
+            page.add(sample)
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+        for part in page.parts():
+            yield part
+        self._label_sets.expire()
+        for metric in self.registry.collect():
+            await asyncio.sleep(0)
+            yield generate_latest(_Collected(metric))
 
     # ---- the fleet ----
 
     def occupied(self, run: Run, containers: Iterable[Container], now: float) -> None:
         """Count the time for which the run's `containers`, past ones included, held their nodes until `now`."""
-        if run.uid not in self._counted:
-            self._begin(run)
-        known = self._counted[run.uid]
+        labels = self._labels(run)
+        known = self._counted.get(run.uid, 0.0)
         held = node_seconds(containers, now, self._since)
         if held <= known:  # the end of a container may become known only after the fact
             return
         self._counted[run.uid] = held
-        place, system = (run.namespace, run.spec.benchmark), run.spec.system
+        place = labels.place
         self._counter(_NODE_SECONDS, *place).inc(held - known)
-        if system.accelerators_per_node:
-            seconds = (held - known) * system.accelerators_per_node
-            self._counter(_ACCELERATOR_SECONDS, *place, system.accelerator_resource).inc(seconds)
-        if pricing := run.spec.pricing:
-            self._counter(_COST, *place, pricing.currency).inc((held - known) / 3600 * float(pricing.per_node_hour))
+        if labels.accelerator:
+            seconds = (held - known) * run.spec.system.accelerators_per_node
+            self._counter(_ACCELERATOR_SECONDS, *place, labels.accelerator).inc(seconds)
+        if (pricing := run.spec.pricing) and labels.currency:
+            self._counter(_COST, *place, labels.currency).inc((held - known) / 3600 * float(pricing.per_node_hour))
 
-    def _begin(self, run: Run) -> None:
-        """Create the run's counters at 0 before counting anything: a counter that starts at 1 shows no increase."""
-        self._counted[run.uid] = 0.0
-        place, system = (run.namespace, run.spec.benchmark), run.spec.system
+    def _labels(self, run: Run) -> LabelSet:
+        """Return the labels of the run's totals. New ones are created at 0: one that starts at 1 shows no increase."""
+        if labels := self._label_sets.of(run.uid):
+            return labels
+        system, pricing = run.spec.system, run.spec.pricing
+        asked = LabelSet(
+            run.namespace,
+            run.spec.benchmark,
+            system.accelerator_resource if system.accelerators_per_node else "",
+            pricing.currency if pricing else "",
+        )
+        labels = self._label_sets.take(run.uid, asked)
+        place = labels.place
         for result in _RESULTS:
             self._counter(_RUNS_FINISHED, *place, result)
         for state in AttemptState:
             if state.finished:
                 self._counter(_ATTEMPTS_FINISHED, *place, state)
         for phase in PHASES:
-            self._histogram(_PHASE_SECONDS, run.spec.benchmark, phase)
+            self._histogram(_PHASE_SECONDS, labels.benchmark, phase)
         self._counter(_NODE_SECONDS, *place)
         self._counter(_ENERGY, *place)
-        if system.accelerators_per_node:
-            self._counter(_ACCELERATOR_SECONDS, *place, system.accelerator_resource)
-        if run.spec.pricing:
-            self._counter(_COST, *place, run.spec.pricing.currency)
+        if labels.accelerator:
+            self._counter(_ACCELERATOR_SECONDS, *place, labels.accelerator)
+        if labels.currency:
+            self._counter(_COST, *place, labels.currency)
+        return labels
+
+    def _remove(self, gone: LabelSet) -> None:
+        """Remove the series of a label set that no run has had for a while, except for those that others share."""
+        known, place = self._label_sets.known(), gone.place
+        if not any(labels[:3] == gone[:3] for labels in known):
+            self._forget(_ACCELERATOR_SECONDS, *place, gone.accelerator)
+        if not any((labels.place, labels.currency) == (place, gone.currency) for labels in known):
+            self._forget(_COST, *place, gone.currency)
+        if not any(labels.place == place for labels in known):
+            for result in (*Reason, _UNKNOWN):
+                self._forget(_RUNS_FINISHED, *place, result)
+            for state in AttemptState:
+                self._forget(_ATTEMPTS_FINISHED, *place, state)
+            self._forget(_NODE_SECONDS, *place)
+            self._forget(_ENERGY, *place)
+        if not any(labels.benchmark == gone.benchmark for labels in known):
+            for phase in PHASES:
+                self._forget(_PHASE_SECONDS, gone.benchmark, phase)
+
+    def _forget(self, family: Family, *labels: str) -> None:
+        metric = self._histograms[family.name] if family.type == "histogram" else self._counters[family.name]
+        with contextlib.suppress(KeyError):
+            metric.remove(*labels)
 
     def moved(self, before: BenchmarkRunStatus, run: Run, observed: Observed, now: float) -> None:
         """Count what ended between the status `before` and the run's status."""
-        place = (run.namespace, run.spec.benchmark)
+        labels = self._labels(run)
+        place = labels.place
         finished_before = {a.id for a in before.attempts if a.state.finished}
         for attempt in run.status.attempts:
             if not attempt.state.finished or attempt.id in finished_before:
@@ -212,17 +286,22 @@ class Metrics:
             summary = observed.logs.get(attempt.id, ObservedLog()).summary
             containers, nodes = job.containers if job else (), run.spec.system.nodes
             for phase, seconds in phases(attempt, containers, summary, nodes=nodes, now=now).items():
-                self._histogram(_PHASE_SECONDS, run.spec.benchmark, phase).observe(seconds)
+                self._histogram(_PHASE_SECONDS, labels.benchmark, phase).observe(seconds)
         if run.status.terminal and not before.terminal:
             failed = run.status.condition(ConditionType.FAILED)
-            result = failed.reason if failed and failed.status == "True" else Reason.COMPLETE.value
-            self._counter(_RUNS_FINISHED, *place, result).inc()
+            reason = Reason.known(failed.reason) if failed and failed.status == "True" else Reason.COMPLETE
+            self._counter(_RUNS_FINISHED, *place, reason or _UNKNOWN).inc()
 
     def gone(self, run: Run) -> None:
         """Handle a deleted run for which nothing is left to do."""
-        self._counted.pop(run.uid, None)
         if not run.status.terminal:
-            self._counter(_RUNS_FINISHED, run.namespace, run.spec.benchmark, Reason.ABORTED.value).inc()
+            self._counter(_RUNS_FINISHED, *self._labels(run).place, Reason.ABORTED.value).inc()
+        self.forget(run.uid)
+
+    def forget(self, uid: str) -> None:
+        """Handle a run that has ended and is deleted."""
+        self._counted.pop(uid, None)
+        self._label_sets.release(uid)
 
     # ---- the operator ----
 
@@ -250,3 +329,13 @@ class Metrics:
     def uploaded(self, outcome: str, seconds: float) -> None:
         self._counter(_UPLOADS, outcome).inc()
         self._histogram(_UPLOAD_SECONDS).observe(seconds)
+
+
+class _Collected(Collector):
+    """One metric that was collected before, to be written by itself."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)

@@ -1,4 +1,4 @@
-"""The series of each run, written at each scrape from memory: they cannot go stale, and disappear with the run.
+"""The series of each run, written for each page from memory: they cannot go stale, and disappear with the run.
 
 A thousand runs have thirty thousand lines. The client library would create an object for each line, which takes ten
 times as long as writing it and blocks the operator; so these lines, all of them gauges, are written here.
@@ -7,10 +7,10 @@ times as long as writing it and blocks the operator; so these lines, all of them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from podium.metrics.families import RUN_LABELS, Family, Values
-from podium.metrics.sample import STATES, RunSample
+from podium.metrics.sample import STATES, FinishedSample, RunSample
 
 
 def _gauge(name: str, text: str, value: Callable[[RunSample], float | None]) -> Family:
@@ -34,6 +34,11 @@ def _cost(sample: RunSample) -> Values:
 
 
 _RUNS = Family("podium_runs", "Runs, by state.", ("namespace", "benchmark", "state"))
+_SCORE = _gauge(
+    "podium_run_time_to_train_seconds",
+    "Score of the finished run: olympic mean. The other series of a run end ten minutes after it.",
+    lambda s: s.time_to_train,
+)
 FAMILIES = (
     _RUNS,
     _gauges(
@@ -92,7 +97,7 @@ FAMILIES = (
         ("attempt",),
         lambda s: (((str(attempt),), seconds) for attempt, seconds in s.converged.items()),
     ),
-    _gauge("podium_run_time_to_train_seconds", "Score of the finished run: olympic mean.", lambda s: s.time_to_train),
+    _SCORE,
     _gauge("podium_run_node_seconds", "Time for which the run's pods have held their nodes.", lambda s: s.node_seconds),
     _gauge(
         "podium_run_accelerator_seconds",
@@ -118,29 +123,41 @@ FAMILIES = (
 )
 
 
-def exposition(samples: Sequence[RunSample]) -> Iterator[bytes]:
-    """Yield all series of `samples` in Prometheus' text format, one metric at a time to save memory."""
-    keys = [_pairs(RUN_LABELS, (s.run.namespace, s.run.name, s.run.spec.benchmark)) for s in samples]
-    yield "".join([*_head(_RUNS), *_by_state(samples)]).encode()
-    for family in FAMILIES:
-        if (values := family.values) is None:
-            continue
-        name, more = family.name, family.labels[len(RUN_LABELS) :]
-        lines = _head(family)
-        for key, sample in zip(keys, samples, strict=True):
-            for labels, value in values(sample):
+class Page:
+    """The series of all runs in Prometheus' text format, made run by run: the lines of a metric must stand together."""
+
+    def __init__(self) -> None:
+        self._tally: Counter[tuple[str, str, str]] = Counter()  # of namespace, benchmark, state
+        self._families = tuple(family for family in FAMILIES if family.values is not None)
+        self._lines: tuple[list[str], ...] = tuple(_head(family) for family in self._families)
+
+    def add(self, sample: RunSample | FinishedSample) -> None:
+        """Add the series of a run. Of one that ended some time ago, only its score is left."""
+        self._tally[sample.namespace, sample.benchmark, sample.state] += 1
+        key = _pairs(RUN_LABELS, (sample.namespace, sample.name, sample.benchmark))
+        if isinstance(sample, FinishedSample):
+            if sample.time_to_train is not None:
+                self._lines[self._families.index(_SCORE)].append(f"{_SCORE.name}{{{key}}} {sample.time_to_train}\n")
+            return
+        for family, lines in zip(self._families, self._lines, strict=True):
+            assert family.values is not None
+            more = family.labels[len(RUN_LABELS) :]
+            for labels, value in family.values(sample):
                 if value is not None:
                     further = f",{_pairs(more, labels)}" if more else ""
-                    lines.append(f"{name}{{{key}{further}}} {value}\n")
-        yield "".join(lines).encode()
+                    lines.append(f"{family.name}{{{key}{further}}} {value}\n")
 
+    def parts(self) -> Iterator[bytes]:
+        """Yield what was added, metric by metric."""
+        yield "".join([*_head(_RUNS), *self._by_state()]).encode()
+        for lines in self._lines:
+            yield "".join(lines).encode()
 
-def _by_state(samples: Sequence[RunSample]) -> Iterator[str]:
-    tally = Counter((s.run.namespace, s.run.spec.benchmark, s.state) for s in samples)
-    for namespace, benchmark in sorted({(s.run.namespace, s.run.spec.benchmark) for s in samples}):
-        for state in STATES:
-            labels = _pairs(_RUNS.labels, (namespace, benchmark, state))
-            yield f"{_RUNS.name}{{{labels}}} {tally[namespace, benchmark, state]}\n"
+    def _by_state(self) -> Iterator[str]:
+        for namespace, benchmark in sorted({key[:2] for key in self._tally}):
+            for state in STATES:
+                labels = _pairs(_RUNS.labels, (namespace, benchmark, state))
+                yield f"{_RUNS.name}{{{labels}}} {self._tally[namespace, benchmark, state]}\n"
 
 
 def _head(family: Family) -> list[str]:

@@ -15,6 +15,17 @@ STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedSample:
+    """A run that ended some time ago; `time_to_train` in seconds."""
+
+    namespace: str
+    name: str
+    benchmark: str
+    state: str
+    time_to_train: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSample:
     """The values of a run's series, in seconds; `updated` and `unstored_since` are unix times. None means unknown."""
 
@@ -40,6 +51,18 @@ class RunSample:
     unstored_since: float | None = None
 
     @property
+    def namespace(self) -> str:
+        return self.run.namespace
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    @property
+    def benchmark(self) -> str:
+        return self.run.spec.benchmark
+
+    @property
     def accelerator_seconds(self) -> float | None:
         """Accelerator time in seconds; None for a run on CPUs."""
         per_node = self.run.spec.system.accelerators_per_node
@@ -50,6 +73,14 @@ class RunSample:
         """Cost so far in the run's currency; None without pricing."""
         pricing = self.run.spec.pricing
         return self.node_seconds / 3600 * float(pricing.per_node_hour) if pricing else None
+
+
+def finished_sample(run: Run) -> FinishedSample:
+    """Return what is left of a run that has ended."""
+    score = run.status.score
+    minutes = score.time_to_train_minutes if score else None
+    time_to_train = float(minutes) * 60 if minutes else None
+    return FinishedSample(run.namespace, run.name, run.spec.benchmark, _state(run), time_to_train)
 
 
 def run_sample(
@@ -132,11 +163,11 @@ def _end(attempt: AttemptStatus, observed: Observed) -> float:
 
 
 def _quality(summary: LogSummary, goal: Goal) -> Mapping[str, float]:
-    """The last evaluation, by the metrics and in the unit of the targets, as far as it has them."""
+    """The last evaluation, by the metrics of the goal and in the unit of its targets; a log may have any others."""
     if not summary.evaluations:
         return {}
-    last = summary.evaluations[-1]
-    return goal.values(summary, last) or last.quality
+    values = goal.values(summary, summary.evaluations[-1])
+    return {metric: value for metric, value in values.items() if metric in goal.targets}
 
 
 def _converged(attempts: Collection[AttemptStatus]) -> dict[int, float]:

@@ -43,6 +43,7 @@ def process(tmp_path, monkeypatch):
     process.metrics.leads(leads=True)
     process.metrics._since = 0.0
     monkeypatch.setattr("time.time", lambda: process.now)
+    monkeypatch.setattr("podium.metrics.operator._PAGE_SECONDS", 0.0)  # every scrape gets a new page
     process.now = 100.0
     controller = Controller(None, None, None, load_rounds(), process.metrics, clock=lambda: process.now)
     controller.run_changed(body(), deleted=False)

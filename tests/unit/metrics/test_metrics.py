@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tools.docs import metrics as documentation
 
 from podium.api import BenchmarkRunStatus, Score, TryId
-from podium.metrics import Family, Metrics, operator, reference, run_sample, runs
+from podium.metrics import Family, Metrics, finished_sample, operator, reference, run_sample, runs
 from podium.rounds import load_rounds
 from podium.rules import goal_for
 from tests.unit.reconcile import examples as ex
@@ -36,7 +38,7 @@ def sample(run, now=70, containers=PODS, **observed):
 
 
 def page(*runs, now=70):
-    return Metrics(lambda: [sample(run, now) for run in runs], lambda: 0).page().decode()
+    return asyncio.run(Metrics(lambda: [sample(run, now) for run in runs], lambda: 0).page()).decode()
 
 
 def series(text):
@@ -92,14 +94,69 @@ def test_the_series_go_with_the_run():
     assert 'run="digits"' not in page()
 
 
-def test_a_metric_may_be_called_anything():
-    odd = 'say "bleu"\\\n'
+def test_only_the_metrics_of_the_goal_are_exported():
+    odd = 'say "bleu"'
     found = ex.observed(
-        ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", ({odd: 0.5, "b": 1}, {"epoch_num": 1})))
+        ex.job(*PODS),
+        ex.log((20, "run_start", None), (60, "eval_accuracy", ({odd: 0.5, "top1": 0.7}, {"epoch_num": 1}))),
     )
     one = run_sample(TRAINING, found, goal_for(TRAINING.spec, ROUNDS), ex.T0 + 70, PODS)
-    values = series(Metrics(lambda: [one], lambda: 0).page().decode())
-    assert values["podium_run_quality", odd] == 0.5
+    values = series(asyncio.run(Metrics(lambda: [one], lambda: 0).page()).decode())
+    assert {name: value for name, value in values.items() if name[0] == "podium_run_quality"} == {
+        ("podium_run_quality", "top1"): 0.7
+    }
+
+
+def test_of_a_run_that_ended_long_ago_only_the_score_is_left():
+    scored = BenchmarkRunStatus(
+        attempts=(ex.converged(1, 60),),
+        conditions=({"type": "Complete", "status": "True", "reason": "Scored", "last_transition_time": ""},),
+        score=Score(time_to_train_minutes="1.5", valid=True, official=True),
+    )
+    done = finished_sample(ex.run(scored))
+    text = asyncio.run(Metrics(lambda: [done, sample(TRAINING)], lambda: 0).page()).decode()
+    assert 'podium_run_time_to_train_seconds{namespace="lab",run="digits",benchmark="resnet"} 90.0\n' in text
+    assert 'podium_runs{namespace="lab",benchmark="resnet",state="Complete"} 1\n' in text
+    alone = asyncio.run(Metrics(lambda: [done], lambda: 0).page()).decode()
+    assert alone.count('run="digits"') == 1
+
+
+async def test_scrapes_share_a_page(monkeypatch):
+    made = 0
+
+    def samples():
+        nonlocal made
+        made += 1
+        yield from [sample(TRAINING)] * 200
+
+    metrics = Metrics(samples, lambda: 0)
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    pages = await asyncio.gather(*[metrics.page() for _ in range(5)])
+    assert (made, len(set(pages))) == (1, 1)
+    now += 0.9
+    await metrics.page()
+    assert made == 1
+    now += 0.2
+    await metrics.page()
+    assert made == 2
+
+
+async def test_a_scrape_that_is_given_up_does_not_spoil_the_page_of_others():
+    metrics = Metrics(lambda: [sample(TRAINING)] * 200, lambda: 0)
+    first, second = asyncio.create_task(metrics.page()), asyncio.create_task(metrics.page())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert b"podium_run_info" in await second
+
+
+async def test_others_get_turns_while_a_page_is_made():
+    metrics = Metrics(lambda: [sample(TRAINING)] * 1000, lambda: 0)
+    making, turns = asyncio.create_task(metrics.page()), 0
+    while not making.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 1000 / operator._BATCH
 
 
 def test_a_quality_is_in_the_unit_of_its_target():
@@ -109,7 +166,7 @@ def test_a_quality_is_in_the_unit_of_its_target():
     )  # fmt: skip
     found = ex.observed(ex.job(*PODS), ex.log((20, "run_start", None), (60, "eval_accuracy", (0.235, {}))))
     one = run_sample(run, found, goal_for(run.spec, ROUNDS), ex.T0 + 70, PODS)
-    values = series(Metrics(lambda: [one], lambda: 0).page().decode())
+    values = series(asyncio.run(Metrics(lambda: [one], lambda: 0).page()).decode())
     assert (values["podium_run_quality", "bleu"], values["podium_run_quality_target", "bleu"]) == (23.5, 24.0)
 
 
@@ -209,12 +266,79 @@ def test_a_run_that_ends(metrics, condition, result):
     metrics.moved(ex.status(), run, ex.observed(), ex.T0)
     metrics.gone(run)
     assert total(metrics, "podium_runs_finished_total", result=result, **PLACE) == 1
-    assert total(metrics, "podium_runs_finished_total", result="Aborted", **PLACE) is None
+    assert total(metrics, "podium_runs_finished_total", result="Aborted", **PLACE) == 0
 
 
 def test_a_run_that_is_deleted_before_its_end_is_aborted(metrics):
     metrics.gone(ex.run(deleted=True))
     assert total(metrics, "podium_runs_finished_total", result="Aborted", **PLACE) == 1
+
+
+def lines(metrics):
+    return [
+        line for line in asyncio.run(metrics.page()).decode().splitlines() if not line.startswith(("#", "process_"))
+    ]
+
+
+def run_of(uid, *, namespace="lab", deleted=False, **spec):
+    return replace(ex.run(deleted=deleted, **spec), uid=uid, namespace=namespace)
+
+
+def test_thousands_of_deleted_runs_leave_nothing(metrics, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    before = lines(metrics)
+    now += 10
+    for number in range(1500):
+        run = run_of(
+            str(number), namespace=f"lab-{number % 7}", deleted=True, benchmark=f"mine-{number}",
+            pricing={"perNodeHour": "36.00", "currency": "".join(chr(65 + number // 26**i % 26) for i in range(3))},
+            system={"name": "x", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": f"a.b/c{number}"},
+        )  # fmt: skip
+        metrics.occupied(run, PODS, ex.T0 + 60)
+        metrics.gone(run)
+    assert 1000 < len(lines(metrics)) < 20_000
+    assert metrics._counted == {}
+    now += 1000
+    assert lines(metrics) == before
+
+
+def test_what_was_counted_last_can_still_be_read(metrics, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    metrics.gone(ex.run(deleted=True))
+    now += 800
+    assert any("podium_runs_finished_total" in line and line.endswith(" 1.0") for line in lines(metrics))
+
+
+def test_series_that_another_run_has_stay(metrics, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    metrics.occupied(run_of("a", **PRICED), PODS, ex.T0 + 40)
+    metrics.occupied(run_of("b"), PODS, ex.T0 + 40)
+    metrics.forget("a")
+    now += 1000
+    found = lines(metrics)
+    assert any("podium_node_seconds_total" in line for line in found)
+    assert not any("podium_cost_total" in line for line in found)
+    assert not any("podium_accelerator_seconds_total" in line for line in found)
+
+
+def test_more_label_sets_than_anybody_needs_are_counted_as_one(metrics):
+    for number in range(300):
+        metrics.occupied(run_of(str(number), benchmark=f"mine-{number}", **PRICED), PODS, ex.T0 + 40)
+    found = [line for line in lines(metrics) if line.startswith("podium_node_seconds_total")]
+    assert len(found) == 201
+    assert 'podium_node_seconds_total{benchmark="other",namespace="lab"} 2000.0' in found
+    assert not any(line.startswith("podium_cost_total") and 'benchmark="other"' in line for line in lines(metrics))
+
+
+def test_a_reason_that_nobody_knows_has_no_series_of_its_own(metrics):
+    condition = {"type": "Failed", "status": "True", "reason": "Nonsense", "last_transition_time": ""}
+    metrics.moved(
+        ex.status(), ex.run(BenchmarkRunStatus.model_validate({"conditions": (condition,)})), ex.observed(), 0
+    )
+    assert total(metrics, "podium_runs_finished_total", result="Unknown", **PLACE) == 1
 
 
 def test_a_watch_that_never_came_to_life_has_an_age(metrics):
@@ -236,7 +360,7 @@ def test_the_reference_lists_what_the_page_holds():
     metrics.request("GET", "jobs", 200, 0.1)
     metrics.ignored("pods", "foreign")
     found = {}
-    for family in text_string_to_metric_families(metrics.page().decode()):
+    for family in text_string_to_metric_families(asyncio.run(metrics.page()).decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for s in family.samples for label in s.labels} - {"le"}
         if name.startswith("podium_"):
