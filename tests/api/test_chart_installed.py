@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,12 @@ def whole_life(cluster: Cluster, namespace: str) -> None:
     kubectl("-n", namespace, "patch", "benchmarkrun", "whole", "--type=merge", "-p", patch)
     runs = ["-n", namespace, "get", "benchmarkruns", "-o", "name"]
     until(lambda: "whole" not in kubectl(*runs), 30, "the finished run is deleted after its time")
+    kubectl("-n", namespace, "create", "quota", "none", "--hard=pods=0")
+    time.sleep(1)  # it is counted
+    apply("refused")
+    path = 'jsonpath={.status.conditions[?(@.type=="Running")].message}'
+    cause = lambda: kubectl("-n", namespace, "get", "benchmarkrun", "refused", "-o", path)  # noqa: E731
+    until(lambda: "exceeded quota: none" in cause(), 15, "the cause stands on the run")
 
 
 def test_the_roles_are_what_the_operator_needs_and_no_more(cluster, released, start_operator, tmp_path):

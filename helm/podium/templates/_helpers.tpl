@@ -99,7 +99,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create] # list: why a Job has no pods stands only in its Events
 {{- end -}}
 
 {{- define "podium.subject" -}}

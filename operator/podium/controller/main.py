@@ -153,6 +153,7 @@ class OperatorProcess:
             worker = group.create_task(controller.queue.run())
             resync = group.create_task(self._resync(api, controller))
             count = group.create_task(_count(controller))
+            causes = group.create_task(controller.causes.run())
             await watch_runs(
                 controller,
                 api,
@@ -161,7 +162,7 @@ class OperatorProcess:
                 seen=self.metrics.watch_event,
                 started=self._handle_signals,  # kopf has replaced our signal handlers
             )
-            for task in (informers, worker, resync, count):
+            for task in (informers, worker, resync, count, causes):
                 task.cancel()
 
     async def _wait_for_crd(self, api: Api) -> None:

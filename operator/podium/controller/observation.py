@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from podium.api import TryId
@@ -71,6 +71,12 @@ class Observation:
                     known.pop(name, None)  # keep containers in the order in which they ended, even within one second
                 known[name] = container
         return foreign
+
+    def explain(self, causes: Mapping[str, str]) -> None:
+        """Add why Jobs have no pods, by the uid of the Job."""
+        for id_, job in self.jobs.items():
+            if cause := causes.get(job.uid):
+                self.jobs[id_] = replace(job, cause=cause)
 
     def all_containers(self) -> Iterable[Container]:
         """Return the containers of every try, including those whose Job is gone."""

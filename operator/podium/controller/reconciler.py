@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from podium.api import PLURAL, BenchmarkRunStatus
 from podium.controller.actions import ActionExecutor
+from podium.controller.causes import Causes
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
@@ -65,6 +66,7 @@ class Controller:
         self.informers = Informers(
             api, namespaces, changed=self.wake, seen=telemetry.watch_event, ignored=telemetry.ignored
         )
+        self.causes = Causes(api, self.wake)
         self._actions = actions
         self._logs = logs
         self._rounds = rounds
@@ -177,6 +179,7 @@ class Controller:
         await self._report(state)
         if state.run.status.terminal:
             self._active.discard(uid)
+            self.causes.forget(uid)
             self._logs.close(state)
         else:
             self._active.add(uid)
@@ -188,7 +191,16 @@ class Controller:
         uid, now = state.run.uid, self._clock()
         for _ in range(state.observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)):
             self._telemetry.ignored(PODS.plural, "foreign")
+        if not state.run.status.terminal and not state.run.deleted:
+            self._explain(state, now)
         self._telemetry.occupied(state.run, state.observation.all_containers(), now)
+
+    def _explain(self, state: RunState, now: float) -> None:
+        """Add why Jobs have no pods."""
+        run, jobs = state.run, state.observation.jobs.values()
+        if (again := self.causes.update(run, jobs, now)) is not None:
+            self.queue.add_after(run.uid, max(0.0, again - now) + 0.05)
+        state.observation.explain(self.causes.of(jobs))
 
     async def _report(self, state: RunState) -> None:
         try:
@@ -218,4 +230,5 @@ class Controller:
         self._logs.close(state)
         self._telemetry.gone(state.run)
         self._active.discard(state.run.uid)
+        self.causes.forget(state.run.uid)
         self.queue.forget(state.run.uid)

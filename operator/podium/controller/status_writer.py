@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
-from podium.api import AttemptState, BenchmarkRunStatus
+from podium.api import AttemptState, BenchmarkRunStatus, Condition
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import RunState
 from podium.kube import Api
 
 _LOG = logging.getLogger(__name__)
 _STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # passing states, reported with the progress
+_ROUTINE = re.compile(r"\d+ of \d+ pods |waiting for its pods|: (ContainerCreating|PodInitializing)\b")
 _PROGRESS_COALESCE_SECONDS = 3.0
 # These delays grow with the number of active runs, so that a thousand new runs get machines before status updates.
 _FIRST_STATUS_DELAY_SECONDS = 1.0
@@ -89,10 +91,16 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return patch
 
 
+def _has_cause(condition: Condition) -> bool:
+    """Return whether a run waits for more than time: a node, an image, a quota. That is reported at once."""
+    return condition.reason == AttemptState.PENDING and not _ROUTINE.search(condition.message)
+
+
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
     """Return the part of a status whose changes are reported at once; the rest is progress and can wait."""
     attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
     conditions = tuple(
-        (c.type, "Starting") if c.reason in _STARTING else (c.type, c.status, c.reason) for c in status.conditions
+        (c.type, "Starting", _has_cause(c)) if c.reason in _STARTING else (c.type, c.status, c.reason)
+        for c in status.conditions
     )
     return attempts, conditions, status.result, status.score

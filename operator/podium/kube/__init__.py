@@ -25,7 +25,7 @@ from podium.kube.workqueue import WorkQueue
 
 __all__ = [
     "EVENTS", "JOBS", "LEASES", "NODES", "PODS", "SERVICES",
-    "Api", "ApiError", "FencedError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream", "Object",
-    "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
+    "Api", "ApiError", "FencedError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream",
+    "Object", "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
     "patient_session", "read_line", "watch_run",
 ]  # fmt: skip

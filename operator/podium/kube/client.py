@@ -160,9 +160,9 @@ class Api:
         """Yield all objects with these labels, a few hundred at a time, with the version to watch from."""
         return self._pages(resource, namespace, {"labelSelector": label_selector, "limit": "250"})
 
-    async def events_of(self, namespace: str, uid: str) -> list[Object]:
-        """Return the first hundred Events about the object with this uid."""
-        query = urlencode({"fieldSelector": f"involvedObject.uid={uid}", "limit": "100"})
+    async def events(self, namespace: str, field_selector: str) -> list[Object]:
+        """Return the first thousand Events of a namespace that have these fields."""
+        query = urlencode({"fieldSelector": field_selector, "limit": "1000"})
         return _page(await self._json("GET", EVENTS, f"{EVENTS.path(namespace)}?{query}"))[0]
 
     async def _pages(

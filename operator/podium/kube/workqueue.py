@@ -15,7 +15,6 @@ from podium.kube.backoff import backoff
 
 Key = TypeVar("Key", bound=Hashable)
 _LOG = logging.getLogger(__name__)
-_VOID_TIMERS = 64  # this many are not worth rebuilding the heap
 
 
 class WorkQueue(Generic[Key]):
@@ -67,7 +66,7 @@ class WorkQueue(Generic[Key]):
 
     def _drop_void_timers(self) -> None:
         """Rebuild the heap once most of its timers are void: those hours ahead would pile up until they are due."""
-        if len(self._timers) > 2 * len(self._due) + _VOID_TIMERS:
+        if len(self._timers) > 2 * len(self._due):
             self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
             heapq.heapify(self._timers)
 
@@ -109,6 +108,7 @@ class WorkQueue(Generic[Key]):
                 if self._due.get(key) == due:
                     del self._due[key]
                     self.add(key)
+            self._drop_void_timers()
             wait = self._timers[0][0] - now if self._timers else None
             try:
                 await asyncio.wait_for(self._timer_added.wait(), wait)

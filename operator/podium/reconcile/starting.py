@@ -59,4 +59,4 @@ def _why_pending(job: ObservedJob, nodes: int) -> str:
     if waiting:
         return f"pod {waiting.name}: {waiting.waiting}{colon(waiting.message)}"
     running = sum(c.started is not None for c in job.containers)
-    return job.message or f"{running} of {nodes} pods are running"
+    return job.cause or job.message or f"{running} of {nodes} pods are running"

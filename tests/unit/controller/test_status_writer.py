@@ -46,6 +46,11 @@ def status(containers, log):
 
 
 PENDING = status([], ex.log())
+CREATING = status([ex.waiting(0, "ContainerCreating")], ex.log())
+UNSCHEDULABLE = status(
+    [ex.waiting(0, "Unschedulable", "0/5 nodes are available: 5 Insufficient nvidia.com/gpu.")], ex.log()
+)
+STILL = status([ex.waiting(0, "Unschedulable", "0/6 nodes are available: 6 Insufficient nvidia.com/gpu.")], ex.log())
 STARTING = status([ex.running(0), ex.running(1)], ex.log((12, "init_start", None)))
 TRAINING = status([ex.running(0), ex.running(1)], ex.log(ex.START))
 EVALUATED = status([ex.running(0), ex.running(1)], ex.log(ex.START, ex.BAD))
@@ -53,7 +58,16 @@ EVALUATED = status([ex.running(0), ex.running(1)], ex.log(ex.START, ex.BAD))
 
 @pytest.mark.parametrize(
     ("before", "after", "urgent"),
-    [(PENDING, STARTING, False), (STARTING, TRAINING, True), (TRAINING, EVALUATED, False), (PENDING, TRAINING, True)],
+    [
+        (PENDING, STARTING, False),
+        (PENDING, CREATING, False),
+        (PENDING, UNSCHEDULABLE, True),
+        (UNSCHEDULABLE, STILL, False),
+        (UNSCHEDULABLE, CREATING, True),
+        (STARTING, TRAINING, True),
+        (TRAINING, EVALUATED, False),
+        (PENDING, TRAINING, True),
+    ],
 )
 def test_transitions_are_urgent_and_progress_is_not(before, after, urgent):
     assert before != after
