@@ -28,7 +28,7 @@ from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
 from podium.kube import Api, ApiError, Lease, LeaseLostError, backoff, connect
 from podium.launch import TrainerDefaults
-from podium.metrics import Metrics, RunSample, run_sample
+from podium.metrics import FinishedSample, Metrics, RunSample, run_sample
 from podium.rounds import load_rounds
 from podium.stores import Store, StoreError, open_store
 
@@ -77,7 +77,11 @@ class OperatorProcess:
             checksum=options.results_checksum,
             addressing=options.results_addressing,
         )
-        self.metrics = Metrics(self._samples, lambda: len(self._controller.queue) if self._controller else 0)
+        self.metrics = Metrics(
+            self._samples,
+            lambda: len(self._controller.queue) if self._controller else 0,
+            lambda: len(self._controller.known_in(None)) if self._controller else 0,
+        )
         self._controller: Controller | None = None
         self._leads = False
         self._lease: Lease | None = None
@@ -221,10 +225,14 @@ class OperatorProcess:
                 _LOG.info("the result store can be used: %s", abilities)
                 return
 
-    def _samples(self) -> Iterator[RunSample]:
+    def _samples(self) -> Iterator[RunSample | FinishedSample]:
         """Yield the samples for one page of metrics; changes nothing. Runs may come and go meanwhile."""
+        if self._controller is None:
+            return
         now = time.time()
-        for state in list(self._controller.states.values()) if self._controller else ():
+        for run in list(self._controller.finished.values()):
+            yield run.sample
+        for state in list(self._controller.states.values()):
             containers = state.observation.all_containers()
             try:
                 sample = run_sample(state.run, state.observed(), state.goal, now, containers)

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 from podium.api import PLURAL, BenchmarkRunStatus
 from podium.controller.actions import ActionExecutor
 from podium.controller.causes import Causes
+from podium.controller.finished import FinishedRun, rests_at
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
+from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
-from podium.controller.status_writer import StatusWriter
+from podium.controller.status_writer import StatusWriter, status_document
 from podium.kube import PODS, Api, ApiError, WorkQueue, object_name
 from podium.reconcile import Container, Observed, Run, decide, read_run
 from podium.rounds import Round
@@ -45,6 +47,8 @@ class Telemetry(Protocol):
 
     def gone(self, run: Run) -> None: ...
 
+    def forget(self, uid: str) -> None: ...
+
 
 class Controller:
     """Reconciles all runs of the operator."""
@@ -62,11 +66,13 @@ class Controller:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.states: dict[str, RunState] = {}  # by uid
+        self.finished: dict[str, FinishedRun] = {}  # by uid, those that ended some time ago
         self.queue: WorkQueue[str] = WorkQueue(self._work)
         self.informers = Informers(
             api, namespaces, changed=self.wake, seen=telemetry.watch_event, ignored=telemetry.ignored
         )
         self.causes = Causes(api, self.wake)
+        self._api = api
         self._actions = actions
         self._logs = logs
         self._rounds = rounds
@@ -92,7 +98,7 @@ class Controller:
                 self.forget([uid])
             elif uid in self.states:
                 self._update(self.states[uid], body)
-            else:
+            elif uid not in self.finished or body["metadata"]["generation"] != self.finished[uid].generation:
                 self._add(body)
         except Exception as error:  # noqa: BLE001 - one bad run must not stop the others
             if uid not in self._unreadable:
@@ -105,12 +111,15 @@ class Controller:
 
     def _add(self, body: Mapping[str, Any]) -> None:
         run = read_run(body)
+        self.finished.pop(run.uid, None)
+        # a run that has ended is not written again only because this version has more fields
+        written = status_document(run.status) if run.status.terminal else dict(body.get("status") or {})
         self.states[run.uid] = RunState(
             run,
             self._goal(run),
             Observation(run.namespace),
             LogState(inherited=frozenset(attempt.id for attempt in run.status.attempts)),
-            report=ReportState(written=dict(body.get("status") or {})),
+            report=ReportState(written=written),
         )
         self.queue.add(run.uid, first=True)  # machines are waiting: create Jobs before reporting progress
 
@@ -130,7 +139,7 @@ class Controller:
 
     def wake(self, run_uid: str, seconds: float = 0.0) -> None:
         """Reconcile a run after `seconds`. Immediate wake-ups are debounced: a run's objects change together."""
-        if run_uid in self.states:
+        if run_uid in self.states or self._works_again(run_uid):
             debounce = max(_WAKE_DEBOUNCE_SECONDS, len(self._active) / _WAKES_PER_SECOND)
             self.queue.add_after(run_uid, max(debounce, seconds))
 
@@ -145,19 +154,19 @@ class Controller:
         started = time.perf_counter()
         outcome = "error"
         try:
-            await self._reconcile(uid)
+            if finished := self.finished.get(uid):
+                await self._after_the_end(uid, finished)
+            elif (state := self.states.get(uid)) and self.informers.known(state.run.namespace):
+                await self._reconcile(uid)
+            elif state:
+                self.queue.add_after(uid, _UNKNOWN_SECONDS)
             outcome = "success"
         finally:
             self._telemetry.reconciled(outcome, time.perf_counter() - started)
 
     async def _reconcile(self, uid: str) -> None:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
-        state = self.states.get(uid)
-        if state is None:
-            return
-        if not self.informers.known(state.run.namespace):
-            self.queue.add_after(uid, _UNKNOWN_SECONDS)
-            return
+        state = self.states[uid]
         ended_before = state.run.status.terminal
         while True:
             self._observe(state)
@@ -181,10 +190,39 @@ class Controller:
             self._active.discard(uid)
             self.causes.forget(uid)
             self._logs.close(state)
+            if not decision.actions:
+                self._rest(state)
         else:
             self._active.add(uid)
         if decision.wake_at is not None:
             self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
+
+    def _rest(self, state: RunState) -> None:
+        """Keep only what is needed of a run that ended some time ago, or come back when it has."""
+        uid = state.run.uid
+        if (at := rests_at(state)) is None:
+            return
+        if (wait := at - self._clock()) > 0:
+            self.queue.add_after(uid, wait)
+            return
+        del self.states[uid]
+        self.queue.forget(uid)
+        self.finished[uid] = FinishedRun.of(state.run)
+
+    def _works_again(self, uid: str) -> bool:
+        """Return whether a run that ended some time ago has a Job that runs: somebody has resumed it."""
+        return uid in self.finished and any(not job.job.finished for job in self.informers.jobs(uid))
+
+    async def _after_the_end(self, uid: str, finished: FinishedRun) -> None:
+        """Delete a run once its time to live is over, or take it up again because one of its Jobs runs."""
+        sample = finished.sample
+        if self._works_again(uid):
+            self._add(await self._api.get(BENCHMARK_RUNS, sample.namespace, sample.name))
+        elif finished.expires is not None:
+            if (wait := finished.expires - self._clock()) > 0:
+                self.queue.add_after(uid, wait)
+            else:
+                await self._api.delete(BENCHMARK_RUNS, sample.namespace, sample.name, uid=uid)
 
     def _observe(self, state: RunState) -> None:
         """Update the observation of a run from the informers."""
@@ -212,13 +250,17 @@ class Controller:
 
     def known_in(self, namespace: str | None) -> set[str]:
         """Return the uids of the known runs of a namespace, or (None) of all."""
-        return {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
+        known = {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
+        return known | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
 
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
             if state := self.states.get(uid):
                 self._gone(state)
+            elif self.finished.pop(uid, None):
+                self._telemetry.forget(uid)
+                self.queue.forget(uid)
 
     def _gone(self, state: RunState) -> None:
         state.run = replace(state.run, deleted=True)

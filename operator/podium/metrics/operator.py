@@ -46,6 +46,7 @@ _PHASE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 _BUILD = Family("podium_build_info", "Versions, as labels; always 1.", ("version", "python", "kopf"))
 _LEADER = Family("podium_leader", "1 on the replica that leads.")
 _DEPTH = Family("podium_queue_depth", "Runs waiting for or in reconciliation.")
+_KNOWN = Family("podium_runs_known", "Runs that the watch has shown and that were not deleted since.")
 _WATCH = Family(
     "podium_watch_last_event_timestamp_seconds",
     "Unix time at which a watch was last known to be alive: an event, a bookmark, or an unchanged list.",
@@ -107,7 +108,7 @@ _UPLOADS = Family("podium_result_upload_total", "Uploads to the result store.", 
 _UPLOAD_SECONDS = Family("podium_result_upload_duration_seconds", "Duration of an upload.", (), "histogram")
 
 FAMILIES = (
-    _BUILD, _LEADER, _DEPTH, _WATCH, _RUNS_FINISHED, _ATTEMPTS_FINISHED, _PHASE_SECONDS, _NODE_SECONDS,
+    _BUILD, _LEADER, _DEPTH, _KNOWN, _WATCH, _RUNS_FINISHED, _ATTEMPTS_FINISHED, _PHASE_SECONDS, _NODE_SECONDS,
     _ACCELERATOR_SECONDS, _COST, _ENERGY, _RECONCILES, _RECONCILE_SECONDS, _REQUESTS, _REQUEST_SECONDS, _IGNORED,
     _UPLOADS, _UPLOAD_SECONDS,
 )  # fmt: skip
@@ -124,7 +125,10 @@ class Metrics:
     """The metrics that Prometheus reads from the operator."""
 
     def __init__(
-        self, samples: Callable[[], Iterable[RunSample | FinishedSample]], queue_depth: Callable[[], float]
+        self,
+        samples: Callable[[], Iterable[RunSample | FinishedSample]],
+        queue_depth: Callable[[], float],
+        runs_known: Callable[[], float] = lambda: 0,
     ) -> None:
         self._samples = samples
         self._page = b""
@@ -142,6 +146,7 @@ class Metrics:
             self._register(family)
         self._gauge(_BUILD, version("podium-operator"), platform.python_version(), version("kopf")).set(1)
         self._gauge(_DEPTH).set_function(queue_depth)
+        self._gauge(_KNOWN).set_function(runs_known)
         for outcome in ("success", "error"):  # a counter that starts at 1 shows no increase
             self._counter(_RECONCILES, outcome)
             self._counter(_UPLOADS, outcome)
