@@ -21,6 +21,12 @@ SPEC = {
     "system": {"name": "gpu", "nodes": 2, "acceleratorsPerNode": 8},
     "template": {"image": "own:1", "command": ["x"]},
 }
+TRAINER = """
+stage:
+  image: podium-operator:1
+  volume:
+    hostPath: {path: /cache, type: DirectoryOrCreate}
+"""
 SECONDS = 10
 
 
@@ -34,7 +40,9 @@ def cluster(tmp_path_factory):
         try:
             plane.up(scheduler=True)
             apply_crds(plane.kubeconfig)
-            operator = Operator(plane.kubeconfig, folder, ["--results-url", str(folder / "results")], {})
+            (folder / "trainer.yaml").write_text(TRAINER)
+            options = ["--results-url", str(folder / "results"), "--trainer-defaults", str(folder / "trainer.yaml")]
+            operator = Operator(plane.kubeconfig, folder, options, {})
             operator.start()
             yield kubectl_for(plane.kubeconfig)
         finally:
@@ -67,8 +75,11 @@ def condition(cluster, namespace, kind="Running"):
 
 def shows(cluster, namespace, words, reason="Pending"):
     """The condition Running has these words within ten seconds; returns its message."""
-    until(lambda: words in condition(cluster, namespace)[2], SECONDS, f"{words!r} stands on the run")
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and words not in condition(cluster, namespace)[2]:
+        time.sleep(0.2)
     status, found, message = condition(cluster, namespace)
+    assert words in message
     assert (status, found) == ("False", reason)
     return message
 
@@ -97,7 +108,8 @@ def test_a_quota_that_allows_one_of_two_pods(cluster, place):
 
 def test_pod_security(cluster, place):
     namespace = place("secure", **{"pod-security.kubernetes.io/enforce": "restricted"})
-    cluster("-n", namespace, "create", "-f", "-", stdin=run({**SPEC, "data": {"hostPath": "/data"}}, "r"))
+    staged = {**SPEC, "data": {"stage": {"from": "s3://datasets/own/"}}}  # to a folder of the node
+    cluster("-n", namespace, "create", "-f", "-", stdin=run(staged, "r"))
     shows(cluster, namespace, 'violates PodSecurity "restricted:latest"')
 
 

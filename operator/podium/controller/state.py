@@ -74,6 +74,7 @@ class ReportState:
     """What was reported to the API server. Written by `StatusWriter`. Times are unix seconds."""
 
     written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
+    cut: bool = False  # whether the status must be cut to what its schema allows
     changed_at: float | None = None  # when the oldest unwritten change was made
     quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from podium.api import AttemptState, BenchmarkRunStatus, Condition
+from podium.controller.fitting import fitted
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import RunState
-from podium.kube import Api
+from podium.kube import Api, ApiError
 
 _LOG = logging.getLogger(__name__)
 _STARTING = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING})  # passing states, reported with the progress
 _ROUTINE = re.compile(r"\d+ of \d+ pods |waiting for its pods|: (ContainerCreating|PodInitializing)\b")
+_CAUSE = re.compile(r"(?s)[^:]*: (?:pod [^:]*: )?([^:]*).*")
+_SAME_CAUSE = {"ErrImagePull": "ImagePullBackOff"}  # they alternate
 _PROGRESS_COALESCE_SECONDS = 3.0
 # These delays grow with the number of active runs, so that a thousand new runs get machines before status updates.
 _FIRST_STATUS_DELAY_SECONDS = 1.0
@@ -46,6 +49,8 @@ class StatusWriter:
         """Write the status if it has changed and is due. Raises ApiError if the API server refuses it."""
         run, report = state.run, state.report
         document = status_document(run.status)
+        if report.cut:
+            document = fitted(BenchmarkRunStatus, document)
         patch = merge_patch(report.written, document)
         if not patch:
             report.changed_at = None
@@ -56,7 +61,16 @@ class StatusWriter:
             self._write_later(run.uid, wait)
             return
         _LOG.debug("status of %s/%s: %s", run.namespace, run.name, patch)
-        await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
+        try:
+            await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
+        except ApiError as error:
+            if report.cut or not error.final:
+                raise
+            report.cut = True
+            _LOG.warning("status of %s/%s is cut to what its schema allows: %s", run.namespace, run.name, error)
+            document = fitted(BenchmarkRunStatus, document)
+            patch = merge_patch(report.written, document)
+            await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
         report.written, report.changed_at, report.last_reported = document, None, reported
         report.quiet_until = now + max(self._progress_seconds, self._runs_in_progress() / _PROGRESS_WRITES_PER_SECOND)
 
@@ -91,16 +105,19 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return patch
 
 
-def _has_cause(condition: Condition) -> bool:
-    """Return whether a run waits for more than time: a node, an image, a quota. That is reported at once."""
-    return condition.reason == AttemptState.PENDING and not _ROUTINE.search(condition.message)
+def _cause(condition: Condition) -> str:
+    """Return in a word what a run waits for other than time: a node, an image, a quota. That is reported at once."""
+    if condition.reason != AttemptState.PENDING or _ROUTINE.search(condition.message):
+        return ""
+    word = _CAUSE.sub(r"\1", condition.message)
+    return _SAME_CAUSE.get(word, word)
 
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
     """Return the part of a status whose changes are reported at once; the rest is progress and can wait."""
     attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
     conditions = tuple(
-        (c.type, "Starting", _has_cause(c)) if c.reason in _STARTING else (c.type, c.status, c.reason)
+        (c.type, "Starting", _cause(c)) if c.reason in _STARTING else (c.type, c.status, c.reason)
         for c in status.conditions
     )
     return attempts, conditions, status.result, status.score

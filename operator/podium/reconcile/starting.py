@@ -53,10 +53,12 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, n
 
 
 def _why_pending(job: ObservedJob, nodes: int) -> str:
+    if job.cause:  # the pods that exist wait for those that are refused
+        return job.cause
     idle = [c for c in job.containers if c.waiting and c.started is None]
     # a pod that is copying its data, or has copied it, already has a node
     waiting = min(idle, key=lambda c: c.staging is not None and c.staging.started is not None, default=None)
     if waiting:
         return f"pod {waiting.name}: {waiting.waiting}{colon(waiting.message)}"
     running = sum(c.started is not None for c in job.containers)
-    return job.cause or job.message or f"{running} of {nodes} pods are running"
+    return job.message or f"{running} of {nodes} pods are running"

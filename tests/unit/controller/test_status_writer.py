@@ -46,10 +46,18 @@ def status(containers, log):
 
 
 PENDING = status([], ex.log())
+REFUSED = decide(
+    ex.run(ex.status(ex.attempt())),
+    ex.observed(ex.job(ex.waiting(0, "Unschedulable", "0/5 nodes"), cause="Error creating: exceeded quota"), ex.log()),
+    load_rounds(),
+    ex.T0 + 70,
+).status
 CREATING = status([ex.waiting(0, "ContainerCreating")], ex.log())
 UNSCHEDULABLE = status(
     [ex.waiting(0, "Unschedulable", "0/5 nodes are available: 5 Insufficient nvidia.com/gpu.")], ex.log()
 )
+BACKOFF = status([ex.waiting(0, "ImagePullBackOff", "Back-off pulling image")], ex.log())
+PULL = status([ex.waiting(0, "ErrImagePull", "not found")], ex.log())
 STILL = status([ex.waiting(0, "Unschedulable", "0/6 nodes are available: 6 Insufficient nvidia.com/gpu.")], ex.log())
 STARTING = status([ex.running(0), ex.running(1)], ex.log((12, "init_start", None)))
 TRAINING = status([ex.running(0), ex.running(1)], ex.log(ex.START))
@@ -63,6 +71,9 @@ EVALUATED = status([ex.running(0), ex.running(1)], ex.log(ex.START, ex.BAD))
         (PENDING, CREATING, False),
         (PENDING, UNSCHEDULABLE, True),
         (UNSCHEDULABLE, STILL, False),
+        (UNSCHEDULABLE, PULL, True),
+        (PULL, BACKOFF, False),
+        (UNSCHEDULABLE, REFUSED, True),
         (UNSCHEDULABLE, CREATING, True),
         (STARTING, TRAINING, True),
         (TRAINING, EVALUATED, False),
