@@ -98,6 +98,10 @@ class LogCollector:
             rank0 = state.observation.rank0(id_)
             return inherited if rank0 is None else rank0.started is not None
 
+        def exited() -> bool:
+            rank0 = state.observation.rank0(id_)
+            return rank0 is not None and rank0.exit_code is not None
+
         rank0 = state.observation.rank0(id_)
         stream = LogStream(
             self._api,
@@ -106,6 +110,7 @@ class LogCollector:
             container=CONTAINER,
             pod=pod,
             started=started,
+            exited=exited,
             over=lambda: state.observation.silent(id_),
             changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else _PROGRESS_SECONDS),
             restore=(lambda: self._restored(state, id_)) if inherited else None,

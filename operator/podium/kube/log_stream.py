@@ -70,12 +70,13 @@ class LogStream:
         over: Callable[[], bool],
         changed: Callable[[bool], None],
         started: Callable[[], bool] = lambda: True,
+        exited: Callable[[], bool] = lambda: True,
         restore: Callable[[], AsyncIterator[tuple[str, bytes]]] | None = None,
         known_until: float = 0.0,
         silence: Callable[[], float] = lambda: 60.0,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
-        has printed everything.
+        has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node).
 
         `restore` yields what earlier processes have kept: rows of timestamp and line, and which process it was.
         `changed` is called when something has changed: with True if urgent. `known_until` is the container's start if
@@ -93,6 +94,7 @@ class LogStream:
         self._pod = pod
         self._over = over
         self._started = started
+        self._exited = exited
         self._restore = restore
         self._changed = changed
         self._silence = silence
@@ -220,7 +222,7 @@ class LogStream:
             return False
         self._succeed(began)
         if read.new or read.rest != self._rest:  # a connection that broke may look like the end: read once more
-            self._rest = read.rest
+            self._rest, self._drained = read.rest, not read.rest
             return False
         if line := read_line(read.rest):
             self._take(self._known.connection(), line)
@@ -229,7 +231,7 @@ class LogStream:
     def _lose(self, cause: str) -> None:
         """Nothing more can be read. That is a loss unless the log was read to its end before."""
         self.unreadable = ""
-        if not self._drained:
+        if not (self._drained and self._exited()):
             self.lost = cause
             _LOG.warning("the end of the log of %s/%s is lost: %s", self._namespace, self._container, cause)
 

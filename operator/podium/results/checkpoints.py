@@ -27,22 +27,23 @@ def put_segment(store: Store, id_: TryId, writer: str, start: int, rows: bytes) 
 
 def segments(store: Store, id_: TryId) -> Iterator[tuple[str, bytes]]:
     """Yield writer and rows of every segment, by the time of its first row."""
-    for key in (_legacy(id_), *store.list(_folder(id_))):
+    for key in _keys(store, id_):
         with suppress(NotFound):  # another process may have dropped it
             yield key.rpartition("-")[2], store.get(key)
 
 
 def drop(store: Store, id_: TryId) -> None:
     """Remove the checkpoint of a try, if there is one."""
-    for key in store.list(_folder(id_)):
+    for key in _keys(store, id_):
         store.delete(key)
-    store.delete(_legacy(id_))
+
+
+def _keys(store: Store, id_: TryId) -> list[str]:
+    """Return the keys of a checkpoint's segments; earlier versions had one of the whole log, beside the folder."""
+    folder = _folder(id_)
+    whole = f"{folder[:-1]}.log"
+    return [key for key in store.list(folder[:-1]) if key == whole or key.startswith(folder)]
 
 
 def _folder(id_: TryId) -> str:
     return f"{CHECKPOINTS}{id_.attempt:03}-{id_.number}/"
-
-
-def _legacy(id_: TryId) -> str:
-    """The key of earlier versions, which stored the whole log each time."""
-    return f"{CHECKPOINTS}{id_.attempt:03}-{id_.number}.log"

@@ -284,6 +284,19 @@ async def test_a_pod_that_is_gone_ends_the_log_or_loses_its_end(broken):
     assert (found, stream.lost) == ([1], 'pods "digits-1-0-0" not found' if broken else "")
 
 
+async def test_a_pod_that_vanishes_with_its_node_loses_the_end_however_its_stream_ended():
+    node = Node([row(1), "over"], ApiError(404, "NotFound", "no such pod"))
+    found, stream = await followed(node, exited=lambda: False)
+    assert (found, stream.lost) == ([1], "no such pod")
+
+
+async def test_a_pod_that_is_deleted_right_after_its_log_was_read_loses_nothing():
+    node = Node([row(1), row(2)], ApiError(404, "NotFound", "no such pod"))
+    node.over = True
+    found, stream = await followed(node)
+    assert (found, stream.lost) == ([1, 2], "")
+
+
 async def test_without_a_pod_the_checkpoint_is_all_there_is():
     node = Node()
     node.over = True
