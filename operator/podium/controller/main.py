@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -106,6 +107,7 @@ class OperatorProcess:
     async def _run(self) -> None:
         options = self._options
         _save_memory()
+        _allow_open_files()
         api = await connect(
             kubeconfig=options.kubeconfig,
             rate=options.api_rate,
@@ -288,6 +290,13 @@ async def _count(controller: Controller) -> None:
     while True:
         await asyncio.sleep(_COUNT_SECONDS)
         controller.count_occupied()
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as are allowed: a thousand open logs need more than the usual 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _save_memory() -> None:

@@ -379,6 +379,5 @@ def test_of_a_long_log_the_beginning_and_the_end_are_kept(size):
     left_out, _, tail = tail.partition(b" bytes were left out here]\n")
     assert text.startswith(head)
     assert text.endswith(tail)
-    assert len(head) == 4
-    assert 6 <= len(tail) <= 12
+    assert (len(head), len(tail)) == (4, 12)
     assert len(head) + int(left_out) + len(tail) == size

@@ -86,3 +86,12 @@ async def test_reading_the_metrics_changes_nothing(process):
     assert total(await get(process)) == 2 * 99  # a scrape counts nothing, whatever time has passed
     process._controller.count_occupied()
     assert total(await get(process)) == 2 * 149
+
+
+def test_as_many_files_may_be_open_as_are_allowed():
+    code = (
+        "import resource; from podium.controller.main import _allow_open_files;"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard));"
+        "_allow_open_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
