@@ -17,27 +17,33 @@ from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.launch import TrainerDefaults
 from podium.stores import url_examples
 
+_ResultsUrl = Annotated[str, typer.Option(envvar="PODIUM_RESULTS_URL", help=f"Where results go: {url_examples()}.")]
+_ResultsEndpoint = Annotated[
+    str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
+]
+_ResultsRegion = Annotated[str | None, typer.Option(envvar="PODIUM_RESULTS_REGION", help="S3 region.")]
+_ResultsChecksum = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PODIUM_RESULTS_CHECKSUM",
+        help="auto: send S3 the SHA-256 of what is stored, unless the store refuses it. off: never send it.",
+    ),
+]
+_ResultsAddressing = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PODIUM_RESULTS_ADDRESSING",
+        help="Where the bucket's name goes: path, virtual (the host name), or auto (path with an endpoint).",
+    ),
+]
+
 
 def operator(
-    results_url: Annotated[str, typer.Option(envvar="PODIUM_RESULTS_URL", help=f"Where results go: {url_examples()}.")],
-    results_endpoint: Annotated[
-        str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
-    ] = None,
-    results_region: Annotated[str | None, typer.Option(envvar="PODIUM_RESULTS_REGION", help="S3 region.")] = None,
-    results_checksum: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PODIUM_RESULTS_CHECKSUM",
-            help="auto: send S3 the SHA-256 of what is stored, unless the store refuses it. off: never send it.",
-        ),
-    ] = None,
-    results_addressing: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PODIUM_RESULTS_ADDRESSING",
-            help="Where the bucket's name goes: path, virtual (the host name), or auto (path with an endpoint).",
-        ),
-    ] = None,
+    results_url: _ResultsUrl,
+    results_endpoint: _ResultsEndpoint = None,
+    results_region: _ResultsRegion = None,
+    results_checksum: _ResultsChecksum = None,
+    results_addressing: _ResultsAddressing = None,
     trainer_image: Annotated[
         str | None, typer.Option(envvar="PODIUM_TRAINER_IMAGE", help="Image of the reference trainers.")
     ] = None,
