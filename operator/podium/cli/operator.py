@@ -17,6 +17,16 @@ from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.launch import TrainerDefaults
 from podium.stores import url_examples
 
+
+def _address(text: str) -> str:
+    """Check ``--listen``."""
+    try:
+        listen_address(text)
+    except ValueError as error:
+        raise UsageError(f"--listen: {error}") from error
+    return text
+
+
 _ResultsUrl = Annotated[str, typer.Option(envvar="PODIUM_RESULTS_URL", help=f"Where results go: {url_examples()}.")]
 _ResultsEndpoint = Annotated[
     str | None, typer.Option(envvar="PODIUM_RESULTS_ENDPOINT", help="S3 endpoint, if not AWS.")
@@ -57,8 +67,7 @@ def operator(
     ] = None,
     namespace: Annotated[list[str] | None, typer.Option(help="Namespace to watch; repeatable. Default: all.")] = None,
     listen: Annotated[
-        str,
-        typer.Option(envvar="PODIUM_LISTEN", help="Address for metrics and probes; without a host, on IPv4 and IPv6."),
+        str, typer.Option(envvar="PODIUM_LISTEN", callback=_address, help="Where to serve metrics; :PORT also on IPv6.")
     ] = ":8080",
     lease: Annotated[
         str | None, typer.Option(envvar="PODIUM_LEASE", help="namespace/name of the Lease that the replicas share.")
@@ -76,10 +85,6 @@ def operator(
 ) -> None:
     """Run the operator: watch BenchmarkRuns and execute them."""
     configure_logging(log_level, log_format)
-    try:
-        listen_address(listen)
-    except ValueError as error:
-        raise UsageError(f"--listen: {error}") from error
     options = OperatorOptions(
         results_url=results_url,
         results_endpoint=results_endpoint,
