@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.jobs import is_finished
 from tests.simulation.statuses import is_terminal, summary
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
+
+_MOST_TASKS = 64 + 20  # the queue's workers, informers, timers
 
 
 def every_run_ends(sim: Simulation) -> str:
@@ -26,8 +30,7 @@ def nothing_runs_after_the_end(sim: Simulation) -> str:
         if container.started is not None and not container.removed and container.run_uid not in sim.active_runs():
             return f"pod {container.place[1]} still runs"
     for job in sim.server.all("jobs"):
-        ended = any(c["type"] in ("Complete", "Failed") for c in (job.get("status") or {}).get("conditions", ()))
-        if not ended and job["metadata"]["labels"]["podium.dev/run-uid"] not in sim.active_runs():
+        if not is_finished(job) and job["metadata"]["labels"]["podium.dev/run-uid"] not in sim.active_runs():
             return f"Job {job['metadata']['name']} can still run"
     return ""
 
@@ -64,6 +67,23 @@ def the_result_equals_the_status(sim: Simulation) -> str:
     return ""
 
 
+def the_log_is_complete(sim: Simulation) -> str:
+    """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order."""
+    for run in sim.server.all("benchmarkruns"):
+        status, metadata = run.get("status") or {}, run["metadata"]
+        for attempt in status.get("attempts", ()) if status.get("result") else ():
+            id_ = (attempt["index"], attempt.get("try", 0))
+            one = next((t for t in sim.truth.of_run(metadata["uid"]) if t.id == id_), None)
+            if one is None or attempt["state"] != "Converged" or one.rotated:
+                continue
+            printed = [text for c in sim.truth.containers(one) if c.index == 0 for _, key, text in c.printed if key]
+            folder = status["result"]["uri"].removeprefix("s3://results/")
+            stored = sim.bucket.objects[f"{folder}/attempts/{one.attempt:03}/result.txt"].decode().splitlines()
+            if stored != printed:
+                return f"{one.name}: {len(stored)} lines are stored, {len(printed)} were printed"
+    return ""
+
+
 def nothing_grows(sim: Simulation) -> str:
     """A quiet operator holds only what exists: states, open logs, timers and tasks."""
     controller, process = sim.leader.controller, sim.leader.process
@@ -74,6 +94,8 @@ def nothing_grows(sim: Simulation) -> str:
         return f"{len(extra)} states of runs that are gone"
     if logs := [id_ for state in controller.states.values() for id_ in state.logs.open]:
         return f"open logs: {logs}"
+    if (tasks := sum(not task.done() for task in asyncio.all_tasks(process))) > _MOST_TASKS:
+        return f"{tasks} tasks"
     if len(controller.queue) or len(controller.queue._timers) > 2 * len(existing) + 2:
         return f"{len(controller.queue)} queued, {len(controller.queue._timers)} timers for {len(existing)} runs"
     return ""
@@ -84,5 +106,6 @@ FINAL = (
     nothing_runs_after_the_end,
     no_attempt_is_lost,
     the_result_equals_the_status,
+    the_log_is_complete,
     nothing_grows,
 )

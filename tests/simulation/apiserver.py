@@ -121,6 +121,8 @@ class ApiServer:
     def patch_status(self, plural: str, namespace: str, name: str, patch: Object) -> Object:
         """Merge-patch the status. A uid or resourceVersion in the patch is a precondition."""
         before = self.get(plural, namespace, name)
+        if number := _beyond_int64(patch):
+            raise Refused(422, "Invalid", f"status: Invalid value: {number}: must be an int64")
         for precondition in ("uid", "resourceVersion"):
             wanted = patch.get("metadata", {}).get(precondition)
             if wanted is not None and wanted != before["metadata"][precondition]:
@@ -219,3 +221,12 @@ def merged(old: Object, patch: Object) -> Object:
         else:
             result[key] = value
     return result
+
+
+def _beyond_int64(value: object) -> int:
+    """Return an integer that the API server cannot store; 0 if there is none."""
+    if isinstance(value, dict):
+        return next((found for inner in value.values() if (found := _beyond_int64(inner))), 0)
+    if isinstance(value, list):
+        return next((found for inner in value if (found := _beyond_int64(inner))), 0)
+    return value if isinstance(value, int) and abs(value) >= 2**63 else 0

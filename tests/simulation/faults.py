@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from podium.launch import ATTEMPT_LABEL, RUN_UID_LABEL, TRY_LABEL
 from tests.simulation.apiserver import Object, Refused
+from tests.simulation.jobs import INDEX
 from tests.simulation.nodes import Node
 from tests.simulation.scenario import NAMESPACE, Fault
 
@@ -150,15 +152,44 @@ def _disrupt(kind: str) -> Callable[[Simulation, float], bool]:
     return begin
 
 
-def _pull_fails(sim: Simulation, seconds: float) -> None:
+def _cannot_start(sim: Simulation, seconds: float) -> None:
+    """The kubelets cannot start containers for a while: the registry or the API server's secrets do not answer."""
+    why = sim.world.random.choice(("ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"))
     for node in sim.cluster.nodes.values():
-        node.pulls = False
+        node.hindrance = why
 
     def heal() -> None:
         for node in sim.cluster.nodes.values():
-            node.pulls = True
+            node.hindrance = ""
 
     _later(sim, min(seconds, 500.0), heal)
+
+
+def _stranger(sim: Simulation, seconds: float) -> bool:
+    """Somebody creates a pod, or a Job, with the labels of a run."""
+    run = _some_run(sim)
+    if run is None:
+        return False
+    labels = {RUN_UID_LABEL: run["metadata"]["uid"], ATTEMPT_LABEL: "1", TRY_LABEL: "0"}
+    metadata = {"name": f"stranger-{sim.world.random.getrandbits(20)}", "labels": labels, "annotations": {INDEX: "0"}}
+    state = {"terminated": {"exitCode": 3, "startedAt": sim.world.stamp(), "finishedAt": sim.world.stamp()}}
+    status = {"phase": "Failed", "containerStatuses": [{"name": "trainer", "state": state}]}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "other", "uid": "other", "controller": True}
+    match sim.world.random.randrange(3):
+        case 0:
+            sim.server.create("pods", NAMESPACE, {"metadata": metadata, "spec": {}, "status": status})
+        case 1:
+            metadata["ownerReferences"] = [owner]
+            sim.server.create("pods", NAMESPACE, {"metadata": metadata, "spec": {}, "status": status})
+        case 2:
+            failed = {"type": "Failed", "status": "True", "reason": "Other", "message": "not ours"}
+            body = {
+                "metadata": metadata,
+                "spec": {"completions": 1, "suspend": True},
+                "status": {"conditions": [failed]},
+            }
+            sim.server.create("jobs", NAMESPACE, body)
+    return True
 
 
 # ---- logs ----
@@ -194,10 +225,10 @@ def _log_cut(sim: Simulation, seconds: float) -> None:
 
 
 def _log_rotated(sim: Simulation, seconds: float) -> None:
-    for log in sim.logs.logs.values():
+    for place, log in sim.logs.logs.items():
         if not log.closed:
             log.rotated = len(log.lines)
-            sim.truth.rotated.add(id(log))
+            sim.truth.rotate(place)
 
 
 # ---- Jobs, queue, store ----
@@ -210,7 +241,7 @@ def _job_controller_slow(sim: Simulation, seconds: float) -> None:
 
 def _job_deleted(sim: Simulation, seconds: float) -> bool:
     """Somebody deletes a Job, perhaps while no operator runs."""
-    jobs = sim.server.all("jobs")
+    jobs = [job for job in sim.server.all("jobs") if job["metadata"]["uid"] in sim.truth.tries]
     if not jobs:
         return False
     if sim.world.random.random() < 0.5:
@@ -320,10 +351,11 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "log unreadable": _in_set("unreadable"),
     "log cut": _log_cut,
     "log rotated": _log_rotated,
-    "pull fails": _pull_fails,
+    "containers cannot start": _cannot_start,
     "quota": _quota,
     "job controller slow": _job_controller_slow,
     "job deleted": _job_deleted,
+    "stranger": _stranger,
     "queue closed": _queue_closed,
     "queue preempts": _queue_preempts,
     "store down": _bucket("failing", 1.0),

@@ -30,7 +30,8 @@ class JobController:
 
     def _job_changed(self, change: Change) -> None:
         metadata = change.object["metadata"]
-        self._queue(metadata["namespace"], metadata["name"], metadata["uid"])
+        if "template" in change.object["spec"]:  # not a stranger's, which nothing runs
+            self._queue(metadata["namespace"], metadata["name"], metadata["uid"])
 
     def _pod_changed(self, change: Change) -> None:
         for owner in change.object["metadata"].get("ownerReferences", ()):

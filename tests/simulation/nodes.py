@@ -26,7 +26,7 @@ class Node:
     name: str
     clock_offset: float = 0.0
     connected: bool = True  # whether its kubelet and the API server reach each other
-    pulls: bool = True  # whether images can be pulled
+    hindrance: str = ""  # why the kubelet cannot start containers at the moment
     exists: bool = True  # whether its Node object does
     lost_since: float | None = None
 
@@ -57,7 +57,8 @@ class Cluster:
         self, world: World, server: ApiServer, logs: PodLogs, nodes: int, program_of: Callable[[Object], Program]
     ) -> None:
         self.world, self.server, self.logs = world, server, logs
-        self.nodes = {name: Node(name) for name in (f"node-{i}" for i in range(nodes))}
+        offsets = (0.0, 0.0, 0.0, -40.0, 40.0)
+        self.nodes = {n: Node(n, world.random.choice(offsets)) for n in (f"node-{i}" for i in range(nodes))}
         self.containers: dict[str, Container] = {}  # by uid of the pod
         self.on_start: list[Callable[[Container], None]] = []
         self._program_of = program_of
@@ -81,7 +82,7 @@ class Cluster:
         if change.type == "DELETED":
             self.logs.exists.pop(place, None)
             self._removed(metadata["uid"])
-        elif change.type == "ADDED":
+        elif change.type == "ADDED" and pod["spec"]:
             self.logs.exists[place] = True
             self.world.after(self.random.uniform(0.05, 0.5), lambda: self._schedule(place, metadata["uid"]))
         elif "deletionTimestamp" in metadata and metadata["uid"] in self.containers:
@@ -128,12 +129,12 @@ class Cluster:
             if container.ended is None and not container.removed:
                 self.world.after(10.0, lambda: self._pull(container))
             return
-        why = "ContainerCreating" if container.node.pulls else "ErrImagePull"
-        self._report(container, {"waiting": {"reason": why, "message": "" if container.node.pulls else "no route"}})
-        if container.node.pulls:
-            self.world.after(self.random.uniform(1, 30), lambda: self._start(container))
-        else:
+        hindrance = container.node.hindrance
+        self._report(container, {"waiting": {"reason": hindrance or "ContainerCreating", "message": hindrance}})
+        if hindrance:
             self.world.after(20.0, lambda: self._pull(container))
+        else:
+            self.world.after(self.random.uniform(1, 30), lambda: self._start(container))
 
     def _start(self, container: Container) -> None:
         if container.ended is not None or container.removed:

@@ -18,8 +18,9 @@ KINDS = {
     "forgets run_stop": 2,  # exit 0 without run_stop
     "lingers": 5,  # stays for long after run_stop
     "has a sidecar": 3,  # another container of the pod never ends
+    "prints huge numbers": 3,  # which no status can hold
 }
-MEASURES = ("converges", "lingers", "has a sidecar")  # reach run_stop with success
+MEASURES = ("converges", "lingers", "has a sidecar", "prints huge numbers")  # reach run_stop with success
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def _trains(random: Random, kind: str, lines: list[Line], at: float) -> Program:
         at += seconds * random.uniform(0.8, 1.2)
         reached = kind in MEASURES and epoch == epochs
         quality = TARGET + 0.2 if reached else TARGET * epoch / (epochs + 1)
+        samples = 10**19 if kind == "prints huge numbers" else 1000 * epoch
+        lines.append(Line(at - 0.1, "tracked_stats", '{"throughput": 10.0}', f'{{"samples_count": {samples}}}'))
         lines.append(Line(at, "eval_accuracy", f"{quality:.4f}", f'{{"epoch_num": {epoch}}}'))
         if kind == "crashes late" and epoch == 2:
             return _program(random, kind, [*lines, Line(at + 1, "", "CUDA error")], at + 2, 1)

@@ -42,7 +42,6 @@ class Truth:
         self.tries: dict[str, Try] = {}  # by uid of the Job
         self.cluster: Cluster | None = None
         self.deleted_runs: set[str] = set()
-        self.rotated: set[int] = set()
 
     def created(self, job: Object) -> Try:
         """Remember a Job that was just created, and choose what its pods run."""
@@ -72,6 +71,13 @@ class Truth:
         if job_uid in self.tries:
             self.tries[job_uid].disturbed.add(fault)
 
+    def rotate(self, place: tuple[str, str]) -> None:
+        """The log of a pod is rotated: a new reader does not get what was printed before."""
+        assert self.cluster is not None
+        for container in self.cluster.containers.values():
+            if container.place == place and container.job_uid in self.tries:
+                self.tries[container.job_uid].rotated = True
+
     def suspended(self, run_uid: str) -> None:
         """A user suspends a run: all its tries may be ended."""
         for one in self.of_run(run_uid):
@@ -93,6 +99,12 @@ class Truth:
     def undisturbed(self, one: Try) -> bool:
         """Return whether nothing but the program itself decided how a try ended."""
         return not one.disturbed and one.run_uid not in self.deleted_runs
+
+    def hidden(self, one: Try) -> bool:
+        """Return whether the log of a try cannot be read at the moment."""
+        assert self.cluster is not None
+        logs = self.cluster.logs
+        return any(c.node.name in logs.unreachable | logs.unreadable for c in self.containers(one) if c.index == 0)
 
     def measured(self, one: Try) -> float | None:
         """Return the seconds to train of a try that converged, whatever happened afterwards."""

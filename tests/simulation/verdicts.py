@@ -82,6 +82,11 @@ def _suspended(case: Case) -> str:
     return "" if "suspended" in case.one.disturbed else "nobody suspended it"
 
 
+def _log_lost(case: Case) -> str:
+    hidden = case.one.rotated or case.truth.hidden(case.one) or not case.truth.undisturbed(case.one)
+    return "" if hidden else "its log could be read"
+
+
 def _invalid(case: Case) -> str:
     fine = case.one.program.kind == "forgets run_stop" or case.one.rotated
     return "" if fine else "it broke no rule"
@@ -96,8 +101,8 @@ def _without_a_cause(case: Case) -> str:
     """A try that nothing disturbed and that would have converged must converge."""
     if case.attempt["state"] == "Converged" or case.one.rotated or not case.truth.undisturbed(case.one):
         return ""
-    late = case.attempt.get("reason") == "PendingDeadlineExceeded"
-    return "nothing disturbed it" if case.one.program.measures and not late else ""
+    explained = case.attempt.get("reason") in ("PendingDeadlineExceeded", "LogLost")
+    return "nothing disturbed it" if case.one.program.measures and not explained else ""
 
 
 _BY_REASON = {
@@ -106,5 +111,7 @@ _BY_REASON = {
     "JobLost": _job_lost,
     "PendingDeadlineExceeded": _pending_deadline,
     "Suspended": _suspended,
+    "SuspendedInTraining": _suspended,
+    "LogLost": _log_lost,
 }
 _BY_STATE = {"Converged": _converged, "Invalid": _invalid, "NotConverged": _not_converged}

@@ -64,7 +64,7 @@ class Watchdog:
                 self.evidence_first(one)
 
     def _job_changed(self, change: Change) -> None:
-        if change.type == "ADDED":
+        if change.type == "ADDED" and not change.object["metadata"]["name"].startswith("stranger"):
             one = self.truth.created(change.object)
             self.one_job_per_try(one)
             self.nothing_is_repeated_silently(one)
@@ -141,8 +141,9 @@ class Watchdog:
             self.recorded_stays_recorded(run, before, now)
             for attempt in now.get("attempts", ()):
                 self._attempt(run, attempt, before)
-            if is_terminal(now):
-                self.ended.setdefault(uid, self.world.now)
+            if is_terminal(now) and not is_terminal(before):
+                self.ended[uid] = self.world.now
+                self.no_verdict_without_evidence(run, now)
 
     def _recorded(self, one: Try) -> Object | None:
         attempts = self._status.get(one.run_uid, {}).get("attempts", ())
@@ -186,6 +187,13 @@ class Watchdog:
         if attempt.get("stored") and not (old or {}).get("stored"):
             self.stored_means_stored(one, attempt, run)
 
+    def no_verdict_without_evidence(self, run: Object, status: Object) -> None:
+        """A run with attempts ends only when each of them, and the result, are in the store."""
+        attempts = status.get("attempts", ())
+        unstored = [a["job"] for a in attempts if not a.get("stored")]
+        if unstored or (attempts and not status.get("result")):
+            self.breaks(self.no_verdict_without_evidence, f"{run['metadata']['name']} ends; not stored: {unstored}")
+
     def no_attempt_is_invented(self) -> None:
         """Every listed try had a Job."""
 
@@ -224,6 +232,7 @@ GUARANTEES = (
     Watchdog.evidence_first,
     Watchdog.stored_means_stored,
     Watchdog.no_stored_line_is_lost,
+    Watchdog.no_verdict_without_evidence,
     Watchdog.verdicts_are_true,
     Watchdog.nothing_is_repeated_silently,
     Watchdog.one_job_per_try,
