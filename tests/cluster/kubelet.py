@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster import images, lifetime, tools
@@ -44,8 +43,8 @@ class Kubelet:
         """Names of its processes among those of the control plane."""
         return self._kubelet, self._containerd
 
-    def up(self, configuration: Mapping[str, object] | None = None) -> None:
-        """Start what does not run; `configuration` adds to the kubelet's. The node is not Ready yet."""
+    def up(self) -> None:
+        """Start what does not run. The node is not Ready yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._plane.pki.certificate(
             f"{self.name}-server", f"CN={self.name}", f"IP:{self.address},DNS:{self.name}", "serverAuth"
@@ -54,7 +53,7 @@ class Kubelet:
         self._plane.pki.kubeconfig(self.folder / "kubelet.kubeconfig", self.name, self._plane.server)
         sh("ip", "addr", "replace", f"{self.address}/32", "dev", BRIDGE)
         self._start_containerd()
-        (self.folder / "kubelet.yaml").write_text(json.dumps({**self._configuration(), **(configuration or {})}))
+        (self.folder / "kubelet.yaml").write_text(json.dumps(self._configuration(), indent=1))
         self.start()
 
     def start(self) -> None:
@@ -150,6 +149,8 @@ state = "{self.folder}/containerd/state"
             "failSwapOn": False,
             "oomScoreAdj": 0,  # lowering it needs CAP_SYS_RESOURCE
             "makeIPTablesUtilChains": False,
+            "nodeLeaseDurationSeconds": 16,  # a sign of life every 4 s, for tests that lose a node
+            "containerLogMaxSize": "10Mi",
             "address": self.address,
             "healthzPort": 0,
             "podLogsDir": f"{self.folder}/pod-logs",

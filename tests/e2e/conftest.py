@@ -1,4 +1,4 @@
-"""A real node, S3, Prometheus, and the operator as a process."""
+"""Two real nodes, S3, Prometheus, and the operator as a process."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from tests.cluster.parts import REGION, S3, Operator, Prometheus
 from tests.cluster.watching import Watching
 
 __all__ = ["namespace"]
+LOST_SECONDS, TOLERATED_SECONDS = 20, 30
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node | None]:
-    """A cluster of one real node with the trainer image; None when a cluster is given."""
+    """A cluster of two real nodes with the trainer image; None when a cluster is given.
+
+    It counts a node as lost sooner than the default of 50 s, and waits 30 s instead of 5 min for it to come back.
+    """
     if os.environ.get("KUBECONFIG"):
         yield None
         return
-    node = Node(tmp_path_factory.mktemp("node"))
+    node = Node(tmp_path_factory.mktemp("node"), count=2)
     with needed_parts():
         image = images.trainer_base()
         try:
-            node.up()
+            tolerated = (
+                f"--default-{what}-toleration-seconds={TOLERATED_SECONDS}" for what in ("not-ready", "unreachable")
+            )
+            lost = (f"--node-monitor-grace-period={LOST_SECONDS}s", "--node-monitor-period=2s")
+            node.up(apiserver_flags=tuple(tolerated), controller_flags=lost)
             node.load(image)
             yield node
         finally:

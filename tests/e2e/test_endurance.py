@@ -1,0 +1,311 @@
+"""What runs have to survive: an operator that restarts, logs that rotate, a store that fails, odd programs and pods.
+
+Each test is a scenario with its own namespace and operator. All of them start with the first and run at once, since
+they mostly wait.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for
+from tests.cluster.images import trainer_defaults
+from tests.cluster.node import NODE_IP
+from tests.cluster.parts import REGION, S3, Operator, until
+from tests.e2e.programs import benchmark_run, training
+from tests.e2e.run_queries import Bucket, attempts, condition, ended, get, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+INIT_SECONDS = 20
+DOWN_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace, an operator that watches it, and the store of that operator."""
+
+    kubectl: Kubectl
+    namespace: str
+    operator: Operator
+    s3: S3
+
+    def apply(self, *runs: dict) -> None:
+        for run in runs:
+            self.kubectl("-n", self.namespace, "apply", "-f", "-", stdin=run)
+
+    def wait(self, name: str, what: str, check: Callable[[dict], bool], seconds: float) -> dict:
+        return wait_for(self.kubectl, self.namespace, name, what, check, seconds)
+
+    def log(self, run: str, *words: str) -> str:
+        return self.kubectl("-n", self.namespace, "logs", "-l", f"podium.dev/run={run}", "--tail=-1", *words)
+
+    def stored(self, run: dict) -> Bucket:
+        """The stored result, complete."""
+        bucket = Bucket(self.s3, run["status"]["result"]["uri"])
+        assert bucket.verify() == run["status"]["result"]["sha256"]
+        return bucket
+
+
+@contextmanager
+def place(kubeconfig: Path, folder: Path, name: str, store: S3, *options: str) -> Iterator[Place]:
+    kubectl, namespace = kubectl_for(kubeconfig), f"podium-{name}"
+    folder.mkdir()
+    kubectl("create", "namespace", namespace)
+    defaults = folder / "trainer-defaults.yaml"
+    defaults.write_text(yaml.safe_dump(trainer_defaults(ROOT)))
+    words = ["--results-url", store.bucket(namespace), "--results-endpoint", store.endpoint]
+    words += ["--results-region", REGION, "--namespace", namespace, "--trainer-defaults", str(defaults), *options]
+    operator = Operator(kubeconfig, folder, words, store.environment)
+    try:
+        yield Place(kubectl, namespace, operator, store)
+    finally:
+        operator.stop()
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+class Scenario(threading.Thread):
+    """One that runs beside the others; `result` waits for its end. An interrupted test run does not wait for it."""
+
+    def __init__(self, act: Callable[[Place], None], kubeconfig: Path, folder: Path, shared: S3) -> None:
+        super().__init__(name=act.__name__, daemon=True)
+        self._act, self._kubeconfig, self._folder, self._shared = act, kubeconfig, folder, shared
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        name = self._act.__name__.replace("_", "-")
+        store = S3(self._folder / f"s3-{name}", NODE_IP) if self._act in OWN_STORE else self._shared
+        try:
+            store.start()
+            with place(self._kubeconfig, self._folder / name, name, store) as here:
+                self._act(here)
+        except Exception as error:  # noqa: BLE001 - reported by the test
+            self._error = error
+        finally:
+            if store is not self._shared:
+                store.remove()
+
+    def result(self) -> None:
+        self.join()
+        if self._error:
+            raise self._error
+
+
+@pytest.fixture(scope="module")
+def scenarios(request, kubeconfig: Path, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scenario]:
+    """Those that were selected, started."""
+    chosen = {item.callspec.params["act"] for item in request.session.items if item.module is request.module}
+    folder = tmp_path_factory.mktemp("scenarios")
+    return {act.__name__: Scenario(act, kubeconfig, folder, s3) for act in SCENARIOS if act in chosen}
+
+
+def three_restarts(here: Place) -> None:
+    """Attempts that are older than `deadlines.init` when the operator starts: six at once, with time to be killed."""
+    names = [f"steady-{number}" for number in range(6)]
+    deadlines = {"pending": "2m", "init": f"{INIT_SECONDS}s", "run": "10m"}
+    here.operator.start()
+    here.apply(*(benchmark_run(name, training(75), deadlines=deadlines) for name in names))
+    for name in names:
+        here.wait(name, f"{name} trains", trains, 90)
+    time.sleep(INIT_SECONDS)
+    for pause in (0, 5, 1):
+        here.operator.kill()
+        time.sleep(pause)
+        here.operator.start()
+        time.sleep(6)
+        for name in names:
+            run = get(here.kubectl, here.namespace, name)
+            assert [a[:3] for a in attempts(run)] == [(1, 0, "Training")], run["status"]
+    for name in names:
+        run = here.wait(name, f"{name} has ended", ended, 120)
+        assert [a[:3] for a in attempts(run)] == [(1, 0, "Converged")], run["status"]
+        printed = here.log(name)
+        stored = here.stored(run)
+        assert gzip.decompress(stored.read("attempts/001/logs/pod-0.log.gz")).decode() == printed
+        assert stored.read("attempts/001/result.txt").decode() == printed
+
+
+def rotation(here: Place) -> None:
+    """11 MiB after run_start and the first evaluations; then the operator starts again, and sees the rest alone."""
+    noise = """
+ml("run_start")
+ml("eval_accuracy", 0.5, epoch_num=1)
+for row in range(11 << 10): print(f"{row:07} " + "x" * 1015)
+ml("eval_accuracy", 0.6, epoch_num=2)
+time.sleep(35)
+ml("eval_accuracy", 0.95, epoch_num=3)
+ml("run_stop", status="success")
+time.sleep(3)
+"""
+    here.operator.start()
+    here.apply(benchmark_run("chatty", noise))
+    second = lambda run: any(a.get("quality") == "0.6" for a in run["status"].get("attempts", ()))  # noqa: E731
+    here.wait("chatty", "the second evaluation is read", second, 90)
+    until(lambda: "0000000 " not in here.log("chatty"), 40, "the kubelet has rotated the log", every=1)
+    here.operator.kill()
+    here.operator.start()
+    run = here.wait("chatty", "it has ended", ended, 120)
+    assert [a[:3] for a in attempts(run)] == [(1, 0, "Converged")], run["status"]
+    lines = here.stored(run).read("attempts/001/result.txt").decode().splitlines()
+    assert [line.count('"run_start"') for line in lines] == [1, 0, 0, 0, 0]
+    assert [line.count('"eval_accuracy"') for line in lines] == [0, 1, 1, 1, 0]
+
+
+def store_down(here: Place) -> None:
+    """Two minutes without a store, through an attempt's end and a restart."""
+    here.operator.start()
+    here.apply(benchmark_run("outage", training(10), attempts=2))
+    here.wait("outage", "it trains", trains, 90)
+    here.s3.stop()
+    began = time.monotonic()
+    reported = lambda run: condition(run, "ResultStored").get("reason") == "StoreUnavailable"  # noqa: E731
+    run = here.wait("outage", "the outage is reported", reported, 100)
+    assert not ended(run)
+    here.operator.kill()
+    here.operator.start()
+    time.sleep(max(0, DOWN_SECONDS - (time.monotonic() - began)))
+    assert not ended(get(here.kubectl, here.namespace, "outage"))
+    here.s3.start()
+    complete(here, "outage", attempts_=2)
+
+
+def store_denies(here: Place) -> None:
+    """403 to every write, until the administrator has corrected the policy."""
+    here.operator.start()
+    here.apply(benchmark_run("denied", training(10), attempts=2))
+    here.wait("denied", "it trains", trains, 90)
+    with here.s3.read_only():
+        denied = lambda run: "AccessDenied" in condition(run, "ResultStored").get("message", "")  # noqa: E731
+        here.wait("denied", "the refusal is reported in the store's words", denied, 100)
+        time.sleep(20)
+    complete(here, "denied", attempts_=2)
+
+
+def complete(here: Place, name: str, attempts_: int) -> None:
+    """The run ends well, and nothing of it is missing in the store."""
+    run = here.wait(name, f"{name} is Complete", ended, 180)
+    assert condition(run, "Complete")["status"] == "True", run["status"]
+    assert [a[:3] for a in attempts(run)] == [(index, 0, "Converged") for index in range(1, attempts_ + 1)]
+    stored = here.stored(run)
+    for index in range(1, attempts_ + 1):
+        lines = stored.read(f"attempts/{index:03}/result.txt").decode().splitlines()
+        assert '"run_start"' in lines[0]
+        assert '"run_stop"' in lines[-1]
+
+
+# A bar on stderr that never ends its line: the container runtime puts the next line of stdout into the same one
+PROGRESS_BAR = """
+ml("run_start")
+for step in range(20000): sys.stderr.write("\\rpart 1: 10%|" + "#" * 20 + "| 100/1000 [loss 0.1234]")
+sys.stderr.flush()
+time.sleep(2)
+ml("eval_accuracy", 0.95, epoch_num=1)
+time.sleep(1)
+ml("run_stop", status="success")
+time.sleep(1)
+"""
+AN_HOUR_BEHIND = """
+then = time.time() - 3600
+ml("run_start", at=then)
+time.sleep(2)
+ml("eval_accuracy", 0.95, at=then + 1, epoch_num=1)
+ml("run_stop", at=then + 2, status="success")
+"""
+NOT_A_NUMBER = """
+ml("run_start")
+for epoch in (1, 2, 3): ml("eval_accuracy", float("nan"), epoch_num=epoch)
+ml("run_stop", status="aborted")
+"""
+CONTROL_CHARACTERS = """
+ml("run_start")
+print("[/INFO] \\x1b[31mCUDA error\\x1b[0m [bold]x[/bold] \\x1b]0;title\\x07 \\u202e rtl \\x00 nul", flush=True)
+sys.stdout.buffer.write(b"bytes \\xff\\xfe\\n")
+sys.stdout.flush()
+sys.exit(3)
+"""
+ODD_PROGRAMS = {  # name: the run, its state, and what its message says
+    "no-program": (
+        benchmark_run("no-program", "", template={"command": ["no-such-program"]}),
+        "Failed",
+        ["PodCannotStart", '"no-such-program": executable file not found in $PATH'],
+    ),
+    "bar": (benchmark_run("bar", PROGRESS_BAR), "Converged", []),
+    "behind": (benchmark_run("behind", AN_HOUR_BEHIND), "Invalid", ["ClockInvalid", "clock"]),
+    "nan": (benchmark_run("nan", NOT_A_NUMBER), "NotConverged", ["3 evaluations", "not a number"]),
+    "control": (benchmark_run("control", CONTROL_CHARACTERS), "NotConverged", ["exit code 3", "CUDA error"]),
+}
+
+
+def odd_programs(here: Place) -> None:
+    """Each ends in the state that its log deserves, with a message that names the cause."""
+    here.operator.start()
+    here.apply(*(run for run, _, _ in ODD_PROGRAMS.values()))
+    for name, (_, state, sentences) in ODD_PROGRAMS.items():
+        run = here.wait(name, f"{name} has ended", ended, 150)
+        (attempt,) = run["status"]["attempts"]
+        said = f"{attempt['reason']}: {attempt['message']}"
+        assert attempt["state"] == state, (name, run["status"])
+        assert not [part for part in sentences if part not in said], (name, said)
+        assert not {c for c in str(run["status"]) if ord(c) < 32 or c in "\x9b\u202e"}, name
+        here.stored(run)
+
+
+SIDECAR = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: podium-sidecar}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: >-
+          [JSONPatch{op: "add", path: "/spec/containers/-", value: Object.spec.containers{name: "proxy",
+          image: object.spec.containers[0].image, imagePullPolicy: "Never", command: ["sleep", "1200"]}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: podium-sidecar}
+spec: {policyName: podium-sidecar, matchResources: {namespaceSelector: {matchLabels: {podium-test: sidecar}}}}
+"""
+
+
+def sidecar(here: Place) -> None:
+    """A mesh adds a container that does not end: it must not keep the machine of an attempt that has ended."""
+    here.kubectl("apply", "-f", "-", stdin=SIDECAR)
+    here.kubectl("label", "namespace", here.namespace, "podium-test=sidecar")
+    here.operator.start()
+    time.sleep(3)  # the API server has read the policy
+    here.apply(benchmark_run("meshed", training(5), attempts=2))
+    two = lambda run: len(attempts(run)) == 2  # noqa: E731
+    here.wait("meshed", "the first attempt is over", two, 90)
+    pods = json.loads(here.kubectl("-n", here.namespace, "get", "pods", "-o", "json"))["items"]
+    assert all(len(pod["spec"]["containers"]) == 2 for pod in pods), "the policy works"
+    complete(here, "meshed", attempts_=2)
+    running = ("-n", here.namespace, "get", "pods", "--field-selector=status.phase=Running", "-o", "name")
+    until(lambda: not here.kubectl(*running), 60, "no pod keeps a machine")
+
+
+SCENARIOS = (three_restarts, rotation, store_down, store_denies, odd_programs, sidecar)
+OWN_STORE = {store_down, store_denies}
+
+
+@pytest.mark.parametrize("act", SCENARIOS, ids=lambda act: act.__name__)
+def test_a_run_survives(scenarios, act):
+    scenarios[act.__name__].result()
+
+
+def trains(run: dict) -> bool:
+    return any(attempt[2] == "Training" for attempt in attempts(run))
