@@ -213,6 +213,11 @@ class Operator:
                 self.kill()
         return self._process.returncode
 
+    def restart(self) -> None:
+        """Start it again if it has ended, as a kubelet does."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     @property
     def pid(self) -> int:
         assert self._process is not None

@@ -185,8 +185,8 @@ def store_denies(here: Place) -> None:
     here.apply(benchmark_run("denied", training(10), attempts=2))
     here.wait("denied", "it trains", trains, 90)
     with here.s3.read_only():
-        denied = lambda run: "AccessDenied" in condition(run, "ResultStored").get("message", "")  # noqa: E731
-        here.wait("denied", "the refusal is reported in the store's words", denied, 100)
+        denied = lambda run: "access denied" in condition(run, "ResultStored").get("message", "")  # noqa: E731
+        here.wait("denied", "the refusal is reported", denied, 100)
         time.sleep(20)
     complete(here, "denied", attempts_=2)
 

@@ -1,0 +1,149 @@
+"""A proxy in front of an API server: it answers as overloaded servers do, and ends watches with 410."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.processes import free_ports
+
+_T = TypeVar("_T")
+_LONGEST_LINE = 16 << 20
+_CONNECTION_HEADERS = {
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "content-encoding",
+    "accept-encoding",
+}
+_EXPIRED = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410,
+            "message": "too old resource version: 1 (2)"}  # fmt: skip
+
+
+class FaultyApi:
+    """The API server of `plane` by plain HTTP, with the rights of its administrator, for whoever uses `kubeconfig`."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self._server = plane.server
+        self._tls = ssl.create_default_context(cafile=plane.pki.path("ca.crt"))
+        self._tls.load_cert_chain(plane.pki.path("admin.crt"), plane.pki.path("admin.key"))
+        self._port = free_ports(1)[0]
+        self._loop = asyncio.new_event_loop()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._status: int | None = None
+        self.spoiled = 0
+        self.kubeconfig = folder / "faulty.kubeconfig"
+        context = {"name": "podium-test", "context": {"cluster": "podium-test", "user": "nobody"}}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "podium-test",
+            "clusters": [{"name": "podium-test", "cluster": {"server": f"http://127.0.0.1:{self._port}"}}],
+            "users": [{"name": "nobody", "user": {}}],
+            "contexts": [context],
+        }
+        self.kubeconfig.write_text(json.dumps(document))
+
+    def start(self) -> None:
+        threading.Thread(target=self._loop.run_forever, name="faulty-api", daemon=True).start()
+        self._call(self._open())
+
+    def stop(self) -> None:
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    @contextmanager
+    def answering(self, status: int) -> Iterator[None]:
+        """Within it every new request is answered with this status; watches and logs that are open go on."""
+        self._status = status
+        try:
+            yield
+        finally:
+            self._status = None
+
+    @property
+    def watches(self) -> int:
+        """How many are open."""
+        return len(self._watches)
+
+    def expire(self) -> None:
+        """End all watches as if they were too old."""
+        self._call(self._expire())
+
+    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    async def _open(self) -> None:
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        self._client = aiohttp.ClientSession(
+            connector=connector, read_bufsize=_LONGEST_LINE, timeout=aiohttp.ClientTimeout(), auto_decompress=False
+        )
+        application = web.Application(client_max_size=_LONGEST_LINE)
+        application.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+
+    async def _close(self) -> None:
+        await self._client.close()
+        await self._runner.cleanup()
+
+    async def _expire(self) -> None:
+        for watch in tuple(self._watches):
+            watch.cancel()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if self._status:
+            self.spoiled += 1
+            body = {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": self._status,
+                "message": "spoiled",
+            }
+            headers = {"Retry-After": "1"} if self._status == 429 else {}
+            return web.json_response(body, status=self._status, headers=headers)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS}
+        url, body = f"{self._server}{request.raw_path}", await request.read()
+        try:
+            async with self._client.request(request.method, url, headers=headers, data=body or None) as answer:
+                return await self._pass_on(request, answer)
+        except aiohttp.ClientError as error:
+            return web.Response(status=502, text=str(error))
+
+    async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        headers = {name: value for name, value in answer.headers.items() if name.lower() not in _CONNECTION_HEADERS}
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        passing = asyncio.create_task(_copy(answer, response))
+        if request.query.get("watch") == "true":
+            self._watches.add(passing)
+        try:
+            await passing
+        except asyncio.CancelledError:
+            await response.write(json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n")
+        finally:
+            self._watches.discard(passing)
+        with contextlib.suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+
+async def _copy(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    """By whole lines, so that a watch can end between two of them."""
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+        async for line in answer.content:
+            await response.write(line)
