@@ -79,10 +79,10 @@ class Cluster:
         """Wait until this attempt of every run trains, or has ended."""
 
         def all_train():
-            done = [
-                t for run in self.runs() for t in run.get("status", {}).get("attempts", ()) if t["index"] == attempt
-            ]
-            return len(done) == RUNS and all(t["state"] not in ("Pending", "Initializing") for t in done)
+            tries = [try_ for run in self.runs() for try_ in run.get("status", {}).get("attempts", ())]
+            assert not [try_ for try_ in tries if try_["state"] == "Failed"], tries
+            done = [try_ for try_ in tries if try_["index"] == attempt]
+            return len(done) == RUNS and all(try_["state"] not in ("Pending", "Initializing") for try_ in done)
 
         until(all_train, 60, f"attempt {attempt} of every run trains")
 

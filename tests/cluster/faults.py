@@ -117,6 +117,7 @@ class FaultyApi:
             headers = {"Retry-After": "1"} if self._status == 429 else {}
             return web.json_response(body, status=self._status, headers=headers)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS}
+        headers["Accept-Encoding"] = "identity"
         url, body = f"{self._server}{request.raw_path}", await request.read()
         try:
             async with self._client.request(request.method, url, headers=headers, data=body or None) as answer:

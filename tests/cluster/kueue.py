@@ -45,7 +45,7 @@ def kueue(node: Node, folder: Path) -> Iterator[Kubectl]:
         _wait(kubectl)
         yield kubectl
     finally:
-        helm("uninstall", *release, "--wait", "--ignore-not-found", kubeconfig=node.plane.kubeconfig)
+        helm("uninstall", *release, "--ignore-not-found", kubeconfig=node.plane.kubeconfig)
         kubectl("delete", "namespace", _NAMESPACE, "--wait=false", "--ignore-not-found")
 
 
