@@ -1,4 +1,4 @@
-"""A proxy in front of an API server: it answers as overloaded servers do, and ends watches with 410."""
+"""Servers behind a bad network: an API server that is overloaded and forgets, a store that takes its time."""
 
 from __future__ import annotations
 
@@ -32,15 +32,68 @@ _EXPIRED = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason":
             "message": "too old resource version: 1 (2)"}  # fmt: skip
 
 
-class FaultyApi:
+class _Background:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+
+    def start(self) -> None:
+        threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True).start()
+        self._call(self._open())
+
+    def stop(self) -> None:
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    async def _open(self) -> None:
+        raise NotImplementedError
+
+    async def _close(self) -> None:
+        raise NotImplementedError
+
+
+class SlowRelay(_Background):
+    """The server at `address` and `port`, on another port of that address: what it says takes `seconds` to arrive."""
+
+    def __init__(self, address: str, port: int, seconds: float) -> None:
+        super().__init__()
+        self._address, self._target, self._seconds = address, port, seconds
+        (self.port,) = free_ports(1, address)
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, self._address, self.port)
+
+    async def _close(self) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            server_reader, server_writer = await asyncio.open_connection(self._address, self._target)
+            await asyncio.gather(self._copy(reader, server_writer, 0), self._copy(server_reader, writer, self._seconds))
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                await asyncio.sleep(seconds)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+class FaultyApi(_Background):
     """The API server of `plane` by plain HTTP, with the rights of its administrator, for whoever uses `kubeconfig`."""
 
     def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        super().__init__()
         self._server = plane.server
         self._tls = ssl.create_default_context(cafile=plane.pki.path("ca.crt"))
         self._tls.load_cert_chain(plane.pki.path("admin.crt"), plane.pki.path("admin.key"))
         self._port = free_ports(1)[0]
-        self._loop = asyncio.new_event_loop()
         self._watches: set[asyncio.Task[None]] = set()
         self._status: int | None = None
         self.spoiled = 0
@@ -55,14 +108,6 @@ class FaultyApi:
             "contexts": [context],
         }
         self.kubeconfig.write_text(json.dumps(document))
-
-    def start(self) -> None:
-        threading.Thread(target=self._loop.run_forever, name="faulty-api", daemon=True).start()
-        self._call(self._open())
-
-    def stop(self) -> None:
-        self._call(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
 
     @contextmanager
     def answering(self, status: int) -> Iterator[None]:
@@ -81,9 +126,6 @@ class FaultyApi:
     def expire(self) -> None:
         """End all watches as if they were too old."""
         self._call(self._expire())
-
-    def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     async def _open(self) -> None:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)

@@ -213,6 +213,10 @@ class Operator:
                 self.kill()
         return self._process.returncode
 
+    def redirect(self, url: str, other: str) -> None:
+        """Replace a URL among its options, for the next start."""
+        self._command = [other if word == url else word for word in self._command]
+
     def restart(self) -> None:
         """Start it again if it has ended, as a kubelet does."""
         if self._process is None or self._process.poll() is not None:

@@ -95,7 +95,7 @@ def test_a_run_is_scored_through_upgrade_and_rollback(release, s3, kubectl):
     run = get(kubectl, namespace, "resnet-digits")
     assert [a[:3] for a in attempts(run)] == [(n, 0, "Converged") for n in range(1, 6)]
     assert run["status"]["score"]["valid"]
-    assert jobs(release) == [f"resnet-digits-{n}-0" for n in range(1, 6)]
+    assert jobs(release) == [f"podium-resnet-digits-{n}-0" for n in range(1, 6)]
     bucket = Bucket(s3, run["status"]["result"]["uri"])
     assert bucket.verify() == run["status"]["result"]["sha256"]
     assert [a["index"] for a in bucket.json("result.json")["attempts"]] == [1, 2, 3, 4, 5]

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cluster.faults import SlowRelay
 from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for
 from tests.cluster.images import trainer_defaults
 from tests.cluster.node import NODE_IP
@@ -203,6 +204,20 @@ def complete(here: Place, name: str, attempts_: int) -> None:
         assert '"run_stop"' in lines[-1]
 
 
+def store_slow(here: Place) -> None:
+    """Half a second for each answer of the store, handshakes included."""
+    relay = SlowRelay(NODE_IP, int(here.s3.endpoint.rpartition(":")[2]), 0.5)
+    here.operator.redirect(here.s3.endpoint, f"https://{NODE_IP}:{relay.port}")
+    relay.start()
+    try:
+        here.operator.start()
+        here.apply(benchmark_run("slow", training(10), attempts=2))
+        complete(here, "slow", attempts_=2)
+    finally:
+        here.operator.stop()
+        relay.stop()
+
+
 # A bar on stderr that never ends its line: the container runtime puts the next line of stdout into the same one
 PROGRESS_BAR = """
 ml("run_start")
@@ -298,7 +313,7 @@ def sidecar(here: Place) -> None:
     until(lambda: not here.kubectl(*running), 60, "no pod keeps a machine")
 
 
-SCENARIOS = (three_restarts, rotation, store_down, store_denies, odd_programs, sidecar)
+SCENARIOS = (three_restarts, rotation, store_down, store_denies, store_slow, odd_programs, sidecar)
 OWN_STORE = {store_down, store_denies}
 
 

@@ -40,7 +40,7 @@ def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, ope
 
     kubectl("-n", namespace, "wait", "--for=condition=Complete", "jobs", "--all", "--timeout=30s")
     jobs = json.loads(kubectl("-n", namespace, "get", "jobs", "-o", "json"))["items"]
-    assert sorted(job["metadata"]["name"] for job in jobs) == [f"resnet-digits-{i}-0" for i in range(1, 6)]
+    assert sorted(job["metadata"]["name"] for job in jobs) == [f"podium-resnet-digits-{i}-0" for i in range(1, 6)]
     assert all(job["spec"]["completionMode"] == "Indexed" and job["status"]["succeeded"] == 2 for job in jobs)
     _check_one_after_the_other(kubectl, namespace)
     bucket = Bucket(s3, run["status"]["result"]["uri"])
