@@ -7,21 +7,22 @@ from typing import Any
 from tests.cluster.images import TRAINER
 
 _HEAD = """
-import json, sys, time
+import json, socket, sys, time
 def ml(key, value=None, at=None, **more):
     body = {"namespace": "", "time_ms": int((at or time.time()) * 1000), "event_type": "POINT_IN_TIME", "key": key}
     print(":::MLLOG " + json.dumps({**body, "value": value, "metadata": {"file": "mine.py", "lineno": 1, **more}}), flush=True)
 """
 
 
-def training(seconds: int) -> str:
-    """An evaluation each second, and in the last one the target."""
+def training(seconds: int, again: int | None = None) -> str:
+    """An evaluation each second, and in the last one the target. A try that follows another takes `again` seconds."""
     return f"""
+seconds = {seconds} if "-1-0-" in socket.gethostname() else {again or seconds}
 ml("run_start")
-for epoch in range(1, {seconds}):
+for epoch in range(1, seconds):
     time.sleep(1)
-    ml("eval_accuracy", 0.5 + epoch / {seconds * 4}, epoch_num=epoch)
-ml("eval_accuracy", 0.95, epoch_num={seconds})
+    ml("eval_accuracy", 0.5 + epoch / seconds / 4, epoch_num=epoch)
+ml("eval_accuracy", 0.95, epoch_num=seconds)
 ml("run_stop", status="success")
 """
 

@@ -31,7 +31,7 @@ def lost(node):
 def test_a_lost_node_ends_the_try_as_a_disruption_that_names_it(lost, kubectl, namespace, operator, s3):
     operator.start()
     two = {"name": "two-cpu-nodes", "nodes": 2}
-    run = benchmark_run("lossy", training(45), system=two, template=MORE_THAN_HALF, maxRetries=1)
+    run = benchmark_run("lossy", training(200, again=10), system=two, template=MORE_THAN_HALF, maxRetries=1)
     kubectl("cordon", lost.name)
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run)
     until(lambda: placed(kubectl, namespace).get("0") == "node-1", 60, "rank 0 is on the first node")
