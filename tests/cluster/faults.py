@@ -37,14 +37,17 @@ class _Background:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
 
     def start(self) -> None:
-        threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True).start()
+        self._thread.start()
         self._call(self._open())
 
     def stop(self) -> None:
         self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
@@ -139,8 +142,8 @@ class FaultyApi(_Background):
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
 
     async def _close(self) -> None:
-        await self._client.close()
         await self._runner.cleanup()
+        await self._client.close()
 
     async def _expire(self) -> None:
         for watch in tuple(self._watches):
@@ -162,10 +165,11 @@ class FaultyApi(_Background):
         headers["Accept-Encoding"] = "identity"
         url, body = f"{self._server}{request.raw_path}", await request.read()
         try:
-            async with self._client.request(request.method, url, headers=headers, data=body or None) as answer:
-                return await self._pass_on(request, answer)
+            answer = await self._client.request(request.method, url, headers=headers, data=body or None)
         except aiohttp.ClientError as error:
             return web.Response(status=502, text=str(error))
+        async with answer:
+            return await self._pass_on(request, answer)
 
     async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = {name: value for name, value in answer.headers.items() if name.lower() not in _CONNECTION_HEADERS}
@@ -175,12 +179,12 @@ class FaultyApi(_Background):
         if request.query.get("watch") == "true":
             self._watches.add(passing)
         try:
-            await passing
-        except asyncio.CancelledError:
-            await response.write(json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n")
+            await asyncio.wait([passing])
         finally:
             self._watches.discard(passing)
         with contextlib.suppress(ConnectionError):
+            if passing.cancelled():
+                await response.write(json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n")
             await response.write_eof()
         return response
 
