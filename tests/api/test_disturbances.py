@@ -20,6 +20,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.faults import FaultyApi
 from tests.cluster.fixtures import apply_crds, kubectl_for, needed_parts
 from tests.cluster.parts import Operator, until
+from tests.cluster.scenarios import Scenario, selected
 
 RUNS, ATTEMPTS, POD_SECONDS = 20, 2, 16
 INIT_SECONDS = 5  # an attempt is older than this when its operator fails
@@ -113,19 +114,7 @@ class Cluster:
         assert all(job["status"].get("succeeded") == 1 for job in jobs), "no Job was ended early"
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    cluster = Cluster(tmp_path)
-    with needed_parts():
-        try:
-            cluster.up()
-            yield cluster
-        finally:
-            cluster.plane.down()
-
-
-@pytest.mark.timeout(240)
-def test_a_leader_is_killed_and_its_successor_is_frozen(cluster):
+def a_leader_is_killed_and_its_successor_is_frozen(cluster):
     first, second = cluster.operator("first"), cluster.operator("second")
     try:
         first.start()
@@ -151,10 +140,9 @@ def test_a_leader_is_killed_and_its_successor_is_frozen(cluster):
         second.kill()
 
 
-@pytest.mark.timeout(240)
-def test_the_api_server_is_overloaded_forgets_and_restarts(cluster, tmp_path):
+def the_api_server_is_overloaded_forgets_and_restarts(cluster):
     """429 and 500 for 15 s each, every watch expired, and a server that is killed and comes back."""
-    proxy = FaultyApi(cluster.plane, tmp_path)
+    proxy = FaultyApi(cluster.plane, cluster.folder)
     proxy.start()
     operator = cluster.operator("operator", proxy.kubeconfig)
     try:
@@ -179,3 +167,33 @@ def test_the_api_server_is_overloaded_forgets_and_restarts(cluster, tmp_path):
     finally:
         operator.stop()
         proxy.stop()
+
+
+SCENARIOS = (a_leader_is_killed_and_its_successor_is_frozen, the_api_server_is_overloaded_forgets_and_restarts)
+
+
+@pytest.fixture(scope="module")
+def scenarios(request, tmp_path_factory):
+    """Those that were selected, started, each on a control plane of its own."""
+
+    def start(act):
+        cluster = Cluster(tmp_path_factory.mktemp(act.__name__))
+
+        def run():
+            try:
+                cluster.up()
+                act(cluster)
+            finally:
+                cluster.plane.down()
+
+        return Scenario(run)
+
+    chosen = selected(request, "act")
+    return {act: start(act) for act in SCENARIOS if act in chosen}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("act", SCENARIOS, ids=lambda act: act.__name__)
+def test_nothing_is_lost_when(scenarios, act):
+    with needed_parts():
+        scenarios[act].result()

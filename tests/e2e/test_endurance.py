@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for
 from tests.cluster.images import trainer_defaults
 from tests.cluster.node import NODE_IP
 from tests.cluster.parts import REGION, S3, Operator, until
+from tests.cluster.scenarios import Scenario, selected
 from tests.e2e.programs import benchmark_run, training
 from tests.e2e.run_queries import Bucket, attempts, condition, ended, get, wait_for
 
@@ -74,40 +74,35 @@ def place(kubeconfig: Path, folder: Path, name: str, store: S3, *options: str) -
         kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-class Scenario(threading.Thread):
-    """One that runs beside the others; `result` waits for its end. An interrupted test run does not wait for it."""
-
-    def __init__(self, act: Callable[[Place], None], kubeconfig: Path, folder: Path, shared: S3) -> None:
-        super().__init__(name=act.__name__, daemon=True)
-        self._act, self._kubeconfig, self._folder, self._shared = act, kubeconfig, folder, shared
-        self._error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        name = self._act.__name__.replace("_", "-")
-        store = S3(self._folder / f"s3-{name}", NODE_IP) if self._act in OWN_STORE else self._shared
-        try:
-            store.start()
-            with place(self._kubeconfig, self._folder / name, name, store) as here:
-                self._act(here)
-        except Exception as error:  # noqa: BLE001 - reported by the test
-            self._error = error
-        finally:
-            if store is not self._shared:
-                store.remove()
-
-    def result(self) -> None:
-        self.join()
-        if self._error:
-            raise self._error
-
-
 @pytest.fixture(scope="module")
-def scenarios(request, kubeconfig: Path, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scenario]:
+def scenarios(
+    request: pytest.FixtureRequest, kubeconfig: Path, s3: S3, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Scenario]:
     """Those that were selected, started."""
-    chosen = {item.callspec.params["act"] for item in request.session.items if item.module is request.module}
     folder = tmp_path_factory.mktemp("scenarios")
-    return {act.__name__: Scenario(act, kubeconfig, folder, s3) for act in SCENARIOS if act in chosen}
+
+    def start(act: Callable[[Place], None]) -> Scenario:
+        name = act.__name__.replace("_", "-")
+
+        def run() -> None:
+            results = store(folder / f"s3-{name}") if act in OWN_STORE else nullcontext(s3)
+            with results as its_store, place(kubeconfig, folder / name, name, its_store) as here:
+                act(here)
+
+        return Scenario(run)
+
+    chosen = selected(request, "act")
+    return {act.__name__: start(act) for act in SCENARIOS if act in chosen}
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[S3]:
+    server = S3(folder, NODE_IP)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def three_restarts(here: Place) -> None:
