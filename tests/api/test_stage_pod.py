@@ -6,7 +6,6 @@ import pytest
 
 from podium.api import TryId
 from podium.launch import TrainerDefaults, build_job, launch_for
-from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
@@ -20,7 +19,7 @@ CREDENTIALS = {"secretName": "reader", "serviceAccountName": "default"}
 def test_a_staged_pod_is_restricted(kubectl, namespace, data):
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     defaults = TrainerDefaults.model_validate({"stage": {"image": "operator:1", "credentials": CREDENTIALS}})
-    launch = launch_for(ex.run(data=data), CreateJob(TryId(attempt=1, number=0), seed=1), load_rounds())
+    launch = launch_for(ex.run(data=data), TryId(attempt=1, number=0), 1, load_rounds())
     template = build_job(launch, defaults)["spec"]["template"]
     # a Job's controller answers for this one
     annotations = {**template["metadata"].get("annotations", {}), "batch.kubernetes.io/job-completion-index": "0"}

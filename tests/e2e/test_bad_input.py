@@ -60,7 +60,7 @@ CASES = {
         {"template": _printing("Traceback: no such thing", code=3), "maxRetries": 1},
         "AttemptFailed",
         [
-            "attempt 1 failed after 2 tries: PodFailed: pod podium-crash-1-1-0-",
+            "attempt 1 failed: ProgramFailed: pod podium-crash-1-0-0-",
             "exit code 3; last output: Traceback: no such thing",
         ],
     ),

@@ -200,18 +200,19 @@ def test_an_unreachable_store_delays_the_result_and_loses_nothing(kubectl, names
     assert bucket.json("attempts/001/attempt.json")["evaluations"]
 
 
-def test_suspending_holds_a_run_and_resuming_makes_the_attempt_again(kubectl, namespace, operator):
+def test_suspending_a_timed_attempt_ends_it_and_resuming_starts_the_next(kubectl, namespace, operator):
     operator.start()
     kubectl("-n", namespace, "apply", "-f", "-", stdin=_long_run("held", system={"name": "one", "nodes": 1}))
     training = lambda run: any(a[2] == "Training" for a in attempts(run))  # noqa: E731
     wait_for(kubectl, namespace, "held", "it trains", training, 120)
     kubectl("-n", namespace, "patch", "benchmarkrun", "held", "--type=merge", "-p", '{"spec": {"suspend": true}}')
-    held = wait_for(
-        kubectl, namespace, "held", "it is suspended", lambda run: condition(run, "Suspended")["status"] == "True", 30
-    )
-    assert attempts(held) == [(1, 0, "Aborted", "Suspended")]
+    stopped = lambda run: attempts(run) == [(1, 0, "NotConverged", "SuspendedInTraining")]  # noqa: E731
+    held = wait_for(kubectl, namespace, "held", "its attempt has been stopped", stopped, 60)
+    assert condition(held, "Suspended")["status"] == "True"
     until(lambda: not kubectl("-n", namespace, "get", "pods", "-o", "name").split(), 60, "its machines are free")
     kubectl("-n", namespace, "patch", "benchmarkrun", "held", "--type=merge", "-p", '{"spec": {"suspend": false}}')
-    wait_for(kubectl, namespace, "held", "it trains again", lambda run: attempts(run)[-1][1:3] == (1, "Training"), 120)
-    assert get(kubectl, namespace, "held")["status"]["attempts"][0]["state"] == "Aborted"
+    wait_for(
+        kubectl, namespace, "held", "attempt 2 trains", lambda run: attempts(run)[-1][:3] == (2, 0, "Training"), 120
+    )
+    assert get(kubectl, namespace, "held")["status"]["attempts"][0]["state"] == "NotConverged"
     kubectl("-n", namespace, "delete", "benchmarkrun", "held")

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Self
 
-from podium.api.status import AttemptState, ConditionType
+from podium.api.status import AttemptState, ConditionType, FailureClass
 
 _ADMITTED, _RUNNING, _SUSPENDED = ConditionType.ADMITTED, ConditionType.RUNNING, ConditionType.SUSPENDED
 _STORED, _COMPLETE, _FAILED = ConditionType.RESULT_STORED, ConditionType.COMPLETE, ConditionType.FAILED
+_DISRUPTION, _INFRASTRUCTURE = FailureClass.DISRUPTION, FailureClass.INFRASTRUCTURE
+_PROGRAM = FailureClass.PROGRAM
 _NOTHING = "Nothing."
 
 
@@ -26,7 +28,8 @@ class _Facts:
     true: tuple[ConditionType, ...] = ()
     false: tuple[ConditionType, ...] = ()
     event: Literal["Normal", "Warning"] | None = None
-    retriable: bool = False
+    failure: FailureClass | None = None
+    again: Literal["free", "counted"] | None = None
     keeps_place: bool = False
     routine: bool = False
 
@@ -38,7 +41,9 @@ class Reason(StrEnum):
     - ``state``: the state of an attempt that ended or waits for this reason; None if it does not apply to attempts.
     - ``true``, ``false``: the conditions that are True or False for this reason.
     - ``event``: the type of the Event with this reason; None if there is no such Event.
-    - ``retriable``: a retry of the attempt may succeed.
+    - ``failure``: the class of the failure; None if the try ended according to its log, or by a user's wish.
+    - ``again``: whether the attempt is tried again: ``free`` of charge, or ``counted`` against spec.maxRetries. None if
+      it counts as it ended, or if another try would not help: then the run fails.
     - ``keeps_place``: the attempt's time is correct although it broke a rule; see scoring.olympic.
     - ``routine``: the condition only reports that everything is in order.
     """
@@ -49,7 +54,8 @@ class Reason(StrEnum):
     true: tuple[ConditionType, ...]
     false: tuple[ConditionType, ...]
     event: Literal["Normal", "Warning"] | None
-    retriable: bool
+    failure: FailureClass | None
+    again: Literal["free", "counted"] | None
     keeps_place: bool
     routine: bool
 
@@ -108,9 +114,28 @@ class Reason(StrEnum):
         do="Print eval_result with metadata.timestamp, in seconds since run_start, when a model passes.",
     )
     RUN_DEADLINE_EXCEEDED = "RunDeadlineExceeded", _Facts(
-        state=AttemptState.NOT_CONVERGED,
+        state=AttemptState.NOT_CONVERGED, failure=_PROGRAM,
         means="run_stop was not logged within spec.deadlines.run of run_start.",
         do="Raise the deadline, or check the throughput to find out why training is slow.",
+    )
+    PROGRAM_EXITED = "ProgramExited", _Facts(
+        state=AttemptState.NOT_CONVERGED, failure=_PROGRAM,
+        means="The training program ended with an error between run_start and run_stop. The attempt counts as not "
+              "converged, as MLPerf counts it, and is not repeated.",
+        do="Read the last output in the message; the full output is in the result's logs/ and, while the run exists, "
+           "in kubectl logs. For OOMKilled, raise the memory in spec.template.resources, or sharedMemory if the data "
+           "loader ran out of it.",
+    )
+    SUSPENDED_IN_TRAINING = "SuspendedInTraining", _Facts(
+        state=AttemptState.NOT_CONVERGED,
+        means="spec.suspend was set between run_start and run_stop. The attempt counts as not converged: if it were "
+              "repeated, attempts could be repeated until their times are good.",
+        do="Suspend a run between attempts, or before run_start; a queue may preempt it at any time.",
+    )
+    LOG_TOO_LONG = "LogTooLong", _Facts(
+        state=AttemptState.INVALID, failure=_PROGRAM,
+        means="Rank 0 printed more than 64 MiB of MLPerf lines. What is there is kept.",
+        do="Log less often: a line per epoch and evaluation is enough, a line per step is too much.",
     )
     RUN_START_MISSING = "RunStartMissing", _Facts(
         state=AttemptState.INVALID,
@@ -140,70 +165,131 @@ class Reason(StrEnum):
 
     # ---- attempts that failed, or that a user ended ----
 
-    POD_FAILED = "PodFailed", _Facts(
-        state=AttemptState.FAILED, retriable=True,
-        means="A container exited with a code other than 0. The attempt is retried up to spec.maxRetries times.",
+    PROGRAM_FAILED = "ProgramFailed", _Facts(
+        state=AttemptState.FAILED, failure=_PROGRAM,
+        means="The training program ended with an error before run_start. The run fails at once, since another try "
+              "would do the same.",
         do="Read the last output in the message; the full output is in the result's logs/ and, while the run exists, "
            "in kubectl logs. For OOMKilled, raise the memory in spec.template.resources, or sharedMemory if the data "
            "loader ran out of it.",
     )
+    PREEMPTED = "Preempted", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="free",
+        means="The queue or the scheduler gave the machines to a workload of higher priority. The attempt is tried "
+              "again, which does not count against spec.maxRetries (up to 20 times an attempt).",
+        do="Nothing. To be preempted less often, raise spec.queuePriorityClass or spec.template.priorityClassName.",
+    )
+    NODE_LOST = "NodeLost", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="A node stopped reporting, or was removed; the message names it. The attempt is retried.",
+        do="See the node's Events and its console. Cordon it if it happens again.",
+    )
+    EVICTED = "Evicted", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="The kubelet ended a pod because its node ran out of memory, disk or process numbers, or needed room for "
+              "a critical pod. The attempt is retried.",
+        do="Request what the training needs in spec.template.resources, and find out what else fills the node.",
+    )
+    DRAINED = "Drained", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="A node was drained, tainted or shut down. The attempt is retried.",
+        do="On spot nodes, raise spec.maxRetries; on others, drain nodes between runs.",
+    )
+    NODE_OUT_OF_MEMORY = "NodeOutOfMemory", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="The node ran out of memory and ended the container, which has no memory limit. The attempt is retried.",
+        do="Set requests and limits for memory in spec.template.resources, and find out what else fills the node.",
+    )
+    JOB_SUSPENDED = "JobSuspended", _Facts(
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="Somebody suspended the Job, which no queue manages. The attempt is retried.",
+        do="Set spec.suspend of the BenchmarkRun instead of that of its Job.",
+    )
     POD_LOST = "PodLost", _Facts(
-        state=AttemptState.FAILED, retriable=True,
-        means="A pod was evicted or deleted, or its node is gone. The attempt is retried.",
-        do="See the node's Events. On spot nodes, raise spec.maxRetries; on others, find out what evicts pods "
-           "(priorityClassName helps).",
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
+        means="A pod was deleted or lost, and nothing says why. The attempt is retried.",
+        do="See the Events of the node and the audit log, and find out what deletes pods.",
+    )
+    POD_REJECTED = "PodRejected", _Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
+        means="The kubelet refused a pod that the scheduler had given it: the node has less than it reports. The "
+              "attempt is retried.",
+        do="Compare what the node reports as allocatable with what runs on it.",
+    )
+    DEVICE_ERROR = "DeviceError", _Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
+        means="The kubelet could not give a pod its accelerators; the message has the device plugin's words. The "
+              "attempt is retried.",
+        do="Check the accelerators and the device plugin of the node that the message names.",
+    )
+    LOG_LOST = "LogLost", _Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
+        means="The end of rank 0's log can no longer be read, so nobody knows whether run_stop was logged. What was "
+              "read is kept. The attempt is retried.",
+        do="Check the node of rank 0 and its kubelet, and what removes pods and logs.",
+    )
+    IMAGE_PULL_FAILED = "ImagePullFailed", _Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
+        means="An image could not be pulled within spec.deadlines.pending; the message quotes the registry. The "
+              "attempt is retried.",
+        do="Correct spec.template.image or imagePullSecrets, or check that the nodes reach the registry.",
+    )
+    QUEUED_DEADLINE_EXCEEDED = "QueuedDeadlineExceeded", _Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE,
+        means="The queue did not admit the Job within spec.deadlines.queued.",
+        do="Check the queue's quota and what uses it, or raise the deadline.",
     )
     JOB_LOST = "JobLost", _Facts(
-        state=AttemptState.FAILED, retriable=True,
+        state=AttemptState.FAILED, failure=_DISRUPTION, again="counted",
         means="Somebody deleted the Job before run_stop. The attempt is retried.",
         do="Find out what deletes Podium's Jobs; a TTL controller for Jobs is a common cause.",
     )
     POD_CANNOT_START = "PodCannotStart", _Facts(
-        state=AttemptState.FAILED,
-        means="The kubelet reports that the pod can never start (InvalidImageName, ErrImageNeverPull, "
-              "CreateContainerConfigError).",
-        do="Correct spec.template.image, or ask the administrator to correct the operator's defaults; then create a "
-           "new run.",
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE,
+        means="The kubelet or the container runtime reports that the container can never start (InvalidImageName, "
+              "ErrImageNeverPull, StartError; CreateContainerConfigError and CreateContainerError if they last).",
+        do="Correct spec.template.image or command, or ask the administrator to correct the operator's defaults; then "
+           "create a new run.",
     )
     PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded", _Facts(
-        state=AttemptState.FAILED,
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE,
         means="Not all pods were running within spec.deadlines.pending. The message quotes the scheduler or the "
               "kubelet.",
         do="Free capacity, fix what does not fit (resource names, tolerations, node selector, claim, image), or "
            "raise the deadline.",
     )
     INIT_DEADLINE_EXCEEDED = "InitDeadlineExceeded", _Facts(
-        state=AttemptState.FAILED, retriable=True,
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
         means="The pods ran and printed MLPerf lines, but not run_start within spec.deadlines.init. The attempt is "
               "retried.",
         do="If the ranks cannot reach each other, check the network (NCCL_DEBUG=INFO in spec.template.env; a "
            "NetworkPolicy may separate the pods). If initialization is just slow, raise the deadline.",
     )
     NO_MLPERF_LOG = "NoMLPerfLog", _Facts(
-        state=AttemptState.FAILED,
+        state=AttemptState.FAILED, failure=_PROGRAM,
         means="Rank 0 printed no MLPerf lines. The attempt is not retried, since a retry would not help.",
         do="Print :::MLLOG lines to stdout from global rank 0. The message contains the last output, usually the "
            "program's error.",
     )
     STAGE_FAILED = "StageFailed", _Facts(
-        state=AttemptState.FAILED,
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE,
         means="A pod could not copy its data: the source is missing, corrupt or access is denied, or the disk is too "
               "small. The message contains the last lines that the copy printed.",
         do="Fix the problem that they name; to run the same copy by hand, use podium stage.",
     )
     STAGE_INTERRUPTED = "StageInterrupted", _Facts(
-        state=AttemptState.FAILED, retriable=True,
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
         means="The data source was unreachable for minutes, or the copy was killed. The attempt is retried.",
         do="Nothing, unless it happens again; then check the source and the network.",
     )
     STAGE_DEADLINE_EXCEEDED = "StageDeadlineExceeded", _Facts(
-        state=AttemptState.FAILED,
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE,
         means="Not all pods had their data within spec.deadlines.stage.",
         do="Raise the deadline, or find out whether the source is slow.",
     )
     SUSPENDED = "Suspended", _Facts(
-        state=AttemptState.ABORTED, retriable=True, true=(_SUSPENDED,), false=(_RUNNING,),
-        means="spec.suspend is true. An attempt that was running has been stopped and is repeated on resume.",
+        state=AttemptState.ABORTED, again="free", true=(_SUSPENDED,), false=(_RUNNING,),
+        means="spec.suspend is true. An attempt whose clock had not started is stopped, and repeated on resume.",
         do="Set spec.suspend to false to resume.",
     )
     RUN_DELETED = "RunDeleted", _Facts(
@@ -266,6 +352,12 @@ class Reason(StrEnum):
         true=(_RUNNING,),
         means="The attempt was stopped; its containers are still stopping.",
         do="Wait, and see the attempt's reason.",
+    )
+    LOG_UNREADABLE = "LogUnreadable", _Facts(
+        true=(_RUNNING,),
+        means="Rank 0's log cannot be read at present; the message has the cause. No deadline of the log is judged "
+              "meanwhile. This is not a failure: the log is read on as soon as that is possible.",
+        do="Check the node of rank 0, its kubelet, and the connection between the API server and the kubelet.",
     )
     FINISHED = "Finished", _Facts(
         false=(_RUNNING,), routine=True,
@@ -351,7 +443,7 @@ class Reason(StrEnum):
     )
     ATTEMPT_ABORTED = "AttemptAborted", _Facts(
         event="Warning",
-        means="An attempt was stopped because the run was suspended.",
+        means="An attempt was stopped because the run was suspended before run_start.",
         do="See the attempt's reason.",
     )
 

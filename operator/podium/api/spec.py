@@ -257,7 +257,9 @@ class BenchmarkRunSpec(Model):
     quality: Quality | None = Field(default=None, description="Replaces the round's target; open division only.")
     pricing: Pricing | None = None
     suspend: bool = Field(
-        default=False, description="Pause the run; the current attempt is stopped and repeated on resume."
+        default=False,
+        description="Pause the run; an attempt before run_start is stopped and repeated on resume, one after run_start "
+        "did not converge.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,

@@ -46,7 +46,8 @@ class AttemptState(StrEnum):
         return self not in _ACTIVE
 
 
-_ACTIVE = frozenset({AttemptState.PENDING, AttemptState.INITIALIZING, AttemptState.TRAINING})
+_ORDER = {AttemptState.PENDING: 0, AttemptState.INITIALIZING: 1, AttemptState.TRAINING: 2}
+_ACTIVE = frozenset(_ORDER)
 
 
 class ConditionType(StrEnum):
@@ -74,9 +75,16 @@ class Condition(Model):
 class FailureClass(StrEnum):
     """What a failure says about the try, and so what follows from it."""
 
-    DISRUPTION = "disruption"  # somebody took the machines: a node was lost, a pod evicted or preempted
-    INFRASTRUCTURE = "infrastructure"  # the try could not be made or followed: image, data, log, device
-    PROGRAM = "program"  # the training program ended itself
+    means: str
+
+    def __new__(cls, word: str, means: str) -> Self:
+        member = str.__new__(cls, word)
+        member._value_, member.means = word, means
+        return member
+
+    DISRUPTION = "disruption", "Somebody took the machines: a node was lost, a pod evicted or preempted."
+    INFRASTRUCTURE = "infrastructure", "The try could not be started or followed: image, data, log, device."
+    PROGRAM = "program", "The training program ended itself, or did not do what it had to."
 
 
 class Failure(Model):
@@ -199,6 +207,13 @@ class BenchmarkRunStatus(Model):
     progress: Progress | None = None
     score: Score | None = None
     result: Result | None = None
+
+    @property
+    def current(self) -> AttemptStatus | None:
+        """The try to show: of those that run, the one that has come furthest; if none runs, the last one."""
+        running = [attempt for attempt in self.attempts if not attempt.state.finished]
+        furthest = max(running, key=lambda attempt: _ORDER[attempt.state], default=None)  # the first of several
+        return furthest or (self.attempts[-1] if self.attempts else None)
 
     def condition(self, kind: ConditionType) -> Condition | None:
         return next((c for c in self.conditions if c.type == kind), None)

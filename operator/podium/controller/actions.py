@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from podium.api import GROUP, KIND, VERSION, rfc3339
+from podium.api import GROUP, KIND, VERSION, TryId, rfc3339
 from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS, JobSnapshot, read_job
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
 from podium.kube import EVENTS, JOBS, SERVICES, Api, ApiError, Resource, backoff
-from podium.launch import TrainerDefaults, build_job, build_service, launch_for
+from podium.launch import TrainerDefaults, build_job, build_service, launch_for, new_seed
 from podium.reconcile import (
     Action,
     CreateJob,
@@ -30,20 +29,14 @@ from podium.reconcile import (
     Run,
     StoreAttempt,
     StoreResult,
+    job_names,
 )
 from podium.rounds import Round
 from podium.text import printable
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ActionResult:
-    """Whether the status of the decision can be adopted, and whether to decide again at once."""
-
-    status_holds: bool
-    look_again: bool
+_UNREACHABLE = (aiohttp.ClientError, TimeoutError)
 
 
 class ActionExecutor:
@@ -66,15 +59,14 @@ class ActionExecutor:
         self._trainer = trainer
         self._wake = wake
 
-    async def execute(self, state: RunState, actions: Sequence[Action]) -> ActionResult:
-        """Execute `actions` in order. If a Job is refused, the status must not be adopted; uploads may finish later."""
+    async def execute(self, state: RunState, actions: Sequence[Action]) -> bool:
+        """Execute `actions` in order. Returns whether to decide again at once."""
         look_again = False
         run = state.run
         for action in actions:
             match action:
-                case CreateJob():
-                    if not await self._create_job(state, action):
-                        return ActionResult(status_holds=False, look_again=False)
+                case CreateJob(id_):
+                    look_again |= await self._create_job(state, id_)
                 case DeleteJob(id_):
                     job = state.observation.jobs[id_]
                     await self._api.delete(JOBS, run.namespace, job.name, uid=job.uid)
@@ -88,10 +80,31 @@ class ActionExecutor:
                     await self._api.delete(BENCHMARK_RUNS, run.namespace, run.name, uid=run.uid)
                 case Emit():
                     await self._emit(state, action)
-        return ActionResult(status_holds=True, look_again=look_again)
+        return look_again
 
-    async def _create_job(self, state: RunState, action: CreateJob) -> bool:
-        run, launch = state.run, launch_for(state.run, action, self._rounds)
+    async def confirm(self, state: RunState, ids: Iterable[TryId]) -> bool:
+        """Ask the API server for the Jobs of `ids`, which no watch shows. Returns whether it has answered."""
+        run = state.run
+        for id_ in ids:
+            found = None
+            for name in job_names(run.name, id_):
+                try:
+                    found = found or read_job(await self._api.get(JOBS, run.namespace, name))
+                except (ApiError, *_UNREACHABLE) as error:
+                    if not (isinstance(error, ApiError) and error.not_found):
+                        _LOG.warning("looking for the Job of %s/%s %s: %s", run.namespace, run.name, id_, error)
+                        return False
+                except (LookupError, TypeError, ValueError):
+                    continue  # it is not ours, or nobody can read it
+            if found and found.run_uid == run.uid:
+                state.observation.expect(found, time.time())
+            else:
+                state.observation.missing(id_)
+        return True
+
+    async def _create_job(self, state: RunState, id_: TryId) -> bool:
+        """Create the Job of a try, or adopt one that an earlier process created. Returns False if that is refused."""
+        run, launch = state.run, launch_for(state.run, id_, new_seed(), self._rounds)
         if refused := self._trainer.stage.refusal(run.spec):
             state.launch.refusal = Refusal(refused, time.time(), final=True)
             self._wake(run.uid, 0.0)
@@ -105,7 +118,7 @@ class ActionExecutor:
             state.launch.refusals += 1
             self._wake(run.uid, backoff(state.launch.refusals, first=_RETRY_SECONDS))
             return False
-        state.observation.expect(job)
+        state.observation.expect(job, time.time())
         state.launch.refusal, state.launch.refusals = None, 0
         return True
 
@@ -152,7 +165,7 @@ class ActionExecutor:
         }
         try:
             await self._api.create(EVENTS, run.namespace, body)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        except (ApiError, *_UNREACHABLE) as error:
             _LOG.warning("event %s of %s/%s: %s", event.reason, run.namespace, run.name, error)
 
 

@@ -7,26 +7,48 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from podium.api import TryId
-from podium.controller.pods import JobSnapshot, PodSnapshot
+from podium.controller.pods import NODE_LOST, JobSnapshot, PodSnapshot
 from podium.reconcile import Container, ObservedJob
+
+# A watch shows a new Job within a second; after this long, the API server is asked whether it still exists.
+WATCH_SECONDS = 30.0
 
 
 class Observation:
     """The Jobs and pods of one run in `namespace`. Callers must only read its fields."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, tries: Mapping[str, TryId] | None = None) -> None:
+        """`tries` are the recorded ones by the uid of their Job, so that their pods are known without it."""
         self.jobs: dict[TryId, ObservedJob] = {}
         self.containers: dict[TryId, dict[str, Container]] = {}  # by pod, in their last known state
         self.nodes: set[str] = set()  # names of the cluster's nodes on which pods ran
         self._namespace = namespace
-        self._created: dict[TryId, JobSnapshot] = {}  # created by us, not yet shown by the watch
-        self._tries: dict[str, TryId] = {}  # by uid of the Job, for every Job that the run ever had
+        self._created: dict[TryId, tuple[JobSnapshot, float]] = {}  # not yet shown by the watch, and since when
+        self._absent: set[TryId] = set()  # tries whose Job is known not to exist
+        self._tries: dict[str, TryId] = dict(tries or {})  # by uid of the Job, for every Job that the run ever had
         self._foreign: frozenset[str] = frozenset()  # uids of foreign pods that were reported
 
-    def expect(self, job: JobSnapshot) -> None:
-        """Add a Job that was just created and that the watch may not show yet."""
-        self._created[job.id] = job
+    def expect(self, job: JobSnapshot, now: float) -> None:
+        """Add a Job that exists although the watch may not show it yet."""
+        self._created[job.id] = job, now
         self._tries[job.job.uid] = job.id
+        self.jobs[job.id] = self._with_containers(job)
+
+    def missing(self, id_: TryId) -> None:
+        """Remove a Job that the API server does not have."""
+        self._created.pop(id_, None)
+        self.jobs.pop(id_, None)
+        self._absent.add(id_)
+
+    def unconfirmed(self, ids: Iterable[TryId], now: float) -> list[TryId]:
+        """Return those of `ids` whose Job may or may not exist: the watch does not show it, and may be late."""
+        late = {id_ for id_, (_, since) in self._created.items() if now - since >= WATCH_SECONDS}
+        return [id_ for id_ in ids if id_ in late or (id_ not in self.jobs and id_ not in self._absent)]
+
+    @property
+    def awaits_watch(self) -> bool:
+        """Whether there are Jobs that the watch does not show yet."""
+        return bool(self._created)
 
     def update(self, jobs: Iterable[JobSnapshot], pods: Iterable[PodSnapshot], now: float) -> int:
         """Take over what the watches show at `now` (unix seconds).
@@ -37,15 +59,16 @@ class Observation:
         ours = sorted((job for job in jobs if job.namespace == self._namespace), key=lambda job: -job.job.created)
         seen = {job.id: job for job in ours}
         self._created = {id_: job for id_, job in self._created.items() if id_ not in seen}
-        current = {**self._created, **seen}
+        self._absent -= seen.keys()
+        current = {**{id_: job for id_, (job, _) in self._created.items()}, **seen}
         self._tries.update((job.job.uid, id_) for id_, job in current.items())
         foreign = self._update_pods(pods, now)
-        self.jobs = {
-            id_: replace(job.job, containers=tuple(self.containers.get(id_, {}).values()))
-            for id_, job in current.items()
-        }
+        self.jobs = {id_: self._with_containers(job) for id_, job in current.items()}
         new, self._foreign = len(foreign - self._foreign), frozenset(foreign)
         return new
+
+    def _with_containers(self, job: JobSnapshot) -> ObservedJob:
+        return replace(job.job, containers=tuple(self.containers.get(job.id, {}).values()))
 
     def _update_pods(self, pods: Iterable[PodSnapshot], now: float) -> set[str]:
         """Update the containers. Returns the uids of the pods that are not ours."""
@@ -60,15 +83,18 @@ class Observation:
             if pod.node:
                 self.nodes.add(pod.node)
         for id_, known in self.containers.items():
-            for name, last in known.items():
-                if last.finished is None and name not in alive.get(id_, {}):
-                    ended = now if last.deleted is None else last.deleted
-                    known[name] = replace(last, finished=ended, stopped="Deleted", message="the pod was deleted")
+            for name, container in known.items():
+                if container.finished is None and name not in alive.get(id_, {}):
+                    known[name] = _vanished(container, now)
         for id_, containers in alive.items():
             known = self.containers.setdefault(id_, {})
             for name, container in containers.items():
-                if container.finished is not None and (name not in known or known[name].finished is None):
+                last = known.get(name)
+                if container.finished is not None and (last is None or last.finished is None):
                     known.pop(name, None)  # keep containers in the order in which they ended, even within one second
+                if container.waiting:
+                    since = last.waiting_since if last and last.waiting == container.waiting else None
+                    container = replace(container, waiting_since=now if since is None else since)  # noqa: PLW2901
                 known[name] = container
         return foreign
 
@@ -92,3 +118,11 @@ class Observation:
         if job is None:
             return True
         return rank0.finished is not None if rank0 else bool(job.finished)
+
+
+def _vanished(last: Container, now: float) -> Container:
+    """Return a container whose pod is gone, and was last seen running or waiting."""
+    ended = now if last.deleted is None else last.deleted
+    if last.node_lost:
+        return replace(last, finished=ended, stopped=NODE_LOST, message="the pod is gone with its node")
+    return replace(last, finished=ended, stopped="Deleted", message="the pod was deleted")

@@ -9,18 +9,31 @@ Only what `decide` needs is kept: thousands of full pod objects would fill the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from podium.api import GROUP, KIND, PLURAL, VERSION, TryId, unix_seconds
+from podium.api import GROUP, KIND, PLURAL, VERSION, Reason, TryId, unix_seconds
 from podium.documents import DocumentError, read_json
 from podium.kube import Resource
-from podium.launch import ATTEMPT_LABEL, CONTAINER, RUN_UID_LABEL, STAGE_CONTAINER, TRY_LABEL
+from podium.launch import (
+    ATTEMPT_LABEL,
+    CONTAINER,
+    QUEUE_LABEL,
+    RUN_UID_LABEL,
+    SEED_ANNOTATION,
+    STAGE_CONTAINER,
+    TRY_LABEL,
+)
 from podium.reconcile import Container, ObservedJob, Staging, job_names
 
 BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
 _INDEX = "batch.kubernetes.io/job-completion-index"
+_SEED_DIGITS = 10
+_KILLED = frozenset({137, 143})  # by SIGKILL, by SIGTERM
+_EPOCH = 86400.0  # the runtime stamps a container that never started with 1970-01-01
+NODE_LOST = Reason.NODE_LOST.value  # the node lifecycle controller uses the same word
+_LOST = frozenset({NODE_LOST, "NodeNotReady", "NodeUnreachable", "NodeStatusUnknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +79,8 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
     id_ = TryId(attempt=int(labels[ATTEMPT_LABEL]), number=int(labels[TRY_LABEL]))
     if metadata["name"] not in job_names(owner["name"], id_):
         return None
-    finished: Literal["", "Complete", "Failed"] = ""
-    message = ""
-    for condition in status.get("conditions") or ():
-        if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
-            finished = condition["type"]
-            message = condition.get("message", "")
+    seed = (metadata.get("annotations") or {}).get(SEED_ANNOTATION)
+    started = status.get("startTime")
     return JobSnapshot(
         namespace=_text(metadata["namespace"]),
         run_uid=_text(owner["uid"]),
@@ -81,10 +90,29 @@ def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
             uid=_text(metadata["uid"]),
             created=unix_seconds(metadata["creationTimestamp"]),
             suspended=bool(body["spec"].get("suspend")),
-            finished=finished,
-            message=message,
+            seed=int(seed) if seed and seed.isascii() and seed.isdigit() and len(seed) <= _SEED_DIGITS else None,
+            admitted=unix_seconds(started) if started else None,
+            deleting="deletionTimestamp" in metadata,
+            queue=QUEUE_LABEL in labels,
+            **_outcome(status),
         ),
     )
+
+
+def _outcome(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an `ObservedJob` that say how the Job ended, or is about to end."""
+    found: dict[str, Any] = {}
+    for condition in status.get("conditions") or ():
+        if condition["status"] != "True":
+            continue
+        kind, why = condition["type"], condition.get("reason", "")
+        if kind in ("Complete", "Failed"):
+            found |= {"finished": kind, "message": condition.get("message", "")}
+        elif kind == "FailureTarget":  # it fails once its last pod is gone, which a dead kubelet never reports
+            found["failing"] = condition.get("message", "") or why
+        if kind in ("Failed", "FailureTarget"):
+            found["reason"] = why
+    return found
 
 
 def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
@@ -121,52 +149,109 @@ def _text(value: object) -> str:
 
 def _container(body: Mapping[str, Any]) -> Container:
     metadata, status = body["metadata"], body.get("status") or {}
-    state, before = (
-        _state(status.get("containerStatuses"), CONTAINER),
-        _state(status.get("initContainerStatuses"), STAGE_CONTAINER),
+    trainer, before = (
+        _status(status.get("containerStatuses"), CONTAINER),
+        _status(status.get("initContainerStatuses"), STAGE_CONTAINER),
     )
-    staging = _staging(before)
-    if "waiting" in before or (staging and staging.exit_code):
-        state = before  # the trainer's own state only says that it is waiting
-    name = _text(metadata["name"])
+    state, staged = trainer.get("state") or {}, before.get("state") or {}
+    staging = _staging(staged)
+    if "waiting" in staged or (staging and staging.exit_code):
+        state = staged  # the trainer's own state only says that it is waiting
     index = int(metadata["annotations"][_INDEX])  # every pod of an Indexed Job has one
     if index < 0:
         raise ValueError(f"annotation {_INDEX}: {index} is negative")
     deleted = None
     if "deletionTimestamp" in metadata:  # deletionTimestamp is the end of the grace period
         deleted = unix_seconds(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
+    pod = Container(
+        name=_text(metadata["name"]),
+        node_index=index,
+        deleted=deleted,
+        staging=staging,
+        uid=_text(metadata["uid"]),
+        node=_text(body["spec"].get("nodeName", "")),
+        image_id=_text(trainer.get("imageID", "")),
+        disruption=next((c.get("reason", "") for c in _conditions(status, "DisruptionTarget", "True")), ""),
+        node_lost=_is_node_lost(status),
+        memory_limited=_is_memory_limited(body["spec"]),
+        sidecar=_sidecar(status),
+    )
     if "terminated" in state:
-        ended = state["terminated"]
-        # Evicted is reported on the pod, OOMKilled on the container
-        reason = status.get("reason") or ended.get("reason", "")
-        exit_code = ended.get("exitCode")
-        finished_at = unix_seconds(ended.get("finishedAt") or metadata["creationTimestamp"])
-        if deleted is not None and exit_code:  # killed by its deletion, whatever the exit code
-            reason, exit_code = "Deleted", None
-            # the pods that fail because of it are deleted later: the order shows which was the cause
-            finished_at = min(finished_at, deleted)
-        return Container(
-            name=name,
-            node_index=index,
-            started=unix_seconds(ended["startedAt"]) if ended.get("startedAt") and state is not before else None,
-            finished=finished_at,
-            exit_code=exit_code,
-            stopped=reason,
-            message=status.get("message", ""),
-            staging=staging,
-        )
+        return _terminated(pod, state["terminated"], body, ran=state is not staged)
     if status.get("phase") in ("Failed", "Succeeded"):  # evicted before its container ran, or its node is gone
-        return _without_status(body, index)
+        return _without_status(pod, body)
+    if pod.node_lost and deleted is not None:  # it is gone for good, although no kubelet will ever say so
+        started = _started(state.get("running") or {})
+        return replace(pod, started=started, finished=deleted, stopped=NODE_LOST, message=status.get("message", ""))
     if "running" in state:
-        started = unix_seconds(state["running"]["startedAt"])
-        return Container(name=name, node_index=index, started=started, deleted=deleted, staging=staging)
-    waiting = state.get("waiting") or _unscheduled(status)
-    why, message = waiting.get("reason", ""), waiting.get("message", "")
-    return Container(name=name, node_index=index, waiting=why, message=message, deleted=deleted, staging=staging)
+        return replace(pod, started=unix_seconds(state["running"]["startedAt"]))
+    waiting = state.get("waiting") or next(iter(_conditions(status, "PodScheduled", "False")), {})
+    return replace(pod, waiting=waiting.get("reason", ""), message=waiting.get("message", ""))
 
 
-def _state(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any]:
-    return next((status["state"] for status in statuses or () if status["name"] == name), {})
+def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any], *, ran: bool) -> Container:
+    """Return the container of a pod that ended as `ended` says; `ran` if it is the trainer's."""
+    status = body["status"]
+    # Evicted is reported on the pod, OOMKilled on the container
+    reason = status.get("reason") or ended.get("reason", "")
+    exit_code, started = ended.get("exitCode"), _started(ended) if ran else None
+    finished = unix_seconds(ended.get("finishedAt") or body["metadata"]["creationTimestamp"])
+    deleted = pod.deleted
+    # ended by its deletion, whatever the exit code: many programs exit with 0 or 1 on SIGTERM
+    if deleted is not None and (deleted <= finished + 1.0 or exit_code in _KILLED):
+        reason, exit_code = "Deleted", None
+        # the pods that fail because of it are deleted later: the order shows which was the cause
+        finished = min(finished, deleted)
+    return replace(
+        pod,
+        started=started,
+        finished=finished,
+        exit_code=exit_code,
+        signal=ended.get("signal") or None,
+        stopped=reason,
+        message=status.get("message", "") or (ended.get("message", "") if ran and started is None else ""),
+    )
+
+
+def _started(state: Mapping[str, Any]) -> float | None:
+    """Return when a container started; None if it never did."""
+    started = unix_seconds(state["startedAt"]) if state.get("startedAt") else 0.0
+    return started if started > _EPOCH else None
+
+
+def _is_node_lost(status: Mapping[str, Any]) -> bool:
+    """Return whether the pod's node does not report any more.
+
+    The node lifecycle controller then sets Ready to False and leaves ContainersReady, which only the kubelet sets.
+    """
+    if status.get("reason") in _LOST or status.get("phase") == "Unknown":
+        return True
+    unready = next(iter(_conditions(status, "Ready", "False")), None)
+    if unready is None:
+        return False
+    reason = unready.get("reason", "")
+    return reason in _LOST or (not reason and any(_conditions(status, "ContainersReady", "True")))
+
+
+def _is_memory_limited(spec: Mapping[str, Any]) -> bool:
+    containers = (c for c in spec.get("containers") or () if c.get("name") == CONTAINER)
+    return any("memory" in ((c.get("resources") or {}).get("limits") or {}) for c in containers)
+
+
+def _sidecar(status: Mapping[str, Any]) -> str:
+    """Return the name of a container that somebody has added to the pod and that still runs; empty if none does."""
+    statuses = status.get("containerStatuses") or ()
+    added = (s for s in statuses if s["name"] != CONTAINER and "running" in (s.get("state") or {}))
+    return next((_text(s["name"]) for s in added), "")
+
+
+def _conditions(status: Mapping[str, Any], kind: str, value: str) -> Iterator[Mapping[str, Any]]:
+    conditions = status.get("conditions") or ()
+    return (c for c in conditions if c["type"] == kind and c["status"] == value)
+
+
+def _status(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any]:
+    return next((status for status in statuses or () if status["name"] == name), {})
 
 
 def _staging(state: Mapping[str, Any]) -> Staging | None:
@@ -197,23 +282,15 @@ def _report(message: str) -> Mapping[str, int | float]:
     return {key: value for key, value in report.items() if isinstance(value, int | float)}
 
 
-def _without_status(body: Mapping[str, Any], index: int) -> Container:
+def _without_status(pod: Container, body: Mapping[str, Any]) -> Container:
     metadata, status = body["metadata"], body["status"]
     done = status["phase"] == "Succeeded"
     created = unix_seconds(metadata["creationTimestamp"])
-    return Container(
-        name=_text(metadata["name"]),
-        node_index=index,
+    return replace(
+        pod,
         started=unix_seconds(status["startTime"]) if status.get("startTime") else created,
         finished=created,
         exit_code=0 if done else None,
         stopped=status.get("reason", "Completed" if done else "Failed"),
         message=status.get("message", ""),
     )
-
-
-def _unscheduled(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return condition  # type: ignore[no-any-return]
-    return {}

@@ -17,7 +17,7 @@ from podium.controller.causes import Causes
 from podium.controller.finished import FinishedRun, rests_at
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
-from podium.controller.observation import Observation
+from podium.controller.observation import WATCH_SECONDS, Observation
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
@@ -30,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
+_CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
 
 class Telemetry(Protocol):
@@ -117,9 +118,9 @@ class Controller:
         self.states[run.uid] = RunState(
             run,
             self._goal(run),
-            Observation(run.namespace),
-            LogState(inherited=frozenset(attempt.id for attempt in run.status.attempts)),
-            report=ReportState(written=written),
+            Observation(run.namespace, {a.job_uid: a.id for a in run.status.attempts if a.job_uid}),
+            logs=LogState(inherited=frozenset(attempt.id for attempt in run.status.attempts)),
+            report=ReportState(written=written, attempts=run.status.attempts),
         )
         self.queue.add(run.uid, first=True)  # machines are waiting: create Jobs before reporting progress
 
@@ -169,23 +170,23 @@ class Controller:
         state = self.states[uid]
         ended_before = state.run.status.terminal
         while True:
-            self._observe(state)
+            await self._observe(state)
             if not ended_before:
                 self._logs.follow(state)
             observed = state.observed()
             decision = decide(state.run, observed, self._rounds, self._clock())
-            result = await self._actions.execute(state, decision.actions)
-            if result.status_holds:
-                before, state.run = state.run.status, replace(state.run, status=decision.status)
-                self._telemetry.moved(before, state.run, observed, self._clock())
-            if not result.look_again:
+            look_again = await self._actions.execute(state, decision.actions)
+            before, state.run = state.run.status, replace(state.run, status=decision.status)
+            self._telemetry.moved(before, state.run, observed, self._clock())
+            if not look_again:
                 break
         if state.run.deleted:
             if not decision.actions:
                 self._remove(state)
             return
         self._logs.checkpoint(state)
-        await self._report(state)
+        if await self._report(state) and _awaits_record(state):
+            self.queue.add(uid)
         if state.run.status.terminal:
             self._active.discard(uid)
             self.causes.forget(uid)
@@ -224,14 +225,19 @@ class Controller:
             else:
                 await self._api.delete(BENCHMARK_RUNS, sample.namespace, sample.name, uid=uid)
 
-    def _observe(self, state: RunState) -> None:
-        """Update the observation of a run from the informers."""
+    async def _observe(self, state: RunState) -> None:
+        """Update the observation of a run from the informers, and confirm what they do not show."""
         uid, now = state.run.uid, self._clock()
         for _ in range(state.observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)):
             self._telemetry.ignored(PODS.plural, "foreign")
         if not state.run.status.terminal and not state.run.deleted:
             self._explain(state, now)
         self._telemetry.occupied(state.run, state.observation.all_containers(), now)
+        active = [a.id for a in state.run.status.attempts if not a.state.finished]
+        unknown = state.observation.unconfirmed(active, now)
+        state.jobs_known = not unknown or await self._actions.confirm(state, unknown)
+        if not state.jobs_known or state.observation.awaits_watch:
+            self.queue.add_after(uid, WATCH_SECONDS if state.jobs_known else _CONFIRM_SECONDS)
 
     def _explain(self, state: RunState, now: float) -> None:
         """Add why Jobs have no pods."""
@@ -240,13 +246,14 @@ class Controller:
             self.queue.add_after(run.uid, max(0.0, again - now) + 0.05)
         state.observation.explain(self.causes.of(jobs))
 
-    async def _report(self, state: RunState) -> None:
+    async def _report(self, state: RunState) -> bool:
         try:
-            await self._status.write(state)
+            return await self._status.write(state)
         except ApiError as error:
             if not error.not_found:
                 raise
             self._gone(state)
+            return False
 
     def known_in(self, namespace: str | None) -> set[str]:
         """Return the uids of the known runs of a namespace, or (None) of all."""
@@ -274,3 +281,9 @@ class Controller:
         self._active.discard(state.run.uid)
         self.causes.forget(state.run.uid)
         self.queue.forget(state.run.uid)
+
+
+def _awaits_record(state: RunState) -> bool:
+    """Return whether something may be deleted now that the status on the API server has been written."""
+    finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
+    return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)

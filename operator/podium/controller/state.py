@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.api import Result, TryId
+from podium.api import AttemptStatus, Result, TryId
 from podium.controller.observation import Observation
 from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
@@ -75,6 +75,7 @@ class ReportState:
 
     written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
     cut: bool = False  # whether the status must be cut to what its schema allows
+    attempts: tuple[AttemptStatus, ...] = ()  # the tries in it
     changed_at: float | None = None  # when the oldest unwritten change was made
     quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written
@@ -91,7 +92,7 @@ class LaunchState:
 
 @dataclass(slots=True)
 class RunState:
-    """One run, in parts with one writer each; the `Controller` writes `run` and `goal`.
+    """One run, in parts with one writer each; the `Controller` writes what is not in a part.
 
     The status in `run` is read from the API server once, at the start: nobody else writes it.
     """
@@ -103,6 +104,7 @@ class RunState:
     uploads: UploadState = field(default_factory=UploadState)
     report: ReportState = field(default_factory=ReportState)
     launch: LaunchState = field(default_factory=LaunchState)
+    jobs_known: bool = True  # whether a Job that is not observed is known not to exist
 
     def observed(self) -> Observed:
         """Return the input of `decide`."""
@@ -113,4 +115,7 @@ class RunState:
             result=self.uploads.result,
             store_error=self.uploads.error,
             launch_refusal=self.launch.refusal,
+            jobs_known=self.jobs_known,
+            recorded={attempt.id: attempt for attempt in self.report.attempts},
+            checkpoints=self.logs.checkpoints,
         )

@@ -45,8 +45,11 @@ class StatusWriter:
         self._write_later = write_later
         self._runs_in_progress = runs_in_progress
 
-    async def write(self, state: RunState) -> None:
-        """Write the status if it has changed and is due. Raises ApiError if the API server refuses it."""
+    async def write(self, state: RunState) -> bool:
+        """Write the status if it has changed and is due. Returns whether it was written.
+
+        Raises ApiError if the API server refuses it.
+        """
         run, report = state.run, state.report
         document = status_document(run.status)
         if report.cut:
@@ -54,12 +57,12 @@ class StatusWriter:
         patch = merge_patch(report.written, document)
         if not patch:
             report.changed_at = None
-            return
+            return False
         now, reported = self._clock(), significant(run.status)
         report.changed_at = report.changed_at or now
         if (wait := self._due(state, reported) - now) > 0:
             self._write_later(run.uid, wait)
-            return
+            return False
         _LOG.debug("status of %s/%s: %s", run.namespace, run.name, patch)
         try:
             await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
@@ -71,8 +74,10 @@ class StatusWriter:
             document = fitted(BenchmarkRunStatus, document)
             patch = merge_patch(report.written, document)
             await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
-        report.written, report.changed_at, report.last_reported = document, None, reported
+        report.written, report.attempts = document, run.status.attempts
+        report.changed_at, report.last_reported = None, reported
         report.quiet_until = now + max(self._progress_seconds, self._runs_in_progress() / _PROGRESS_WRITES_PER_SECOND)
+        return True
 
     def _due(self, state: RunState, reported: tuple[object, ...]) -> float:
         """Return when to write a changed status; 0.0 means at once."""
@@ -115,7 +120,9 @@ def _cause(condition: Condition) -> str:
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:
     """Return the part of a status whose changes are reported at once; the rest is progress and can wait."""
-    attempts = tuple((a.index, a.try_, "Starting" if a.state in _STARTING else a.state) for a in status.attempts)
+    attempts = tuple(
+        (a.index, a.try_, "Starting" if a.state in _STARTING else a.state, a.stored) for a in status.attempts
+    )
     conditions = tuple(
         (c.type, "Starting", _cause(c)) if c.reason in _STARTING else (c.type, c.status, c.reason)
         for c in status.conditions

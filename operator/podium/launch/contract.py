@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podium.api import BenchmarkRunSpec
-from podium.reconcile import CreateJob, Run, job_name, object_name
+from podium.api import BenchmarkRunSpec, TryId
+from podium.reconcile import Run, job_name, object_name
 from podium.rounds import Round
 from podium.rules import goal_for
 
@@ -16,6 +17,7 @@ RENDEZVOUS_PORT = 29500
 RUN_UID_LABEL = "podium.dev/run-uid"  # on all of Podium's Jobs and pods; in a large cluster, most have none
 ATTEMPT_LABEL = "podium.dev/attempt"
 TRY_LABEL = "podium.dev/try"
+SEED_ANNOTATION = "podium.dev/seed"  # on Jobs: a Job that an earlier operator created is adopted with its seed
 DATA_DIR = "/data"
 
 
@@ -49,8 +51,13 @@ class Launch:
         }
 
 
-def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Launch:
-    """Return the launch that `decide` requested."""
+def new_seed() -> int:
+    """Draw the 31-bit seed of a try: nobody can know it in advance, or choose it."""
+    return secrets.randbits(31)
+
+
+def launch_for(run: Run, id_: TryId, seed: int, rounds: Mapping[str, Round]) -> Launch:
+    """Return the launch of a try with `seed`."""
     spec, round_ = run.spec, rounds[run.spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     defaults = benchmark.defaults if benchmark and spec.division != "open" and spec.template.image is None else {}
@@ -59,11 +66,11 @@ def launch_for(run: Run, action: CreateJob, rounds: Mapping[str, Round]) -> Laun
         run=run.name,
         uid=run.uid,
         spec=spec,
-        attempt=action.id.attempt,
-        try_=action.id.number,
-        job=job_name(run.name, action.id),
+        attempt=id_.attempt,
+        try_=id_.number,
+        job=job_name(run.name, id_),
         service=object_name(run.name),
-        seed=action.seed,
+        seed=seed,
         target=goal_for(spec, rounds).text,
         trainer=(benchmark and benchmark.trainer) or "",
         hyperparameters={**defaults, **spec.hyperparameters},

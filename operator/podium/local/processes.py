@@ -90,6 +90,7 @@ class LocalJob:
             created=self._created,
             finished=("Failed" if failed else "Complete") if over else "",
             containers=tuple(self._containers),
+            seed=self._launch.seed,
         )
 
     def log_files(self) -> list[Path]:

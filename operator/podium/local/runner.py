@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
-from podium.launch import launch_for
+from podium.launch import launch_for, new_seed
 from podium.local.machine import this_machine
 from podium.local.processes import LaunchError, LocalJob
 from podium.mllog import BoundedSpool, LogBuffer
@@ -72,6 +72,7 @@ class LocalRun:
             result=self._result,
             store_error=self._store_error,
             launch_refusal=self._refusal,
+            recorded={attempt.id: attempt for attempt in self.run.status.attempts},
         )
 
     async def execute(self, show: Callable[[Run], None]) -> Run:
@@ -118,14 +119,13 @@ class LocalRun:
         decision = decide(self.run, self.observed(), self._rounds, time.time())
         for action in decision.actions:
             await self._execute(action)
-        if self._refusal is None or decision.status.terminal:
-            self.run = replace(self.run, status=decision.status)
+        self.run = replace(self.run, status=decision.status)
         return bool(decision.actions) and not decision.status.terminal and not self._store_error
 
     async def _execute(self, action: Action) -> None:
         match action:
-            case CreateJob():
-                await self._launch(action)
+            case CreateJob(id_):
+                await self._launch(id_)
             case DeleteJob(id_):
                 await self._tries[id_].job.stop()
             case StoreAttempt():
@@ -135,8 +135,8 @@ class LocalRun:
             case _:
                 pass  # there are no Events here, and no time to live
 
-    async def _launch(self, action: CreateJob) -> None:
-        launch = launch_for(self.run, action, self._rounds)
+    async def _launch(self, id_: TryId) -> None:
+        launch = launch_for(self.run, id_, new_seed(), self._rounds)
         buffer = LogBuffer()
 
         def add(line: str) -> None:
@@ -149,7 +149,7 @@ class LocalRun:
         except (LaunchError, OSError) as error:
             self._refusal = Refusal(str(error), time.time(), final=True)
             return
-        self._tries[action.id] = _Try(job, buffer)
+        self._tries[id_] = _Try(job, buffer)
 
     @staticmethod
     def _log(one: _Try) -> ObservedLog:

@@ -100,9 +100,9 @@ def run_sample(
         target=goal.targets if goal else {},
         time_to_train=float(minutes) * 60 if minutes else None,
     )
-    if goal is None or not run.status.attempts:
+    last = run.status.current
+    if goal is None or last is None:
         return known
-    last = run.status.attempts[-1]
     job = observed.jobs.get(last.id)
     summary = observed.logs.get(last.id, ObservedLog()).summary
     training = last.state is AttemptState.TRAINING and summary.run_start is not None

@@ -1,75 +1,172 @@
-"""The life of one try: derives its state from its Job, its containers and its log."""
+"""The life of one try: derives its state from its Job, its containers and its log.
+
+Nothing follows from what is unknown. A line counts as missing only if the log has been read up to the time by which it
+had to be there, and what the status recorded stands until the log has been read.
+"""
 
 from __future__ import annotations
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, duration_seconds, rfc3339
+from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds, rfc3339
 from podium.mllog import LogSummary, seconds
-from podium.reconcile.failure import failed, failed_container
+from podium.reconcile.failure import failed, first_failure
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
-from podium.reconcile.step import Step, move, move_to, no_log_text
+from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, move, move_to, no_log_text, until
+from podium.reconcile.text import known_time
 from podium.rules import Goal, judge
 
-# How long containers may keep running after run_stop.
+# How long containers may keep running after run_stop, or after one of them has failed.
 LEAVE_SECONDS = 300
-# A run_start may precede the container's start by this much before its clock counts as wrong.
+# A run_start may precede the container's start by this much before its clock counts as wrong,
 CLOCK_TOLERANCE_SECONDS = 2.0
+# and the start of the Job, which another machine's clock stamps, by this much.
+CLUSTER_TOLERANCE_SECONDS = 60.0
+# A user's suspension waits for a log that has not been read for this long.
+FRESH_SECONDS = 30.0
 
 
-def advance(
-    attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, *, spec: BenchmarkRunSpec, goal: Goal, now: float
-) -> Step:
-    """Return the state of an unfinished try, from what is observed of it now."""
-    attempt = _measured(attempt, log.summary, goal)
+def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step:
+    """Return the state of an unfinished try, from what is observed of it now. A `job` of None does not exist."""
+    log = look.log
+    attempt = _measured(attempt, log.summary, look.goal)
     if job is None:
-        return Step(_without_job(attempt, log, goal))
-    if log.ended and (job.finished or job.exited(spec.system.nodes)):
-        return Step(_ended(attempt, job, log, goal))
-    if job.suspended:
-        return Step(move_to(attempt, Reason.QUEUED, "waiting for its queue to admit the Job"))
+        return Step(_without_job(attempt, log, look.goal))
+    if log.overflow:
+        return Step(move_to(attempt, Reason.LOG_TOO_LONG, "the MLPerf lines of rank 0 exceed the limit of 64 MiB"))
+    if job.suspended and log.summary.run_stop is None:
+        return _queued(attempt, job, look)
+    return _launched(attempt, job, look)
+
+
+def _launched(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
+    """Advance a try whose Job may have pods."""
+    log = look.log
+    if log.complete and (job.finished or job.exited(look.spec.system.nodes)):
+        return Step(_ended(attempt, job, look))
     if log.summary.run_stop is not None:
-        return _stopped(attempt, job, log, goal, now)
-    if log.summary.run_start is not None:
-        return _training(attempt, log.summary, spec, now)
-    return starting(attempt, job, log, spec, now)
+        return _stopped(attempt, job, look)
+    if first_failure(job) or log.complete:
+        return _ending(attempt, job, look)
+    if _is_timed(attempt):
+        return _training(attempt, job, look)
+    return starting(attempt, job, look)
+
+
+def suspended_by_user(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step | None:
+    """Return what becomes of an unfinished try when spec.suspend is true; None if it goes on.
+
+    A try whose clock has stopped goes on to its end. One whose clock runs has lost: if stopping it were free, an
+    attempt could be repeated until its time is good. One whose clock has not started costs nothing.
+    """
+    log, now = look.log, look.now
+    if log.summary.run_stop is not None:
+        return None
+    has_started = job is not None and any(c.node_index == 0 and c.started is not None for c in job.containers)
+    if (has_started or _is_timed(attempt)) and not log.complete and now - log.known_until > FRESH_SECONDS:
+        return Step(attempt, now + READ_AGAIN_SECONDS, read=True)  # run_start or run_stop may be there unread
+    if _is_timed(attempt):
+        message = "spec.suspend was set between run_start and run_stop; a timed attempt is not repeated"
+        return Step(move_to(attempt, Reason.SUSPENDED_IN_TRAINING, message))
+    return Step(move_to(attempt, Reason.SUSPENDED, "will be repeated when the run is resumed"))
+
+
+def _is_timed(attempt: AttemptStatus) -> bool:
+    """Return whether run_start was logged, according to the log or to what the status recorded of it."""
+    return attempt.start_time is not None or attempt.state is AttemptState.TRAINING
 
 
 def _without_job(attempt: AttemptStatus, log: ObservedLog, goal: Goal) -> AttemptStatus:
     """Handle a missing Job; its output may still be arriving."""
-    if not log.ended:
+    if not log.complete:
         return attempt
     if log.summary.run_stop is not None:
         return _judged(attempt, None, log, goal)
     return move_to(attempt, Reason.JOB_LOST, "its Job was deleted before run_stop")
 
 
-def _ended(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, goal: Goal) -> AttemptStatus:
-    """Every container has exited and the log is complete. Nothing after run_stop matters anymore."""
-    first = failed_container(job)
-    if log.summary.run_stop is None and (first or job.finished == "Failed"):
-        return failed(attempt, job, first, log)
-    return _judged(attempt, job, log, goal)
+def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
+    """Handle a suspended Job: it waits for its queue, or the queue has taken its machines away."""
+    spec, now = look.spec, look.now
+    begun = _is_timed(attempt) or attempt.state is AttemptState.INITIALIZING
+    if begun or any(c.started is not None for c in job.containers):
+        if job.container(0) and not look.log.complete:  # its last lines may contain run_stop
+            return Step(attempt, now + READ_AGAIN_SECONDS)
+        reason = Reason.PREEMPTED if job.queue or spec.queue_name else Reason.JOB_SUSPENDED
+        return Step(move_to(attempt, reason, "the Job was suspended after its pods had started"))
+    deadline = None
+    if spec.deadlines.queued:
+        deadline = job.created + duration_seconds(spec.deadlines.queued)
+        if now >= deadline:
+            message = f"the queue did not admit the Job within {spec.deadlines.queued} (spec.deadlines.queued)"
+            return Step(move_to(attempt, Reason.QUEUED_DEADLINE_EXCEEDED, message))
+    return Step(move_to(attempt, Reason.QUEUED, "waiting for its queue to admit the Job"), deadline)
 
 
-def _stopped(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, goal: Goal, now: float) -> Step:
+def _ended(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:
+    """No more lines can come. Nothing after run_stop matters anymore."""
+    log = look.log
+    if log.summary.run_stop is None:
+        first = first_failure(job)
+        if first or job.finished == "Failed":
+            return failed(attempt, job, first, log)
+        if log.lost:
+            return move_to(attempt, Reason.LOG_LOST, log.lost)
+    return _judged(attempt, job, log, look.goal)
+
+
+def _stopped(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """After run_stop, wait until the containers have exited."""
-    leave_by = (log.summary.run_stop or now) + LEAVE_SECONDS
-    if now >= leave_by:
-        return Step(_judged(attempt, job, log, goal))
+    at_latest = _clock_start(attempt, job, look) + duration_seconds(look.spec.deadlines.run)
+    leave_by = min(look.log.summary.run_stop or look.now, at_latest) + LEAVE_SECONDS
+    if look.now >= leave_by:
+        return Step(_judged(attempt, job, look.log, look.goal))
     return Step(move(attempt, AttemptState.TRAINING), leave_by)
 
 
-def _training(attempt: AttemptStatus, summary: LogSummary, spec: BenchmarkRunSpec, now: float) -> Step:
-    limit = spec.deadlines.run
-    deadline = (summary.run_start or now) + duration_seconds(limit)
-    if now >= deadline:
-        message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
-        return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
-    return Step(move(attempt, AttemptState.TRAINING), deadline)
+def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
+    """A container has failed, or rank 0 has ended without run_stop: give the others some time to end, too.
+
+    What ended first is often not the cause: when a node dies, the other ranks fail within seconds, and the loss of the
+    node is noticed a minute later.
+    """
+    first = first_failure(job)
+    rank0 = job.container(0)
+    since = first.finished if first else rank0.finished if rank0 else None
+    state = AttemptState.TRAINING if _is_timed(attempt) else attempt.state
+    return until(attempt, state, (since or 0.0) + LEAVE_SECONDS, look) or Step(_ended(attempt, job, look))
+
+
+def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
+    limit = look.spec.deadlines.run
+    deadline = _clock_start(attempt, job, look) + duration_seconds(limit)
+    if step := until(attempt, AttemptState.TRAINING, deadline, look):
+        return step
+    message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
+    if early := _early_start(look.log.summary, job):
+        return Step(move_to(attempt, Reason.CLOCK_INVALID, f"{early}; {message}"))
+    return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
+
+
+def _clock_start(attempt: AttemptStatus, job: ObservedJob, look: Look) -> float:
+    """Return when run_start was logged, on the cluster's clock.
+
+    It comes after the start of the Job, and within the deadlines before it. A stamp outside of that is from a node
+    with a wrong clock, which must neither end a healthy attempt nor keep a hanging one.
+    """
+    limits = look.spec.deadlines
+    earliest = job.launched
+    latest = earliest + sum(map(duration_seconds, (limits.pending, limits.stage, limits.pending, limits.init)))
+    stamp = look.log.summary.run_start
+    if stamp is None:
+        stamp = known_time(attempt.start_time)
+    return latest if stamp is None else min(max(stamp, earliest), latest)
 
 
 def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, goal: Goal) -> AttemptStatus:
     """Return the outcome of a try with a complete log, from the log and from what only the operator knows."""
+    if attempt.start_time is not None and log.summary.run_start is None:
+        message = f"the log no longer has the run_start of {attempt.start_time} that was read from it"
+        return move_to(attempt, Reason.LOG_LOST, message)
     verdict = judge(log.summary, goal)
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
@@ -85,14 +182,17 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
 
 
 def _early_start(summary: LogSummary, job: ObservedJob | None) -> str:
-    """Return a message if the log's clock started before its container did; empty if it did not."""
-    rank0 = job.container(0) if job else None
-    if not (rank0 and rank0.started and summary.run_start):
+    """Return a message if the log's clock started before its container or its Job did; empty if it did not."""
+    if job is None or summary.run_start is None:
         return ""
-    early = rank0.started - summary.run_start
-    if early <= CLOCK_TOLERANCE_SECONDS:
-        return ""
-    return f"run_start is {early:.1f} s before the container started; check the clocks of the node and the trainer"
+    rank0 = job.container(0)
+    node = f" {rank0.node}" if rank0 and rank0.node else ""
+    if rank0 and rank0.started and (early := rank0.started - summary.run_start) > CLOCK_TOLERANCE_SECONDS:
+        clocks = f"check the clocks of the node{node} and the trainer"
+        return f"run_start is {early:.1f} s before the container started; {clocks}"
+    if (early := job.launched - summary.run_start) > CLUSTER_TOLERANCE_SECONDS:
+        return f"run_start is {early:.1f} s before the Job was started; check the clock of the node{node}"
+    return ""
 
 
 def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> AttemptStatus:
@@ -102,11 +202,11 @@ def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> Attemp
         changes["start_time"] = rfc3339(summary.run_start, milliseconds=True)
     if summary.evaluations:
         last = summary.evaluations[-1]
-        changes["quality"] = goal.render(summary, last)
+        changes["quality"] = goal.render(summary, last)[:64]
         if last.epoch is not None:
             changes["epochs"] = f"{last.epoch:g}"
     if summary.energy_joules is not None:
-        changes["energy_joules"] = f"{summary.energy_joules:.0f}"
+        changes["energy_joules"] = f"{summary.energy_joules:.0f}"[:32]
     elapsed = seconds(summary, goal.timed_by)
     if elapsed is not None:
         changes["time_to_train_seconds"] = f"{elapsed:.3f}"

@@ -2,6 +2,8 @@
 
 It is level-based. Regardless of what happened before (a restart, a lost event, an action that failed halfway), the same
 run and observations give the same decision, so executing it twice does no harm.
+
+Evidence comes first: files are stored, then the written status says so, and only then is anything deleted.
 """
 
 from __future__ import annotations
@@ -18,38 +20,47 @@ from podium.api import (
     Reason,
     TryId,
     duration_seconds,
-    unix_seconds,
 )
 from podium.api.reasons import of_end, of_state
-from podium.reconcile.attempt import advance
+from podium.reconcile.attempt import advance, suspended_by_user
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
+from podium.reconcile.failure import first_failure, with_failure
 from podium.reconcile.model import (
     Action,
     CreateJob,
     Decision,
     DeleteJob,
     DeleteRun,
+    DropCheckpoint,
     Emit,
     Observed,
+    ObservedJob,
     ObservedLog,
+    ReadLog,
     Run,
     StoreAttempt,
     StoreResult,
 )
 from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
-from podium.reconcile.step import move_to
-from podium.reconcile.tries import concluded, new_attempt, next_try
+from podium.reconcile.step import Look, move_to
+from podium.reconcile.text import known_time
+from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, last_tries, new_attempt, next_tries
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
+# A Job whose containers have ended is left to end by itself for this long.
+LINGER_SECONDS = 30.0
+
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
+# What ends a run early if more attempts have it than the rules let a result have: breaking a rule, and crashing
+_HOPELESS = frozenset({Reason.PROGRAM_EXITED.value})
 _NAMED_ATTEMPTS = 3  # at most, in a message about several
 
 
 @dataclass(slots=True)
 class _Case:
-    """One decision in the making."""
+    """One decision in the making. `attempts` are in the order of their attempt and try."""
 
     run: Run
     observed: Observed
@@ -67,11 +78,15 @@ class _Case:
             True, Reason.VALID, f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
         )
 
+    @property
+    def shown(self) -> AttemptStatus | None:
+        return BenchmarkRunStatus.model_construct(attempts=tuple(self.attempts)).current
+
     def decided(self, report: Report, **update: object) -> Decision:
         status = self.run.status.model_copy(
             update={
                 "attempts": tuple(self.attempts),
-                "progress": progress(self.attempts, self.observed, self.goal, self.run.status.progress),
+                "progress": progress(self.shown, self.observed, self.goal, self.run.status.progress),
                 **update,
             }
         )
@@ -85,7 +100,7 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
     `now` is in unix seconds. The function has no memory: everything it knows about the past is in ``run.status``.
     """
     if run.status.terminal:
-        return _after_the_end(run, now)
+        return _after_the_end(run, observed, now)
     text = run.refusal or "; ".join(map(str, check_spec(run.spec, rounds)))
     if text:
         refused = ConditionUpdate(False, Reason.INVALID_SPEC, text)
@@ -96,66 +111,126 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
     _advance(case)
     if run.deleted:
         return _abort(case)
+    _clean_up(case)
     return _continue(case)
+
+
+# ---- the tries ----
 
 
 def _advance(case: _Case) -> None:
     """Advance every unfinished try; tries whose Job exists but that are not listed yet are adopted first."""
-    listed = {attempt.id for attempt in case.run.status.attempts}
-    unlisted = sorted(
-        (id_ for id_ in case.observed.jobs if id_ not in listed), key=lambda id_: (id_.attempt, id_.number)
-    )
-    adopted = [_adopted(case, id_) for id_ in unlisted]
-    for attempt in [*case.run.status.attempts, *adopted]:
+    known = sorted(case.run.status.attempts, key=lambda attempt: attempt.id)
+    listed = {attempt.id for attempt in known}
+    for id_ in sorted(id_ for id_ in case.observed.jobs if id_ not in listed):
+        known.append(new_attempt(case.run.name, id_, case.observed.jobs[id_], known))
+    known.sort(key=lambda attempt: attempt.id)
+    converged = []
+    for attempt in known:
         moved = attempt if attempt.state.finished else _advance_one(case, attempt)
         if moved.state.finished and not moved.stored and moved.id in case.observed.stored:
             moved = moved.model_copy(update={"stored": True})
-        if moved.state.finished and _holds_machines(case, moved):
-            case.actions.append(DeleteJob(moved.id))
+        if moved.state is AttemptState.CONVERGED and not attempt.state.finished:
+            converged.append(moved)
         case.attempts.append(moved)
-
-
-def _adopted(case: _Case, id_: TryId) -> AttemptStatus:
-    """Return the record of a try whose Job an earlier process created, perhaps under another name."""
-    job = case.observed.jobs[id_]
-    attempt = new_attempt(case.run.name, case.run.uid, id_, job.created)
-    return attempt.model_copy(update={"job": job.name or attempt.job})
+    if converged and not _all_concluded(case):  # the conditions report the end of the last one
+        case.actions += [Emit(Reason.ATTEMPT_CONVERGED, _measurement(attempt)) for attempt in converged]
 
 
 def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
-    job, log = case.observed.jobs.get(attempt.id), case.observed.logs.get(attempt.id, ObservedLog())
-    step = advance(attempt, job, log, spec=case.run.spec, goal=case.goal, now=case.now)
+    job, log = _job(case, attempt), case.observed.logs.get(attempt.id, ObservedLog())
+    if job is None and not case.observed.jobs_known:
+        return attempt
+    if job and attempt.job_uid is None:
+        attempt = attempt.model_copy(update={"job_uid": job.uid[:64]})
+    look = Look(log, case.run.spec, case.goal, case.now)
+    step = advance(attempt, job, look)
+    if case.run.spec.suspend and not step.attempt.state.finished:
+        step = suspended_by_user(step.attempt, job, look) or step
     moved = step.attempt
-    if case.run.spec.suspend and not moved.state.finished:
-        moved = move_to(moved, Reason.SUSPENDED, "will be repeated when the run is resumed")
-    if moved.state.finished and moved.state is not AttemptState.CONVERGED:
-        case.actions.append(Emit(of_end(moved.state), f"{moved.id}: {moved.reason}: {moved.message}"))
-    if step.deadline is not None and not moved.state.finished:
+    if moved.state.finished:
+        if moved.failure is None:
+            moved = with_failure(moved, first_failure(job) if job else None, log.tail)
+        if moved.state is not AttemptState.CONVERGED:
+            case.actions.append(Emit(of_end(moved.state), f"{moved.id}: {moved.reason}: {moved.message}"))
+        return moved
+    if step.read:
+        case.actions.append(ReadLog(moved.id))
+    if step.deadline is not None:
         case.deadlines.append(step.deadline)
     return moved
 
 
+def _job(case: _Case, attempt: AttemptStatus) -> ObservedJob | None:
+    """Return the Job of a try. One with another uid has only its name: somebody has replaced it."""
+    job = case.observed.jobs.get(attempt.id)
+    return job if job and attempt.job_uid in (None, job.uid) else None
+
+
+def _may_run(case: _Case, id_: TryId) -> bool:
+    job = case.observed.jobs.get(id_)
+    return job is not None and job.may_run(case.run.spec.system.nodes)
+
+
+def _clean_up(case: _Case) -> None:
+    """Delete what a try leaves behind, once the status on the API server says that the try is stored."""
+    for attempt in case.attempts:
+        recorded = case.observed.recorded.get(attempt.id)
+        if not (attempt.state.finished and recorded and recorded.state.finished):
+            continue
+        if recorded.stored or _never_ran(case, attempt):
+            _delete_job(case, attempt.id)
+        if recorded.stored and attempt.id in case.observed.checkpoints:
+            case.actions.append(DropCheckpoint(attempt.id))
+
+
+def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
+    """Return whether the status says all there is to say about a try: its program was never started.
+
+    Its machines need not wait for a store that is down.
+    """
+    job, log = case.observed.jobs.get(attempt.id), case.observed.logs.get(attempt.id, ObservedLog())
+    ran = job is None or any(c.started is not None for c in job.containers)
+    return not ran and attempt.start_time is None and log.summary.lines == 0
+
+
+def _delete_job(case: _Case, id_: TryId) -> None:
+    """Delete the Job of a finished try that could still hold machines, or get some."""
+    job = case.observed.jobs.get(id_)
+    due = _left_behind(job, case.run.spec.system.nodes) if job else None
+    if due is not None and case.now < due:
+        case.deadlines.append(due)
+    elif due is not None:
+        case.actions.append(DeleteJob(id_))
+
+
+def _left_behind(job: ObservedJob, nodes: int) -> float | None:
+    """Return when to delete the Job of a finished try (unix seconds); None if it needs no deletion."""
+    if job.finished or job.deleting:
+        return None
+    ended = (c.finished for c in job.containers if c.finished is not None)
+    return 0.0 if job.may_run(nodes) else max(ended, default=0.0) + LINGER_SECONDS
+
+
+# ---- the run ----
+
+
 def _continue(case: _Case) -> Decision:
-    """Wait, start the next try, or conclude."""
-    busy = any(not a.state.finished or _holds_machines(case, a) for a in case.attempts)
-    if not busy:
-        retries = case.run.spec.max_retries
-        following = next_try(case.attempts, retries, case.goal.attempts)
-        failure = _beyond_retry(case) or _launch_failure(case)
-        if failure or following is None:
-            return _conclude(case, failure)
-        if not case.run.spec.suspend:
-            _emit_converged(case)
-            attempt = new_attempt(case.run.name, case.run.uid, following, case.now)
-            case.actions.append(CreateJob(following, attempt.seed))
-            if case.observed.launch_refusal is None:  # a refused try is listed once its Job exists
-                case.attempts.append(attempt)
+    """Wait, start the next tries, or conclude."""
+    spec, known = case.run.spec, case.observed.jobs_known
+    busy = sum(not a.state.finished or _may_run(case, a.id) for a in case.attempts)
+    following = next_tries(case.attempts, spec.max_retries, case.goal.attempts)
+    failure = _beyond_retry(case, following) or _launch_failure(case)
+    if known and not busy and (failure or _all_concluded(case)):
+        return _conclude(case, failure)
+    if known and not failure and not spec.suspend:
+        case.actions += [CreateJob(id_) for id_ in following[: max(0, spec.parallel_attempts - busy)]]
     case.actions += _to_store(case)
     return case.decided(
         Report(
             admitted=case.admitted,
             running=_running(case),
-            suspended=case.run.spec.suspend,
+            suspended=spec.suspend,
             store_error=case.observed.store_error,
         )
     )
@@ -192,10 +267,19 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     return case.decided(report, score=score, result=result)
 
 
+def _all_concluded(case: _Case) -> bool:
+    """Return whether every attempt has its last try."""
+    last = last_tries(case.attempts)
+    retries = case.run.spec.max_retries
+    return all(
+        (one := last.get(index)) is not None and one.state.finished and concluded(case.attempts, one, retries)
+        for index in range(1, case.goal.attempts + 1)
+    )
+
+
 def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
     """Return what went wrong in the last try of each attempt, for the first few."""
-    last = {attempt.index: attempt for attempt in attempts}
-    wrong = [a for a in last.values() if a.state is not AttemptState.CONVERGED]
+    wrong = [a for a in last_tries(attempts).values() if a.state is not AttemptState.CONVERGED]
     return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
@@ -207,47 +291,59 @@ def _abort(case: _Case) -> Decision:
     # a try that fails now fails because of the deletion
     finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
-        move_to(a, reason, message) if a.id not in finished and a.state in _CUT_SHORT else a for a in case.attempts
+        move_to(a, reason, message).model_copy(update={"failure": None})
+        if a.id not in finished and (a.state in _CUT_SHORT or a.failure)
+        else a
+        for a in case.attempts
     ]
-    # the Jobs are deleted with their owner, and nobody is left to read Events
-    case.actions = []
+    case.actions = []  # nobody is left to read Events
     if case.attempts and case.observed.result is None:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
         case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
+    for attempt in case.attempts:  # the Jobs go with their owner, unless a finalizer keeps that
+        if attempt.stored and _may_run(case, attempt.id):
+            _delete_job(case, attempt.id)
     return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
 
 
-def _after_the_end(run: Run, now: float) -> Decision:
-    """Terminal is final: only the time to live remains."""
+def _after_the_end(run: Run, observed: Observed, now: float) -> Decision:
+    """Terminal is final: no Job may run again, and the time to live remains."""
+    due = {id_: _left_behind(job, run.spec.system.nodes) for id_, job in observed.jobs.items()}
+    deadlines = [at for at in due.values() if at is not None and now < at]
+    actions: list[Action] = [DeleteJob(id_) for id_, at in due.items() if at is not None and now >= at]
     ttl = run.spec.ttl_seconds_after_finished
-    if ttl is None or run.deleted:
-        return Decision((), run.status)
-    expires = _ended_at(run.status) + ttl
-    return Decision((DeleteRun(),), run.status) if now >= expires else Decision((), run.status, expires)
+    if ttl is not None and not run.deleted:
+        deadlines.append(expires := _ended_at(run.status, now) + ttl)
+        if now >= expires:
+            return Decision((DeleteRun(),), run.status)
+    return Decision(tuple(actions), run.status, min(deadlines, default=None))
 
 
-def _ended_at(status: BenchmarkRunStatus) -> float:
-    """Return the unix time of the terminal condition."""
+def _ended_at(status: BenchmarkRunStatus, now: float) -> float:
+    """Return the unix time of the terminal condition; `now` if it does not say."""
     ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
-    true = next(end for end in ends if end and end.status == "True")
-    return unix_seconds(true.last_transition_time)
+    true = next((end for end in ends if end and end.status == "True"), None)
+    ended = known_time(true.last_transition_time) if true else None
+    return now if ended is None else ended
 
 
-def _beyond_retry(case: _Case) -> ConditionUpdate | None:
+def _beyond_retry(case: _Case, following: Sequence[TryId]) -> ConditionUpdate | None:
     """Return why the run fails early: no retry is left or would help, or too many attempts broke rules."""
-    if not case.attempts or not concluded(case.attempts, case.attempts[-1], case.run.spec.max_retries):
-        return None
-    last = case.attempts[-1]
-    if last.state is AttemptState.FAILED:
-        tries = sum(a.index == last.index and a.state is AttemptState.FAILED for a in case.attempts)
+    retries = case.run.spec.max_retries
+    last = last_tries(case.attempts)
+    lost = next((one for one in last.values() if is_exhausted(case.attempts, one, retries)), None)
+    if lost is None and following and len(case.attempts) >= MAX_TRIES:
+        lost = case.attempts[-1]
+    if lost is not None:
+        tries = sum(a.index == lost.index and a.state is lost.state for a in case.attempts)
         times = f" after {tries} tries" if tries > 1 else ""
-        return ConditionUpdate(
-            True, Reason.ATTEMPT_FAILED, f"attempt {last.index} failed{times}: {last.reason}: {last.message}"
-        )
-    invalid = sum(a.state is AttemptState.INVALID for a in case.attempts)
-    if invalid > case.goal.max_failures:
-        message = f"{invalid} attempts broke the rules, the last one: {last.reason}: {last.message}"
-        return ConditionUpdate(True, Reason.RESULT_INVALID, message)
+        text = f"attempt {lost.index} failed{times}: {lost.reason}: {lost.message}"
+        return ConditionUpdate(True, Reason.ATTEMPT_FAILED, text)
+    hopeless = [a for a in last.values() if a.state is AttemptState.INVALID or a.reason in _HOPELESS]
+    if len(hopeless) > case.goal.max_failures:
+        one = hopeless[-1]
+        text = f"{len(hopeless)} attempts broke the rules or crashed, the last one: {one.reason}: {one.message}"
+        return ConditionUpdate(True, Reason.RESULT_INVALID, text)
     return None
 
 
@@ -264,12 +360,8 @@ def _launch_failure(case: _Case) -> ConditionUpdate | None:
     return None
 
 
-def _emit_converged(case: _Case) -> None:
-    """Emit an Event for every converged attempt but the last, whose end the conditions report."""
-    if case.attempts and case.attempts[-1].state is AttemptState.CONVERGED:
-        last = case.attempts[-1]
-        message = f"{last.id}: quality {last.quality} in {last.time_to_train_seconds} s, {last.epochs} epochs"
-        case.actions.append(Emit(Reason.ATTEMPT_CONVERGED, message))
+def _measurement(attempt: AttemptStatus) -> str:
+    return f"{attempt.id}: quality {attempt.quality} in {attempt.time_to_train_seconds} s, {attempt.epochs} epochs"
 
 
 def _to_store(case: _Case) -> list[StoreAttempt]:
@@ -278,20 +370,19 @@ def _to_store(case: _Case) -> list[StoreAttempt]:
     return [StoreAttempt(a, concluding=concluded(case.attempts, a, retries)) for a in unstored]
 
 
-def _holds_machines(case: _Case, attempt: AttemptStatus) -> bool:
-    """Return whether the Job of this try may still occupy nodes. The Job's status lags behind its containers."""
-    job = case.observed.jobs.get(attempt.id)
-    return job is not None and not job.finished and not job.exited(case.run.spec.system.nodes)
-
-
 def _running(case: _Case) -> ConditionUpdate:
-    if case.run.spec.suspend:
-        return ConditionUpdate(False, Reason.SUSPENDED, "spec.suspend is true")
     if case.observed.launch_refusal:
         return ConditionUpdate(False, Reason.LAUNCH_REFUSED, case.observed.launch_refusal.message)
-    last: AttemptStatus = case.attempts[-1]
-    text = f"{last.id} of {case.goal.attempts}"
-    if last.state is AttemptState.PENDING:
-        reason = Reason.known(last.reason) or Reason.PENDING
-        return ConditionUpdate(False, reason, f"{text}: {last.message or 'waiting for its pods'}")
-    return ConditionUpdate(True, of_state(last.state), text)
+    shown = case.shown
+    if case.run.spec.suspend and (shown is None or shown.state.finished):
+        return ConditionUpdate(False, Reason.SUSPENDED, "spec.suspend is true")
+    if shown is None or (shown.state.finished and not _may_run(case, shown.id)):
+        return ConditionUpdate(False, Reason.PENDING, "the Job of the next attempt is being created")
+    more = sum(not a.state.finished for a in case.attempts) - 1
+    text = f"{shown.id} of {case.goal.attempts}" + (f" and {more} more" if more > 0 else "")
+    if shown.state is AttemptState.PENDING:
+        reason = Reason.known(shown.reason) or Reason.PENDING
+        return ConditionUpdate(False, reason, f"{text}: {shown.message or 'waiting for its pods'}")
+    if shown.reason == Reason.LOG_UNREADABLE:
+        return ConditionUpdate(True, Reason.LOG_UNREADABLE, f"{text}: {shown.message}")
+    return ConditionUpdate(True, of_state(shown.state), text)

@@ -1,32 +1,98 @@
-"""A try whose containers or Job failed: which one failed first, and whether a retry may help."""
+"""A try whose containers or Job failed: what failed first, whose fault it is, and so whether another try follows.
+
+The class of a failure follows from evidence: what the scheduler, the kubelet and the node lifecycle controller say
+about the pod. Without any, a container that exited with a code ended itself.
+"""
 
 from __future__ import annotations
 
-from podium.api import AttemptStatus, Reason
+from collections.abc import Mapping
+
+from podium.api import AttemptStatus, Failure, Reason
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import colon, move_to, tail_text
 
 # Exit codes of `podium stage` that require action. All others are outages and lost nodes.
 STAGE_FINAL = frozenset({1, 2})
 
+# Reasons of the pod condition DisruptionTarget, except DeletionByTaintManager
+_DISRUPTIONS: Mapping[str, Reason] = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "PreemptionByKubeScheduler": Reason.PREEMPTED,
+    "EvictionByEvictionAPI": Reason.DRAINED,
+    "DeletionByPodGC": Reason.NODE_LOST,
+    "TerminationByKubelet": Reason.EVICTED,
+}
+# The kubelet's reasons for pods and containers that it ended or refused
+_WORDS: Mapping[str, Reason] = {
+    "Evicted": Reason.EVICTED,
+    "Preempting": Reason.EVICTED,
+    Reason.NODE_LOST.value: Reason.NODE_LOST,  # it is the kubelet's word as well
+    "NodeShutdown": Reason.DRAINED,
+    "Shutdown": Reason.DRAINED,
+    "Terminated": Reason.DRAINED,
+    "ContainerStatusUnknown": Reason.POD_LOST,
+    "UnexpectedAdmissionError": Reason.DEVICE_ERROR,
+    "StartError": Reason.POD_CANNOT_START,
+    "ContainerCannotRun": Reason.POD_CANNOT_START,
+} | dict.fromkeys(
+    ("OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage", "NodeAffinity", "NodePorts", "NodeName"),
+    Reason.POD_REJECTED,
+)
 
-def failed_container(job: ObservedJob) -> Container | None:
-    """Return the container that failed first: the others often fail because of it."""
-    failed = [c for c in job.containers if c.finished is not None and (c.exit_code is None or c.exit_code != 0)]
-    return min(failed, key=lambda c: c.finished or 0.0, default=None)
+
+def first_failure(job: ObservedJob) -> Container | None:
+    """Return the container that failed first: the others often fail because of it.
+
+    A node is noticed to be lost long after the fact, so its container comes first.
+    """
+    failures = [c for c in job.containers if c.finished is not None and (c.exit_code != 0 or _taken(c))]
+    return min(failures, key=lambda c: (not c.node_lost, c.finished or 0.0), default=None)
 
 
 def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, log: ObservedLog) -> AttemptStatus:
     """Return the failed try. `first` is the container that failed first, None if only the Job reports a failure."""
     if first is None:
-        return move_to(attempt, Reason.POD_LOST, job.message or "a pod was lost")
+        return with_failure(_job_failed(attempt, job), None, "")
     place = f"pod {first.name}" if first.name else "a pod"
-    if first.exit_code is None:
-        return move_to(attempt, Reason.POD_LOST, f"{place}: {first.stopped}{colon(first.message)}")
-    if first.staging and first.staging.exit_code:
-        return _stage_failed(attempt, place, first, first.staging)
-    code = f"exit code {first.exit_code}{_cause(first)}"
-    return move_to(attempt, Reason.POD_FAILED, f"{place}: {code}{tail_text(log)}")
+    reason = _taken(first)
+    if reason is Reason.POD_LOST and job.reason == "DeadlineExceeded":
+        moved = _job_failed(attempt, job)
+    elif reason:
+        on = f" on node {first.node}" if first.node else ""
+        moved = move_to(attempt, reason, f"{place}{on}: {_word(first)}{colon(first.message)}")
+    elif first.staging and first.staging.exit_code:
+        moved = _stage_failed(attempt, place, first, first.staging)
+    elif log.lost:  # without the log, nobody can say whether the clock was running
+        moved = move_to(attempt, Reason.LOG_LOST, f"{log.lost}; {place}: {_exit(first)}")
+    else:
+        reason = Reason.PROGRAM_FAILED if attempt.start_time is None else Reason.PROGRAM_EXITED
+        moved = move_to(attempt, reason, f"{place}: {_exit(first)}{tail_text(log)}")
+    return with_failure(moved, first, log.tail)
+
+
+def _taken(container: Container) -> Reason | None:
+    """Return why a container ended that did not end itself; None for one that did."""
+    if container.node_lost:
+        return Reason.NODE_LOST
+    if container.disruption == "DeletionByTaintManager":
+        return Reason.DRAINED
+    if container.disruption:
+        return _DISRUPTIONS.get(container.disruption, Reason.POD_LOST)
+    if container.stopped == "OOMKilled" and not container.memory_limited:
+        return Reason.NODE_OUT_OF_MEMORY
+    if word := _WORDS.get(container.stopped):
+        return word
+    return Reason.POD_LOST if container.exit_code is None else None
+
+
+def _job_failed(attempt: AttemptStatus, job: ObservedJob) -> AttemptStatus:
+    """Return the try of a Job that failed although no container did: it ran into its activeDeadlineSeconds."""
+    if job.reason != "DeadlineExceeded":
+        return move_to(attempt, Reason.POD_LOST, job.message or "a pod was lost")
+    if attempt.start_time is not None:
+        return move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, job.message or "the Job ran into its deadline")
+    return move_to(attempt, Reason.INIT_DEADLINE_EXCEEDED, job.message or "the Job ran into its deadline")
 
 
 def _stage_failed(attempt: AttemptStatus, place: str, first: Container, staging: Staging) -> AttemptStatus:
@@ -34,6 +100,38 @@ def _stage_failed(attempt: AttemptStatus, place: str, first: Container, staging:
     last = " | ".join(line.strip() for line in staging.last_lines.strip().splitlines()[-3:])
     message = f"{place}: copying its data: exit code {staging.exit_code}{_cause(first)}{colon(last or first.message)}"
     return move_to(attempt, reason, message)
+
+
+def with_failure(attempt: AttemptStatus, first: Container | None, tail: str) -> AttemptStatus:
+    """Return the try with what is known of its first failure."""
+    reason = Reason.known(attempt.reason)
+    if reason is None or reason.failure is None:
+        return attempt
+    found = Failure(class_=reason.failure, reason=reason.value, message=(attempt.message or "")[:1024])
+    if first is not None:
+        code = first.exit_code
+        signal = first.signal or (code - 128 if code is not None and 128 < code < 128 + 65 else None)
+        found = found.model_copy(
+            update={
+                "reason": (first.disruption or first.stopped or reason.value)[:64],
+                "node": first.node[:253] or None,
+                "pod": first.name[:253] or None,
+                "exit_code": code,
+                "signal": signal,
+                "message": (first.message or tail or attempt.message or "")[:1024],
+            }
+        )
+    return attempt.model_copy(update={"failure": found})
+
+
+def _word(container: Container) -> str:
+    if container.node_lost:
+        return "its node is lost"
+    return container.disruption or container.stopped or "it was lost"
+
+
+def _exit(container: Container) -> str:
+    return f"exit code {container.exit_code}{_cause(container)}"
 
 
 def _cause(container: Container) -> str:

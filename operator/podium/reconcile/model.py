@@ -46,6 +46,7 @@ class Container:
     finished: float | None = None
     exit_code: int | None = None
     waiting: str = ""  # why it is not running yet: ErrImagePull, Unschedulable, ...
+    waiting_since: float | None = None  # when this reason was first seen
     stopped: str = ""  # why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
     message: str = ""
     deleted: float | None = None  # when its deletion was requested, while it is still running
@@ -56,6 +57,8 @@ class Container:
     signal: int | None = None
     disruption: str = ""  # what took the pod away, such as PreemptionByScheduler or DeletionByTaintManager
     node_lost: bool = False  # its node does not report any more
+    memory_limited: bool = False  # it has a memory limit, so that OOMKilled means that it exceeded its own
+    sidecar: str = ""  # another container of the pod that still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,16 @@ class ObservedJob:
     seed: int | None = None  # that it was created with
     admitted: float | None = None  # since when it is not suspended
     failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
+    reason: str = ""  # of its failure, such as BackoffLimitExceeded or DeadlineExceeded
     deleting: bool = False
     cause: str = ""  # why it has no pods, in the API server's words
     name: str = ""
+    queue: bool = False  # a queue decides when it may run
+
+    @property
+    def launched(self) -> float:
+        """Since when its pods may be created."""
+        return self.created if self.admitted is None else self.admitted
 
     def container(self, node_index: int) -> Container | None:
         return next((c for c in self.containers if c.node_index == node_index), None)
@@ -81,6 +91,12 @@ class ObservedJob:
     def exited(self, nodes: int) -> bool:
         """Return whether the containers on all `nodes` have ended."""
         return len(self.containers) >= nodes and all(c.finished is not None for c in self.containers)
+
+    def may_run(self, nodes: int) -> bool:
+        """Return whether it may still hold machines, now or later. Its own status lags behind its containers."""
+        if self.finished:
+            return False
+        return self.suspended or not self.exited(nodes) or any(c.sidecar for c in self.containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,11 @@ class ObservedLog:
     unreadable: str = ""  # why it cannot be read at present
     lost: str = ""  # with `ended`: why its end will never be read
     overflow: bool = False  # it is longer than the limit; what came after is not in `summary`
+
+    @property
+    def complete(self) -> bool:
+        """Whether no more lines can come. A log of which nothing was read is not known to be without lines."""
+        return self.ended and (self.known_until > 0 or bool(self.lost))
 
     @classmethod
     def of(cls, buffer: LogBuffer, *, known_until: float = 0.0, unreadable: str = "", lost: str = "") -> ObservedLog:
@@ -130,16 +151,19 @@ class Observed:
     result: Result | None = None  # set after result.json and SHA256SUMS are written
     store_error: str = ""
     launch_refusal: Refusal | None = None
-    jobs_known: bool = True  # whether the Jobs and pods of the run's namespace have been listed
+    jobs_known: bool = True  # whether a Job that is not in `jobs` is known not to exist
     recorded: Mapping[TryId, AttemptStatus] = field(default_factory=dict)  # the tries as the API server has them
+    checkpoints: frozenset[TryId] = frozenset()  # tries whose log may have a checkpoint in the store
 
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Create the Job of a try, and the run's Service if it is missing."""
+    """Create the Job of a try with a new seed, and the run's Service if it is missing.
+
+    The try is listed when its Job is observed.
+    """
 
     id: TryId
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from podium.api import AttemptState, AttemptStatus, Progress, rfc3339
 from podium.mllog import LogSummary
 from podium.reconcile.model import Observed, ObservedLog
 from podium.rules import Goal
 
+_MAX_SAMPLES = 2**63 - 1  # what a CRD's integer holds
 
-def progress(
-    attempts: Sequence[AttemptStatus], observed: Observed, goal: Goal, before: Progress | None
-) -> Progress | None:
-    """Return the progress of the last try: the running one, or the last to end. `before` is the status so far."""
-    if not attempts:
+
+def progress(shown: AttemptStatus | None, observed: Observed, goal: Goal, before: Progress | None) -> Progress | None:
+    """Return the progress of the try to show. `before` is the status so far."""
+    if shown is None:
         return None
-    last = attempts[-1]
-    summary = observed.logs.get(last.id, ObservedLog()).summary
-    attempt, ratio = f"{last.index}/{goal.attempts}", goal.ratio(summary)
-    known = before.quality_ratio if before and before.attempt == attempt and last.quality else None
-    finish = finish_time(summary) if last.state is AttemptState.TRAINING else None
+    summary = observed.logs.get(shown.id, ObservedLog()).summary
+    attempt, ratio = f"{shown.index}/{goal.attempts}"[:16], goal.ratio(summary)
+    known = before.quality_ratio if before and before.attempt == attempt and shown.quality else None
+    finish = finish_time(summary) if shown.state is AttemptState.TRAINING else None
+    samples = summary.samples
     return Progress(
         attempt=attempt,
-        epoch=f"{summary.epoch:.4g}" if summary.epoch is not None else last.epochs,
-        samples=summary.samples,
-        quality=last.quality,
+        epoch=f"{summary.epoch:.4g}" if summary.epoch is not None else shown.epochs,
+        samples=samples if samples is None or abs(samples) <= _MAX_SAMPLES else None,
+        quality=shown.quality,
         target=goal.text,
         quality_ratio=known if ratio is None else f"{ratio:.3g}",
         throughput=f"{summary.throughput:.4g}" if summary.throughput is not None else None,
-        eta=rfc3339(finish, milliseconds=True) if finish is not None else None,
+        eta=_timestamp(finish),
     )
 
 
@@ -43,3 +41,11 @@ def finish_time(summary: LogSummary) -> float | None:
         return None
     samples, rate, epoch_samples, epochs, at = (float(value or 0) for value in known)
     return at + max(0.0, epochs * epoch_samples - samples) / rate
+
+
+def _timestamp(seconds: float | None) -> str | None:
+    """Return a time of a log as a timestamp; None for one that no calendar has."""
+    try:
+        return None if seconds is None else rfc3339(seconds, milliseconds=True)
+    except (ValueError, OverflowError):
+        return None

@@ -27,5 +27,6 @@ def read_run(body: Mapping[str, Any]) -> Run:
         generation=metadata["generation"],
         spec=spec,
         status=BenchmarkRunStatus.model_validate(body.get("status") or {}),
+        deleted="deletionTimestamp" in metadata,  # a finalizer of somebody else's may keep it for long
         refusal=refusal,
     )

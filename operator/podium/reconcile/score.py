@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Reason, Score
+from podium.reconcile.text import known_number
+from podium.reconcile.tries import last_tries
 from podium.rounds import Round
 from podium.rules import Goal
 from podium.scoring import Rule, TimedAttempt, rule_for, score
@@ -17,7 +19,7 @@ def score_run(
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     rule = rule_for(round_, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
-    last = {attempt.index: attempt for attempt in attempts}
+    last = last_tries(attempts)
     result = score([_timed(attempt) for attempt in last.values()], rule)
     scored = [last[index] for index in result.scored]
     reasons = result.reasons
@@ -32,11 +34,12 @@ def score_run(
         energy_joules=_mean_energy(scored),
         cost=_cost(result.seconds, spec.system.nodes, spec.pricing),
         reasons=reasons,
+        tries=len(attempts),
     )
 
 
 def _timed(attempt: AttemptStatus) -> TimedAttempt:
-    seconds = float(attempt.time_to_train_seconds) if attempt.time_to_train_seconds else None
+    seconds = known_number(attempt.time_to_train_seconds)
     reason = Reason.known(attempt.reason)
     return TimedAttempt(
         index=attempt.index,
@@ -48,8 +51,9 @@ def _timed(attempt: AttemptStatus) -> TimedAttempt:
 
 
 def _mean_energy(attempts: Sequence[AttemptStatus]) -> str | None:
-    energies = [float(attempt.energy_joules) for attempt in attempts if attempt.energy_joules is not None]
-    return f"{sum(energies) / len(energies):.0f}" if energies and len(energies) == len(attempts) else None
+    energies = [known_number(attempt.energy_joules) for attempt in attempts]
+    known = [energy for energy in energies if energy is not None]
+    return f"{sum(known) / len(known):.0f}"[:32] if known and len(known) == len(attempts) else None
 
 
 def _cost(seconds: float | None, nodes: int, pricing: Pricing | None) -> str | None:

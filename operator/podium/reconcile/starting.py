@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, duration_seconds
-from podium.reconcile.model import ObservedJob, ObservedLog
-from podium.reconcile.step import Step, colon, move, move_to, no_log_text, tail_text
+from podium.reconcile.model import Container, ObservedJob
+from podium.reconcile.step import Look, Step, colon, move_to, no_log_text, tail_text, until
 
-# The kubelet's reasons for containers that will never run, however long they wait.
-UNRECOVERABLE_WAITING = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
+# The kubelet's reasons for containers that will never run, however long they wait,
+UNRECOVERABLE_WAITING = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+# those for containers that will not if the reason lasts: a cache that is slow to fill gives the same one,
+UNRECOVERABLE_IF_LASTING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+LASTING_SECONDS = 60
+# and those for images that cannot be pulled, which a registry's outage gives as well.
+PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 
 
-def starting(attempt: AttemptStatus, job: ObservedJob, log: ObservedLog, spec: BenchmarkRunSpec, now: float) -> Step:
+def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Advance a try until run_start is logged."""
-    stuck = next((c for c in job.containers if c.waiting in UNRECOVERABLE_WAITING), None)
-    if stuck:
-        message = f"pod {stuck.name}: {stuck.waiting}: {stuck.message}"
-        return Step(move_to(attempt, Reason.POD_CANNOT_START, message))
+    log, spec, now = look.log, look.spec, look.now
+    if stuck := next((c for c in job.containers if _is_stuck(c, now)), None):
+        return Step(move_to(attempt, Reason.POD_CANNOT_START, _waits(stuck)))
     started = [c.started for c in job.containers if c.started is not None]
     if len(started) < spec.system.nodes:
-        return _pending(attempt, job, spec, now)
+        if attempt.state is AttemptState.INITIALIZING:  # all had started: a pod has vanished, and its Job will say more
+            return Step(attempt)
+        pending = _pending(attempt, job, spec, now)
+        lasting = [c.waiting_since for c in job.containers if c.waiting in UNRECOVERABLE_IF_LASTING and c.waiting_since]
+        soonest = min((since + LASTING_SECONDS for since in lasting), default=None)
+        return pending if soonest is None else Step(pending.attempt, min(soonest, pending.deadline or soonest))
     limit = spec.deadlines.init
-    deadline = max(started) + duration_seconds(limit)
-    if now < deadline:
-        return Step(move(attempt, AttemptState.INITIALIZING), deadline)
+    latest = job.launched + sum(map(duration_seconds, (spec.deadlines.pending, spec.deadlines.stage) * 2))
+    began = min(max(*started, job.launched), latest)  # a node's clock may be wrong: see attempt._clock_start
+    if step := until(attempt, AttemptState.INITIALIZING, began + duration_seconds(limit), look):
+        return step
     if log.summary.lines == 0:
         message = no_log_text(log, f"within {limit} of its start")
         return Step(move_to(attempt, Reason.NO_MLPERF_LOG, message))
     message = f"no run_start within {limit} of the containers' start (spec.deadlines.init){tail_text(log)}"
     return Step(move_to(attempt, Reason.INIT_DEADLINE_EXCEEDED, message))
+
+
+def _is_stuck(container: Container, now: float) -> bool:
+    if container.waiting in UNRECOVERABLE_WAITING:
+        return True
+    since = container.waiting_since
+    return container.waiting in UNRECOVERABLE_IF_LASTING and since is not None and now - since >= LASTING_SECONDS
 
 
 def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, now: float) -> Step:
@@ -37,11 +54,15 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, n
     copied = [c.staging.finished for c in job.containers if c.staging and c.staging.finished is not None]
     if len(copying) < nodes or len(copied) == nodes:
         limit = spec.deadlines.pending
-        deadline = (max(copied) if len(copied) == nodes else job.created) + duration_seconds(limit)
-        why = _why_pending(job, nodes)
+        deadline = (max(copied) if len(copied) == nodes else job.launched) + duration_seconds(limit)
+        waiting = _longest_waiting(job)
+        # if a pod was refused, those that exist wait for it
+        why = job.cause or (_waits(waiting) if waiting else job.message or _running(job, nodes))
         if now >= deadline:
+            pulls = not job.cause and waiting is not None and waiting.waiting in PULLING
+            reason = Reason.IMAGE_PULL_FAILED if pulls else Reason.PENDING_DEADLINE_EXCEEDED
             message = f"{why}; not all pods were running within {limit} (spec.deadlines.pending)"
-            return Step(move_to(attempt, Reason.PENDING_DEADLINE_EXCEEDED, message))
+            return Step(move_to(attempt, reason, message))
         return Step(move_to(attempt, Reason.PENDING, why), deadline)
     limit = spec.deadlines.stage
     deadline = max(copying) + duration_seconds(limit)
@@ -52,13 +73,16 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, n
     return Step(move_to(attempt, Reason.STAGING, why), deadline)
 
 
-def _why_pending(job: ObservedJob, nodes: int) -> str:
-    if job.cause:  # the pods that exist wait for those that are refused
-        return job.cause
+def _longest_waiting(job: ObservedJob) -> Container | None:
     idle = [c for c in job.containers if c.waiting and c.started is None]
     # a pod that is copying its data, or has copied it, already has a node
-    waiting = min(idle, key=lambda c: c.staging is not None and c.staging.started is not None, default=None)
-    if waiting:
-        return f"pod {waiting.name}: {waiting.waiting}{colon(waiting.message)}"
+    return min(idle, key=lambda c: c.staging is not None and c.staging.started is not None, default=None)
+
+
+def _waits(container: Container) -> str:
+    return f"pod {container.name}: {container.waiting}{colon(container.message)}"
+
+
+def _running(job: ObservedJob, nodes: int) -> str:
     running = sum(c.started is not None for c in job.containers)
-    return job.message or f"{running} of {nodes} pods are running"
+    return f"{running} of {nodes} pods are running"

@@ -1,11 +1,20 @@
-"""Decides which try comes next, and its identity."""
+"""Decides which tries come next, and their identity."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
+from podium.reconcile.model import ObservedJob
+
+# Tries of an attempt that the scheduler, a queue or a suspension may end at no charge; more of them count as retries.
+FREE_TRIES = 20
+# Tries of a run, from the CRD.
+MAX_TRIES = 1200
+
+_MAX_AGAIN = 256  # characters, from the CRD
 
 _PREFIX = "podium-"
 _DIGEST = 7  # hexadecimal digits
@@ -13,36 +22,52 @@ _DIGEST = 7  # hexadecimal digits
 _NAME_ROOM = 63 - len(_PREFIX) - len("-100-9999-4095")
 
 
-def next_try(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> TryId | None:
-    """Return the next try, given that all listed ones have finished; None if all attempts have concluded."""
-    if not attempts:
-        return TryId(attempt=1, number=0)
-    last = attempts[-1]
-    if not concluded(attempts, last, max_retries):
-        return TryId(attempt=last.index, number=last.try_ + 1)
-    return TryId(attempt=last.index + 1, number=0) if last.index < wanted else None
+def next_tries(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int) -> list[TryId]:
+    """Return the tries that may start now, lowest attempt first: those of attempts that neither run nor have ended."""
+    last = last_tries(attempts)
+    following = []
+    for index in range(1, wanted + 1):
+        one = last.get(index)
+        if one is None:
+            following.append(TryId(attempt=index, number=0))
+        elif one.state.finished and not concluded(attempts, one, max_retries):
+            following.append(TryId(attempt=index, number=one.try_ + 1))
+    return following
+
+
+def last_tries(attempts: Sequence[AttemptStatus]) -> dict[int, AttemptStatus]:
+    """Return the last try of each attempt; `attempts` are in order."""
+    return {attempt.index: attempt for attempt in attempts}
 
 
 def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
     """Return whether the finished try `one` is the last of its attempt."""
     reason = Reason.known(one.reason)
-    if reason is None or not reason.retriable:
+    if reason is None or reason.again is None:
         return True
-    if one.state is AttemptState.ABORTED:  # a pause uses up no retry
-        return False
-    failures = sum(a.index == one.index and a.state is AttemptState.FAILED and a.try_ <= one.try_ for a in attempts)
-    return failures > max_retries
+    reasons = [Reason.known(a.reason) for a in attempts if a.index == one.index and a.try_ <= one.try_]
+    again = Counter(ended.again for ended in reasons if ended)
+    return again["counted"] + max(0, again["free"] - FREE_TRIES) > max_retries
 
 
-def new_attempt(run_name: str, uid: str, id_: TryId, created: float) -> AttemptStatus:
-    """Return the record of a try at launch."""
-    return AttemptStatus(
+def is_exhausted(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
+    """Return whether the finished try `one` measured nothing and is the last of its attempt, so that the run fails."""
+    unmeasured = one.state in (AttemptState.FAILED, AttemptState.ABORTED)
+    return unmeasured and concluded(attempts, one, max_retries)
+
+
+def new_attempt(run_name: str, id_: TryId, job: ObservedJob, earlier: Sequence[AttemptStatus]) -> AttemptStatus:
+    """Return the record of a try whose Job has just been created."""
+    before = next((a for a in reversed(earlier) if a.index == id_.attempt), None)
+    return AttemptStatus.model_construct(
         index=id_.attempt,
         try_=id_.number,
         state=AttemptState.PENDING,
-        seed=seed_for(uid, id_),
-        job=job_name(run_name, id_),
-        created_time=rfc3339(created, milliseconds=True),
+        seed=job.seed or 0,
+        job=job.name or job_name(run_name, id_),
+        job_uid=job.uid[:64],
+        created_time=rfc3339(job.created, milliseconds=True),
+        again=f"{before.reason}: {before.message or ''}"[:_MAX_AGAIN] if before else None,
     )
 
 
@@ -65,9 +90,3 @@ def object_name(run_name: str) -> str:
         digest = hashlib.sha256(run_name.encode()).hexdigest()[:_DIGEST]
         run_name = f"{run_name[: _NAME_ROOM - _DIGEST - 1]}-{digest}"
     return f"{_PREFIX}{run_name}"
-
-
-def seed_for(uid: str, id_: TryId) -> int:
-    """Return a 31-bit seed derived from the run's random uid: new for every try, the same after a restart."""
-    digest = hashlib.sha256(f"{uid}/{id_.attempt}/{id_.number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1

@@ -17,7 +17,7 @@ from podium.api import TryId
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.kube import JOBS, SERVICES, Api
 from podium.launch import TrainerDefaults, build_job, build_service, launch_for
-from podium.reconcile import CreateJob, read_run
+from podium.reconcile import read_run
 from podium.rounds import load_rounds
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import ROOT
@@ -103,7 +103,7 @@ async def bare_case(plane: ControlPlane, api: Api, runs: int) -> dict[str, float
 def bare_launch(index: int) -> Any:
     body = benchmark_run(index)
     body["metadata"] |= {"uid": f"uid-{index:04}", "generation": 1}
-    return launch_for(read_run(body), CreateJob(TryId(attempt=1, number=0), seed=1), load_rounds())
+    return launch_for(read_run(body), TryId(attempt=1, number=0), 1, load_rounds())
 
 
 async def first_seen(api: Api, path: str, seen: dict[str, float]) -> None:

@@ -199,19 +199,30 @@ def test_an_attempt_below_the_target_is_the_dropped_slowest_only_once(podium, tm
     assert "invalid: 3 attempts did not converge, at most 1 may be dropped as the slowest" in output
 
 
-def test_a_crash_is_tried_again_and_recorded(podium, tmp_path):
+def test_a_crash_before_the_clock_starts_fails_the_run_at_once(podium, tmp_path):
+    program = "print('no memory left')\nraise SystemExit(3)\n"
+    spec = {"attempts": 5, "system": {"name": "laptop", "nodes": 1}, "template": own(program)}
+    code, output = podium(document(**spec), "--out", str(tmp_path / "r"))
+    assert code == 1
+    assert "attempt 1 failed: ProgramFailed" in output
+    (only,) = json.loads((tmp_path / "r/result.json").read_text())["attempts"]
+    assert (only["try"], only["state"], only["reason"]) == (0, "Failed", "ProgramFailed")
+    assert "exit code 3; last output: no memory left" in only["message"]
+    assert (only["failure"]["class"], only["failure"]["exitCode"]) == ("program", 3)
+
+
+def test_a_crash_after_the_clock_has_started_is_an_attempt_that_did_not_converge(podium, tmp_path):
+    """It is never repeated: whoever could repeat bad attempts could choose among good ones."""
     crash_once = (
         f"import pathlib, sys\nflag = pathlib.Path({str(tmp_path / 'flag')!r})\n"
-        "if not flag.exists():\n    flag.touch()\n    print('no memory left')\n    sys.exit(3)\n"
+        "if not flag.exists():\n    flag.touch()\n    sys.exit(3)\n"
     )
-    program = crash_once + TRAINER.replace("QUALITY", "0.7")
-    spec = {"attempts": 1, "system": {"name": "laptop", "nodes": 1}, "template": own(program)}
+    program = TRAINER.replace("QUALITY", "0.7").replace('log("run_stop"', f'{crash_once}log("run_stop"')
+    assert program != TRAINER.replace("QUALITY", "0.7"), program
+    spec = {"attempts": 3, "system": {"name": "laptop", "nodes": 1}, "template": own(program)}
     code, output = podium(document(**spec), "--out", str(tmp_path / "r"))
     assert code == 0, output
-    tries = json.loads((tmp_path / "r/result.json").read_text())["attempts"]
-    assert [(a["try"], a["state"], a["reason"]) for a in tries] == [
-        (0, "Failed", "PodFailed"),
-        (1, "Converged", "TargetReached"),
-    ]
-    assert "exit code 3; last output: no memory left" in tries[0]["message"]
-    assert (tmp_path / "r/attempts/001/tries/0/attempt.json").exists()
+    result = json.loads((tmp_path / "r/result.json").read_text())
+    assert [(a["try"], a["reason"]) for a in result["attempts"]] == [
+        (0, "ProgramExited"), (0, "TargetReached"), (0, "TargetReached")
+    ]  # fmt: skip

@@ -16,7 +16,7 @@ from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
-CREATE = CreateJob(TryId(attempt=1, number=0), seed=7)
+CREATE = CreateJob(TryId(attempt=1, number=0))
 
 
 class Server:
@@ -40,15 +40,15 @@ class Server:
 
 
 async def executed(change):
-    """The state of a run after its first Job was to be created, and whether its status holds."""
+    """The state of a run after its first Job was to be created, and whether to look again at once."""
     woken = []
     state = RunState(ex.run(), None, Observation("lab"))
     actions = ActionExecutor(
         Server(change), None, None, rounds=load_rounds(), trainer=TrainerDefaults(), wake=lambda *call: woken.append(call)
     )  # fmt: skip
-    result = await actions.execute(state, [CREATE])
-    assert bool(woken) is not result.status_holds  # a refusal is looked at again
-    return state, result.status_holds
+    look_again = await actions.execute(state, [CREATE])
+    assert bool(woken) is not look_again  # a refusal is looked at again later
+    return state, look_again
 
 
 async def test_a_job_that_an_earlier_call_created_is_adopted():

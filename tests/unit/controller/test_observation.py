@@ -73,7 +73,7 @@ def test_a_job_in_another_namespace_is_not_ours():
 
 def test_a_job_that_was_created_just_now_has_its_pods():
     observation = Observation("lab")
-    observation.expect(JOB)
+    observation.expect(JOB, 99)
     assert observation.update([], [pod(0)], 100) == 0
     assert [c.node_index for c in observation.jobs[ID].containers] == [0]
 

@@ -11,7 +11,6 @@ import yaml
 from podium.api import TryId
 from podium.launch import StageCredentials, StageDefaults, TrainerDefaults, build_job, build_service, launch_for
 from podium.launch.stage import stage_folder
-from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
@@ -61,7 +60,7 @@ ADMIN = TrainerDefaults.model_validate(
 
 
 def launch(**spec):
-    return launch_for(ex.run(**spec), CreateJob(TryId(attempt=2, number=1), seed=42), load_rounds())
+    return launch_for(ex.run(**spec), TryId(attempt=2, number=1), 42, load_rounds())
 
 
 def container(job):

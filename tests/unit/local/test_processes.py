@@ -16,7 +16,6 @@ from podium.api import TryId
 from podium.launch import launch_for
 from podium.local import processes
 from podium.local.processes import LaunchError, LocalJob
-from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
@@ -26,7 +25,7 @@ ONE = {"name": "laptop", "nodes": 2}
 
 def try_of(**spec):
     run = ex.run(**{"benchmark": "ncf", "division": "open", "preset": "tiny", "system": ONE, **spec})
-    return launch_for(run, CreateJob(TryId(attempt=1, number=0), seed=7), load_rounds())
+    return launch_for(run, TryId(attempt=1, number=0), 7, load_rounds())
 
 
 async def outputs(launch, folder):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, TryId
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
 from podium.mllog import Event, Format, LogAccumulator
 from podium.reconcile import Container, Observed, ObservedJob, ObservedLog, Run, Staging, job_name
 
 T0 = 1_700_000_000.0  # every example starts here; times below are seconds after it
 FIRST = TryId(attempt=1, number=0)
+RESULT = Result(uri="file:///results/lab/digits", sha256="0" * 64)
 
 
 def spec(**changes: Any) -> BenchmarkRunSpec:
@@ -37,6 +38,11 @@ def attempt(index: int = 1, state: AttemptState = AttemptState.PENDING, try_: in
     return AttemptStatus(index=index, try_=try_, state=state, seed=7, job=job_name("digits", id_), **more)
 
 
+def recorded(*attempts: AttemptStatus) -> dict[TryId, AttemptStatus]:
+    """These tries as the status on the API server has them."""
+    return {attempt.id: attempt for attempt in attempts}
+
+
 def status(*attempts: AttemptStatus) -> BenchmarkRunStatus:
     return BenchmarkRunStatus(attempts=attempts)
 
@@ -47,21 +53,21 @@ def converged(index: int, seconds: float, *, stored: bool = True) -> AttemptStat
 
 
 def job(*containers: Container, created: float = 0, **more: Any) -> ObservedJob:
-    return ObservedJob(uid="job", created=T0 + created, containers=containers, **more)
+    return ObservedJob(**{"uid": "job", "created": T0 + created, "containers": containers, "seed": 7, **more})
 
 
 def running(node: int, started: float = 10) -> Container:
     return Container(f"digits-1-0-{node}", node, started=T0 + started)
 
 
-def ended(node: int, code: int | None = 0, finished: float = 100, stopped: str = "", message: str = "") -> Container:
+def ended(index: int, code: int | None = 0, finished: float = 100, stopped: str = "", **more: Any) -> Container:
     why = stopped or ("Completed" if code == 0 else "Error")
-    name = f"digits-1-0-{node}"
-    return Container(name, node, T0 + 10, T0 + finished, exit_code=code, stopped=why, message=message)
+    values = {"started": T0 + 10, "finished": T0 + finished, "exit_code": code, "stopped": why, **more}
+    return Container(f"digits-1-0-{index}", index, **values)
 
 
-def waiting(node: int, reason: str, message: str = "") -> Container:
-    return Container(f"digits-1-0-{node}", node, waiting=reason, message=message)
+def waiting(node: int, reason: str, message: str = "", since: float = 10) -> Container:
+    return Container(f"digits-1-0-{node}", node, waiting=reason, message=message, waiting_since=T0 + since)
 
 
 def copying(node: int, started: float = 10, finished: float | None = None, code: int = 0, said: str = "") -> Container:
@@ -74,13 +80,13 @@ def copying(node: int, started: float = 10, finished: float | None = None, code:
     return Container(name, node, waiting="PodInitializing", staging=staging)
 
 
-def log(*lines: tuple[float, str, Any], whole: bool = False, tail: str = "", problem: str = "") -> ObservedLog:
-    """Of ``(seconds, key, value)``; a value may be ``(value, metadata)``."""
+def log(*lines: tuple[float, str, Any], whole: bool = False, known: float | None = 1e9, **more: Any) -> ObservedLog:
+    """Of ``(seconds, key, value)``; a value may be ``(value, metadata)``. It has been read until `known`."""
     folder = LogAccumulator()
     for number, (seconds, key, value) in enumerate(lines):
         what, metadata = value if isinstance(value, tuple) else (value, {})
         folder.add(Event(Format.MLLOG, T0 + seconds, key, what, metadata, number))
-    return ObservedLog(folder.snapshot(), ended=whole, tail=tail, problem=problem)
+    return ObservedLog(folder.snapshot(), ended=whole, known_until=0.0 if known is None else T0 + known, **more)
 
 
 START = (20, "run_start", None)

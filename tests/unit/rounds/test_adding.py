@@ -146,7 +146,7 @@ def test_the_operator_runs_it(rounds: Any) -> None:
     decision = decide(run, ex.observed(), rounds, ex.T0)
     assert [type(action) for action in decision.actions] == [CreateJob]
     assert goal_for(ex.spec(round="v9.9", benchmark="digits", quality=None, attempts=None), rounds).attempts == 3
-    launch = launch_for(run, CreateJob(TryId(attempt=1, number=0), seed=7), rounds)
+    launch = launch_for(run, TryId(attempt=1, number=0), 7, rounds)
     assert command(launch)[:3] == ["torchrun", "-m", "podium_benchmarks.resnet"]
 
 

@@ -214,7 +214,7 @@ def test_the_operator(row: Row) -> None:
     start = (found.run_start or T0) - ex.T0 - 5
     containers = [ex.running(node, start) for node in (0, 1)]
     containers = [type(c)(c.name, c.node_index, c.started, ex.T0 + start + 500, exit_code=0) for c in containers]
-    seen = ex.observed(ex.job(*containers), ObservedLog(found, ended=True))
+    seen = ex.observed(ex.job(*containers, created=start - 5), ObservedLog(found, ended=True, known_until=T0))
     run = ex.run(ex.status(ex.attempt()), **spec_of(row))
     attempt = decide(run, seen, ROUNDS, T0 + 1000).status.attempts[0]
     assert (attempt.state, attempt.reason) == (row.reason.state, row.reason)
@@ -282,10 +282,10 @@ def test_only_the_open_division_is_spared_the_closed_rules(division: str, reason
 CONVERGED, TORN = Row([START, GOOD, stop()], Reason.TARGET_REACHED), Row([START, BAD], Reason.RUN_STOP_MISSING)
 STORED = {
     "ended by its deadline": (TORN, Reason.RUN_DEADLINE_EXCEEDED, Reason.RUN_DEADLINE_EXCEEDED),
-    "a container failed": (TORN, Reason.POD_FAILED, Reason.POD_FAILED),
+    "a container failed": (TORN, Reason.PROGRAM_FAILED, Reason.PROGRAM_FAILED),
     "ended by a person": (TORN, Reason.SUSPENDED, Reason.SUSPENDED),
     "started before its container": (CONVERGED, Reason.CLOCK_INVALID, Reason.CLOCK_INVALID),
-    "a container failed, and yet the log is whole": (CONVERGED, Reason.POD_FAILED, Reason.TARGET_REACHED),
+    "a container failed, and yet the log is whole": (CONVERGED, Reason.PROGRAM_FAILED, Reason.TARGET_REACHED),
     "a log that says the contrary": (CONVERGED, Reason.QUALITY_NOT_REACHED, Reason.TARGET_REACHED),
     "a better outcome than the log's": (TORN, Reason.TARGET_REACHED, Reason.RUN_STOP_MISSING),
     "a reason of another version": (TORN, "PodAbducted", Reason.RUN_STOP_MISSING),

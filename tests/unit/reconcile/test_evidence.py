@@ -1,0 +1,206 @@
+"""Three values and evidence first: nothing follows from what is unknown, and nothing is deleted before it is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from podium.api import AttemptState, TryId
+from podium.reconcile import CreateJob, DeleteJob, DropCheckpoint, Emit, ReadLog, StoreAttempt, decide
+from podium.rounds import load_rounds
+from tests.unit.reconcile import examples as ex
+from tests.unit.reconcile.examples import BAD, FIRST, GOOD, START, SUCCESS, T0, ended, log, observed
+
+ROUNDS = load_rounds()
+PODS = ex.job(ex.running(0), ex.running(1))
+TRAINING = ex.attempt(state=AttemptState.TRAINING, start_time="2023-11-14T22:13:40.000Z", quality="0.55")
+READY = ex.attempt(state=AttemptState.INITIALIZING)
+
+
+def decided(attempt, seen, now, **changes):
+    """The try of this id, and the actions."""
+    result = decide(ex.run(ex.status(attempt), **changes), seen, ROUNDS, T0 + now)
+    return result.status.attempts[0], [a for a in result.actions if not isinstance(a, Emit)], result
+
+
+# ---- a log that has not been read ----
+
+
+@pytest.mark.parametrize("before", [READY, TRAINING])
+@pytest.mark.parametrize("now", [30, 400, 3700, 1e6])
+def test_a_new_process_takes_the_status_as_truth_until_it_has_read_the_log(before, now):
+    after, actions, result = decided(before, observed(PODS, log(known=None)), now)
+    assert (after.state, after.quality) == (before.state, before.quality)
+    assert not {type(a) for a in actions} - {ReadLog}
+    assert result.wake_at is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "lines", "deadline", "reason"),
+    [
+        (READY, [], 310, "NoMLPerfLog"),
+        (READY, [(12, "init_start", None)], 310, "InitDeadlineExceeded"),
+        (TRAINING, [START, BAD], 3620, "RunDeadlineExceeded"),
+    ],
+)
+def test_a_deadline_is_judged_when_the_log_is_known_up_to_it(before, lines, deadline, reason):
+    unread, actions, result = decided(before, observed(PODS, log(*lines, known=deadline - 1)), deadline + 5)
+    assert (unread.state, actions) == (before.state, [ReadLog(FIRST)])
+    assert result.wake_at == T0 + deadline + 10  # the log may never be read: ask again
+    judged, _, _ = decided(before, observed(PODS, log(*lines, known=deadline)), deadline + 5)
+    assert judged.reason == reason
+    early, actions, _ = decided(before, observed(PODS, log(*lines, known=deadline)), deadline - 1)
+    assert (early.state, actions) == (before.state, [])
+
+
+@pytest.mark.parametrize("lines", [[], [START, GOOD]])
+def test_there_is_no_verdict_from_a_log_that_ended_unread(lines):
+    pods = ex.job(ended(0), ended(1))
+    after, _, _ = decided(TRAINING, observed(pods, log(*lines, whole=True, known=None)), 110)
+    assert after.state == "Training"
+
+
+def test_a_log_that_no_longer_has_what_was_read_from_it_is_lost():
+    after, _, _ = decided(TRAINING, observed(ex.job(ended(0), ended(1)), log(GOOD, SUCCESS, whole=True)), 110)
+    assert (after.reason, after.failure.class_) == ("LogLost", "infrastructure")
+    assert "no longer has the run_start of 2023-11-14T22:13:40.000Z" in after.message
+
+
+# ---- a log that cannot be read ----
+
+
+@pytest.mark.parametrize(("before", "now"), [(READY, 30), (READY, 1e6), (TRAINING, 30), (TRAINING, 1e6)])
+def test_an_unreadable_log_is_visible_and_holds_up_its_deadlines(before, now):
+    cause = "Get https://node-7:10250: connection refused"
+    after, actions, result = decided(before, observed(PODS, log(known=20, unreadable=cause)), now)
+    assert (after.state, after.reason, after.message) == (before.state, "LogUnreadable", cause)
+    assert actions == []
+    running = result.status.condition("Running")
+    assert (running.status, running.reason, running.message) == ("True", "LogUnreadable", f"attempt 1 of 1: {cause}")
+    again, _, _ = decided(after, observed(PODS, log(START if before is TRAINING else (12, "x", None))), 30)
+    assert (again.state, again.reason) == (before.state, None)  # no trace once it can be read again
+
+
+def test_an_unreadable_log_is_bounded_by_its_container():
+    pods = ex.job(ended(0, None, stopped="Deleted"), ended(1, None, stopped="Deleted"), finished="Failed")
+    unread = log(START, unreadable="timeout")
+    assert decided(TRAINING, observed(pods, unread), 110)[0].state == "Training"
+    lost = replace(unread, ended=True, lost="the node does not answer")
+    assert decided(TRAINING, observed(pods, lost), 110)[0].reason == "PodLost"
+
+
+# ---- a Job that is not there ----
+
+
+def test_nothing_is_concluded_from_a_missing_job_unless_jobs_are_known():
+    gone = observed(None, log(START, whole=True))
+    after, actions, _ = decided(TRAINING, replace(gone, jobs_known=False), 110)
+    assert (after, actions) == (TRAINING, [])
+    assert decided(TRAINING, gone, 110)[0].reason == "JobLost"
+
+
+def test_no_job_is_created_and_no_run_ends_while_jobs_are_unknown():
+    unknown = observed(jobs_known=False)
+    assert decide(ex.run(), unknown, ROUNDS, T0).actions == ()
+    done = ex.run(ex.status(ex.converged(1, 40)))
+    assert not decide(done, replace(unknown, result=ex.RESULT), ROUNDS, T0).status.terminal
+    assert decide(done, observed(result=ex.RESULT), ROUNDS, T0).status.terminal
+
+
+def test_a_converged_attempt_does_not_become_lost_with_its_job():
+    read = log(START, GOOD, SUCCESS, whole=True, known=None, lost="its pod is gone")
+    assert decided(TRAINING, observed(None, read), 110)[0].reason == "TargetReached"
+
+
+def test_a_job_with_another_uid_is_not_that_of_the_try():
+    before = TRAINING.model_copy(update={"job_uid": "mine"})
+    seen = observed(ex.job(ex.running(0), ex.running(1), uid="other"), log(START, whole=True))
+    assert decided(before, seen, 110)[0].reason == "JobLost"
+    assert decided(TRAINING, seen, 110)[0].job_uid == "other"
+
+
+# ---- evidence first ----
+
+HANGS = observed(PODS, log(START, GOOD, SUCCESS, whole=True))
+DONE = ex.converged(1, 40)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {},
+        ex.recorded(TRAINING),
+        ex.recorded(DONE.model_copy(update={"stored": False})),
+        ex.recorded(TRAINING.model_copy(update={"stored": True})),
+    ],
+)
+def test_a_job_is_deleted_only_when_the_written_status_says_that_its_try_is_stored(recorded):
+    left = frozenset({FIRST})
+    _, actions, result = decided(DONE, replace(HANGS, recorded=recorded, checkpoints=left), 500)
+    assert actions == []
+    assert not result.status.terminal
+    seen = replace(HANGS, recorded=ex.recorded(DONE), checkpoints=left)
+    assert decided(DONE, seen, 500)[1] == [DeleteJob(FIRST), DropCheckpoint(FIRST)]
+
+
+def test_a_try_is_stored_when_it_ends_and_its_job_stays():
+    after, actions, _ = decided(TRAINING, replace(HANGS, recorded=ex.recorded(TRAINING)), 500)
+    assert actions == [StoreAttempt(after, concluding=True)]
+
+
+@pytest.mark.parametrize(
+    ("job", "deleted", "waits"),
+    [
+        (ex.job(ended(0), ended(1), finished="Complete"), False, False),
+        (ex.job(ended(0), ended(1)), False, True),  # its status lags behind
+        (ex.job(ended(0, finished=50), ended(1, finished=50)), True, False),  # it does not end, such as on a dead node
+        (ex.job(ended(0), ended(1, sidecar="proxy")), True, False),
+        (ex.job(ended(0), ended(1), suspended=True), True, False),  # a queue would admit it again
+        (ex.job(suspended=True), True, False),
+        (ex.job(ex.waiting(0, "Unschedulable")), True, False),
+        (ex.job(ex.running(0), ex.running(1), deleting=True), False, False),
+    ],
+)
+def test_a_finished_try_leaves_no_job_that_could_hold_machines(job, deleted, waits):
+    _, actions, result = decided(DONE, observed(job, recorded=ex.recorded(DONE), result=ex.RESULT), 110)
+    assert (DeleteJob(FIRST) in actions) is deleted
+    if waits:
+        assert result.wake_at == T0 + 130
+    assert result.status.terminal is not job.may_run(2)  # terminal: nothing of ours can run again
+    done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
+    assert (decide(ex.run(done), observed(job), ROUNDS, T0 + 110).actions == (DeleteJob(FIRST),)) is deleted
+
+
+def test_a_program_that_never_ran_leaves_no_evidence_that_a_store_could_keep():
+    """So its machines do not wait for a store that is down; its end must stand in the status, though."""
+    before = ex.attempt(state=AttemptState.ABORTED, reason="Suspended")
+    for job, deleted in ((ex.job(ex.copying(0)), True), (ex.job(ex.copying(0), ex.running(1)), False)):
+        seen = observed(job, recorded=ex.recorded(before), store_error="s3://b: away")
+        assert (DeleteJob(FIRST) in decided(before, seen, 110)[1]) is deleted
+        assert DeleteJob(FIRST) not in decided(before, observed(job), 110)[1]
+
+
+def test_the_next_attempt_waits_until_the_machines_are_free():
+    job = ex.job(ended(0), ended(1, sidecar="proxy"))
+    for left, actions in ((job, [DeleteJob(FIRST)]), (None, [CreateJob(TryId(attempt=2, number=0))])):
+        seen = observed(left, recorded=ex.recorded(DONE))
+        assert decided(DONE, seen, 110, attempts=2)[1] == actions
+
+
+def test_a_job_that_comes_to_life_after_the_end_is_deleted():
+    done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
+    assert done.terminal
+    ghosts = {FIRST: PODS, TryId(attempt=9, number=3): ex.job(suspended=True)}
+    assert decide(ex.run(done), observed(ghosts), ROUNDS, T0).actions == tuple(map(DeleteJob, ghosts))
+    assert decide(ex.run(done), observed(ex.job(finished="Complete")), ROUNDS, T0).actions == ()
+
+
+def test_a_run_that_is_being_deleted_gets_no_new_jobs_and_gives_its_machines_back():
+    lost = ex.attempt(1, AttemptState.FAILED, reason="NodeLost", stored=True)
+    gone = replace(ex.run(ex.status(lost), attempts=5), deleted=True)
+    assert not [a for a in decide(gone, observed(), ROUNDS, T0).actions if isinstance(a, CreateJob)]
+    stopped = ex.attempt(state=AttemptState.ABORTED, reason="RunDeleted", stored=True)
+    kept = replace(ex.run(ex.status(stopped)), deleted=True)  # a finalizer keeps the run, and so its Job
+    seen = observed(PODS, log(START), result=ex.RESULT)
+    assert decide(kept, seen, ROUNDS, T0).actions == (DeleteJob(FIRST),)
