@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 from tests.simulation.aftermath import FINAL
+from tests.simulation.logged import Stumbles
 from tests.simulation.programs import KINDS
 from tests.simulation.scenario import FAULTS
 from tests.simulation.watchdog import GUARANTEES
@@ -41,7 +42,9 @@ Every run must then end, and nothing of it may be left.
 
 def page() -> str:
     """Return the page."""
-    rows = [f"| {_words(check)} | {_sentence(check)} |\n" for check in (*GUARANTEES, *FINAL)]
+    rows = [
+        f"| {_words(check)} | {_sentence(check)} |\n" for check in (*GUARANTEES, Stumbles.it_never_stumbles, *FINAL)
+    ]
     faults, programs = ", ".join(FAULTS), ", ".join(KINDS)
     return _HEAD + "".join(rows) + _FAULTS.format(faults=faults, programs=programs)
 

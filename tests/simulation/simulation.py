@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import random
 import secrets
 import sys
@@ -19,6 +18,7 @@ from tests.simulation.aftermath import FINAL
 from tests.simulation.apiserver import ApiServer, Object
 from tests.simulation.disruptions import Disruptions
 from tests.simulation.jobs import GarbageCollector, JobController
+from tests.simulation.logged import Stumbles
 from tests.simulation.nodes import Cluster, Node
 from tests.simulation.podlogs import PodLogs
 from tests.simulation.queueing import Queue
@@ -156,7 +156,6 @@ class Simulation:
 def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
     """Run the world of one seed."""
     _leave_imports_alone()
-    logging.disable(logging.NOTSET if verbose else logging.CRITICAL)
     random.seed(seed)
     numbers = random.Random(seed + 1)
     simulation = Simulation(seed, verbose=verbose)
@@ -165,14 +164,16 @@ def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
         with (
             VirtualClock(simulation.world),
             patched(simulation.bucket),
+            Stumbles(simulation.world),
             mock.patch.object(secrets, "randbits", numbers.getrandbits),
+            mock.patch.object(secrets, "token_hex", lambda size=16: numbers.randbytes(size).hex()),
+            mock.patch.object(secrets, "token_bytes", lambda size=16: numbers.randbytes(size)),
         ):
             return simulation.run()
     finally:
         simulation.threads.close()
         del simulation
         _collect()
-        logging.disable(logging.NOTSET)
 
 
 @cache

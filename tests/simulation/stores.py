@@ -11,7 +11,7 @@ import gzip
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from podium.stores import AlreadyExists, NotFound, StoreUnavailable
 from tests.simulation.world import Process, World
@@ -162,6 +162,10 @@ class SimulatedStore:
         if if_absent and self._prefix + key in self._bucket.objects:
             raise AlreadyExists(f"{self.url}/{key} exists")
         self._bucket.write(self._prefix + key, bytes(data))
+
+    def put_file(self, key: str, file: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        file.seek(0)
+        self.put(key, file.read())
 
     def get(self, key: str) -> bytes:
         self._bucket.operate("get", key)

@@ -115,7 +115,7 @@ class Response:
 
     def __init__(self, status: int, body: bytes = b"", stream: Stream | None = None) -> None:
         self.status = status
-        self.headers: dict[str, str] = {}
+        self.headers = {"Retry-After": "1"} if status == 429 else {}
         self._body, self._stream = body, stream
         self.content = SimpleNamespace(iter_any=self._iterate)
 
