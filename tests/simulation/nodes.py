@@ -43,6 +43,7 @@ class Container:
     node: Node
     program: Program
     started: float | None = None
+    began: float | None = None  # when all ranks ran and its program began
     ended: float | None = None
     exit_code: int | None = None
     cause: str = ""  # why it ended: "program", "deleted", or the fault
@@ -144,12 +145,22 @@ class Cluster:
         for observer in self.on_start:
             observer(container)
         self._report(container, {"running": {"startedAt": self._stamp(container)}}, phase="Running")
-        if container.index == 0:
-            self._print_later(container, 0)
-        if container.program.ends != float("inf"):
-            self.world.after(
-                container.program.ends, lambda: self.end(container, container.program.exit_code, "program")
-            )
+        self._rendezvous(container.job_uid)
+
+    def _rendezvous(self, job_uid: str) -> None:
+        """Let the programs of a Job begin once all of its ranks run: torchrun waits for them."""
+        ranks = [
+            c for c in self.containers.values() if c.job_uid == job_uid and c.started is not None and c.ended is None
+        ]
+        jobs = [job for job in self.server.all("jobs") if job["metadata"]["uid"] == job_uid]
+        if not jobs or len(ranks) < jobs[0]["spec"]["completions"]:
+            return
+        for rank in ranks:
+            rank.began = self.world.now
+            if rank.index == 0:
+                self._print_later(rank, 0)
+            if (seconds := rank.program.ends) != float("inf"):
+                self.world.after(seconds, lambda rank=rank: self.end(rank, rank.program.exit_code, "program"))
 
     def _print(self, container: Container, number: int) -> None:
         """Print line `number`, and arrange for the next one."""
@@ -164,8 +175,8 @@ class Cluster:
 
     def _print_later(self, container: Container, number: int) -> None:
         lines = container.program.lines
-        if number < len(lines) and container.started is not None:
-            seconds = max(0.001, container.started + lines[number].at - self.world.now)
+        if number < len(lines) and container.began is not None:
+            seconds = max(0.001, container.began + lines[number].at - self.world.now)
             self.world.after(seconds, lambda: self._print(container, number))
 
     def end(self, container: Container, exit_code: int, cause: str, reason: str = "") -> None:
