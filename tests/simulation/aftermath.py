@@ -29,7 +29,7 @@ def nothing_runs_after_the_end(sim: Simulation) -> str:
     """Nothing of an ended or deleted run runs, and no Job of it can start."""
     for container in sim.cluster.containers.values():
         if container.started is not None and not container.removed and container.run_uid not in sim.active_runs():
-            return f"pod {container.place[1]} still runs"
+            return f"pod {container.place[1]} ({container.program.kind}) still runs"
     for job in sim.server.all("jobs"):
         if not is_finished(job) and job["metadata"]["labels"]["podium.dev/run-uid"] not in sim.active_runs():
             return f"Job {job['metadata']['name']} can still run"

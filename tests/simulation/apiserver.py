@@ -118,6 +118,13 @@ class ApiServer:
             return self._remove(plural, after)
         return self._store("MODIFIED", plural, after)
 
+    def replace(self, plural: str, namespace: str, name: str, body: Object) -> Object:
+        """Replace an object unless somebody has written it since it was read."""
+        before = self.get(plural, namespace, name)
+        if body["metadata"].get("resourceVersion") != before["metadata"]["resourceVersion"]:
+            raise Refused(409, "Conflict", f'{plural} "{name}": the object has been modified')
+        return self._store("MODIFIED", plural, copy(body))
+
     def patch_status(self, plural: str, namespace: str, name: str, patch: Object) -> Object:
         """Merge-patch the status. A uid or resourceVersion in the patch is a precondition."""
         before = self.get(plural, namespace, name)

@@ -39,16 +39,10 @@ def _kill_at_step(sim: Simulation, seconds: float) -> None:
 
 
 def _freeze(sim: Simulation, seconds: float) -> None:
-    """The leader stands still and another one takes over. It wakes, notices that its Lease is lost, and ends."""
-    frozen = sim.leader
-    frozen.process.frozen = True
-    sim.replace_leader(sim.world.random.uniform(10, 16))
-
-    def wake() -> None:
-        frozen.process.frozen = False
-        _later(sim, sim.world.random.uniform(0, 0.3), frozen.stop)
-
-    _later(sim, max(seconds, 20.0), wake)
+    """The leader stands still for a while, and wakes without knowing it; with a Lease, another one leads by then."""
+    process = sim.leader.process
+    process.frozen = True
+    _later(sim, max(seconds, 20.0), lambda: setattr(process, "frozen", False))
 
 
 def _upgrade(sim: Simulation, seconds: float) -> None:

@@ -14,7 +14,7 @@ import aiohttp
 from podium.controller import main
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
-from podium.kube import Api, ApiError
+from podium.kube import Api, ApiError, Lease
 from podium.rounds import Round, load_rounds
 from tests.simulation.apiserver import ApiServer
 from tests.simulation.podlogs import PodLogs
@@ -22,6 +22,7 @@ from tests.simulation.stores import Bucket, SimulatedStore, Threads
 from tests.simulation.transport import Connection, Network
 from tests.simulation.world import Process, World
 
+LEASE = "podium/podium"
 _BATCH_SECONDS = 0.1  # kopf merges the events of one object that arrive this close together
 _KOPF_ERRORS = (ApiError, aiohttp.ClientError, TimeoutError)
 _END_SECONDS = 10.0
@@ -39,11 +40,13 @@ class Replica:
         bucket: Bucket,
         threads: Threads,
         name: str,
+        *,
+        lease: bool,
     ) -> None:
         self.process = Process(world, name)
         self.process.executor = threads.submit
         self.connection = Connection(network, server, logs, self.process)
-        self._world, self._bucket = world, bucket
+        self._world, self._bucket, self._lease = world, bucket, lease
         self._main: asyncio.Task[None] | None = None
         self.operator: main.OperatorProcess | None = None
 
@@ -54,16 +57,25 @@ class Replica:
     def _start(self) -> None:
         self.operator = main.OperatorProcess(main.OperatorOptions(results_url="s3://results"))
         api = Api(self.connection, rate=500, burst=1000, observer=self.operator.metrics.request)  # type: ignore[arg-type]
-        self._main = self.process.create_task(self.operator._lead(api))
+        self._main = self.process.create_task(self._run(self.operator, api))
         self._main.add_done_callback(self._ended)
+
+    async def _run(self, operator: main.OperatorProcess, api: Api) -> None:
+        """Do what `OperatorProcess` does when everything is open."""
+        if self._lease:
+            lease = Lease(api, LEASE, self.process.name)
+            api.may_write = lease.held
+            await lease.hold(lambda: operator._lead(api))
+        else:
+            await operator._lead(api)
+
+    @property
+    def leads(self) -> bool:
+        return self.process.alive and self.controller is not None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             self._world.say(self.process.name, f"ends: {error!r}")
-            if self._world.verbose:
-                import traceback
-
-                traceback.print_exception(error)
         self.process.die()
 
     def stop(self) -> None:

@@ -73,6 +73,7 @@ class RunPlan:
 class Scenario:
     """Everything that a seed decides in advance."""
 
+    replicas: int  # more than one: with a Lease
     nodes: int
     queue_slots: int
     runs: tuple[RunPlan, ...]
@@ -88,6 +89,7 @@ def choose(random: Random) -> Scenario:
     )
     faults = [Fault(kind, random.uniform(1, 1500), random.choice((5.0, 60.0, 150.0, 500.0, 1200.0))) for kind in kinds]
     return Scenario(
+        replicas=random.choices((1, 2), (85, 15))[0],
         nodes=random.choice((2, 3, 4)),
         queue_slots=random.choice((1, 2)),
         runs=runs,

@@ -67,37 +67,42 @@ class Simulation:
         self.queue = Queue(self.world, self.server, self.plan.queue_slots)
         self.watchdog = Watchdog(self)
         self.restart_seconds = 0.0  # until the next leader starts; 0: a few seconds
-        self._replicas = 0
+        self._started = 0
+        self.replicas: list[Replica] = []
         self._to_create = len(self.plan.runs)
         self._quiet_since = 0.0
         self._busy = self._runs_changed = True
         self.server.listeners["benchmarkruns"].append(lambda _: self._note_change())
-        self.leader = self._start_replica()
+        for _ in range(self.plan.replicas):
+            self._start_replica()
 
-    def _start_replica(self) -> Replica:
-        self._replicas += 1
-        name = f"operator-{self._replicas}"
-        replica = Replica(self.world, self.network, self.server, self.logs, self.bucket, self.threads, name)
+    @property
+    def leader(self) -> Replica:
+        """The replica that works; any other if none does."""
+        return next((r for r in self.replicas if r.leads), self.replicas[0])
+
+    def _start_replica(self) -> None:
+        self._started += 1
+        name, lease = f"operator-{self._started}", self.plan.replicas > 1
+        replica = Replica(
+            self.world, self.network, self.server, self.logs, self.bucket, self.threads, name, lease=lease
+        )
         replica.process.died = lambda: self._died(replica)
         replica.connection.on_write.append(self.watchdog.operator_writes)
         replica.connection.on_request.append(self.watchdog.requested)
+        self.replicas.append(replica)
         self.world.say(name, "starts")
         replica.start()
-        return replica
 
     def _died(self, replica: Replica) -> None:
+        """Its Deployment starts another one."""
         self.world.say(replica.process.name, f"is dead after {replica.process.steps} steps")
-        if replica is self.leader:
-            self.replace_leader(self.restart_seconds or self.world.random.uniform(1, 20))
-            self.restart_seconds = 0.0
-
-    def replace_leader(self, seconds: float) -> None:
-        """Start another leader in `seconds`."""
-        old = self.leader
+        seconds = self.restart_seconds or self.world.random.uniform(1, 20)
+        self.restart_seconds = 0.0
 
         def start() -> None:
-            if self.leader is old:
-                self.leader = self._start_replica()
+            self.replicas.remove(replica)
+            self._start_replica()
 
         self.world.after(seconds, start)
 
@@ -146,6 +151,8 @@ class Simulation:
         for fault in self.plan.faults:
             world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
         world.run(self._is_quiet, _LIMIT_SECONDS)
+        world.run(lambda: self.leader.leads, world.now + 100.0)
+        world.run(lambda: False, world.now + 60.0)
         for check in FINAL:
             if case := check(self):
                 world.breaks(check.__name__, case)

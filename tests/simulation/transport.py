@@ -215,6 +215,8 @@ class Connection:
         match verb:
             case "POST":
                 return server.create(plural, namespace, body, user="operator")
+            case "PUT":
+                return server.replace(plural, namespace, name, body)
             case "PATCH":
                 return server.patch_status(plural, namespace, name, body)
             case "DELETE":

@@ -192,7 +192,8 @@ class VirtualClock:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._real = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter", "time_ns")}
+        names = ("time", "monotonic", "perf_counter", "time_ns", "clock_gettime")
+        self._real = {name: getattr(time, name) for name in names}
 
     def __enter__(self) -> None:
         world = self._world
@@ -202,6 +203,7 @@ class VirtualClock:
 
         time.time, time.time_ns = wall, lambda: int(wall() * 1e9)
         time.monotonic = time.perf_counter = lambda: world.now
+        time.clock_gettime = lambda _: world.now
 
     def __exit__(self, *_: object) -> None:
         for name, function in self._real.items():
