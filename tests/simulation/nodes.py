@@ -268,6 +268,9 @@ class Cluster:
             if state is not None:
                 image = "registry.example/trainer@sha256:" + "0" * 64 if "waiting" not in state else ""
                 status["containerStatuses"] = [{"name": "trainer", "state": state, "imageID": image}]
+                if container.program.kind == "has a sidecar" and phase == "Running":
+                    running = {"running": {"startedAt": self._stamp(container)}}
+                    status["containerStatuses"].append({"name": "proxy", "state": running})
             status.setdefault("startTime", self.world.stamp())
 
         if container.node.connected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import secrets
 import sys
@@ -151,7 +152,7 @@ class Simulation:
         for fault in self.plan.faults:
             world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
         world.run(self._is_quiet, _LIMIT_SECONDS)
-        world.run(lambda: self.leader.leads, world.now + 100.0)
+        world.run(lambda: self.leader.leads, world.now + 1500.0)
         world.run(lambda: False, world.now + 60.0)
         for check in FINAL:
             if case := check(self):
@@ -199,5 +200,7 @@ def _collect() -> None:
     """Collect the coroutines of processes that were killed; they complain that they were never finished."""
     with warnings.catch_warnings(), mock.patch.object(sys, "unraisablehook", _silent):
         warnings.simplefilter("ignore")
+        logging.disable()
         gc.enable()
         gc.collect()
+        logging.disable(logging.NOTSET)

@@ -84,7 +84,8 @@ def _suspended(case: Case) -> str:
 
 def _log_lost(case: Case) -> str:
     hidden = case.one.rotated or case.truth.hidden(case.one) or not case.truth.undisturbed(case.one)
-    return "" if hidden else "its log could be read"
+    gone = any(c.index == 0 and c.removed for c in case.truth.containers(case.one))  # the Job controller was faster
+    return "" if hidden or gone else "its log could be read"
 
 
 def _invalid(case: Case) -> str:

@@ -105,12 +105,17 @@ class Watchdog:
             if other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated:
                 if self.truth.printed(other, "run_stop") is not None:
                     self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
-                elif other.program.kind.startswith("crashes"):
+                elif other.program.kind.startswith("crashes") and not self._has_lost_its_log(other):
                     self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.program.kind}")
         counted = [t for t in earlier if not t.disturbed & FREE]
         retries = self._run[one.run_uid]["spec"].get("maxRetries", 2) if one.run_uid in self._run else 99
         if len(counted) > retries:
             self.breaks(self.nothing_is_repeated_silently, f"{one.name} is one retry too many ({retries} allowed)")
+
+    def _has_lost_its_log(self, one: Try) -> bool:
+        """Return whether the status says so; whether that is true is another guarantee."""
+        recorded = self._recorded(one)
+        return recorded is not None and recorded.get("reason") == "LogLost"
 
     # ---- the end of a run ----
 

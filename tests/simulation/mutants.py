@@ -1,0 +1,75 @@
+"""``python -m tests.simulation.mutants``: shows that the simulation can fail.
+
+Each patch in ``mutants/`` puts a fault back that the operator once had, or could have. It is applied to a temporary copy
+of the package; then seeds run until an invariant breaks. A mutant that survives all seeds is a hole in the simulation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATCHES = Path(__file__).parent / "mutants"
+_BROKEN = re.compile(r"^BROKEN (\w+): .*seeds: (\d+)", re.MULTILINE)
+_DONE = re.compile(r"^(\d+) seeds in", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one mutant: the invariants that it broke, with a seed for each; empty if it survived."""
+
+    name: str
+    broken: dict[str, int]
+    seeds: int
+    seconds: float
+
+
+def find(patch: Path, seeds: int, processes: int) -> Found:
+    """Apply a patch to a copy of the package, and run seeds until an invariant breaks.
+
+    Raises subprocess.CalledProcessError if the patch does not apply: the code has changed, so the patch must as well.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="podium-mutant-") as folder:
+        shutil.copytree(ROOT / "operator" / "podium", Path(folder) / "operator" / "podium")
+        subprocess.run(["git", "apply", "--unsafe-paths", f"--directory={folder}", str(patch)], cwd=folder, check=True)
+        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at", "1"]
+        command += ["--processes", str(processes)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(folder) / "operator"), "PYTHONHASHSEED": "0"}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = _DONE.search(run.stdout)
+    if done is None:
+        raise RuntimeError(f"{patch.name}: {run.stdout}{run.stderr}")
+    broken = {name: int(seed) for name, seed in _BROKEN.findall(run.stdout)}
+    return Found(patch.stem, broken, int(done[1]), time.monotonic() - started)
+
+
+def main() -> None:
+    """Run the command: exit 1 if a mutant survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="mutants to try (default: all)")
+    parser.add_argument("--seeds", type=int, default=2000, help="how many worlds each (default: 2000)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    survivors = 0
+    for patch in sorted(PATCHES.glob("*.patch")):
+        if options.names and patch.stem not in options.names:
+            continue
+        found = find(patch, options.seeds, options.processes)
+        survivors += not found.broken
+        what = ", ".join(f"{name} (seed {seed})" for name, seed in found.broken.items()) or "SURVIVED"
+        print(f"{found.name:<40} {found.seeds:5} seeds {found.seconds:6.1f} s  {what}", flush=True)
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
