@@ -68,7 +68,7 @@ class LogCollector:
         self._api = api
         self._checkpoints = checkpoints
         self._wake = wake
-        self._writer = secrets.token_hex(4)  # of this process's checkpoints
+        self._writer = f"{secrets.randbits(32):08x}"  # of this process's checkpoints
         self._pod_logs = PodLogReader(api)
         self._kept_bytes = 0  # of pod logs
         self._reading: set[asyncio.Task[None]] = set()
