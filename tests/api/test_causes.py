@@ -24,6 +24,7 @@ SPEC = {
 TRAINER = """
 stage:
   image: podium-operator:1
+  allowedPrefixes: ["s3://datasets/"]
   volume:
     hostPath: {path: /cache, type: DirectoryOrCreate}
 """
@@ -104,6 +105,16 @@ def test_a_quota_that_allows_one_of_two_pods(cluster, place):
     namespace = place("half", quota(**{"requests.nvidia.com/gpu": "8"}))
     start(cluster, namespace)
     shows(cluster, namespace, "exceeded quota: q")
+
+
+def test_a_quota_on_jobs(cluster, place):
+    """The Job itself is refused."""
+    namespace = place("jobs", quota(**{"count/jobs.batch": "0"}))
+    start(cluster, namespace)
+    shows(cluster, namespace, "exceeded quota: q, requested: count/jobs.batch=1", "LaunchRefused")
+    cluster("-n", namespace, "delete", "resourcequota", "q")
+    until(lambda: "podium-r-1-0" in cluster("-n", namespace, "get", "jobs", "-o", "name"), 30, "the Job is created")
+    until(lambda: condition(cluster, namespace)[1] == "Pending", 15, "the refusal is over")
 
 
 def test_pod_security(cluster, place):
