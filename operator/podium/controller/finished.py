@@ -27,7 +27,7 @@ class FinishedRun:
         ttl, sample = run.spec.ttl_seconds_after_finished, finished_sample(run)
         return cls(
             generation=run.generation,
-            expires=None if ttl is None else _ended_at(run.status) + ttl,
+            expires=None if ttl is None else ended_at(run.status) + ttl,
             sample=FinishedSample(
                 namespace=sys.intern(sample.namespace),
                 name=sample.name,
@@ -45,10 +45,10 @@ def rests_at(state: RunState) -> float | None:
         return None
     if any(not job.finished for job in state.observation.jobs.values()):
         return None
-    return _ended_at(status) + FULL_SECONDS
+    return ended_at(status) + FULL_SECONDS
 
 
-def _ended_at(status: BenchmarkRunStatus) -> float:
+def ended_at(status: BenchmarkRunStatus) -> float:
     """Return the unix time of the terminal condition."""
     ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
     return unix_seconds(next(end for end in ends if end and end.status == "True").last_transition_time)

@@ -103,6 +103,7 @@ def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> 
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
+        settings.watching.chunk_size = 100  # objects wait in memory until their handler has run
         # Stop kopf's idle workers soon: a thousand runs create thousands of them.
         settings.queueing.idle_timeout = 0.5
         settings.queueing.exit_timeout = 1.0

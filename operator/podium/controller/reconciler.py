@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from podium.api import PLURAL, BenchmarkRunStatus
 from podium.controller.actions import ActionExecutor
 from podium.controller.causes import Causes
-from podium.controller.finished import FinishedRun, rests_at
+from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
 from podium.controller.observation import WATCH_SECONDS, Observation
@@ -113,6 +113,10 @@ class Controller:
     def _add(self, body: Mapping[str, Any]) -> None:
         run = read_run(body)
         self.finished.pop(run.uid, None)
+        if self._rests(run):  # after a restart there may be thousands
+            self.finished[run.uid] = FinishedRun.of(run)
+            self.queue.add(run.uid)
+            return
         # a run that has ended is not written again only because this version has more fields
         written = status_document(run.status) if run.status.terminal else dict(body.get("status") or {})
         self.states[run.uid] = RunState(
@@ -123,6 +127,13 @@ class Controller:
             report=ReportState(written=written, attempts=run.status.attempts),
         )
         self.queue.add(run.uid, first=True)  # machines are waiting: create Jobs before reporting progress
+
+    def _rests(self, run: Run) -> bool:
+        """Return whether a run that was just found ended some time ago, and is known to have no Job that still runs."""
+        if not (run.status.terminal and self.informers.known(run.namespace)):
+            return False
+        working = any(not job.job.finished for job in self.informers.jobs(run.uid))
+        return not working and self._clock() >= ended_at(run.status) + FULL_SECONDS
 
     def _update(self, state: RunState, body: Mapping[str, Any]) -> None:
         if body["metadata"]["generation"] == state.run.generation:

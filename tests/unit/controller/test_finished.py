@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from podium.controller.finished import FULL_SECONDS
@@ -104,6 +102,21 @@ async def test_little_is_kept_once_nobody_looks_any_more(controller, api):
     assert controller._telemetry._label_sets._of == {}
 
 
+async def test_one_that_is_found_at_a_restart_is_never_held_in_full(controller, api):
+    controller.now = FULL_SECONDS
+    controller.run_changed(ended(), deleted=False)
+    assert (controller.states, list(controller.finished)) == ({}, [UID])
+    await controller._work(UID)
+    assert api.calls == []
+
+
+async def test_one_whose_jobs_are_not_known_yet_is_held_in_full(controller, monkeypatch):
+    monkeypatch.setattr(controller.informers, "known", lambda _: False)
+    controller.now = FULL_SECONDS
+    controller.run_changed(ended(), deleted=False)
+    assert (list(controller.states), controller.finished) == ([UID], {})
+
+
 async def test_a_job_that_may_still_run_keeps_all_of_it(controller):
     controller.now, controller.jobs = FULL_SECONDS, [job(finished="")]
     controller.run_changed(ended(), deleted=False)
@@ -136,13 +149,13 @@ async def test_its_time_to_live_goes_on(controller, api):
     assert api.calls == [f"delete lab/digits {UID}"]
 
 
-async def test_a_change_of_its_spec_is_read(controller):
+async def test_a_change_of_its_spec_is_read(controller, api):
     controller.now = FULL_SECONDS
     controller.run_changed(ended(), deleted=False)
     await controller._work(UID)
     changed = ended(ttlSecondsAfterFinished=60)
     changed["metadata"]["generation"] = 2
     controller.run_changed(changed, deleted=False)
-    assert controller.finished == {}
+    assert controller.finished[UID].expires == ex.T0 + 60
     await controller._work(UID)
-    await asyncio.sleep(0)
+    assert api.calls == [f"delete lab/digits {UID}"]

@@ -151,12 +151,12 @@ async def test_a_scrape_that_is_given_up_does_not_spoil_the_page_of_others():
 
 
 async def test_others_get_turns_while_a_page_is_made():
-    metrics = Metrics(lambda: [sample(TRAINING)] * 1000, lambda: 0)
+    metrics = Metrics(lambda: [sample(TRAINING)] * 5000, lambda: 0)
     making, turns = asyncio.create_task(metrics.page()), 0
     while not making.done():
         turns += 1
         await asyncio.sleep(0)
-    assert turns > 1000 / operator._BATCH
+    assert turns > 5000 / operator._BATCH
 
 
 def test_a_quality_is_in_the_unit_of_its_target():
@@ -331,6 +331,15 @@ def test_more_label_sets_than_anybody_needs_are_counted_as_one(metrics):
     assert len(found) == 201
     assert 'podium_node_seconds_total{benchmark="other",namespace="lab"} 2000.0' in found
     assert not any(line.startswith("podium_cost_total") and 'benchmark="other"' in line for line in lines(metrics))
+
+
+def test_those_of_deleted_runs_make_room(metrics):
+    for number in range(300):
+        run = run_of(str(number), benchmark=f"mine-{number}")
+        metrics.occupied(run, PODS, ex.T0 + 40)
+        metrics.forget(run.uid)
+    assert total(metrics, "podium_node_seconds_total", namespace="lab", benchmark="mine-299") == 20
+    assert total(metrics, "podium_node_seconds_total", namespace="lab", benchmark="other") is None
 
 
 def test_a_reason_that_nobody_knows_has_no_series_of_its_own(metrics):
