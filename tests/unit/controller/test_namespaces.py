@@ -8,6 +8,7 @@ from podium.controller.reconciler import Controller
 from podium.kube.client import ApiError
 from podium.metrics import Metrics
 from podium.rounds import load_rounds
+from tests.unit.controller.test_causes import until
 from tests.unit.controller.test_reconciler import body
 
 
@@ -54,12 +55,13 @@ async def test_runs_wait_only_for_their_own_namespace(monkeypatch, caplog):
     tasks = [asyncio.create_task(controller.informers.run()), asyncio.create_task(controller.queue.run())]
     await controller.informers.listed(within=0.2)
     assert (controller.informers.known("lab"), controller.informers.known("night")) == (True, False)
+    await until(lambda: actions.runs)
     assert actions.runs == ["lab"]
     assert "watching jobs in namespace night: jobs is forbidden" in caplog.text
     assert (controller.known_in("lab"), controller.known_in(None)) == ({"lab"}, {"lab", "night"})
     for informer in controller.informers._all:
         informer.listed.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: len(actions.runs) > 1)
     assert actions.runs == ["lab", "night"]
     for task in tasks:
         task.cancel()
