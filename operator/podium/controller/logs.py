@@ -9,10 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple, Protocol
 
+import aiohttp
+
 from podium.api import TryId
 from podium.controller.pod_logs import PodLogReader, PodLogs
+from podium.controller.rank0 import Rank0Pod
 from podium.controller.state import OpenLog, RunState
-from podium.kube import Api, LogStream, backoff
+from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, LogBuffer
 from podium.reconcile import ObservedLog, Run
@@ -29,7 +32,7 @@ _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
 _READS_PER_SECOND = 3.0  # of silent logs, at most
 _RETRY_SECONDS = 2.0
-_AFTER_AN_ERROR_SECONDS = 30.0
+_RETRY_LIMIT_SECONDS = 30.0
 
 
 class FinishedLog(NamedTuple):
@@ -90,48 +93,44 @@ class LogCollector:
         buffer = LogBuffer()
         inherited = id_ in state.logs.inherited
 
-        def pod() -> str | None:
-            rank0 = state.observation.rank0(id_)
-            return rank0.name if rank0 and rank0.stopped != "Deleted" else None
-
-        def started() -> bool:
-            rank0 = state.observation.rank0(id_)
-            return inherited if rank0 is None else rank0.started is not None
-
-        def exited() -> bool:
-            rank0 = state.observation.rank0(id_)
-            return rank0 is not None and rank0.exit_code is not None
-
-        rank0 = state.observation.rank0(id_)
+        rank0 = Rank0Pod(self._api, state, id_, inherited=inherited)
+        begun = rank0.container.started if rank0.container else None
         stream = LogStream(
             self._api,
             buffer,
             namespace=state.run.namespace,
             container=CONTAINER,
-            pod=pod,
-            started=started,
-            exited=exited,
-            over=lambda: state.observation.silent(id_),
+            pod=rank0.name,
+            started=rank0.started,
+            exited=rank0.exited,
+            over=rank0.over,
             changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else _PROGRESS_SECONDS),
             restore=(lambda: self._restored(state, id_)) if inherited else None,
-            known_until=0.0 if inherited or rank0 is None else rank0.started or 0.0,
+            known_until=0.0 if inherited else begun or 0.0,
             silence=self._silence,
         )
-        task = asyncio.create_task(self._read(state, id_, stream))
+        task = asyncio.create_task(self._read(state, id_, stream, rank0))
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
         return OpenLog(buffer, stream, task, restored=not inherited, saved_at=time.monotonic())
 
-    async def _read(self, state: RunState, id_: TryId, stream: LogStream) -> None:
-        """Read a log to its end. An error of ours makes it unreadable for a while, and nothing else."""
+    async def _read(self, state: RunState, id_: TryId, stream: LogStream, rank0: Rank0Pod) -> None:
+        """Read a log to its end. An error makes it unreadable for a while, and nothing else."""
+        failures = 0
         while True:
             try:
+                await rank0.look()
                 await stream.run()
             except Exception as error:  # noqa: BLE001 - one bad log must not stop for good
-                _LOG.exception("log of %s/%s %s", state.run.namespace, state.run.name, id_)
-                stream.unreadable = f"{type(error).__name__}: {error}"
+                failures += 1
+                known = isinstance(error, ApiError | aiohttp.ClientError | TimeoutError)
+                _LOG.log(
+                    logging.DEBUG if known else logging.ERROR,
+                    "log of %s/%s %s", state.run.namespace, state.run.name, id_, exc_info=error,
+                )  # fmt: skip
+                stream.unreadable = str(error) if known else f"{type(error).__name__}: {error}"
                 self._wake(state.run.uid, 0.0)
-                await asyncio.sleep(_AFTER_AN_ERROR_SECONDS)
+                await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
             else:
                 return
 

@@ -27,8 +27,8 @@ _RETRY_LIMIT_SECONDS = 15.0
 _AGAIN_SECONDS = 0.2
 _LINGER_SECONDS = 1.0  # the kubelet closes the stream long before it reports the end of the container
 # The log of a container that has ended counts as lost if its node has not answered for so long. A node that is gone for
-# five minutes loses its pods by default; this leaves it as much time again to come back.
-LOST_AFTER_SECONDS = 600.0
+# five minutes loses its pods by default, and so their logs at once; this is for one that is merely in trouble.
+LOST_AFTER_SECONDS = 1800.0
 _MAX_CAUSE = 300  # characters
 _NEVER = 400, 404  # there is no such pod or container: final once it has ended
 _ERRORS = (ApiError, aiohttp.ClientError, OSError, TimeoutError)

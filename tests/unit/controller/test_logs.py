@@ -16,6 +16,7 @@ from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
 from podium.controller.state import LogState, RunState
 from podium.kube import ApiError
+from podium.launch import CONTAINER, RUN_UID_LABEL
 from podium.mllog import BoundedSpool
 from podium.stores import StoreUnavailable
 from tests.unit.reconcile import examples as ex
@@ -35,6 +36,12 @@ class Cluster:
     def __init__(self, **printed):
         self.printed = printed
         self.followed = asyncio.Queue()
+        self.pods = []
+
+    async def pages(self, resource, namespace, labels):
+        if isinstance(self.pods, Exception):
+            raise self.pods
+        yield self.pods, "1"
 
     @asynccontextmanager
     async def log(self, namespace, pod, container, **query):
@@ -120,6 +127,51 @@ async def opened(collector, state):
     collector.follow(state)
     await asyncio.sleep(0)
     return state.logs.open[ex.FIRST]
+
+
+# ---- the pod ----
+
+
+async def test_a_pod_that_no_watch_shows_is_looked_for(world, monkeypatch):
+    """The watch of the Jobs shows that one is Complete; that of the pods lags behind."""
+    collector, cluster, _, _ = world
+    monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
+    state = state_of()
+    state.observation.containers.clear()
+    state.observation.jobs = {ex.FIRST: ex.job(finished="Complete")}
+    cluster.pods = ApiError(503, "", "try later")
+    cluster.printed["digits_1_0_0"] = row(1) + row(2)
+    log = await opened(collector, state)
+    await until(lambda: log.observed().unreadable)
+    assert (log.observed().unreadable, log.buffer.ended) == ("try later", False)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True, "name": "digits-1-0", "uid": "job"}
+    stranger = pod_body(0, "stranger", [{**owner, "uid": "other"}])
+    cluster.pods = [{}, stranger, pod_body(1, "digits-1-0-1", [owner]), pod_body(0, "digits-1-0-0", [owner])]
+    await until(lambda: log.buffer.ended)
+    assert (log.observed().summary.lines, log.observed().lost) == (2, "")
+
+
+@pytest.mark.parametrize(("finished", "lost"), [("Complete", "the pod was deleted"), ("Failed", "")])
+async def test_a_job_without_pods_has_printed_nothing_unless_it_was_completed(world, finished, lost):
+    collector, cluster, _, _ = world
+    cluster.pods = []
+    state = state_of()
+    state.observation.containers.clear()
+    state.observation.jobs = {ex.FIRST: ex.job(finished=finished)}
+    log = await opened(collector, state)
+    await until(lambda: log.buffer.ended)
+    assert log.observed().lost == lost
+
+
+def pod_body(index, name, owners):
+    labels = {RUN_UID_LABEL: ex.run().uid, "batch.kubernetes.io/job-completion-index": str(index)}
+    ended = {"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}}
+    return {
+        "metadata": {"namespace": "lab", "name": name, "uid": name, "labels": labels, "ownerReferences": owners,
+                     "annotations": {"batch.kubernetes.io/job-completion-index": str(index)}},
+        "spec": {"nodeName": "n"},
+        "status": {"phase": "Succeeded", "containerStatuses": [{"name": CONTAINER, "state": ended}]},
+    }  # fmt: skip
 
 
 # ---- checkpoints ----
@@ -294,7 +346,7 @@ async def test_a_log_whose_checkpoint_was_not_read_is_not_stored(world, monkeypa
 
 
 async def test_an_error_of_ours_stops_a_log_only_for_a_while(world, monkeypatch):
-    monkeypatch.setattr(logs_module, "_AFTER_AN_ERROR_SECONDS", 0.01)
+    monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
     collector, cluster, _, _ = world
     state = state_of(ex.ended(0))
     cluster.printed["digits_1_0_0"] = ValueError("a bug")
