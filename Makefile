@@ -109,6 +109,9 @@ SEEDS ?= 500
 simulate: install ## run the operator in SEEDS simulated clusters in which everything fails (about 10 a second on a core)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+simulate-week: install ## show that memory stays flat over a week of 200 runs a day, in virtual time
+	$(BIN)/python -m tests.simulation.week
+
 simulate-mutants: install ## show that the simulation finds each fault in tests/simulation/mutants
 	$(BIN)/python -m tests.simulation.mutants $(MUTANTS)
 
@@ -132,4 +135,4 @@ perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3
 perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-mutants perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -15,11 +15,11 @@ from tests.simulation.simulation import Outcome, run_seed
 _HASH_SEED = "PYTHONHASHSEED"
 
 
-def reproducibly() -> None:
+def reproducibly(module: str = "tests.simulation") -> None:
     """Start this program again with a fixed order of sets: a seed must give the same world every time."""
     if os.environ.get(_HASH_SEED) != "0":
         os.environ[_HASH_SEED] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
 def run_seeds(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:

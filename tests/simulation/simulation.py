@@ -9,6 +9,8 @@ import secrets
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -51,9 +53,10 @@ class Outcome:
 class Simulation:
     """The parts of one world."""
 
-    def __init__(self, seed: int, *, verbose: bool = False) -> None:
+    def __init__(self, seed: int, plan: scenario.Scenario | None = None, *, verbose: bool = False) -> None:
+        """`plan` replaces the scenario that the seed chooses."""
         self.world = World(seed, verbose=verbose)
-        self.plan = scenario.choose(self.world.random)
+        self.plan = plan or scenario.choose(self.world.random)
         self.server = ApiServer(self.world)
         self.logs = PodLogs(self.world)
         self.truth = Truth(self.world)
@@ -144,13 +147,17 @@ class Simulation:
     def _note_change(self) -> None:
         self._runs_changed = True
 
+    def start(self) -> None:
+        """Put the runs and faults of the plan on the calendar."""
+        for plan in self.plan.runs:
+            self.world.after(plan.at, lambda plan=plan: self._create_planned(plan))
+        for fault in self.plan.faults:
+            self.world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
+
     def run(self) -> Outcome:
         """Let the world run until every run has ended and everything is quiet; then check."""
         world = self.world
-        for plan in self.plan.runs:
-            world.after(plan.at, lambda plan=plan: self._create_planned(plan))
-        for fault in self.plan.faults:
-            world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
+        self.start()
         world.run(self._is_quiet, _LIMIT_SECONDS)
         world.run(lambda: self.leader.leads, world.now + 1500.0)
         world.run(lambda: False, world.now + 60.0)
@@ -163,10 +170,17 @@ class Simulation:
 
 def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
     """Run the world of one seed."""
+    with opened(Simulation(seed, verbose=verbose)) as simulation:
+        return simulation.run()
+
+
+@contextmanager
+def opened(simulation: Simulation) -> Iterator[Simulation]:
+    """Make time and chance those of one world; collect what it leaves behind at the end."""
     _leave_imports_alone()
+    seed = simulation.world.seed
     random.seed(seed)
     numbers = random.Random(seed + 1)
-    simulation = Simulation(seed, verbose=verbose)
     gc.disable()  # what is left of a dead process is collected at the end, without a word
     try:
         with (
@@ -177,7 +191,7 @@ def run_seed(seed: int, *, verbose: bool = False) -> Outcome:
             mock.patch.object(secrets, "token_hex", lambda size=16: numbers.randbytes(size).hex()),
             mock.patch.object(secrets, "token_bytes", lambda size=16: numbers.randbytes(size)),
         ):
-            return simulation.run()
+            yield simulation
     finally:
         simulation.threads.close()
         del simulation

@@ -62,22 +62,27 @@ class Stream:
         self._network, self._process, self._read_timeout = network, process, read_timeout
         self._chunks: list[bytes | Exception | None] = []
         self._arrives = 0.0  # chunks keep their order
+        self._ended = False  # nothing can be sent behind the end
         self._waiter: asyncio.Future[None] | None = None
         network.streams.append(self)
 
     def send(self, chunk: bytes, lag: float) -> None:
         """Deliver `chunk` after `lag` seconds."""
-        if self.open and not self.silent:
+        if self._lives():
             world = self._network.world
             self._arrives = max(self._arrives, world.now + lag)
             world.after(self._arrives - world.now, lambda: self._arrive(chunk))
 
     def end(self, error: Exception | None = None, lag: float = 0.0) -> None:
         """End the stream behind everything that was sent."""
-        if self.open and not self.silent:
+        if self._lives():
+            self._ended = True
             world = self._network.world
             self._arrives = max(self._arrives, world.now + lag)
             world.after(self._arrives - world.now, lambda: self._arrive(error))
+
+    def _lives(self) -> bool:
+        return self.open and not self.silent and not self._ended
 
     def _arrive(self, chunk: bytes | Exception | None) -> None:
         if self.open and not self.silent and self._process.alive:
