@@ -90,8 +90,10 @@ class Observation:
             known = self.containers.setdefault(id_, {})
             for name, container in containers.items():
                 last = known.get(name)
-                if container.finished is not None and (last is None or last.finished is None):
-                    known.pop(name, None)  # keep containers in the order in which they ended, even within one second
+                if _is_ending(container) and (last is None or not _is_ending(last)):
+                    # keep containers in the order in which they began to end, even within one second: a Job deletes
+                    # its other pods because one has failed, and pods fail because another one was deleted
+                    known.pop(name, None)
                 if container.waiting:
                     since = last.waiting_since if last and last.waiting == container.waiting else None
                     container = replace(container, waiting_since=now if since is None else since)  # noqa: PLW2901
@@ -118,6 +120,10 @@ class Observation:
         if job is None:
             return True
         return rank0.finished is not None if rank0 else bool(job.finished)
+
+
+def _is_ending(container: Container) -> bool:
+    return container.finished is not None or container.deleted is not None
 
 
 def _vanished(last: Container, now: float) -> Container:

@@ -198,7 +198,7 @@ def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any
     finished = unix_seconds(ended.get("finishedAt") or body["metadata"]["creationTimestamp"])
     deleted = pod.deleted
     # ended by its deletion, whatever the exit code: many programs exit with 0 or 1 on SIGTERM
-    if deleted is not None and (deleted <= finished + 1.0 or exit_code in _KILLED):
+    if deleted is not None and (deleted <= finished or exit_code in _KILLED):
         reason, exit_code = "Deleted", None
         # the pods that fail because of it are deleted later: the order shows which was the cause
         finished = min(finished, deleted)

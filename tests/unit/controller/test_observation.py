@@ -39,6 +39,14 @@ def test_those_that_end_in_the_same_second_stand_in_the_order_of_their_ends():
     )  # both in one pass, as the watch has them
 
 
+def test_a_pod_whose_deletion_was_requested_first_comes_before_those_that_fail_because_of_it():
+    fails = pod(0, finished=50.0, exit_code=1, stopped="Error")
+    dies = pod(1, finished=50.0, stopped="Deleted", deleted=50.0)
+    assert [c[0] for c in seen([pod(0), pod(1)], [pod(0), pod(1, deleted=50.0)], [fails, dies])] == [1, 0]
+    assert [c[0] for c in seen([pod(0), pod(1)], [fails, pod(1)], [fails, dies])] == [0, 1]
+    assert [c[0] for c in seen([pod(0), pod(1)], [fails, dies])] == [0, 1]  # in one pass: the last change comes last
+
+
 def test_a_pod_that_vanishes_ended_when_its_deletion_was_asked_for():
     assert seen([pod(0), pod(1)], [pod(0), pod(1, deleted=49.0)], [pod(0)]) == [(1, 49.0, "Deleted")]
     assert seen([pod(0)], []) == [(0, 101, "Deleted")]  # nothing is known of its end

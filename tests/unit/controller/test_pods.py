@@ -18,6 +18,14 @@ TERMINATED = {
 }
 
 
+START_ERROR = {
+    "exitCode": 128, "reason": "StartError", "message": 'exec: "torchrun": not found',
+    "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:10Z",
+}  # fmt: skip
+RUNNING = {"running": {"startedAt": "2026-01-01T00:00:10Z"}}
+UNREACHABLE = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
+
+
 def pod(status, **metadata):
     return {
         "metadata": {
@@ -71,7 +79,45 @@ def with_state(state, **status):
             {"deletionTimestamp": "2026-01-01T00:01:20Z", "deletionGracePeriodSeconds": 30},
             {"exit_code": None, "stopped": "Deleted", "finished": unix_seconds("2026-01-01T00:00:50Z")},
         ),
-        ({"phase": "Failed", "reason": "NodeLost", "message": "node-7 is gone"}, {}, {"exit_code": None, "stopped": "NodeLost"}),
+        (  # it failed by itself, and its Job deleted it with the others
+            with_state({"terminated": {**TERMINATED, "exitCode": 1, "reason": "Error"}}),
+            {"deletionTimestamp": "2026-01-01T00:01:31Z", "deletionGracePeriodSeconds": 30},
+            {"exit_code": 1, "stopped": "Error", "finished": unix_seconds("2026-01-01T00:01:00Z")},
+        ),
+        (  # many programs exit with 0 on SIGTERM
+            with_state({"terminated": TERMINATED}),
+            {"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30},
+            {"exit_code": None, "stopped": "Deleted"},
+        ),
+        (  # killed by its deletion, on a node whose clock is behind
+            with_state({"terminated": {**TERMINATED, "exitCode": 143, "reason": "Error"}}),
+            {"deletionTimestamp": "2026-01-01T01:01:30Z", "deletionGracePeriodSeconds": 30},
+            {"exit_code": None, "stopped": "Deleted"},
+        ),
+        (
+            with_state({"terminated": {**START_ERROR}}, phase="Failed"),
+            {},
+            {"started": None, "exit_code": 128, "stopped": "StartError", "message": 'exec: "torchrun": not found'},
+        ),
+        ({"phase": "Failed", "reason": "NodeLost", "message": "node-7 is gone"}, {}, {"exit_code": None, "stopped": "NodeLost", "node_lost": True}),
+        (  # its kubelet is dead: nobody will ever say that it has ended
+            with_state(RUNNING, conditions=UNREACHABLE),
+            {"deletionTimestamp": "2026-01-01T00:05:30Z", "deletionGracePeriodSeconds": 30},
+            {"node_lost": True, "stopped": "NodeLost", "finished": unix_seconds("2026-01-01T00:05:00Z"), "exit_code": None},
+        ),
+        (with_state(RUNNING, conditions=UNREACHABLE), {}, {"node_lost": True, "finished": None}),  # it may come back
+        (with_state(RUNNING, conditions=[{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]), {}, {"node_lost": False}),
+        (
+            with_state(RUNNING, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]),
+            {},
+            {"disruption": "PreemptionByScheduler", "finished": None},
+        ),
+        (
+            {"phase": "Running", "containerStatuses": [
+                {"name": "trainer", "state": {"terminated": TERMINATED}, "imageID": "r/t@sha256:1"}, {"name": "proxy", "state": RUNNING}]},
+            {},
+            {"exit_code": 0, "sidecar": "proxy", "image_id": "r/t@sha256:1", "uid": "p1", "node": "node-7"},
+        ),
     ],
 )  # fmt: skip
 def test_a_pod(status, metadata, expected):
@@ -155,6 +201,27 @@ def test_a_job(conditions, suspend, finished, message):
     found = read_job(job(spec={"suspend": suspend}, status={"conditions": conditions}))
     assert (found.namespace, found.run_uid, found.id, found.job.uid) == ("lab", "u1", TryId(attempt=2, number=1), "j1")
     assert (found.job.suspended, found.job.finished, found.job.message) == (suspend, finished, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {"seed": None, "admitted": None, "queue": False, "deleting": False, "failing": "", "reason": ""}),
+        ({"annotations": {"podium.dev/seed": "42"}}, {"seed": 42}),
+        ({"annotations": {"podium.dev/seed": "9" * 5000}}, {"seed": None}),
+        ({"annotations": {"podium.dev/seed": "-1"}}, {"seed": None}),
+        ({"labels": {**LABELS, "kueue.x-k8s.io/queue-name": "gpus"}}, {"queue": True}),
+        ({"deletionTimestamp": "2026-01-01T00:01:30Z"}, {"deleting": True}),
+        (
+            {"status": {"startTime": "2026-01-01T00:01:00Z", "conditions": [
+                {"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded", "message": "soon"}]}},
+            {"admitted": unix_seconds("2026-01-01T00:01:00Z"), "failing": "soon", "reason": "BackoffLimitExceeded", "finished": ""},
+        ),
+    ],
+)  # fmt: skip
+def test_what_else_a_job_says(change, expected):
+    found = read_job(job(**change)).job
+    assert {name: getattr(found, name) for name in expected} == expected
 
 
 def job(spec=None, status=None, **metadata):
