@@ -71,6 +71,7 @@ class LogSummary:
     format: Format | None = None  # of the first event
     max_epochs: float | None = None
     evaluations: tuple[Evaluation, ...] = ()
+    not_numbers: int = 0  # evaluations without a number, such as NaN
     epoch: float | None = None
     samples: int | None = None
     throughput: float | None = None  # samples per second
@@ -95,6 +96,7 @@ class LogAccumulator:
         self._hyperparameters: dict[str, Any] = {}
         self._submission: dict[str, str] = {}
         self._evaluations: list[Evaluation] = []
+        self._not_numbers = 0
         self._lines = 0
         self._starts: set[tuple[float, int]] = set()
         self._stops: set[tuple[float, int]] = set()
@@ -132,6 +134,7 @@ class LogAccumulator:
                 out_of_order=self._out_of_order or backwards,
                 line_numbers=MappingProxyType(dict(self._line_numbers)),
                 evaluations=tuple(self._evaluations),
+                not_numbers=self._not_numbers,
                 submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
                 **self._facts,
@@ -178,6 +181,7 @@ class LogAccumulator:
         self._facts |= self._next
         self._next = {}
         self._evaluations = []
+        self._not_numbers = 0
         self._eval_since = None
         self._out_of_order = False
 
@@ -194,6 +198,7 @@ class LogAccumulator:
         self._line_numbers["eval_accuracy"] = event.line_number
         quality = _quality(event.value)
         if not quality:
+            self._not_numbers += 1
             return
         metadata = event.metadata
         epoch = finite_number(metadata.get("epoch_num"))

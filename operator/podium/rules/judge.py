@@ -175,8 +175,13 @@ def _not_converged(summary: LogSummary, goal: Goal) -> _Fault | None:
 def _measured(summary: LogSummary, goal: Goal) -> str:
     if summary.evaluations:
         quality = f"quality {goal.render(summary, summary.evaluations[-1])}"
+    elif summary.not_numbers:
+        count = summary.not_numbers
+        quality = (
+            f"{count} evaluations, none of which is a number" if count > 1 else "1 evaluation, which is not a number"
+        )
     else:
-        quality = "no evaluation" + (" is a number" if "eval_accuracy" in summary.line_numbers else "")
+        quality = "no evaluation"
     return f"{quality}, target {goal.text}" if goal.qualities else quality
 
 

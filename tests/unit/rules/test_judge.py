@@ -177,10 +177,11 @@ def test_the_judge(row: Row) -> None:
 
 def test_an_evaluation_that_is_not_a_number_is_pointed_at() -> None:
     goal = goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS)
-    verdict = judge(summary(Row([START, evaluated("NaN"), stop()], Reason.QUALITY_NOT_REACHED)), goal)
+    row = Row([START, *[evaluated("NaN")] * 3, stop()], Reason.QUALITY_NOT_REACHED)
+    verdict = judge(summary(row), goal)
     assert (verdict.message, verdict.findings[0].line) == (
-        "no evaluation is a number, target 0.759, although run_stop says success",
-        2,
+        "3 evaluations, none of which is a number, target 0.759, although run_stop says success",
+        4,
     )
     verdict = judge(summary(Row([START, stop()], Reason.QUALITY_NOT_REACHED)), goal)
     assert (verdict.message, verdict.findings[0].line) == (
