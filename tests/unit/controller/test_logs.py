@@ -148,7 +148,7 @@ async def test_a_pod_that_no_watch_shows_is_looked_for(world, monkeypatch):
     assert (log.observed().unreadable, log.buffer.ended) == ("try later", False)
     owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True, "name": "digits-1-0", "uid": "job"}
     stranger = pod_body(0, "stranger", [{**owner, "uid": "other"}])
-    cluster.pods = [{}, stranger, pod_body(1, "digits-1-0-1", [owner]), pod_body(0, "digits-1-0-0", [owner])]
+    cluster.pods = [{}, pod_body(1, "digits-1-0-1", [owner]), pod_body(0, "digits-1-0-0", [owner]), stranger]
     await until(lambda: log.buffer.ended)
     assert (log.observed().summary.lines, log.observed().lost) == (2, "")
 

@@ -291,9 +291,10 @@ def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
     writer.put_checkpoint(id_, "bb", 0, rows[0] + rows[1])
     writer.put_checkpoint(id_, "aa", 100, rows[3])
     writer.put_checkpoint(id_, "bb", 100, rows[2])
+    writer.put_checkpoint(id_, "bb", 150, rows[2])  # of the same time
     writer.put_checkpoint(other, "bb", 0, rows[3])
     assert [segment for _, segment in writer.checkpoint(id_)] == [
-        b"of an earlier version\n", rows[0] + rows[1], rows[2], rows[3],
+        b"of an earlier version\n", rows[0] + rows[1], rows[2], rows[2], rows[3],
     ]  # fmt: skip
     assert not list(writer.checkpoint(TryId(attempt=9, number=0)))
     writer.drop_checkpoint(id_)
