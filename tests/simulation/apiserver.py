@@ -173,7 +173,7 @@ class ApiServer:
         if grace and "deletionTimestamp" in body["metadata"]:
             return body
         body = copy(body)
-        body["metadata"]["deletionTimestamp"] = self.world.stamp()
+        body["metadata"]["deletionTimestamp"] = self.world.stamp(grace)  # the end of the grace period
         body["metadata"]["deletionGracePeriodSeconds"] = grace
         if grace == 0 and not body["metadata"].get("finalizers"):
             return self._remove("pods", body)

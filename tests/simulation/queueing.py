@@ -17,6 +17,7 @@ class Queue:
         self.closed = False
         self.waiting: list[str] = []  # uids of Jobs, in order
         self.admitted: set[str] = set()
+        self._preempted: set[str] = set()  # in no state to wait yet
         server.listeners["jobs"].append(self._changed)
 
     def _changed(self, change: Change) -> None:
@@ -27,7 +28,7 @@ class Queue:
             self.admitted.discard(uid)
             if uid in self.waiting:
                 self.waiting.remove(uid)
-        elif uid not in self.admitted and uid not in self.waiting:
+        elif uid not in self.admitted and uid not in self.waiting and uid not in self._preempted:
             self.waiting.append(uid)
         self.world.after(self.world.random.uniform(0.1, 2.0), self.admit)
 
@@ -47,9 +48,17 @@ class Queue:
             return ""
         job = self.world.random.choice(jobs)
         self.admitted.discard(job["metadata"]["uid"])
-        self.waiting.append(job["metadata"]["uid"])
+        self._preempted.add(job["metadata"]["uid"])
         self._suspend(job, suspend=True)
+        self.world.after(self.world.random.uniform(3, 30), lambda: self._wait_again(job["metadata"]["uid"]))
         return str(job["metadata"]["uid"])
+
+    def _wait_again(self, uid: str) -> None:
+        self._preempted.discard(uid)
+        job = self._job(uid)
+        if job and not is_finished(job):
+            self.waiting.append(uid)
+            self.admit()
 
     def _job(self, uid: str) -> Object | None:
         return next((job for job in self.server.all("jobs") if job["metadata"]["uid"] == uid), None)

@@ -58,31 +58,28 @@ class Stream:
     def __init__(self, network: Network, process: Process, plural: str, read_timeout: float | None) -> None:
         self.plural = plural
         self.silent = False
-        self.open = True
+        self.open = True  # to the reader
+        self.ended = False  # by the sender
         self._network, self._process, self._read_timeout = network, process, read_timeout
         self._chunks: list[bytes | Exception | None] = []
         self._arrives = 0.0  # chunks keep their order
-        self._ended = False  # nothing can be sent behind the end
         self._waiter: asyncio.Future[None] | None = None
         network.streams.append(self)
 
     def send(self, chunk: bytes, lag: float) -> None:
         """Deliver `chunk` after `lag` seconds."""
-        if self._lives():
+        if self.open and not self.silent and not self.ended:
             world = self._network.world
             self._arrives = max(self._arrives, world.now + lag)
             world.after(self._arrives - world.now, lambda: self._arrive(chunk))
 
     def end(self, error: Exception | None = None, lag: float = 0.0) -> None:
         """End the stream behind everything that was sent."""
-        if self._lives():
-            self._ended = True
+        if self.open and not self.silent and not self.ended:
+            self.ended = True
             world = self._network.world
             self._arrives = max(self._arrives, world.now + lag)
             world.after(self._arrives - world.now, lambda: self._arrive(error))
-
-    def _lives(self) -> bool:
-        return self.open and not self.silent and not self._ended
 
     def _arrive(self, chunk: bytes | Exception | None) -> None:
         if self.open and not self.silent and self._process.alive:
@@ -266,7 +263,7 @@ class Connection:
             stream.end()
 
         def bookmark() -> None:
-            if stream.open:
+            if stream.open and not stream.ended:
                 metadata = {"resourceVersion": str(server.version)}
                 stream.send(orjson.dumps({"type": "BOOKMARK", "object": {"metadata": metadata}}) + b"\n", lag())
                 world.after(_BOOKMARK_SECONDS, bookmark)

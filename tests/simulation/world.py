@@ -62,9 +62,9 @@ class World:
         """Unix seconds, as the API server's clock shows them."""
         return EPOCH + self.now
 
-    def stamp(self) -> str:
-        """Return the time as the API server writes it, in whole seconds."""
-        second = int(self.wall)
+    def stamp(self, later: float = 0.0) -> str:
+        """Return the time, or a `later` one in seconds from now, as the API server writes it: in whole seconds."""
+        second = int(self.wall + later)
         if second not in self._stamps:
             self._stamps[second] = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
         return self._stamps[second]
