@@ -193,7 +193,7 @@ class Operator:
                 stderr=log,
                 preexec_fn=lifetime.die_with_parent(),  # noqa: PLW1509 - it takes no lock
             )
-        until(lambda: answers(f"{self.url}/healthz"), 30, f"the operator answers; its log: {self.log}")
+        until(lambda: answers(f"{self.url}/healthz"), 90, f"the operator answers; its log: {self.log}")
 
     def kill(self) -> None:
         """SIGKILL: it cannot clean up."""
