@@ -127,13 +127,16 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """A container has failed, or rank 0 has ended without run_stop: give the others some time to end, too.
 
     What ended first is often not the cause: when a node dies, the other ranks fail within seconds, and the loss of the
-    node is noticed a minute later.
+    node is noticed a minute later. A pod that was taken away is the cause itself, and the others may hang for it.
     """
     first = first_failure(job)
     rank0 = job.container(0)
     since = first.finished if first else rank0.finished if rank0 else None
     state = AttemptState.TRAINING if _is_timed(attempt) else attempt.state
-    return until(attempt, state, (since or 0.0) + LEAVE_SECONDS, look) or Step(_ended(attempt, job, look))
+    if first and first.node_lost and first.node_index == 0:
+        return Step(_ended(attempt, job, look))  # nobody can read its log any more
+    leave = 0 if first and (first.node_lost or first.disruption) else LEAVE_SECONDS
+    return until(attempt, state, (since or 0.0) + leave, look) or Step(_ended(attempt, job, look))
 
 
 def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
