@@ -1,9 +1,12 @@
 """The BenchmarkRun resource: spec and status as frozen models; the CRD schema is generated from them."""
 
+from podium.api.model import Model
 from podium.api.reasons import Reason
 from podium.api.spec import (
     GROUP,
     KIND,
+    MANAGER,
+    MAX_SPEC_BYTES,
     PLURAL,
     VERSION,
     BenchmarkRunSpec,
@@ -11,7 +14,6 @@ from podium.api.spec import (
     Deadlines,
     Division,
     EnvVar,
-    Model,
     Pricing,
     Quality,
     Resources,
@@ -22,6 +24,7 @@ from podium.api.spec import (
     duration_seconds,
 )
 from podium.api.status import (
+    MAX_PINNED,
     AttemptState,
     AttemptStatus,
     BenchmarkRunStatus,
@@ -38,7 +41,7 @@ from podium.api.status import (
 from podium.api.timestamps import rfc3339, unix_seconds
 
 __all__ = [
-    "GROUP", "KIND", "PLURAL", "VERSION",
+    "GROUP", "KIND", "MANAGER", "MAX_PINNED", "MAX_SPEC_BYTES", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
     "Deadlines", "Division", "EnvVar", "Failure", "FailureClass", "Model", "Pinned", "Pricing", "Progress", "Quality",
     "Reason", "Resources", "Result", "Score", "Stage", "System", "Template", "Toleration", "TryId",

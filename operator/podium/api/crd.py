@@ -95,7 +95,6 @@ def _schema(rounds: Mapping[str, Round]) -> dict[str, Any]:
     spec = structural(BenchmarkRunSpec)
     spec["properties"]["round"]["enum"] = sorted(rounds)
     spec["properties"]["hyperparameters"] = _hyperparameters(vocabulary())
-    spec["properties"]["template"]["properties"]["affinity"]["x-kubernetes-preserve-unknown-fields"] = True
     spec["properties"]["template"]["properties"]["env"]["x-kubernetes-validations"] = [
         _rule(
             "!self.exists(e, e.name.startsWith('PET_') || e.name.startsWith('PODIUM_'))",

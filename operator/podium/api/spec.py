@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
+
+from podium.api.affinity import Affinity, Label
+from podium.api.model import Model
 
 GROUP = "podium.dev"
 VERSION = "v1alpha1"
 KIND = "BenchmarkRun"
 PLURAL = "benchmarkruns"
+MANAGER = "podium.dev/operator"
+MAX_SPEC_BYTES = 64 * 1024  # of the spec as JSON
 
 MAX_NAME_LENGTH = 50  # names of objects keep its first 42 characters, see reconcile.object_name
 MAX_ATTEMPTS = 100
@@ -24,26 +28,20 @@ MAX_NODES = 4096
 
 DURATION = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
 DECIMAL = r"^[0-9]{1,12}(\.[0-9]{1,12})?$"
-QUANTITY = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
+# as resource.Quantity of Kubernetes: 64Gi, 65536Ki, 1.5, .5, 100m, 1e9
+QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
 # no part of the path starts with a dot, so ".." cannot lead out of the prefix
 BUCKET_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!*'()=+@:,-][A-Za-z0-9_.!*'()=+@:,-]*)*/?$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
 Division = Literal["closed", "open", "outOfTheBox"]
-Label = Annotated[str, Field(max_length=63)]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)] | int
 Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
 Decimal = Annotated[str, Field(max_length=25, pattern=DECIMAL)]
 
 
 ONE_SOURCE = "data: name one source, either a claim in persistentVolumeClaim or a bucket in stage.from"
-
-
-class Model(BaseModel):
-    """A frozen value, serialized in camelCase like every Kubernetes object."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
 class System(Model):
@@ -165,6 +163,13 @@ class LocalObjectReference(Model):
     name: str = Field(max_length=253, min_length=1)
 
 
+class ResourceClaim(Model):
+    """A claim for devices, one per pod, made from a ResourceClaimTemplate in the run's namespace."""
+
+    name: str = Field(max_length=63, pattern=DNS_LABEL, description="Name within the pod.")
+    resource_claim_template_name: str = Field(max_length=253, min_length=1)
+
+
 class Template(Model):
     """Pod settings that a run may change.
 
@@ -185,7 +190,7 @@ class Template(Model):
     resources: Resources | None = None
     node_selector: dict[Annotated[str, Field(max_length=316)], Label] = Field(default_factory=dict, max_length=32)
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
-    affinity: dict[str, Any] | None = Field(default=None, description="As in a pod.")
+    affinity: Affinity | None = Field(default=None, description="As in a pod; terms cover the run's namespace only.")
     priority_class_name: str | None = Field(default=None, max_length=253)
     image_pull_secrets: tuple[LocalObjectReference, ...] = Field(default=(), max_length=16)
     shared_memory: Annotated[str, Field(max_length=32, pattern=QUANTITY)] | None = Field(
@@ -193,6 +198,15 @@ class Template(Model):
     )
     annotations: dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=4096)]] = Field(
         default_factory=dict, max_length=32, description="Annotations of the pods."
+    )
+    resource_claims: tuple[ResourceClaim, ...] = Field(
+        default=(), max_length=16, description="Devices by dynamic resource allocation, beside the accelerators."
+    )
+    secrets: tuple[Annotated[str, Field(max_length=63, pattern=DNS_LABEL)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Names from the administrator's list (trainer.secrets): their variables are set from Secrets in "
+        "the run's namespace.",
     )
 
 
@@ -267,7 +281,12 @@ class BenchmarkRunSpec(Model):
         le=31_536_000,
         description="Seconds to keep a finished run; results are kept.",
     )
-    managed_by: str | None = Field(default=None, max_length=128, description="Reserved.")
+    managed_by: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Controller of the run, such as kueue.x-k8s.io/multikueue; default: podium.dev/operator. The "
+        "operator leaves a run of another controller alone.",
+    )
 
     @property
     def rules_division(self) -> Literal["closed", "open"]:

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field
 
-from podium.api import spec
+from podium.api import model
 
 
-class Model(spec.Model):
+class Model(model.Model):
     """Part of the status; fields that a newer operator wrote are ignored."""
 
     model_config = ConfigDict(extra="ignore")
@@ -185,6 +185,9 @@ class Result(Model):
     sha256: str = Field(max_length=64, description="Digest of SHA256SUMS, which lists the digest of every file.")
 
 
+MAX_PINNED = 32768
+
+
 class Pinned(Model):
     """What was fixed when the run was admitted: every attempt uses it."""
 
@@ -195,6 +198,13 @@ class Pinned(Model):
     )
     round_digest: str = Field(default="", max_length=64, description="SHA-256 of the round's rules.")
     pod_defaults_digest: str = Field(default="", max_length=64, description="SHA-256 of the administrator's defaults.")
+    gang: Literal["Queue", "PodGroup", "None"] = Field(
+        default="None", description="What starts the pods of an attempt together: Kueue, the scheduler, or nothing."
+    )
+    rules: str = Field(default="", max_length=MAX_PINNED, description="The round's rules as JSON, while the run lasts.")
+    pod_defaults: str = Field(
+        default="", max_length=MAX_PINNED, description="The administrator's defaults as JSON, while the run lasts."
+    )
 
 
 class BenchmarkRunStatus(Model):

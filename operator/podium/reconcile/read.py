@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, System
+from podium.api import MAX_SPEC_BYTES, BenchmarkRunSpec, BenchmarkRunStatus, System
 from podium.reconcile.model import Run
+
+# stands for the spec of a run that is refused
+_UNREADABLE = BenchmarkRunSpec(round="", benchmark="unreadable", system=System(name="unknown", nodes=1))
 
 
 def read_run(body: Mapping[str, Any]) -> Run:
     """Read a BenchmarkRun. `decide` refuses one that an older CRD accepted but the models reject."""
     metadata = body["metadata"]
-    try:
-        spec = BenchmarkRunSpec.model_validate(body["spec"])
-        refusal = ""
-    except ValidationError as error:
-        spec = BenchmarkRunSpec(round="", benchmark="unreadable", system=System(name="unknown", nodes=1))
-        refusal = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    spec, refusal = _UNREADABLE, ""
+    if (size := len(json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
+        refusal = f"spec: {size} bytes as JSON; at most {MAX_SPEC_BYTES} are allowed: move programs into the image"
+    else:
+        try:
+            spec = BenchmarkRunSpec.model_validate(body["spec"])
+        except ValidationError as error:
+            refusal = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     return Run(
         namespace=metadata["namespace"],
         name=metadata["name"],

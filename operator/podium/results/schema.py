@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus
+from podium.api.credentials import without_credentials
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run, Staging, StoreResult
 from podium.results.evidence import Stored
@@ -21,12 +22,12 @@ def result_folder(run: Run) -> str:
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """run.yaml: the run, ready to be applied again."""
+    """run.yaml: the run, ready to be applied again, except that its credentials are left out."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
         "metadata": {"name": run.name, "namespace": run.namespace},
-        "spec": run.spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "spec": without_credentials(run.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)),
     }
 
 
