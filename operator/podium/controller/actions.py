@@ -15,8 +15,17 @@ from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS, JobSnapshot, read_job
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
-from podium.kube import EVENTS, JOBS, SERVICES, Api, ApiError, Resource, backoff
-from podium.launch import TrainerDefaults, build_job, build_service, launch_for, new_seed
+from podium.kube import EVENTS, JOBS, NETWORK_POLICIES, POD_GROUPS, SERVICES, Api, ApiError, Resource, backoff
+from podium.launch import (
+    Inputs,
+    TrainerDefaults,
+    build_job,
+    build_network_policy,
+    build_pod_group,
+    build_service,
+    launch_for,
+    new_seed,
+)
 from podium.reconcile import (
     Action,
     CreateJob,
@@ -36,11 +45,15 @@ from podium.text import printable
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
+_HELD_SECONDS = 5.0
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError)
 
 
 class ActionExecutor:
-    """Executes decisions. `wake` schedules the reconciliation of a run, by uid and delay in seconds."""
+    """Executes decisions. `wake` schedules the reconciliation of a run, by uid and delay in seconds.
+
+    `hold` returns why the first Job of a run must wait, for as long as it must.
+    """
 
     def __init__(
         self,
@@ -51,13 +64,14 @@ class ActionExecutor:
         rounds: Mapping[str, Round],
         trainer: TrainerDefaults,
         wake: Callable[[str, float], None],
+        hold: Callable[[Run], str] = lambda _: "",
     ) -> None:
         self._api = api
         self._uploads = uploads
         self._logs = logs
-        self._rounds = rounds
-        self._trainer = trainer
+        self._inputs = Inputs(rounds, trainer)
         self._wake = wake
+        self._hold = hold
 
     async def execute(self, state: RunState, actions: Sequence[Action]) -> bool:
         """Execute `actions` in order. Returns whether to decide again at once."""
@@ -104,14 +118,19 @@ class ActionExecutor:
 
     async def _create_job(self, state: RunState, id_: TryId) -> bool:
         """Create the Job of a try, or adopt one that an earlier process created. Returns False if that is refused."""
-        run, launch = state.run, launch_for(state.run, id_, new_seed(), self._rounds)
-        if refused := self._trainer.stage.refusal(run.spec):
-            state.launch.refusal = Refusal(refused, time.time(), final=True)
-            self._wake(run.uid, 0.0)
+        run, launch = state.run, launch_for(state.run, id_, new_seed(), self._inputs.rounds(state.run))
+        if held := self._hold(run):
+            state.launch.refusal = Refusal(held, time.time(), final=False)  # as of now: no deadline counts this time
+            self._wake(run.uid, _HELD_SECONDS)
             return False
         try:
+            trainer = self._inputs.trainer(run)
             await self._create(run, SERVICES, build_service(launch))
-            job = _own_job(await self._create(run, JOBS, build_job(launch, self._trainer)))
+            if trainer.network.enabled:
+                await self._create(run, NETWORK_POLICIES, build_network_policy(launch, trainer.network))
+            if launch.pod_group:
+                await self._create(run, POD_GROUPS, build_pod_group(launch))
+            job = _own_job(await self._create(run, JOBS, build_job(launch, trainer)))
         except ApiError as error:
             since = state.launch.refusal.since if state.launch.refusal else time.time()
             state.launch.refusal = Refusal(f"{error.reason or error.code}: {error}", since, final=error.final)

@@ -27,9 +27,10 @@ from podium.controller.logs import LogCollector
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
-from podium.kube import Api, ApiError, Lease, LeaseLostError, backoff, connect
+from podium.kube import POD_GROUPS, Api, ApiError, Lease, LeaseLostError, backoff, connect
 from podium.launch import TrainerDefaults
 from podium.metrics import FinishedSample, Metrics, RunSample, run_sample
+from podium.reconcile import Run
 from podium.rounds import load_rounds
 from podium.stores import Store, StoreError, open_store
 
@@ -138,7 +139,13 @@ class OperatorProcess:
         logs = LogCollector(api, recorder, self._wake)
         uploads = Uploader(api, recorder, logs, rounds=self._rounds, wake=self._wake)
         actions = ActionExecutor(
-            api, uploads, logs, rounds=self._rounds, trainer=self._options.trainer, wake=self._wake
+            api,
+            uploads,
+            logs,
+            rounds=self._rounds,
+            trainer=self._options.trainer,
+            wake=self._wake,
+            hold=self._hold,
         )
         self._controller = controller = Controller(
             api,
@@ -146,6 +153,8 @@ class OperatorProcess:
             logs,
             self._rounds,
             self.metrics,
+            trainer=self._options.trainer,
+            pod_groups=await self._has_pod_groups(api),
             namespaces=self._options.namespaces,
             progress_seconds=self._options.progress_seconds,
         )
@@ -190,6 +199,15 @@ class OperatorProcess:
     def _namespaces(self) -> Sequence[str | None]:
         return self._options.namespaces or (None,)
 
+    async def _has_pod_groups(self, api: Api) -> bool:
+        """Return whether the API server can have pods started together."""
+        while True:
+            try:
+                return await api.serves(POD_GROUPS)
+            except _UNREACHABLE as error:
+                _LOG.warning("cannot find out whether there are PodGroups, retrying: %s", error)
+                await asyncio.sleep(_CRD_RETRY_SECONDS)
+
     async def _resync(self, api: Api, controller: Controller) -> None:
         """Find deletions that the watch has missed. A namespace that cannot be listed keeps its runs."""
         while True:
@@ -208,6 +226,9 @@ class OperatorProcess:
                 watches |= existing <= controller.known_in(namespace)
             if watches:  # kopf does not report bookmarks; this shows that it watches
                 self.metrics.watch_event(PLURAL)
+
+    def _hold(self, run: Run) -> str:
+        return self._controller.hold(run) if self._controller else ""
 
     def _wake(self, run_uid: str, seconds: float) -> None:
         if self._controller:

@@ -23,6 +23,7 @@ from podium.launch import (
     RUN_UID_LABEL,
     SEED_ANNOTATION,
     STAGE_CONTAINER,
+    STAGE_FOLDER_CONTAINER,
     TRY_LABEL,
 )
 from podium.reconcile import Container, ObservedJob, Staging, job_names
@@ -153,6 +154,10 @@ def _container(body: Mapping[str, Any]) -> Container:
         _status(status.get("containerStatuses"), CONTAINER),
         _status(status.get("initContainerStatuses"), STAGE_CONTAINER),
     )
+    folder = _status(status.get("initContainerStatuses"), STAGE_FOLDER_CONTAINER)
+    made = folder.get("state") or {}
+    if "waiting" in made or made.get("terminated", {}).get("exitCode"):
+        before = folder  # the container that copies waits for it, or will never run
     state, staged = trainer.get("state") or {}, before.get("state") or {}
     staging = _staging(staged)
     if "waiting" in staged or (staging and staging.exit_code):

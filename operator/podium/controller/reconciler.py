@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from podium.api import PLURAL, BenchmarkRunStatus
+from podium.api import MANAGER, PLURAL, BenchmarkRunStatus
 from podium.controller.actions import ActionExecutor
 from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
@@ -22,6 +22,7 @@ from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
 from podium.kube import PODS, Api, ApiError, WorkQueue, object_name
+from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
 from podium.reconcile import Container, Observed, Run, decide, read_run
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
@@ -62,6 +63,8 @@ class Controller:
         rounds: Mapping[str, Round],
         telemetry: Telemetry,
         *,
+        trainer: TrainerDefaults | None = None,
+        pod_groups: bool = False,
         namespaces: Sequence[str] = (),
         progress_seconds: float = 10.0,
         clock: Callable[[], float] = time.time,
@@ -76,10 +79,12 @@ class Controller:
         self._api = api
         self._actions = actions
         self._logs = logs
-        self._rounds = rounds
+        self._inputs = Inputs(rounds, trainer or TrainerDefaults(), pod_groups)
         self._telemetry = telemetry
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
+        self._starting: set[str] = set()  # uids of runs that may start, where their number is limited
+        self._elsewhere: set[str] = set()  # uids of runs that other controllers manage
         self._unreadable: set[str] = set()  # uids of runs already reported as unreadable
         self._status = StatusWriter(
             api,
@@ -96,6 +101,7 @@ class Controller:
             uid = str(body["metadata"]["uid"])
             if deleted:
                 self._unreadable.discard(uid)
+                self._elsewhere.discard(uid)
                 self.forget([uid])
             elif uid in self.states:
                 self._update(self.states[uid], body)
@@ -111,7 +117,10 @@ class Controller:
             self._unreadable.discard(uid)
 
     def _add(self, body: Mapping[str, Any]) -> None:
-        run = read_run(body)
+        if _managed_elsewhere(body):
+            self._elsewhere.add(str(body["metadata"]["uid"]))
+            return
+        run = self._admit(read_run(body))
         self.finished.pop(run.uid, None)
         if self._rests(run):  # after a restart there may be thousands
             self.finished[run.uid] = FinishedRun.of(run)
@@ -139,15 +148,42 @@ class Controller:
         if body["metadata"]["generation"] == state.run.generation:
             return  # this is our own patch
         # the status in memory is newer than any that a watch delivers
-        run = read_run({**body, "status": None})
-        state.run = replace(run, status=state.run.status)
+        run = self._admit(replace(read_run({**body, "status": None}), status=state.run.status))
+        state.run = run
         state.goal = self._goal(run)
         self.queue.add(run.uid)
 
+    def _admit(self, run: Run) -> Run:
+        """Return a new run with what it is admitted with, or with what the administrator's lists refuse."""
+        if run.refusal or run.status.pinned or run.status.attempts or run.status.terminal:
+            return run
+        if refusal := self._inputs.own_trainer.refusal(run.namespace, run.spec):
+            return replace(run, refusal=refusal)
+        if self._goal(run) is None:
+            return run
+        return replace(run, status=run.status.model_copy(update={"pinned": self._inputs.pin(run)}))
+
+    def hold(self, run: Run) -> str:
+        """Return why `run` must not start yet: as many runs of its namespace as may have started."""
+        limit = self._inputs.own_trainer.max_runs_per_namespace
+        if not limit or run.status.attempts:
+            return ""
+        others = [s.run for s in self.states.values() if s.run.namespace == run.namespace and s.run.uid != run.uid]
+        self._starting &= self.states.keys()
+        started = sum(
+            (bool(other.status.attempts) or other.uid in self._starting) and not other.status.terminal
+            for other in others
+        )
+        if started >= limit:
+            return f"{started} runs of namespace {run.namespace} have started; trainer.maxRunsPerNamespace is {limit}"
+        self._starting.add(run.uid)  # its first attempt is listed once its Job exists
+        return ""
+
     def _goal(self, run: Run) -> Goal | None:
         """Return the run's goal; None if the run is not admitted."""
-        admitted = not run.refusal and not check_spec(run.spec, self._rounds)
-        return goal_for(run.spec, self._rounds) if admitted else None
+        rounds = self._inputs.rounds(run)
+        admitted = not run.refusal and not check_spec(run.spec, rounds)
+        return goal_for(run.spec, rounds) if admitted else None
 
     def wake(self, run_uid: str, seconds: float = 0.0) -> None:
         """Reconcile a run after `seconds`. Immediate wake-ups are debounced: a run's objects change together."""
@@ -182,12 +218,13 @@ class Controller:
         ended_before = state.run.status.terminal
         while True:
             await self._observe(state)
+            state.run = with_image_digest(state.run, state.observation.all_containers())
             if not ended_before:
                 self._logs.follow(state)
             observed = state.observed()
-            decision = decide(state.run, observed, self._rounds, self._clock())
+            decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock())
             look_again = await self._actions.execute(state, decision.actions)
-            before, state.run = state.run.status, replace(state.run, status=decision.status)
+            before, state.run = state.run.status, replace(state.run, status=without_texts(decision.status))
             self._telemetry.moved(before, state.run, observed, self._clock())
             if not look_again:
                 break
@@ -269,7 +306,11 @@ class Controller:
     def known_in(self, namespace: str | None) -> set[str]:
         """Return the uids of the known runs of a namespace, or (None) of all."""
         known = {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
-        return known | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
+        return (
+            known
+            | self._elsewhere
+            | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
+        )
 
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
@@ -298,3 +339,8 @@ def _awaits_record(state: RunState) -> bool:
     """Return whether something may be deleted now that the status on the API server has been written."""
     finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
     return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
+
+
+def _managed_elsewhere(body: Mapping[str, Any]) -> bool:
+    """Return whether another controller acts on the run, as MultiKueue does on one that it sends to another cluster."""
+    return (body["spec"].get("managedBy") or MANAGER) != MANAGER

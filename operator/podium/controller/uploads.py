@@ -14,6 +14,7 @@ from podium.api import Result, TryId
 from podium.controller.logs import LogCollector
 from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
+from podium.launch import Inputs, TrainerDefaults
 from podium.reconcile import Run, StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter, result_folder
 from podium.rounds import Round
@@ -103,7 +104,7 @@ class Uploader:
         self._api = api
         self._recorder = recorder
         self._logs = logs
-        self._rounds = rounds
+        self._inputs = Inputs(rounds, TrainerDefaults())
         self._wake = wake
         self._nodes: dict[str, dict[str, Any]] = {}
 
@@ -158,7 +159,7 @@ class Uploader:
         self._logs.release(state, id_, log.observed)
 
     async def _result(self, state: RunState, action: StoreResult) -> None:
-        targets = goal_for(state.run.spec, self._rounds).targets
+        targets = goal_for(state.run.spec, self._inputs.rounds(state.run)).targets
         nodes = [await self._node(name) for name in sorted(state.observation.nodes)]
         state.uploads.result = await self._recorder.put_result(state.run, action, targets, nodes)
 

@@ -5,7 +5,9 @@ from podium.kube.client import (
     EVENTS,
     JOBS,
     LEASES,
+    NETWORK_POLICIES,
     NODES,
+    POD_GROUPS,
     PODS,
     SERVICES,
     Api,
@@ -24,7 +26,7 @@ from podium.kube.run_watch import Outage, watch_run
 from podium.kube.workqueue import WorkQueue
 
 __all__ = [
-    "EVENTS", "JOBS", "LEASES", "NODES", "PODS", "SERVICES",
+    "EVENTS", "JOBS", "LEASES", "NETWORK_POLICIES", "NODES", "PODS", "POD_GROUPS", "SERVICES",
     "Api", "ApiError", "FencedError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream",
     "Object", "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
     "patient_session", "read_line", "watch_run",

@@ -48,6 +48,8 @@ class Resource:
 JOBS = Resource("jobs", "apis/batch/v1")
 PODS = Resource("pods", "api/v1")
 SERVICES = Resource("services", "api/v1")
+POD_GROUPS = Resource("podgroups", "apis/scheduling.k8s.io/v1beta1")
+NETWORK_POLICIES = Resource("networkpolicies", "apis/networking.k8s.io/v1")
 EVENTS = Resource("events", "api/v1")
 NODES = Resource("nodes", "api/v1")
 LEASES = Resource("leases", "apis/coordination.k8s.io/v1")
@@ -143,6 +145,16 @@ class Api:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         return await self._json("GET", resource, resource.path(namespace, name))
+
+    async def serves(self, resource: Resource) -> bool:
+        """Return whether the API server has this resource."""
+        try:
+            found = await self._json("GET", resource, f"/{resource.api}")
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        return any(one["name"] == resource.plural for one in found["resources"])
 
     async def list_uids(self, resource: Resource, namespace: str | None) -> set[str]:
         """Return the uids of all objects in a namespace, or (None) in the cluster."""

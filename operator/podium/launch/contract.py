@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.api import BenchmarkRunSpec, TryId
+from podium.launch.pinning import pinned_image
+from podium.launch.placement import nodes_to_avoid
 from podium.reconcile import Run, job_name, object_name
 from podium.rounds import Round
 from podium.rules import goal_for
@@ -37,6 +39,9 @@ class Launch:
     target: str
     trainer: str  # package of podium_benchmarks that implements the benchmark; "" if only an image does
     hyperparameters: Mapping[str, Any]  # the spec's, over those in which the round's reference differs from the preset
+    avoid: tuple[str, ...] = ()  # names of nodes
+    pod_group: bool = False  # whether the scheduler starts its pods together
+    image: str = ""  # the pinned one, with its digest; "" for the first pods, which find it
 
     @property
     def labels(self) -> dict[str, str]:
@@ -49,6 +54,11 @@ class Launch:
             ATTEMPT_LABEL: str(self.attempt),
             TRY_LABEL: str(self.try_),
         }
+
+    @property
+    def try_labels(self) -> dict[str, str]:
+        """The labels that select the pods of this try."""
+        return {key: self.labels[key] for key in (RUN_UID_LABEL, ATTEMPT_LABEL, TRY_LABEL)}
 
 
 def new_seed() -> int:
@@ -74,6 +84,9 @@ def launch_for(run: Run, id_: TryId, seed: int, rounds: Mapping[str, Round]) -> 
         target=goal_for(spec, rounds).text,
         trainer=(benchmark and benchmark.trainer) or "",
         hyperparameters={**defaults, **spec.hyperparameters},
+        image=pinned_image(run.status.pinned),
+        pod_group=run.status.pinned is not None and run.status.pinned.gang == "PodGroup",
+        avoid=nodes_to_avoid(run.status.attempts),
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
-from podium.api import GROUP, KIND, VERSION, Model, duration_seconds
+from podium.api import GROUP, KIND, VERSION, duration_seconds
 from podium.launch.contract import (
     ATTEMPT_LABEL,
     DATA_DIR,
@@ -18,43 +16,16 @@ from podium.launch.contract import (
     command,
     environment,
 )
-from podium.launch.stage import StageDefaults, stage_container, stage_folder, stage_identity, stage_volumes
+from podium.launch.defaults import NetworkDefaults, PodDefaults, TrainerDefaults
+from podium.launch.placement import affinity, one_per_node
+from podium.launch.stage import stage_containers, stage_folder, stage_identity, stage_volumes
 
 CONTAINER = "trainer"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+_BACKSTOP_MARGIN = 900  # seconds, for an operator that is late
+_LONGEST = 2**31 - 1
 INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-
-
-class PodDefaults(Model):
-    """The administrator's additions to every training pod (Helm: ``trainer.podDefaults``).
-
-    A run cannot set these: RDMA devices, the host network, NCCL variables, node disks. Fields with the same name as in
-    a pod are copied as they are.
-    """
-
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-    env: tuple[dict[str, Any], ...] = ()
-    volumes: tuple[dict[str, Any], ...] = ()
-    volume_mounts: tuple[dict[str, Any], ...] = ()
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[dict[str, Any], ...] = ()
-    resources: dict[str, dict[str, str]] = Field(default_factory=dict)
-    security_context: dict[str, Any] = Field(default_factory=dict)  # of the container, overrides the restricted default
-    pod_security_context: dict[str, Any] = Field(default_factory=dict)
-    host_network: bool = False
-    priority_class_name: str | None = None
-    runtime_class_name: str | None = None
-    scheduler_name: str | None = None
-
-
-class TrainerDefaults(Model):
-    """The administrator's launch defaults."""
-
-    image: str = Field(default="podium-trainer:latest", description="Image of the reference trainers.")
-    image_pull_policy: str | None = None
-    pod: PodDefaults = PodDefaults()
-    stage: StageDefaults = StageDefaults()
 
 
 def build_service(launch: Launch) -> dict[str, Any]:
@@ -78,18 +49,66 @@ def build_service(launch: Launch) -> dict[str, Any]:
     }
 
 
+def build_network_policy(launch: Launch, network: NetworkDefaults) -> dict[str, Any]:
+    """Build the policy of a run's pods: in and out among themselves, out to DNS and where the administrator allows it.
+
+    All ports among themselves: besides the rendezvous port, NCCL and Gloo listen on ports that they choose.
+    """
+    labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
+    same_run = {"podSelector": {"matchLabels": {RUN_UID_LABEL: launch.uid}}}
+    dns_ports = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": launch.service,
+            "namespace": launch.namespace,
+            "labels": labels,
+            "ownerReferences": [_owner(launch)],
+        },
+        "spec": {
+            **same_run,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [same_run]}],
+            "egress": [
+                {"to": [same_run]},
+                {"to": list(network.dns), "ports": dns_ports},
+                *network.extra_egress,
+            ],
+        },
+    }
+
+
+def build_pod_group(launch: Launch) -> dict[str, Any]:
+    """Build the PodGroup of a try, for a scheduler that places all of its pods or none."""
+    return {
+        "apiVersion": "scheduling.k8s.io/v1beta1",
+        "kind": "PodGroup",
+        "metadata": {
+            "name": launch.job,
+            "namespace": launch.namespace,
+            "labels": launch.labels,
+            "ownerReferences": [_owner(launch)],
+        },
+        "spec": {"schedulingPolicy": {"gang": {"minCount": launch.spec.system.nodes}}},
+    }
+
+
 def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     """Build the Indexed Job of a try: one pod per node, never restarted, so that a try is one uninterrupted run."""
     spec = launch.spec
     job_labels = dict(launch.labels)
     if spec.queue_name:
         job_labels[QUEUE_LABEL] = spec.queue_name
+        if spec.queue_priority_class:
+            job_labels[QUEUE_PRIORITY_LABEL] = spec.queue_priority_class
     job: dict[str, Any] = {
         "completionMode": "Indexed",
         "completions": spec.system.nodes,
         "parallelism": spec.system.nodes,
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
+        "activeDeadlineSeconds": backstop_seconds(launch),
         "template": {
             "metadata": {
                 "labels": {**defaults.pod.labels, **launch.labels},
@@ -126,8 +145,19 @@ def _owner(launch: Launch) -> dict[str, Any]:
     }
 
 
+def backstop_seconds(launch: Launch) -> int:
+    """Return when Kubernetes ends the Job without the operator: after all of its deadlines, counted from admission."""
+    deadlines = launch.spec.deadlines
+    total = duration_seconds(deadlines.init) + duration_seconds(deadlines.run) + _BACKSTOP_MARGIN
+    total += _longest_wait(launch) if _staged(launch) else duration_seconds(deadlines.pending)
+    return min(total, _LONGEST)  # the Job controller counts in nanoseconds, which overflow
+
+
 def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
+    nodes = launch.spec.system.nodes
+    near = defaults.topology_key if nodes > 1 else None
+    own = template.affinity.model_dump(mode="json", by_alias=True, exclude_defaults=True) if template.affinity else {}
     tolerations = [t.model_dump(by_alias=True, exclude_none=True) for t in template.tolerations]
     return {
         "restartPolicy": "Never",
@@ -140,27 +170,34 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
             "runAsGroup": 65532,
             "fsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
+            **({"appArmorProfile": {"type": "RuntimeDefault"}} if defaults.app_armor else {}),
             **pod.pod_security_context,
         },
         **stage_identity(launch.spec, defaults.stage),
         **_given(initContainers=_init_containers(launch, defaults)),
         "containers": [_container(launch, defaults)],
         "volumes": _volumes(launch, defaults),
+        **({"schedulingGroup": {"podGroupName": launch.job}} if launch.pod_group else {}),
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if pod.host_network else {}),
         **_given(
             nodeSelector={**pod.node_selector, **template.node_selector},
             tolerations=[*pod.tolerations, *tolerations],
-            affinity=template.affinity,
+            affinity=affinity(own, launch.try_labels, avoid=launch.avoid, topology_key=near),
+            topologySpreadConstraints=[] if defaults.share_nodes else one_per_node(launch.try_labels, nodes),
+            resourceClaims=[claim.model_dump(by_alias=True) for claim in template.resource_claims],
             priorityClassName=template.priority_class_name or pod.priority_class_name,
             runtimeClassName=pod.runtime_class_name,
             schedulerName=pod.scheduler_name,
-            imagePullSecrets=[secret.model_dump() for secret in template.image_pull_secrets],
+            imagePullSecrets=[
+                *pod.image_pull_secrets,
+                *(secret.model_dump() for secret in template.image_pull_secrets),
+            ],
         ),
     }
 
 
 def _init_containers(launch: Launch, defaults: TrainerDefaults) -> list[dict[str, Any]]:
-    return [stage_container(launch.spec, launch.namespace, defaults.stage)] if _staged(launch) else []
+    return stage_containers(launch.spec, launch.namespace, defaults.stage) if _staged(launch) else []
 
 
 def _staged(launch: Launch) -> bool:
@@ -171,7 +208,11 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     template, pod = launch.spec.template, defaults.pod
     contract = environment(launch, master=f"{launch.job}-0.{launch.service}")
     # later entries win: the administrator's, then the run's, then the contract's, which neither can override
-    env: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in pod.env}
+    env: dict[str, dict[str, Any]] = {}
+    if not launch.spec.system.accelerators_per_node:  # an image may ask for all devices of the node
+        env["NVIDIA_VISIBLE_DEVICES"] = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+    env |= {entry["name"]: entry for entry in pod.env}
+    env |= {entry["name"]: entry for name in template.secrets for entry in defaults.secrets.get(name, ())}
     env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}
     env |= {name: {"name": name, "value": value} for name, value in contract.items()}
     env["PET_NODE_RANK"] = {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}}
@@ -182,7 +223,7 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}, *pod.volume_mounts, *_data_mounts(launch)]  # noqa: S108 - what NCCL and data loaders use
     return {
         "name": CONTAINER,
-        "image": template.image or defaults.image,
+        "image": launch.image or template.image or defaults.image,
         **_given(
             imagePullPolicy=defaults.image_pull_policy,
             command=list(template.command) or default,
@@ -202,7 +243,7 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
 
 
 def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:
-    resources = {kind: dict(amounts) for kind, amounts in pod.resources.items()}
+    resources: dict[str, Any] = {kind: dict(amounts) for kind, amounts in pod.resources.items()}
     if launch.spec.template.resources:
         for kind, amounts in launch.spec.template.resources.model_dump().items():
             if amounts:
@@ -210,6 +251,8 @@ def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:
     system = launch.spec.system
     if system.accelerators_per_node:
         resources.setdefault("limits", {})[system.accelerator_resource] = str(system.accelerators_per_node)
+    if claims := launch.spec.template.resource_claims:
+        resources["claims"] = [{"name": claim.name} for claim in claims]
     return resources
 
 

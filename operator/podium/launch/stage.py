@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from podium.api import BenchmarkRunSpec, Model
 
 STAGE_CONTAINER = "stage"
+STAGE_FOLDER_CONTAINER = "stage-folder"
 REPORT_FILE = "/dev/termination-log"  # what a container writes here appears in the pod's status
 _SOURCE_DIR = "/source"
 _STAGE_DIR = "/stage"
@@ -55,38 +56,37 @@ class StageDefaults(Model):
             return ""
         if self.image is None:
             return (
-                "data.stage: no image for copying data is configured; ask the administrator to set trainer.stage.image"
+                "spec.data.stage: no image for copying data is configured; "
+                "ask the administrator to set trainer.stage.image"
             )
         url = spec.data.bucket_url
         if url and not any(_below(url, prefix) for prefix in self.allowed_prefixes):
             allowed = ", ".join(self.allowed_prefixes) or "none"
             return (
-                f"data.stage.from: {url} is not under an allowed prefix ({allowed}); "
+                f"spec.data.stage.from: {url} is not under an allowed prefix ({allowed}); "
                 "use one of them, or ask the administrator to add it to trainer.stage.allowedPrefixes"
             )
         return ""
 
 
-def stage_container(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefaults) -> dict[str, Any]:
-    """Build the init container: ``podium stage`` from the bucket or claim into a folder of the stage volume."""
-    assert spec.data is not None, "nothing to stage without data"
-    url = spec.data.bucket_url
-    words = ["podium", "stage", url or _SOURCE_DIR, f"{_STAGE_DIR}/{stage_folder(spec, namespace)}"]
-    words += ["--workers", str(defaults.workers), "--report", REPORT_FILE]
-    words += ["--endpoint", defaults.endpoint] if url and defaults.endpoint else []
-    words += ["--region", defaults.region] if url and defaults.region else []
-    limit = (defaults.volume.get("emptyDir") or {}).get("sizeLimit")
-    words += ["--limit", str(limit)] if limit else []
-    mounts = [{"name": "stage", "mountPath": _STAGE_DIR}, *defaults.volume_mounts]
-    if not url:
-        mounts.append({"name": "source", "mountPath": _SOURCE_DIR, "readOnly": True})
-    env = [*defaults.env, *(_keys(defaults.credentials) if url else ())]
+def stage_containers(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefaults) -> list[dict[str, Any]]:
+    """Build the init containers: one makes the folder of this source on the stage volume, one copies into it.
+
+    What reads the source has that folder alone, so that it cannot change what other runs have copied. The kubelet would
+    make the folder too, but as root.
+    """
+    folder = f"{_STAGE_DIR}/{stage_folder(spec, namespace)}"
+    whole = {"name": "stage", "mountPath": _STAGE_DIR}
+    make = _container(STAGE_FOLDER_CONTAINER, ["mkdir", "-p", folder], defaults)
+    return [{**make, "volumeMounts": [whole]}, _copying(spec, namespace, defaults)]
+
+
+def _container(name: str, command: list[str], defaults: StageDefaults) -> dict[str, Any]:
     return {
-        "name": STAGE_CONTAINER,
+        "name": name,
         "image": defaults.image,
         **({"imagePullPolicy": defaults.image_pull_policy} if defaults.image_pull_policy else {}),
-        "command": words,
-        **({"env": env} if env else {}),
+        "command": command,
         **({"resources": defaults.resources} if defaults.resources else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -94,6 +94,27 @@ def stage_container(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefau
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _copying(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefaults) -> dict[str, Any]:
+    """Build the container that runs ``podium stage`` from the bucket or claim."""
+    assert spec.data is not None, "nothing to stage without data"
+    url, folder = spec.data.bucket_url, stage_folder(spec, namespace)
+    words = ["podium", "stage", url or _SOURCE_DIR, f"{_STAGE_DIR}/{folder}"]
+    words += ["--workers", str(defaults.workers), "--report", REPORT_FILE]
+    words += ["--endpoint", defaults.endpoint] if url and defaults.endpoint else []
+    words += ["--region", defaults.region] if url and defaults.region else []
+    limit = (defaults.volume.get("emptyDir") or {}).get("sizeLimit")
+    words += ["--limit", str(limit)] if limit else []
+    own = {"name": "stage", "mountPath": f"{_STAGE_DIR}/{folder}", "subPath": folder}
+    mounts: list[dict[str, Any]] = [own, *defaults.volume_mounts]
+    if not url:
+        mounts.append({"name": "source", "mountPath": _SOURCE_DIR, "readOnly": True})
+    env = [*defaults.env, *(_keys(defaults.credentials) if url else ())]
+    return {
+        **_container(STAGE_CONTAINER, words, defaults),
+        **({"env": env} if env else {}),
         "volumeMounts": mounts,
     }
 

@@ -74,9 +74,10 @@ class _Case:
     @property
     def admitted(self) -> ConditionUpdate:
         spec = self.run.spec
-        return ConditionUpdate(
-            True, Reason.VALID, f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
-        )
+        text = f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
+        gang = self.run.status.pinned.gang if self.run.status.pinned else "None"
+        together = {"Queue": "; Kueue starts its pods together", "PodGroup": "; the scheduler starts its pods together"}
+        return ConditionUpdate(True, Reason.VALID, text + together.get(gang, ""))
 
     @property
     def shown(self) -> AttemptStatus | None:

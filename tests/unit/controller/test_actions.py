@@ -58,6 +58,18 @@ async def test_a_job_that_an_earlier_call_created_is_adopted():
     assert state.observation.jobs[CREATE.id].uid == "j1"
 
 
+async def test_a_job_that_must_wait_is_not_asked_for_and_says_why():
+    woken = []
+    state = RunState(ex.run(), None, Observation("lab"))
+    actions = ActionExecutor(
+        None, None, None, rounds=load_rounds(), trainer=TrainerDefaults(), wake=lambda *call: woken.append(call),
+        hold=lambda run: f"{run.namespace} is full",
+    )  # fmt: skip
+    await actions.execute(state, [CREATE])
+    assert (state.launch.refusal.message, state.launch.refusal.final) == ("lab is full", False)
+    assert woken == [(state.run.uid, 5.0)]
+
+
 OTHER_RUN = [{"kind": "BenchmarkRun", "apiVersion": "podium.dev/v1alpha1", "name": "digits", "uid": "before"}]
 
 

@@ -244,6 +244,22 @@ def test_a_job_that_was_named_before_names_had_a_prefix():
     assert read_job(job(name="digits-2-1")).job.name == "digits-2-1"
 
 
+@pytest.mark.parametrize(
+    ("folder", "copying", "expected"),
+    [
+        ({"waiting": {"reason": "ErrImagePull"}}, INIT, {"waiting": "ErrImagePull"}),
+        ({"terminated": REFUSED}, INIT, {"exit_code": 1, "started": None}),
+        ({"terminated": COPIED}, {"waiting": {"reason": "CreateContainerError"}}, {"waiting": "CreateContainerError"}),
+        ({"terminated": COPIED}, {"terminated": REFUSED}, {"exit_code": 1}),
+    ],
+)
+def test_a_pod_whose_folder_is_made_before_its_data_are_copied(folder, copying, expected):
+    states = [{"name": "stage-folder", "state": folder}, {"name": "stage", "state": copying}]
+    container = read_pod(pod(with_state(INIT, phase="Pending", initContainerStatuses=states))).container
+    assert {name: getattr(container, name) for name in expected} == expected
+    assert container.staging.last_lines == (REFUSED["message"] if "exit_code" in expected else "")
+
+
 # ---- what is not ours ----
 
 

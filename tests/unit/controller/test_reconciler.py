@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
+from podium.api import BenchmarkRunStatus, Condition
 from podium.controller.reconciler import Controller
+from podium.launch import TrainerDefaults
 from podium.metrics import Metrics
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -27,6 +30,47 @@ def body(generation=1, status=None, **spec):
 def controller():
     metrics = Metrics(list, lambda: 0)
     return Controller(None, None, None, load_rounds(), metrics)
+
+
+def test_only_so_many_runs_of_a_namespace_start():
+    trainer = TrainerDefaults(max_runs_per_namespace=2)
+    controller = Controller(None, None, None, load_rounds(), Metrics(list, lambda: 0), trainer=trainer)
+    runs = {}
+    for uid, namespace in (("a", "lab"), ("b", "lab"), ("c", "lab"), ("d", "night")):
+        document = body()
+        document["metadata"] |= {"uid": uid, "namespace": namespace}
+        controller.run_changed(document, deleted=False)
+        runs[uid] = controller.states[uid].run
+    assert [controller.hold(runs[uid]) for uid in ("a", "b", "d")] == ["", "", ""]
+    assert controller.hold(runs["a"]) == ""  # it was let through, and its Job may have to be asked for again
+    sentence = "2 runs of namespace lab have started; trainer.maxRunsPerNamespace is 2"
+    assert controller.hold(runs["c"]) == sentence
+    end = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+    ended = BenchmarkRunStatus(conditions=(end,))
+    controller.states["a"].run = replace(runs["a"], status=ended)
+    assert controller.hold(runs["c"]) == ""
+
+
+def test_what_the_lists_refuse_is_not_admitted_unless_it_was_before(controller):
+    document = body(template={"priorityClassName": "high"})
+    controller.run_changed(document, deleted=False)
+    assert "trainer.allow.priorityClasses" in controller.states[UID].run.refusal
+    assert controller.states[UID].run.status.pinned is None
+    attempts = [{"index": 1, "state": "Training", "seed": 1, "job": "podium-digits-1-0"}]
+    other = body(template={"priorityClassName": "high"}, status={"attempts": attempts})
+    other["metadata"]["uid"] = "other"
+    controller.run_changed(other, deleted=False)
+    assert controller.states["other"].run.refusal == ""
+
+
+def test_a_new_run_is_pinned_and_one_of_another_controller_left_alone(controller):
+    controller.run_changed(body(), deleted=False)
+    assert controller.states[UID].run.status.pinned.image == "podium-trainer:latest"
+    other = body(managedBy="kueue.x-k8s.io/multikueue")
+    other["metadata"]["uid"] = "other"
+    controller.run_changed(other, deleted=False)
+    assert "other" not in controller.states
+    assert "other" in controller.known_in(None)  # it exists, and must not count as deleted
 
 
 def ignored(controller):

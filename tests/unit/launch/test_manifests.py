@@ -154,7 +154,7 @@ def staged(spec=BUCKET, **defaults):
     pod = build_job(launch(**spec), STAGE.model_copy(update={"stage": StageDefaults(**stage)}))["spec"]["template"][
         "spec"
     ]
-    (init,) = pod["initContainers"]
+    _, init = pod["initContainers"]
     return pod, init
 
 
@@ -166,6 +166,17 @@ def test_the_trainer_sees_neither_credentials_nor_other_data():
     folder = init["command"][3].removeprefix("/stage/")
     assert {"name": "stage", "mountPath": "/data", "subPath": folder, "readOnly": True} in trainer["volumeMounts"]
     assert init["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_what_reads_the_source_has_its_own_folder_alone():
+    pod, init = staged()
+    folder = init["command"][3].removeprefix("/stage/")
+    (mount,) = [mount for mount in init["volumeMounts"] if mount["name"] == "stage"]
+    assert mount == {"name": "stage", "mountPath": f"/stage/{folder}", "subPath": folder}
+    make = pod["initContainers"][0]
+    assert (make["name"], make["command"]) == ("stage-folder", ["mkdir", "-p", f"/stage/{folder}"])
+    assert "env" not in make
+    assert [mount["name"] for mount in make["volumeMounts"]] == ["stage"]
 
 
 def test_a_claim_is_copied_without_credentials():
