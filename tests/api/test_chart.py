@@ -10,7 +10,7 @@ import pytest
 import yaml
 from helm.generate import generated
 
-from podium.launch import PodDefaults, StageCredentials, StageDefaults, TrainerDefaults
+from podium.launch import Allow, PodDefaults, StageCredentials, StageDefaults, TrainerDefaults
 from tests.cluster.charts import CHART, helm, template
 from tests.cluster.fixtures import ROOT, needed_parts
 
@@ -79,7 +79,8 @@ def test_with_watched_namespaces_no_object_is_cluster_scoped():
 def test_trainer_values_are_the_operators_model():
     trainer = yaml.safe_load((CHART / "values.yaml").read_text())["trainer"]
     for values, model in (
-        (trainer, TrainerDefaults),
+        (trainer | {"network": {}}, TrainerDefaults),  # from networkPolicy.trainers
+        (trainer["allow"], Allow),
         (trainer["pod"], PodDefaults),
         (trainer["stage"], StageDefaults),
         (trainer["stage"]["credentials"], StageCredentials),
@@ -91,7 +92,11 @@ def test_trainer_values_are_the_operators_model():
 def test_the_operator_reads_its_trainer_defaults(case):
     made = objects(template("-f", DATA / f"{case}.yaml"))
     [text] = [o["data"]["trainer.yaml"] for o in made if o["kind"] == "ConfigMap" and "trainer.yaml" in o["data"]]
-    given = yaml.safe_load((DATA / f"{case}.yaml").read_text()).get("trainer", {"image": "podium-trainer:0.1.0"})
+    values = yaml.safe_load((DATA / f"{case}.yaml").read_text())
+    given = values.get("trainer", {"image": "podium-trainer:0.1.0"})
+    if network := values.get("networkPolicy", {}).get("trainers"):
+        dns = yaml.safe_load((CHART / "values.yaml").read_text())["networkPolicy"]["trainers"]["dns"]
+        given = {**given, "network": {"dns": dns, **network}}
     assert TrainerDefaults.model_validate(yaml.safe_load(text)) == TrainerDefaults.model_validate(given)
 
 
@@ -174,7 +179,7 @@ REFUSED = {
     "two monitors": ([URL, "serviceMonitor.enabled=true,podMonitor.enabled=true"], "so metrics would be scraped twice: disable one of them"),
     "a round's name": ([URL, r"rounds.own\.yaml=x"], "use a file name like v1.0.yaml; the operator ignores others"),
     "a round that is none": ([URL, r"rounds.v1\.yaml=x"], 'rounds["v1.yaml"] is not a YAML mapping'),
-    "no namespaces for trainers": ([URL, "networkPolicy.trainers.enabled=true"], "needs namespaces: set networkPolicy.trainers.namespaces, for example"),
+    "a claim without its namespace": ([URL, "trainer.allow.writableClaims[0]=scratch"], "at '/trainer/allow/writableClaims/0': 'scratch' does not match pattern"),
     "an unknown key": ([URL, "replicaCount=2"], "additional properties 'replicaCount' not allowed"),
     "an unknown key below": ([URL, "results.bucket=x"], "at '/results': additional properties 'bucket' not allowed"),
     "no replicas": ([URL, "replicas=0"], "at '/replicas': minimum: got 0, want 1"),

@@ -78,7 +78,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         try:
             flags = (f"--audit-policy-file={folder / 'policy.json'}", f"--audit-log-path={audit}")
             plane.up(scheduler=True, apiserver_flags=flags)
-            kwok.start_nodes(plane, 1, pod_seconds=POD_SECONDS, replay=folder / "training.log")
+            kwok.start_nodes(plane, 2, pod_seconds=POD_SECONDS, replay=folder / "training.log")
             yield Cluster(plane, audit)
         finally:
             plane.down()
@@ -123,7 +123,10 @@ def start_operator(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], Op
 
 
 def granted(values: Path, *words: str) -> set[Request]:
-    """What the chart's roles allow the operator, whatever the namespace."""
+    """What the chart's roles allow the operator, whatever the namespace, with the APIs of this cluster.
+
+    It has no PodGroups: tests/api/test_placement.py has them.
+    """
     allowed = set()
     for document in yaml.safe_load_all(template("-f", values, *words)):
         if document and document["kind"] in ("Role", "ClusterRole") and "aggregate" not in str(document["metadata"]):
@@ -132,6 +135,7 @@ def granted(values: Path, *words: str) -> set[Request]:
                     (group, resource, verb)
                     for group in rule["apiGroups"]
                     for resource in rule["resources"]
+                    if resource != "podgroups"
                     for verb in rule["verbs"]
                 }
     return allowed
@@ -195,7 +199,7 @@ def test_the_roles_are_what_the_operator_needs_and_no_more(cluster, released, st
 def test_roles_in_two_namespaces_are_enough_there(cluster, released, start_operator, tmp_path):
     for namespace in ("lab", "night"):
         cluster.kubectl("create", "namespace", namespace)
-    released(*STORE, "--set", "watchNamespaces={lab,night},rbac.aggregate=false")
+    released(*STORE, "--set", "watchNamespaces={lab,night},rbac.aggregate=false,networkPolicy.trainers.enabled=true")
     roles = json.loads(
         cluster.kubectl("get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=podium", "-o", "json")
     )
@@ -203,8 +207,18 @@ def test_roles_in_two_namespaces_are_enough_there(cluster, released, start_opera
     before = len(cluster.audit.read_text().splitlines())
     operator = start_operator()
     whole_life(cluster, "lab")
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "podium-blocked"}}
+    cluster.kubectl("-n", "lab", "apply", "-f", "-", stdin={**policy, "spec": {"podSelector": {}}})
+    cluster.kubectl("-n", "lab", "apply", "-f", "-", stdin=run(SPEC, "blocked"))
+    cluster.kubectl("-n", "lab", "wait", "benchmarkrun/blocked", "--for=condition=Failed", "--timeout=30s")
     cluster.kubectl("-n", "night", "apply", "-f", "-", stdin=run(SPEC, "second"))
     cluster.kubectl("-n", "night", "wait", "benchmarkrun/second", "--for=condition=Complete", "--timeout=60s")
+    made = json.loads(cluster.kubectl("-n", "night", "get", "networkpolicy", "podium-second", "-o", "json"))
+    same_run = {"podSelector": {"matchLabels": made["spec"]["podSelector"]["matchLabels"]}}
+    assert list(same_run["podSelector"]["matchLabels"]) == ["podium.dev/run-uid"]
+    assert made["spec"]["ingress"] == [{"from": [same_run]}]
+    dns = {"k8s-app": "kube-dns"}
+    assert [rule["to"][0]["podSelector"]["matchLabels"] for rule in made["spec"]["egress"]][1:] == [dns]
     cluster.kubectl("-n", "anywhere", "apply", "-f", "-", stdin=run(SPEC, "elsewhere"))
     metrics = operator.metrics()
     assert operator.stop() == 0
@@ -218,8 +232,8 @@ def test_roles_in_two_namespaces_are_enough_there(cluster, released, start_opera
     refused = [line for line in metrics.splitlines() if 'code="403"' in line]
     assert all('resource="nodes"' in line for line in refused)
     [system] = (tmp_path / "results").glob("*/whole-*/system.json")
-    [node] = json.loads(system.read_text())["nodesSeen"]
-    assert node["name"] == "fake-0"
+    [node, other] = json.loads(system.read_text())["nodesSeen"]
+    assert (node["name"], other["name"]) == ("fake-0", "fake-1")
     assert 'cannot get resource "nodes"' in node["unknown"]
 
 

@@ -21,7 +21,7 @@
 {{- if and $r.caCertificate (not (contains "-----BEGIN CERTIFICATE-----" $r.caCertificate)) -}}
 {{- include "podium.refuse" "results.caCertificate is not PEM text, which starts with -----BEGIN CERTIFICATE-----: pass the file with --set-file results.caCertificate=ca.crt" -}}
 {{- end -}}
-{{- range concat .Values.watchNamespaces .Values.networkPolicy.trainers.namespaces -}}
+{{- range .Values.watchNamespaces -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) -}}
 {{- include "podium.refuse" (printf "%q is not a valid namespace name: use lowercase letters, digits and dashes, such as --set 'watchNamespaces={lab,night}'" .) -}}
 {{- end -}}

@@ -74,6 +74,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $stage := include "podium.given" (merge (dict "credentials" $credentials) (omit $trainer.stage "credentials")) | fromYaml -}}
 {{- $image := $trainer.image | default (printf "podium-trainer:%s" .Chart.AppVersion) -}}
 {{- $own := dict "image" $image "pod" (include "podium.given" $trainer.pod | fromYaml) "stage" $stage -}}
+{{- with .Values.networkPolicy.trainers }}{{ if .enabled }}{{ $_ := set $own "network" . }}{{ end }}{{ end -}}
 {{- include "podium.given" (merge $own (omit $trainer "image" "pod" "stage")) -}}
 {{- end -}}
 
@@ -91,6 +92,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create]
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups] # where the API server has them
+  verbs: [get, create]
+{{- if .Values.networkPolicy.trainers.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create]
+{{- end }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
