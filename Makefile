@@ -115,6 +115,10 @@ simulate-week: install ## show that memory stays flat over a week of 200 runs a 
 simulate-mutants: install ## show that the simulation finds each fault in tests/simulation/mutants
 	$(BIN)/python -m tests.simulation.mutants $(MUTANTS)
 
+SPECS ?= 10000
+fuzz: tools ## create SPECS generated runs on a real API server: each is accepted, or refused with a sentence
+	exec env PODIUM_FUZZ=$(SPECS) $(BIN)/python -m pytest tests/api/test_generated_specs.py -s --timeout 7200
+
 perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
 	$(BIN)/python -m tests.performance.operator --out docs/performance/operator.json
 
@@ -135,4 +139,4 @@ perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3
 perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants perf-operator perf-train perf-gpu perf-stage perf-parser
+.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants fuzz perf-operator perf-train perf-gpu perf-stage perf-parser

@@ -46,6 +46,7 @@ class ControlPlane:
         scheduler: bool = False,
         apiserver_flags: tuple[object, ...] = (),
         controller_flags: tuple[object, ...] = (),
+        scheduler_flags: tuple[object, ...] = (),
     ) -> None:
         """Start what does not run."""
         names = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"] + ["kube-scheduler"] * scheduler
@@ -71,7 +72,9 @@ class ControlPlane:
         )
         if scheduler:
             config = self.folder / "kube-scheduler.kubeconfig"
-            self.processes.start("kube-scheduler", programs["kube-scheduler"], "--kubeconfig", config, *_FAST)
+            self.processes.start(
+                "kube-scheduler", programs["kube-scheduler"], "--kubeconfig", config, *_FAST, *scheduler_flags
+            )
         account = [*kubectl, "get", "serviceaccount", "default"]
         self.processes.wait("default service account", lambda: works(*account), 60, ("kube-controller-manager",))
 

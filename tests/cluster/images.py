@@ -196,6 +196,8 @@ def trainer_defaults(root: Path) -> dict[str, object]:
     return {
         "image": TRAINER,
         "imagePullPolicy": "Never",
+        "allow": {"images": ["*"]},
+        "shareNodes": True,  # runs of two nodes, on one machine
         "pod": {
             "env": [
                 {"name": "PYTHONPATH", "value": "/podium/packages:/podium/benchmarks"},

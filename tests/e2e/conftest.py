@@ -91,7 +91,7 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
     """Not started yet; it watches the test's namespace and stores into the test's bucket."""
     defaults = images.trainer_defaults(ROOT)
     if image := os.environ.get("PODIUM_TEST_TRAINER_IMAGE"):
-        defaults = {"image": image}
+        defaults = {"image": image, "allow": {"images": ["*"]}, "shareNodes": True}
     stage = {"endpoint": s3.endpoint, "region": REGION, "allowedPrefixes": [f"{bucket}/datasets"]}
     stage |= {"credentials": {"secretName": "datasets-reader"}, "env": [{"name": "AWS_CA_BUNDLE", "value": str(s3.ca)}]}
     given = defaults.get("stage", {})

@@ -34,7 +34,7 @@ def release(kubeconfig, operator_image, s3, tmp_path_factory):
     try:
         trainer = trainer_on_claims(kubectl, release.runs)
         if image := os.environ.get("PODIUM_TEST_TRAINER_IMAGE"):
-            trainer = {"image": image}
+            trainer = {"image": image, "allow": {"images": ["*"]}, "shareNodes": True}
         file = values_file(tmp_path_factory.mktemp("chart"), operator_image, s3, s3.bucket(release.runs), trainer)
         release.install(file)
         yield release
