@@ -101,7 +101,7 @@ def test_runs_whose_data_are_staged(kubectl, namespace, operator, s3, bucket, cl
     assert "attempt 1 failed: StageFailed: pod podium-missing-1-0-0-" in failed["message"]
     assert f"{bucket}/datasets/no-such has no files; check bucket, prefix and permissions" in failed["message"]
     failed = condition(wait_for(kubectl, namespace, "forbidden", "forbidden has ended", ended, 60), "Failed")
-    assert failed["reason"] == "LaunchRefused"
+    assert failed["reason"] == "InvalidSpec"
     assert "s3://another-bucket/datasets is not under an allowed prefix" in failed["message"]
 
 

@@ -15,6 +15,7 @@ from podium.controller import main
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.kube import Api, ApiError, Lease
+from podium.launch import Allow, TrainerDefaults
 from podium.rounds import Round, load_rounds
 from tests.simulation.apiserver import ApiServer
 from tests.simulation.podlogs import PodLogs
@@ -55,7 +56,8 @@ class Replica:
         self.process.call_soon(self._start)
 
     def _start(self) -> None:
-        self.operator = main.OperatorProcess(main.OperatorOptions(results_url="s3://results"))
+        trainer = TrainerDefaults(allow=Allow(images=("*",)))
+        self.operator = main.OperatorProcess(main.OperatorOptions(results_url="s3://results", trainer=trainer))
         api = Api(self.connection, rate=500, burst=1000, observer=self.operator.metrics.request)  # type: ignore[arg-type]
         self._main = self.process.create_task(self._run(self.operator, api))
         self._main.add_done_callback(self._ended)

@@ -88,7 +88,7 @@ def with_image_digest(run: Run, containers: Iterable[Container]) -> Run:
     stays unset, and later pods name the image as the first one did.
     """
     pinned = run.status.pinned
-    if pinned is None or pinned.image_digest:
+    if pinned is None or pinned.image_digest or run.status.terminal:
         return run
     found = next((c.image_id for c in containers if "@sha256:" in c.image_id), "")
     if not found:

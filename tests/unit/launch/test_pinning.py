@@ -118,10 +118,18 @@ def test_a_status_from_another_version_that_cannot_be_read_is_not_used():
     assert inputs.rounds(run) is ROUNDS
 
 
+END = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+
+
+def test_the_status_of_a_run_that_has_ended_does_not_change():
+    run = admitted()
+    ended = replace(run, status=run.status.model_copy(update={"conditions": (END,)}))
+    assert with_image_digest(ended, [Container("a", 0, image_id=f"trainer@{DIGEST}")]) is ended
+
+
 def test_the_texts_go_with_the_end():
     status = admitted().status
     assert without_texts(status) is status
-    end = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
-    pinned = without_texts(status.model_copy(update={"conditions": (end,)})).pinned
+    pinned = without_texts(status.model_copy(update={"conditions": (END,)})).pinned
     assert (pinned.rules, pinned.pod_defaults) == ("", "")
     assert pinned.round_digest == status.pinned.round_digest
