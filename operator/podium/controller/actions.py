@@ -46,7 +46,7 @@ from podium.text import printable
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 _HELD_SECONDS = 5.0
-_UNREACHABLE = (aiohttp.ClientError, TimeoutError)
+UNREACHABLE = (aiohttp.ClientError, TimeoutError)
 
 
 class ActionExecutor:
@@ -104,7 +104,7 @@ class ActionExecutor:
             for name in job_names(run.name, id_):
                 try:
                     found = found or read_job(await self._api.get(JOBS, run.namespace, name))
-                except (ApiError, *_UNREACHABLE) as error:
+                except (ApiError, *UNREACHABLE) as error:
                     if not (isinstance(error, ApiError) and error.not_found):
                         _LOG.warning("looking for the Job of %s/%s %s: %s", run.namespace, run.name, id_, error)
                         return False
@@ -184,7 +184,7 @@ class ActionExecutor:
         }
         try:
             await self._api.create(EVENTS, run.namespace, body)
-        except (ApiError, *_UNREACHABLE) as error:
+        except (ApiError, *UNREACHABLE) as error:
             _LOG.warning("event %s of %s/%s: %s", event.reason, run.namespace, run.name, error)
 
 

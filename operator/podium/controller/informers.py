@@ -51,6 +51,12 @@ class Informers:
         """Return whether all existing objects of a namespace are known: nothing can be decided before that."""
         return all(i.listed.is_set() for i in self._all if i.namespace in (None, namespace))
 
+    async def refresh(self, namespace: str, run_uid: str) -> None:
+        """List the Jobs and pods of one run once more: a watch may be late. Raises ApiError and others."""
+        for informer in self._all:
+            if informer.namespace in (None, namespace):
+                await informer.refresh(namespace, run_uid)
+
     async def listed(self, *, within: float) -> None:
         """Wait until all existing objects are known, or `within` seconds: a namespace that cannot be listed must not
         hold up the others."""

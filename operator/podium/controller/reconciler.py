@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from podium.api import MANAGER, PLURAL, BenchmarkRunStatus
-from podium.controller.actions import ActionExecutor
+from podium.controller.actions import UNREACHABLE, ActionExecutor
 from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
 from podium.controller.informers import Informers
@@ -23,7 +23,7 @@ from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
 from podium.kube import PODS, Api, ApiError, WorkQueue, object_name
 from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
-from podium.reconcile import Container, Observed, Run, decide, read_run
+from podium.reconcile import Container, ListPods, Observed, Run, decide, read_run
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
@@ -216,16 +216,21 @@ class Controller:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
         state = self.states[uid]
         ended_before = state.run.status.terminal
+        listed_at = 0.0
         while True:
             await self._observe(state)
             state.run = with_image_digest(state.run, state.observation.all_containers())
             if not ended_before:
                 self._logs.follow(state)
-            observed = state.observed()
+            observed = replace(state.observed(), pods_known_until=listed_at)
             decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock())
             look_again = await self._actions.execute(state, decision.actions)
             before, state.run = state.run.status, replace(state.run, status=without_texts(decision.status))
             self._telemetry.moved(before, state.run, observed, self._clock())
+            if ListPods() in decision.actions:
+                # it holds only for what is decided at once: a late watch may still show the past
+                listed_at = await self._list(state)
+                look_again |= listed_at > 0
             if not look_again:
                 break
         if state.run.deleted:
@@ -272,6 +277,16 @@ class Controller:
                 self.queue.add_after(uid, wait)
             else:
                 await self._api.delete(BENCHMARK_RUNS, sample.namespace, sample.name, uid=uid)
+
+    async def _list(self, state: RunState) -> float:
+        """List the Jobs and pods of a run. Returns the time up to which they are known; 0.0 if that fails."""
+        now = self._clock()
+        try:
+            await self.informers.refresh(state.run.namespace, state.run.uid)
+        except (ApiError, *UNREACHABLE) as error:
+            _LOG.warning("listing the pods of %s/%s: %s", state.run.namespace, state.run.name, error)
+            return 0.0
+        return now
 
     async def _observe(self, state: RunState) -> None:
         """Update the observation of a run from the informers, and confirm what they do not show."""

@@ -113,6 +113,16 @@ class Informer(Generic[S]):
             self._changed(key)
         return version
 
+    async def refresh(self, namespace: str, key: str) -> None:
+        """List the objects of `key` in `namespace` once more: the watch may be late. Raises ApiError and others."""
+        existing: set[str] = set()
+        async for objects, _ in self._api.pages(self._resource, namespace, f"{self._selector}={key}"):
+            for body in objects:
+                existing.add(uid := _uid(body))
+                self._put(uid, body)
+        for uid in self._snapshots.get(key, {}).keys() - existing:
+            self._drop(uid)
+
     def _take(self, event: object, version: str) -> str:
         """Handle one event. Returns the version to continue from.
 

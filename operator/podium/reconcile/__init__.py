@@ -10,6 +10,7 @@ from podium.reconcile.model import (
     DeleteRun,
     DropCheckpoint,
     Emit,
+    ListPods,
     Observed,
     ObservedJob,
     ObservedLog,
@@ -25,7 +26,7 @@ from podium.reconcile.read import read_run
 from podium.reconcile.tries import job_name, job_names, object_name
 
 __all__ = [
-    "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "Observed",
-    "ObservedJob", "ObservedLog", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult", "decide",
-    "finish_time", "job_name", "job_names", "object_name", "read_run",
+    "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "ListPods",
+    "Observed", "ObservedJob", "ObservedLog", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult",
+    "decide", "finish_time", "job_name", "job_names", "object_name", "read_run",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from podium.mllog import LogSummary, seconds
 from podium.reconcile.failure import failed, first_failure
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
-from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, move, move_to, no_log_text, until
+from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, listed, move, move_to, no_log_text, until
 from podium.reconcile.text import known_time
 from podium.rules import Goal, judge
 
@@ -93,13 +93,13 @@ def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
             return Step(attempt, now + READ_AGAIN_SECONDS)
         reason = Reason.PREEMPTED if job.queue or spec.queue_name else Reason.JOB_SUSPENDED
         return Step(move_to(attempt, reason, "the Job was suspended after its pods had started"))
-    deadline = None
+    waits = "waiting for its queue to admit the Job"
     if spec.deadlines.queued:
         deadline = job.created + duration_seconds(spec.deadlines.queued)
-        if now >= deadline:
-            message = f"the queue did not admit the Job within {spec.deadlines.queued} (spec.deadlines.queued)"
-            return Step(move_to(attempt, Reason.QUEUED_DEADLINE_EXCEEDED, message))
-    return Step(move_to(attempt, Reason.QUEUED, "waiting for its queue to admit the Job"), deadline)
+        message = f"the queue did not admit the Job within {spec.deadlines.queued} (spec.deadlines.queued)"
+        step = listed(attempt, Reason.QUEUED, waits, deadline, look)
+        return step or Step(move_to(attempt, Reason.QUEUED_DEADLINE_EXCEEDED, message))
+    return Step(move_to(attempt, Reason.QUEUED, waits))
 
 
 def _ended(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:

@@ -33,6 +33,7 @@ from podium.reconcile.model import (
     DeleteRun,
     DropCheckpoint,
     Emit,
+    ListPods,
     Observed,
     ObservedJob,
     ObservedLog,
@@ -144,7 +145,7 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
         return attempt
     if job and attempt.job_uid is None:
         attempt = attempt.model_copy(update={"job_uid": job.uid[:64]})
-    look = Look(log, case.run.spec, case.goal, case.now)
+    look = Look(log, case.run.spec, case.goal, case.now, case.observed.pods_known_until)
     step = advance(attempt, job, look)
     if case.run.spec.suspend and not step.attempt.state.finished:
         step = suspended_by_user(step.attempt, job, look) or step
@@ -157,6 +158,8 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
         return moved
     if step.read:
         case.actions.append(ReadLog(moved.id))
+    if step.list_pods and ListPods() not in case.actions:
+        case.actions.append(ListPods())
     if step.deadline is not None:
         case.deadlines.append(step.deadline)
     return moved

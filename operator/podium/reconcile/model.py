@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -152,6 +153,7 @@ class Observed:
     store_error: str = ""
     launch_refusal: Refusal | None = None
     jobs_known: bool = True  # whether a Job that is not in `jobs` is known not to exist
+    pods_known_until: float = math.inf  # unix time up to which all changes of Jobs and pods are known
     recorded: Mapping[TryId, AttemptStatus] = field(default_factory=dict)  # the tries as the API server has them
     checkpoints: frozenset[TryId] = frozenset()  # tries whose log may have a checkpoint in the store
 
@@ -176,6 +178,11 @@ class ReadLog:
     """Read the log of a try to the present once: a deadline is about to be judged."""
 
     id: TryId
+
+
+@dataclass(frozen=True, slots=True)
+class ListPods:
+    """List the Jobs and pods of the run once more, and decide again: a deadline about them is about to be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +228,7 @@ class Emit:
         return self.reason.event
 
 
-Action = CreateJob | DeleteJob | ReadLog | DropCheckpoint | StoreAttempt | StoreResult | DeleteRun | Emit
+Action = CreateJob | DeleteJob | ReadLog | ListPods | DropCheckpoint | StoreAttempt | StoreResult | DeleteRun | Emit
 
 
 @dataclass(frozen=True, slots=True)

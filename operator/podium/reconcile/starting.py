@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, duration_seconds
+from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds
 from podium.reconcile.model import Container, ObservedJob
-from podium.reconcile.step import Look, Step, colon, move_to, no_log_text, tail_text, until
+from podium.reconcile.step import Look, Step, colon, listed, move_to, no_log_text, tail_text, until
 
 # The kubelet's reasons for containers that will never run, however long they wait,
 UNRECOVERABLE_WAITING = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -17,17 +17,12 @@ PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", 
 
 def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Advance a try until run_start is logged."""
-    log, spec, now = look.log, look.spec, look.now
-    if stuck := next((c for c in job.containers if _is_stuck(c, now)), None):
-        return Step(move_to(attempt, Reason.POD_CANNOT_START, _waits(stuck)))
+    log, spec = look.log, look.spec
     started = [c.started for c in job.containers if c.started is not None]
     if len(started) < spec.system.nodes:
         if attempt.state is AttemptState.INITIALIZING:  # all had started: a pod has vanished, and its Job will say more
             return Step(attempt)
-        pending = _pending(attempt, job, spec, now)
-        lasting = [c.waiting_since for c in job.containers if c.waiting in UNRECOVERABLE_IF_LASTING and c.waiting_since]
-        soonest = min((since + LASTING_SECONDS for since in lasting), default=None)
-        return pending if soonest is None else Step(pending.attempt, min(soonest, pending.deadline or soonest))
+        return _stuck(attempt, job, look) or _pending(attempt, job, look)
     limit = spec.deadlines.init
     latest = job.launched + sum(map(duration_seconds, (spec.deadlines.pending, spec.deadlines.stage) * 2))
     began = min(max(*started, job.launched), latest)  # a node's clock may be wrong: see attempt._clock_start
@@ -40,37 +35,40 @@ def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     return Step(move_to(attempt, Reason.INIT_DEADLINE_EXCEEDED, message))
 
 
-def _is_stuck(container: Container, now: float) -> bool:
-    if container.waiting in UNRECOVERABLE_WAITING:
-        return True
-    since = container.waiting_since
-    return container.waiting in UNRECOVERABLE_IF_LASTING and since is not None and now - since >= LASTING_SECONDS
+def _stuck(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step | None:
+    """Return the end of a try with a container that will never run; None if there is none."""
+    for container in job.containers:
+        why = _waits(container)
+        if container.waiting in UNRECOVERABLE_WAITING:
+            return Step(move_to(attempt, Reason.POD_CANNOT_START, why))
+        if container.waiting in UNRECOVERABLE_IF_LASTING and container.waiting_since is not None:
+            deadline = container.waiting_since + LASTING_SECONDS
+            step = listed(attempt, Reason.PENDING, why, deadline, look)
+            return step or Step(move_to(attempt, Reason.POD_CANNOT_START, why))
+    return None
 
 
-def _pending(attempt: AttemptStatus, job: ObservedJob, spec: BenchmarkRunSpec, now: float) -> Step:
+def _pending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Handle a try whose trainers are not all running: pods wait for a node, an image or their data."""
-    nodes = spec.system.nodes
+    nodes, limits = look.spec.system.nodes, look.spec.deadlines
     copying = [c.staging.started for c in job.containers if c.staging and c.staging.started is not None]
     copied = [c.staging.finished for c in job.containers if c.staging and c.staging.finished is not None]
     if len(copying) < nodes or len(copied) == nodes:
-        limit = spec.deadlines.pending
+        limit = limits.pending
         deadline = (max(copied) if len(copied) == nodes else job.launched) + duration_seconds(limit)
         waiting = _longest_waiting(job)
         # if a pod was refused, those that exist wait for it
         why = job.cause or (_waits(waiting) if waiting else job.message or _running(job, nodes))
-        if now >= deadline:
-            pulls = not job.cause and waiting is not None and waiting.waiting in PULLING
-            reason = Reason.IMAGE_PULL_FAILED if pulls else Reason.PENDING_DEADLINE_EXCEEDED
-            message = f"{why}; not all pods were running within {limit} (spec.deadlines.pending)"
-            return Step(move_to(attempt, reason, message))
-        return Step(move_to(attempt, Reason.PENDING, why), deadline)
-    limit = spec.deadlines.stage
-    deadline = max(copying) + duration_seconds(limit)
+        pulls = not job.cause and waiting is not None and waiting.waiting in PULLING
+        reason = Reason.IMAGE_PULL_FAILED if pulls else Reason.PENDING_DEADLINE_EXCEEDED
+        message = f"{why}; not all pods were running within {limit} (spec.deadlines.pending)"
+        step = listed(attempt, Reason.PENDING, why, deadline, look)
+        return step or Step(move_to(attempt, reason, message))
+    limit = limits.stage
     why = f"{len(copied)} of {nodes} pods have copied their data"
-    if now >= deadline:
-        message = f"{why} within {limit} (spec.deadlines.stage); raise it, or check whether the source is slow"
-        return Step(move_to(attempt, Reason.STAGE_DEADLINE_EXCEEDED, message))
-    return Step(move_to(attempt, Reason.STAGING, why), deadline)
+    message = f"{why} within {limit} (spec.deadlines.stage); raise it, or check whether the source is slow"
+    step = listed(attempt, Reason.STAGING, why, max(copying) + duration_seconds(limit), look)
+    return step or Step(move_to(attempt, Reason.STAGE_DEADLINE_EXCEEDED, message))
 
 
 def _longest_waiting(job: ObservedJob) -> Container | None:

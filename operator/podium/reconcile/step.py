@@ -19,13 +19,14 @@ _MAX_MESSAGE = 2048  # characters, from the CRD
 class Step:
     """A try in its new state.
 
-    `deadline` is the unix time at which to look at it again even if nothing happens. `read`: a deadline has passed, and
-    only the log can say whether it was met.
+    `deadline` is the unix time at which to look at it again even if nothing happens. `read` or `list_pods`: a deadline
+    has passed, and only the log or the API server can say whether it was met.
     """
 
     attempt: AttemptStatus
     deadline: float | None = None
     read: bool = False
+    list_pods: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Look:
     spec: BenchmarkRunSpec
     goal: Goal
     now: float
+    pods_known_until: float
 
 
 def move(attempt: AttemptStatus, state: AttemptState, reason: Reason | None = None, message: str = "") -> AttemptStatus:
@@ -65,6 +67,18 @@ def until(attempt: AttemptStatus, state: AttemptState, deadline: float, look: Lo
         return Step(move(attempt, state), deadline)
     if log.known_until < deadline and not log.complete:
         return Step(move(attempt, state), now + READ_AGAIN_SECONDS, read=True)
+    return None
+
+
+def listed(attempt: AttemptStatus, reason: Reason, message: str, deadline: float, look: Look) -> Step | None:
+    """Return the step of a try that waits for its pods until `deadline`, for `reason`.
+
+    None if they did not come: the deadline has passed, and all changes until then are known.
+    """
+    if look.now < deadline:
+        return Step(move_to(attempt, reason, message), deadline)
+    if look.pods_known_until < deadline:
+        return Step(move_to(attempt, reason, message), look.now + READ_AGAIN_SECONDS, list_pods=True)
     return None
 
 

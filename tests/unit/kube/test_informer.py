@@ -211,3 +211,22 @@ async def test_a_watch_that_ends_at_once_is_not_reopened_at_once(monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await pods.run()
     assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+async def test_the_objects_of_one_key_can_be_listed_once_more(ignored):
+    """A late watch shows neither that the pod has started nor that another one is gone."""
+
+    class Late:
+        async def pages(self, resource, namespace, selector):
+            assert (resource, namespace, selector) == (PODS, "lab", "run=r1")
+            yield [body("a", "r1", "running"), body("new", "r1", "pending")], "100"
+            yield [body("x", "r1", "foreign")], "100"
+
+    pods = informer.Informer(
+        Late(), PODS, None, "run", thing, changed=lambda _: None, seen=lambda _: None, ignored=lambda *_: None
+    )
+    for known in (body("a", "r1", "pending"), body("gone", "r1", "running"), body("b", "r2", "running")):
+        pods._put(known["metadata"]["uid"], known)
+    await pods.refresh("lab", "r1")
+    assert [(p.uid, p.state) for p in pods.of("r1")] == [("a", "running"), ("new", "pending")]
+    assert [p.uid for p in pods.of("r2")] == ["b"]

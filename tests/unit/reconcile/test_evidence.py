@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from podium.api import AttemptState, TryId
-from podium.reconcile import CreateJob, DeleteJob, DropCheckpoint, Emit, ReadLog, StoreAttempt, decide
+from podium.reconcile import CreateJob, DeleteJob, DropCheckpoint, Emit, ListPods, ReadLog, StoreAttempt, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 from tests.unit.reconcile.examples import BAD, FIRST, GOOD, START, SUCCESS, T0, ended, log, observed
@@ -88,6 +88,32 @@ def test_an_unreadable_log_is_bounded_by_its_container():
     assert decided(TRAINING, observed(pods, unread), 110)[0].state == "Training"
     lost = replace(unread, ended=True, lost="the node does not answer")
     assert decided(TRAINING, observed(pods, lost), 110)[0].reason == "PodLost"
+
+
+# ---- a watch that is late ----
+
+COPIES = ex.job(ex.copying(0), ex.copying(1))
+NO_SECRET = ex.job(ex.waiting(0, "CreateContainerConfigError", since=600))
+
+
+@pytest.mark.parametrize(
+    ("job", "deadline", "before", "after"),
+    [
+        (ex.job(), 600, "Pending", "PendingDeadlineExceeded"),
+        (ex.job(ex.waiting(0, "ErrImagePull")), 600, "Pending", "ImagePullFailed"),
+        (COPIES, 1810, "Staging", "StageDeadlineExceeded"),
+        (NO_SECRET, 660, "Pending", "PodCannotStart"),
+        (ex.job(suspended=True), 3600, "Queued", "QueuedDeadlineExceeded"),
+    ],
+)
+def test_pods_are_missing_only_if_they_are_known_up_to_the_deadline(job, deadline, before, after):
+    limits = {"pending": "10m", "stage": "30m", "init": "5m", "run": "1h", "queued": "1h"}
+    late = observed(job, pods_known_until=T0 + deadline - 1)
+    waits, actions, result = decided(ex.attempt(), late, deadline + 1, deadlines=limits)
+    assert (waits.reason, actions, result.wake_at) == (before, [ListPods()], T0 + deadline + 6)
+    known = observed(job, pods_known_until=T0 + deadline)
+    assert decided(ex.attempt(), known, deadline + 1, deadlines=limits)[0].reason == after
+    assert decided(ex.attempt(), late, deadline - 1, deadlines=limits)[1] == []
 
 
 # ---- a Job that is not there ----
