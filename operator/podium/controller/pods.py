@@ -111,6 +111,7 @@ def _outcome(status: Mapping[str, Any]) -> dict[str, Any]:
             found |= {"finished": kind, "message": condition.get("message", "")}
         elif kind == "FailureTarget":  # it fails once its last pod is gone, which a dead kubelet never reports
             found["failing"] = condition.get("message", "") or why
+            found["failing_since"] = unix_seconds(since) if (since := condition.get("lastTransitionTime")) else None
         if kind in ("Failed", "FailureTarget"):
             found["reason"] = why
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds, rfc3339
 from podium.mllog import LogSummary, seconds
-from podium.reconcile.failure import failed, first_failure
+from podium.reconcile.failure import awaits_cause, failed, first_failure
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
 from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, listed, move, move_to, no_log_text, until
@@ -41,7 +41,8 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
 def _launched(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Advance a try whose Job may have pods."""
     log = look.log
-    if log.complete and (job.finished or job.exited(look.spec.system.nodes)):
+    undecided = log.summary.run_stop is None and awaits_cause(job)
+    if log.complete and (job.finished or (job.exited(look.spec.system.nodes) and not undecided)):
         return Step(_ended(attempt, job, look))
     if log.summary.run_stop is not None:
         return _stopped(attempt, job, look)

@@ -12,6 +12,7 @@ from podium.api import AttemptStatus, Failure, Reason
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import colon, move_to, tail_text
 
+_SAME_SYNC_SECONDS = 2.0  # the Job controller deletes the pods right before it writes the condition
 # Exit codes of `podium stage` that require action. All others are outages and lost nodes.
 STAGE_FINAL = frozenset({1, 2})
 
@@ -44,10 +45,28 @@ _WORDS: Mapping[str, Reason] = {
 def first_failure(job: ObservedJob) -> Container | None:
     """Return the container that failed first: the others often fail because of it.
 
-    A node is noticed to be lost long after the fact, so its container comes first.
+    A node is noticed to be lost long after the fact, so its container comes first. Pods that the Job controller deleted
+    because another one had failed come last; times alone do not show that, since nodes stamp them, and clocks differ.
     """
     failures = [c for c in job.containers if c.finished is not None and (c.exit_code != 0 or _taken(c))]
-    return min(failures, key=lambda c: (not c.node_lost, c.finished or 0.0), default=None)
+    return min(failures, key=lambda c: (not c.node_lost, _is_consequence(job, c), c.finished or 0.0), default=None)
+
+
+def awaits_cause(job: ObservedJob) -> bool:
+    """Return whether a pod was deleted and another one has failed, and the Job will say which was the cause."""
+    first = first_failure(job)
+    if first is None or first.stopped != "Deleted" or first.disruption or first.node_lost:
+        return False
+    silent = not (job.finished or job.failing or job.deleting or job.suspended)
+    return silent and any(c.exit_code not in (0, None) for c in job.containers)
+
+
+def _is_consequence(job: ObservedJob, container: Container) -> bool:
+    """Return whether a pod was deleted after its Job had failed, by the control plane's clock."""
+    if job.failing_since is None or container.stopped != "Deleted" or container.disruption:
+        return False
+    deleted = container.finished if container.deleted is None else container.deleted
+    return deleted is not None and deleted >= job.failing_since - _SAME_SYNC_SECONDS
 
 
 def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, log: ObservedLog) -> AttemptStatus:
@@ -63,7 +82,7 @@ def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, lo
         moved = move_to(attempt, reason, f"{place}{on}: {_word(first)}{colon(first.message)}")
     elif first.staging and first.staging.exit_code:
         moved = _stage_failed(attempt, place, first, first.staging)
-    elif log.lost:  # without the log, nobody can say whether the clock was running
+    elif log.lost and attempt.start_time is None:  # nobody can say whether the clock was running
         moved = move_to(attempt, Reason.LOG_LOST, f"{log.lost}; {place}: {_exit(first)}")
     else:
         reason = Reason.PROGRAM_FAILED if attempt.start_time is None else Reason.PROGRAM_EXITED

@@ -75,6 +75,7 @@ class ObservedJob:
     seed: int | None = None  # that it was created with
     admitted: float | None = None  # since when it is not suspended
     failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
+    failing_since: float | None = None  # from then on, the Job controller deletes its other pods
     reason: str = ""  # of its failure, such as BackoffLimitExceeded or DeadlineExceeded
     deleting: bool = False
     cause: str = ""  # why it has no pods, in the API server's words

@@ -412,10 +412,10 @@ TRIES = [
         "pod digits-1-0-1: exit code 3",
     ),
     (
-        "pod deleted",
+        "pod deleted, and its Job does not say more within 5 minutes",
         [ended(0, None, stopped="Deleted", message="the pod was deleted"), ended(1, 1, finished=104)],
         log(START, whole=True),
-        110,
+        410,
         "Failed",
         "PodLost",
         "pod digits-1-0-0: Deleted: the pod was deleted",
