@@ -56,6 +56,10 @@ class _Read:
     rest: bytes
 
 
+class _InsideLineError(Exception):
+    """A connection begins with the rest of a line, or with what is not a log at all."""
+
+
 class LogStream:
     """Feeds a `LogSink` from the API server until the container has ended and every line is read."""
 
@@ -275,12 +279,22 @@ class LogStream:
         self._news.clear()
 
     async def _read(self, *, follow: bool) -> _Read:
-        """Read one connection to its end. Raises ApiError for what is not a log, and the errors of the connection."""
+        """Read one connection to its end. Raises ApiError for what is not a log, and the errors of the connection.
+
+        The kubelet stores long lines in parts and writes a timestamp only before the first of them. If the log is read
+        from a second within such a line, it begins without one, and is read from its beginning instead.
+        """
+        if since := self._known.since:
+            with suppress(_InsideLineError):
+                return await self._read_from(since, follow=follow)
+        return await self._read_from("", follow=follow)
+
+    async def _read_from(self, since: str, *, follow: bool) -> _Read:
         pod = self._pod()
         if pod is None:
             raise ApiError(404, "NotFound", "the pod was deleted")
         query = {"follow": "true"} if follow else {}
-        if since := self._known.since:
+        if since:
             query["sinceTime"] = since
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
@@ -291,7 +305,7 @@ class LogStream:
                 for row in cutter.feed(chunk):
                     line = read_line(row)
                     if line is None:
-                        raise _not_a_line(row)
+                        raise _InsideLineError if since and first else _not_a_line(row)
                     new += self._take(connection, line, first=first)
                     first = False
         rest = bytes(cutter.rest)

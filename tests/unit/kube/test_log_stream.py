@@ -158,6 +158,16 @@ async def test_the_rest_of_a_line_that_began_before_the_time_asked_for_is_not_a_
     assert (await followed(node))[0] == [3, 4, 5]
 
 
+async def test_a_line_that_began_before_the_time_asked_for_and_was_not_taken_is_read_from_its_beginning():
+    """The kubelet writes no timestamp before later parts of a line: a progress bar, and what it glues to it."""
+    bar = b"2026-01-01T00:00:05.000000000Z step 1\rstep 2\r"
+    glued = b'step 3\r:::MLLOG {"time_ms": 9000, "key": "eval_accuracy", "value": 9}\n'
+    whole = [row(5), bar + glued, "over"]
+    node = Node([row(5), bar, aiohttp.ClientPayloadError("reset")], *([[glued], whole] * 4))
+    assert (await followed(node))[0] == [5, 9]
+    assert ["sinceTime" in query for query in node.queries[:3]] == [False, True, False]
+
+
 async def test_a_last_line_without_a_newline_is_taken_once_the_log_has_ended():
     node = Node([row(1), "over"], [row(1), row(2)[:-1]], [row(1), row(2)[:-1]])
     assert (await followed(node))[0] == [1, 2]
