@@ -196,6 +196,8 @@ class Connection:
     ) -> Response:
         plural, namespace, name, sub = _parts(path)
         try:
+            if not plural:
+                raise Refused(404, "NotFound", f"{path} is not served")
             if sub == "log":
                 stream = Stream(self._network, self._process, "log", timeout.sock_read or timeout.total)
                 try:
@@ -286,9 +288,9 @@ def _parts(path: str) -> tuple[str, str, str, str]:
     words = path.strip("/").split("/")
     words = words[2:] if words[0] == "api" else words[3:]
     namespace = ""
-    if words[0] == "namespaces" and len(words) > 2:
+    if words[:1] == ["namespaces"] and len(words) > 2:
         namespace, words = words[1], words[2:]
-    words += ["", ""]
+    words += ["", "", ""]
     return words[0], namespace, words[1], words[2]
 
 
