@@ -56,9 +56,8 @@ async def with_plane(
         file.write_text(log)
         kwok.start_nodes(plane, NODES, pod_seconds=pod_seconds, replay=file if log else None)
         plane.kubectl("apply", "--server-side", "-f", source / "crds")
-        established = '-o=jsonpath={.status.conditions[?(@.type=="Established")].status}'
         crd = "crd/benchmarkruns.podium.dev"
-        await asyncio.to_thread(until, lambda: plane.kubectl("get", crd, established) == "True", 30, f"{crd} is served")
+        await asyncio.to_thread(until, lambda: _established(plane, crd), 30, f"{crd} is served")
         api = await connect(kubeconfig=str(service_account(plane)), rate=10_000, burst=10_000)
         try:
             return await case(plane, api)
@@ -169,7 +168,11 @@ def items(plane: ControlPlane, resource: str) -> list[dict[str, Any]]:
 
 
 def condition(item: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next((c for c in item.get("status", {}).get("conditions", ()) if c["type"] == kind), {})
+    return next((c for c in item.get("status", {}).get("conditions") or () if c["type"] == kind), {})
+
+
+def _established(plane: ControlPlane, crd: str) -> bool:
+    return has(json.loads(plane.kubectl("get", crd, "-o", "json")), "Established")
 
 
 def has(item: dict[str, Any], kind: str) -> bool:
