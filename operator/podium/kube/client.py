@@ -135,11 +135,6 @@ class Api:
         host: str = self.client.configuration.host
         return host
 
-    @property
-    def trusts_environment(self) -> bool:
-        """Whether ``HTTPS_PROXY`` applies to the API server."""
-        return bool(self.client.configuration.client_session_kwargs["trust_env"])
-
     async def close(self) -> None:
         await self.client.close()
 

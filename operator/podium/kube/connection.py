@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+import aiohttp
 import yaml
 from kubernetes.aio import client, config
 
@@ -68,8 +71,19 @@ def api_of(
 ) -> Api:
     """Return a client of the API server in `configuration`."""
     configuration.connection_pool_maxsize = 0  # unlimited: every open log holds a connection; see the rate limit
-    # a log stream does not need the default 2 MiB read buffer, and there may be a thousand of them
-    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    trust_env = not reached_directly(configuration.host, no_proxy)
-    configuration.client_session_kwargs = {"read_bufsize": 2**16, "trust_env": trust_env}
+    configuration.proxy = configuration.proxy or _proxy(configuration.host)
+    configuration.client_session_kwargs = {
+        # with it, aiohttp starts two threads for each request: one looks for a proxy, one reads ~/.netrc
+        "trust_env": False,
+        "cookie_jar": aiohttp.DummyCookieJar(),
+        # a log stream does not need the default 2 MiB, and there may be a thousand of them
+        "read_bufsize": 2**16,
+    }
     return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))
+
+
+def _proxy(host: str) -> str | None:
+    """Return the proxy to the API server that ``HTTPS_PROXY`` names and ``NO_PROXY`` does not exempt it from."""
+    if reached_directly(host, os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""):
+        return None
+    return getproxies().get(urlsplit(host).scheme)

@@ -28,7 +28,6 @@ def patient_session(api: Api) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=api.client.rest_client.ssl_context),
         proxy=api.client.configuration.proxy,
-        trust_env=api.trusts_environment,
         middlewares=(_Patience(api),),
     )
 
