@@ -61,13 +61,18 @@ def with_conditions(status: BenchmarkRunStatus, report: Report, generation: int,
     for kind, update in report.conditions().items():
         value = "True" if update.status else "False"
         old = before.get(kind)
+        message = printable(update.message)[:_MAX_MESSAGE]
+        content = (value, update.reason, message, generation)
+        if old and (old.status, old.reason, old.message, old.observed_generation) == content:
+            conditions.append(old)
+            continue
         since = old.last_transition_time if old and old.status == value else stamp
         conditions.append(
             Condition(
                 type=kind,
                 status=value,
                 reason=update.reason.value,
-                message=printable(update.message)[:_MAX_MESSAGE],
+                message=message,
                 last_transition_time=since,
                 observed_generation=generation,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -106,12 +107,17 @@ def _staging(staging: Staging) -> dict[str, Any]:
     }
 
 
+@cache
+def _podium_version() -> str:
+    return version("podium-operator")  # reads files
+
+
 def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) -> dict[str, Any]:
     """result.json: the score and every try, scored or not."""
     spec = run.spec
     return {
         "schema": RESULT_SCHEMA,
-        "podium": version("podium-operator"),
+        "podium": _podium_version(),
         "run": {"namespace": run.namespace, "name": run.name, "uid": run.uid},
         "round": spec.round,
         "benchmark": spec.benchmark,

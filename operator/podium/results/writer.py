@@ -26,6 +26,7 @@ RESULT = "result.json"
 SUMS = "SHA256SUMS"
 _ATTEMPT = "attempt.json"
 _LOG = "result.txt"
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where PyYAML has it
 
 
 class PodLog(Protocol):
@@ -79,7 +80,7 @@ class ResultWriter:
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
         """Store run.yaml, system.json, result.json (once), and SHA256SUMS."""
-        run_yaml = yaml.safe_dump(run_document(self.run), sort_keys=False).encode()
+        run_yaml = yaml.dump(run_document(self.run), Dumper=_DUMPER, sort_keys=False).encode()
         system = _json(system_document(self.run, nodes))
         result = _json(result_document(self.run, action, target))
         self.store.put("run.yaml", run_yaml, content_type="application/yaml")

@@ -56,6 +56,8 @@ def _division(spec: BenchmarkRunSpec) -> Iterator[Finding]:
 
 
 def _hyperparameters(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark | None) -> Iterator[Finding]:
+    if not spec.hyperparameters:  # every reconciliation asks
+        return
     own = benchmark.ruled if benchmark else {}  # a round from an extra file may have more keys
     known = {**own, **vocabulary()}
     for key, value in spec.hyperparameters.items():
