@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from podium.api import AttemptState, BenchmarkRunStatus, Condition
+from podium.api import AttemptState, BenchmarkRunStatus, Condition, ConditionType
 from podium.controller.fitting import fitted
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import RunState
@@ -19,9 +19,13 @@ _ROUTINE = re.compile(r"\d+ of \d+ pods |waiting for its pods|: (ContainerCreati
 _CAUSE = re.compile(r"(?s)[^:]*: (?:pod [^:]*: )?([^:]*).*")
 _SAME_CAUSE = {"ErrImagePull": "ImagePullBackOff"}  # they alternate
 _PROGRESS_COALESCE_SECONDS = 3.0
+_LEAVING_SECONDS = 15.0  # after run_stop the end follows soon
 # These delays grow with the number of active runs, so that a thousand new runs get machines before status updates.
 _FIRST_STATUS_DELAY_SECONDS = 1.0
 _FIRST_STATUSES_PER_SECOND = 100.0
+# Most runs train, or wait for something, before these have passed: that needs no status of its own for what went before
+_STARTING_DELAY_SECONDS = 8.0
+_STARTING_STATUSES_PER_SECOND = 25.0
 _PROGRESS_WRITES_PER_SECOND = 5.0
 
 
@@ -84,11 +88,17 @@ class StatusWriter:
         report, due = state.report, 0.0
         changed_at = report.changed_at or 0.0
         if not report.written:
-            crowd = self._runs_in_progress() / _FIRST_STATUSES_PER_SECOND
-            due = changed_at + max(_FIRST_STATUS_DELAY_SECONDS, crowd)
+            runs = self._runs_in_progress()
+            if is_starting(state.run.status):
+                delay = max(_STARTING_DELAY_SECONDS, runs / _STARTING_STATUSES_PER_SECOND)
+            else:
+                delay = max(_FIRST_STATUS_DELAY_SECONDS, runs / _FIRST_STATUSES_PER_SECOND)
+            due = changed_at + delay
         if reported == report.last_reported:
             # after a short wait, so that a transition right after it carries the progress as well
-            due = max(due, report.quiet_until, changed_at + _PROGRESS_COALESCE_SECONDS)
+            leaving = any(a.time_to_train_seconds and not a.state.finished for a in state.run.status.attempts)
+            wait = _LEAVING_SECONDS if leaving else _PROGRESS_COALESCE_SECONDS
+            due = max(due, report.quiet_until, changed_at + wait)
         return due
 
 
@@ -116,6 +126,12 @@ def _cause(condition: Condition) -> str:
         return ""
     word = _CAUSE.sub(r"\1", condition.message)
     return _SAME_CAUSE.get(word, word)
+
+
+def is_starting(status: BenchmarkRunStatus) -> bool:
+    """Return whether the first attempt's pods are being created and nothing is wrong."""
+    running = status.condition(ConditionType.RUNNING)
+    return running is not None and running.reason in _STARTING and not _cause(running)
 
 
 def significant(status: BenchmarkRunStatus) -> tuple[object, ...]:

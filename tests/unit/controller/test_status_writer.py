@@ -62,6 +62,7 @@ STILL = status([ex.waiting(0, "Unschedulable", "0/6 nodes are available: 6 Insuf
 STARTING = status([ex.running(0), ex.running(1)], ex.log((12, "init_start", None)))
 TRAINING = status([ex.running(0), ex.running(1)], ex.log(ex.START))
 EVALUATED = status([ex.running(0), ex.running(1)], ex.log(ex.START, ex.BAD))
+STOPPED = status([ex.running(0), ex.running(1)], ex.log(ex.START, ex.BAD, ex.SUCCESS))
 
 
 @pytest.mark.parametrize(
@@ -118,21 +119,49 @@ class Writes:
 
 async def test_transitions_are_written_at_once_and_progress_after_a_while():
     writes = Writes()
-    assert await writes.at(0, PENDING) == (0, [1.0])  # perhaps more follows soon
-    assert await writes.at(1, PENDING) == (1, [])
-    assert await writes.at(2, PENDING) == (0, [])  # nothing new
-    assert await writes.at(3, TRAINING) == (1, [])
-    assert await writes.at(5, EVALUATED) == (0, [8.0])  # 10 s after the last
-    assert await writes.at(13, EVALUATED) == (1, [])
+    assert await writes.at(0, PENDING) == (0, [8.0])  # perhaps it trains by then
+    assert await writes.at(8, PENDING) == (1, [])
+    assert await writes.at(9, PENDING) == (0, [])  # nothing new
+    assert await writes.at(10, TRAINING) == (1, [])
+    assert await writes.at(12, EVALUATED) == (0, [8.0])  # 10 s after the last
+    assert await writes.at(20, EVALUATED) == (1, [])
     assert await writes.at(33, TRAINING) == (0, [3.0])  # a transition may follow at once
     assert await writes.at(34, PENDING) == (1, [])
 
 
+async def test_a_run_that_soon_trains_is_written_once_for_both():
+    writes = Writes()
+    assert await writes.at(0, PENDING) == (0, [8.0])
+    assert await writes.at(2, CREATING) == (0, [6.0])
+    assert await writes.at(4, STARTING) == (0, [4.0])
+    assert await writes.at(5, TRAINING) == (1, [])
+
+
+@pytest.mark.parametrize("runs", [1, 1000])
+@pytest.mark.parametrize("status", [UNSCHEDULABLE, BACKOFF, REFUSED])
+async def test_a_cause_does_not_wait_for_a_run_to_train(status, runs):
+    writes = Writes(runs)
+    _, [delay] = await writes.at(0, status)
+    assert delay <= 10.0
+    writes = Writes(runs)
+    await writes.at(0, PENDING)
+    await writes.at(10.1, status)
+    assert len(writes.patches) == 1
+
+
+async def test_progress_waits_for_the_end_after_run_stop():
+    writes = Writes()
+    await writes.at(0, TRAINING)
+    assert await writes.at(1, TRAINING) == (1, [])
+    assert await writes.at(30, STOPPED) == (0, [15.0])
+    assert await writes.at(45, STOPPED) == (1, [])
+
+
 async def test_a_thousand_runs_are_written_less_often():
     writes = Writes(runs=1000)
-    assert await writes.at(0, PENDING) == (0, [10.0])
-    assert await writes.at(10, PENDING) == (1, [])
-    assert await writes.at(11, STARTING) == (0, [199.0])  # 5 a second of all
+    assert await writes.at(0, PENDING) == (0, [40.0])
+    assert await writes.at(40, PENDING) == (1, [])
+    assert await writes.at(41, STARTING) == (0, [199.0])  # 5 a second of all
 
 
 async def test_a_write_that_is_refused_is_due_again():
@@ -144,6 +173,6 @@ async def test_a_write_that_is_refused_is_due_again():
 
     writes.patch_status, send = refuse, writes.patch_status
     with pytest.raises(ApiError):
-        await writes.at(1, PENDING)
+        await writes.at(8, PENDING)
     writes.patch_status = send
-    assert await writes.at(2, PENDING) == (1, [])
+    assert await writes.at(9, PENDING) == (1, [])
