@@ -24,9 +24,11 @@ from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
+_URGENT_CHECKPOINT_SECONDS = 30.0  # a try that is shorter is saved once, with its end
 _CHECKPOINT_BYTES = 2 << 20  # of output, MLPerf lines or not: the kubelet rotates a log at 10 MiB by default
 _CHECKPOINT_PAUSE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0
+_PROGRESS_PER_SECOND = 5.0  # of all logs
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
@@ -104,7 +106,7 @@ class LogCollector:
             started=rank0.started,
             exited=rank0.exited,
             over=rank0.over,
-            changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else _PROGRESS_SECONDS),
+            changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else self._progress_seconds()),
             restore=(lambda: self._restored(state, id_)) if inherited else None,
             known_until=0.0 if inherited else begun or 0.0,
             silence=self._silence,
@@ -133,6 +135,10 @@ class LogCollector:
                 await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
             else:
                 return
+
+    def _progress_seconds(self) -> float:
+        """The seconds after which progress is looked at: no sooner than it can be reported, or a checkpoint is due."""
+        return min(_CHECKPOINT_SECONDS, max(_PROGRESS_SECONDS, len(self._reading) / _PROGRESS_PER_SECOND))
 
     def _silence(self) -> float:
         """The seconds after which a silent log is read again: a minute, or longer if there are many logs."""
@@ -275,13 +281,13 @@ class LogCollector:
 
 
 def _is_due(log: OpenLog) -> bool:
-    """Return whether to save a log: after a minute, at once when its state has changed, and before the node rotates it
+    """Return whether to save a log: after a minute, sooner when its state has changed, and before the node rotates it
     away."""
     if not log.restored or log.buffer.size_bytes <= log.saved_bytes:
         return False
     waited, read = time.monotonic() - log.saved_at, log.stream.bytes_read - log.saved_read
     return (
-        log.buffer.urgent_bytes > log.saved_bytes
+        (log.buffer.urgent_bytes > log.saved_bytes and waited >= _URGENT_CHECKPOINT_SECONDS)
         or waited >= _CHECKPOINT_SECONDS
         or (read >= _CHECKPOINT_BYTES and waited >= _CHECKPOINT_PAUSE_SECONDS)
     )

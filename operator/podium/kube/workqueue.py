@@ -85,6 +85,7 @@ class WorkQueue(Generic[Key]):
             _, _, key = await self._ready.get()
             self._queued.discard(key)
             self._busy.add(key)
+            self._due.pop(key, None)  # whatever the work still waits for, it sets a timer for again
             try:
                 await self._work(key)
                 self._failures.pop(key, None)

@@ -179,7 +179,7 @@ def pod_body(index, name, owners):
 # ---- checkpoints ----
 
 
-async def test_a_checkpoint_is_saved_every_minute_and_at_once_at_start_and_stop(world, monkeypatch):
+async def test_a_checkpoint_is_saved_every_minute_and_sooner_after_start_and_stop(world, monkeypatch):
     collector, cluster, store, _ = world
     clock, state = Clock(monkeypatch), state_of()
     log = await opened(collector, state)
@@ -193,12 +193,17 @@ async def test_a_checkpoint_is_saved_every_minute_and_at_once_at_start_and_stop(
     await printed(row(1))
     assert store.puts == []
     await printed(row(2, "run_start"))
+    assert store.puts == []  # a short try is saved once, with its end
+    clock.now += 31
+    await saved(collector, state, log)
     assert store.text == row(1) + row(2, "run_start")
+    clock.now += 31
     await printed(row(3))
     assert len(store.puts) == 1
-    clock.now += 61
+    clock.now += 30
     await saved(collector, state, log)
     assert store.text == row(1) + row(2, "run_start") + row(3)
+    clock.now += 31
     await printed(row(4, "run_stop"))
     assert store.text.endswith(row(4, "run_stop"))
     await saved(collector, state, log)
@@ -256,6 +261,7 @@ async def test_a_store_that_is_away_only_delays_a_checkpoint(world, monkeypatch)
 async def test_a_new_process_goes_on_with_segments_of_its_own(world, monkeypatch):
     _, cluster, store, woken = world
     monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(logs_module, "_URGENT_CHECKPOINT_SECONDS", 0.0)
     store.segments[0, "earlier"] = row(1) + row(2)
     cluster.printed["digits_1_0_0"] = row(2) + row(3, "run_start")  # the first line is rotated away
     store.away = True

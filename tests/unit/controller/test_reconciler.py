@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,3 +144,36 @@ def test_the_goal_follows_the_spec(controller):
     assert controller.states[UID].goal.text == "0.9"
     controller.run_changed(body(2, round="v9.9"), deleted=False)
     assert controller.states[UID].goal is None  # such a round does not exist
+
+
+@pytest.mark.parametrize(
+    ("containers", "seconds"),
+    [
+        ([], 4.0),
+        ([ex.waiting(0, "ContainerCreating"), ex.running(1)], 4.0),
+        ([ex.running(0), ex.running(1)], 1.0),
+        ([ex.ended(0), ex.running(1)], 1.0),
+        ([ex.ended(0), ex.ended(1)], 0.0),
+        ([ex.ended(0, 1), ex.running(1)], 0.0),
+        ([ex.ended(0, None, stopped="Evicted"), ex.waiting(1, "ContainerCreating")], 0.0),
+        ([replace(ex.running(0), deleted=ex.T0 + 50), ex.running(1)], 0.0),
+    ],
+)
+def test_ends_are_looked_at_at_once_and_pods_that_come_up_together(controller, monkeypatch, containers, seconds):
+    controller.run_changed(body(), deleted=False)
+    pods = [SimpleNamespace(container=container) for container in containers]
+    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _: pods, jobs=lambda _: ()))
+    waits = []
+    monkeypatch.setattr(controller.queue, "add_after", lambda _, seconds: waits.append(seconds))
+    controller._objects_changed(UID)
+    assert waits == [max(seconds, 0.2)]
+
+
+def test_the_end_of_a_job_is_looked_at_at_once(controller, monkeypatch):
+    controller.run_changed(body(), deleted=False)
+    jobs = [SimpleNamespace(job=SimpleNamespace(finished="Complete"))]
+    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _: (), jobs=lambda _: jobs))
+    waits = []
+    monkeypatch.setattr(controller.queue, "add_after", lambda _, seconds: waits.append(seconds))
+    controller._objects_changed(UID)
+    assert waits == [0.2]

@@ -123,3 +123,21 @@ async def test_timers_that_became_void_are_dropped():
     assert len(queue._timers) <= 2 * 10
     assert queue._due.keys() == set(range(10))
     assert min(queue._timers)[0] == min(queue._due.values())
+
+
+async def test_work_voids_the_timers_that_were_set_before_it():
+    turns = []
+
+    async def work(key):
+        turns.append(key)
+        if len(turns) == 1:
+            queue.add_after(key, 0.05)  # what it waits for itself counts
+
+    queue = WorkQueue(work)
+    async with running(queue):
+        queue.add_after("run", 0.1)
+        queue.add("run")
+        await asyncio.sleep(0.02)
+        assert len(turns) == 1
+        await asyncio.sleep(0.15)
+    assert len(turns) == 2
