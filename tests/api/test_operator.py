@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -15,8 +16,12 @@ STRANGERS = Path(__file__).parents[1] / "data" / "kubernetes" / "stranger-pod.ya
 
 
 def readiness(operator: Operator) -> str:
-    with urllib.request.urlopen(f"{operator.url}/readyz", timeout=5) as response:
-        return response.read().decode().strip()
+    """What the operator says, ready or not."""
+    try:
+        with urllib.request.urlopen(f"{operator.url}/readyz", timeout=5) as response:
+            return response.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        return error.read().decode().strip()
 
 
 @pytest.fixture
