@@ -12,7 +12,9 @@ from podium.api import AttemptStatus, Failure, Reason
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import colon, move_to, tail_text
 
-_SAME_SYNC_SECONDS = 2.0  # the Job controller deletes the pods right before it writes the condition
+# The Job controller stamps the condition right before it deletes the pods; both times are whole seconds, of two clocks.
+# More would take a pod that a person deleted, and the failures of the others that follow, for a crash of the program.
+_SAME_SYNC_SECONDS = 1.0
 # Exit codes of `podium stage` that require action. All others are outages and lost nodes.
 STAGE_FINAL = frozenset({1, 2})
 

@@ -92,3 +92,27 @@ def test_the_pods_of_a_job_that_is_gone_stay_known():
     assert observation.update([], [pod(0, finished=101.0)], 102) == 0
     assert observation.jobs == {}
     assert observation.rank0(ID).finished == 101.0
+
+
+def test_since_when_a_pod_waits_for_the_same_reason():
+    observation = Observation("lab")
+    for now, why in (
+        (100, "ContainerCreating"),
+        (101, "CreateContainerConfigError"),
+        (160, "CreateContainerConfigError"),
+    ):
+        observation.update([JOB], [pod(0, waiting=why)], now)
+    assert observation.rank0(ID).waiting_since == 101
+
+
+def test_a_job_that_no_watch_shows_is_asked_for_and_may_not_exist():
+    observation = Observation("lab", {"j1": ID})
+    assert observation.unconfirmed([ID], 100) == [ID]  # recorded, but never seen
+    observation.expect(JOB, 100)
+    assert (observation.unconfirmed([ID], 129), observation.unconfirmed([ID], 130)) == ([], [ID])
+    observation.missing(ID)
+    assert (observation.jobs, observation.unconfirmed([ID], 131), observation.awaits_watch) == ({}, [], False)
+    observation.update([], [pod(0)], 132)
+    assert observation.rank0(ID).name == "long-1-0-0"  # its pods are ours by the uid of their Job
+    observation.update([JOB], [], 133)
+    assert list(observation.jobs) == [ID]

@@ -36,6 +36,13 @@ def test_a_new_process_takes_the_status_as_truth_until_it_has_read_the_log(befor
     assert result.wake_at is not None
 
 
+@pytest.mark.parametrize("pods", [(), (ex.running(0),), (ex.running(0), ex.waiting(1, "ContainerCreating"))])
+def test_a_try_whose_pods_had_started_does_not_wait_for_them_again(pods):
+    """Until the Job says what has become of them."""
+    for now in (30, 1e6):
+        assert decided(READY, observed(ex.job(*pods), log()), now)[0] == READY.model_copy(update={"job_uid": "job"})
+
+
 @pytest.mark.parametrize(
     ("before", "lines", "deadline", "reason"),
     [

@@ -359,6 +359,15 @@ TRIES = [
         "its pod is gone; pod digits-1-0-0: exit code 1",
     ),
     (
+        "the end of the log is lost, but the program failed while its clock was running",
+        [ended(0, 1), ended(1, 1)],
+        log(START, whole=True, known=None, lost="its pod is gone"),
+        110,
+        "NotConverged",
+        "ProgramExited",
+        "pod digits-1-0-0: exit code 1",
+    ),
+    (
         "the end of the log is lost, but run_stop was read",
         [ended(0), ended(1)],
         log(START, GOOD, SUCCESS, whole=True, known=None, lost="its pod is gone"),
