@@ -21,7 +21,6 @@ from podium.api import (
     TryId,
     duration_seconds,
 )
-from podium.api.reasons import of_end, of_state
 from podium.reconcile.attempt import advance, suspended_by_user
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.failure import first_failure, with_failure
@@ -154,7 +153,9 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
         if moved.failure is None:
             moved = with_failure(moved, first_failure(job) if job else None, log.tail)
         if moved.state is not AttemptState.CONVERGED:
-            case.actions.append(Emit(of_end(moved.state), f"{moved.id}: {moved.reason}: {moved.message}"))
+            case.actions.append(
+                Emit(Reason[f"ATTEMPT_{moved.state.name}"], f"{moved.id}: {moved.reason}: {moved.message}")
+            )
         return moved
     if step.read:
         case.actions.append(ReadLog(moved.id))
@@ -389,4 +390,4 @@ def _running(case: _Case) -> ConditionUpdate:
         return ConditionUpdate(False, reason, f"{text}: {shown.message or 'waiting for its pods'}")
     if shown.reason == Reason.LOG_UNREADABLE:
         return ConditionUpdate(True, Reason.LOG_UNREADABLE, f"{text}: {shown.message}")
-    return ConditionUpdate(True, of_state(shown.state), text)
+    return ConditionUpdate(True, Reason[shown.state.name], text)

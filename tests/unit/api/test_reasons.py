@@ -14,7 +14,6 @@ from tools.docs import reasons as docs
 
 import podium
 from podium.api import AttemptState, AttemptStatus, Condition, ConditionType, Reason
-from podium.api.reasons import failing, of_end, of_state
 from podium.cli.display import print_result
 from podium.cli.watch.events import events
 from podium.metrics.operator import Metrics
@@ -46,10 +45,10 @@ def test_every_state_has_its_reasons():
         AttemptState.TRAINING,
     }
     for state in AttemptState:
-        kinds = of_state(state).true + of_state(state).false
+        kinds = Reason[state.name].true + Reason[state.name].false
         assert ConditionType.RUNNING in kinds
         if state.finished:
-            assert of_end(state).event == ("Normal" if state is AttemptState.CONVERGED else "Warning")
+            assert Reason[f"ATTEMPT_{state.name}"].event == ("Normal" if state is AttemptState.CONVERGED else "Warning")
 
 
 def test_every_condition_has_reasons_for_both_of_its_values():
@@ -68,7 +67,7 @@ def test_the_page_explains_every_reason_wherever_it_is_said(reason):
     assert all(docs.plain(reason.means) in row for row in rows)
 
 
-@pytest.mark.parametrize("reason", failing())
+@pytest.mark.parametrize("reason", [reason for reason in Reason if ConditionType.FAILED in reason.true])
 def test_the_metrics_count_runs_by_each_reason_of_failure(reason, monkeypatch):
     monkeypatch.setattr("podium.metrics.operator._PAGE_SECONDS", 0.0)  # every scrape gets a new page
     run = ex.run()
