@@ -97,7 +97,7 @@ class FaultyApi(_Background):
         self._tls = ssl.create_default_context(cafile=plane.pki.path("ca.crt"))
         self._tls.load_cert_chain(plane.pki.path("admin.crt"), plane.pki.path("admin.key"))
         self._port = free_ports(1)[0]
-        self._watches: set[asyncio.Task[None]] = set()
+        self._streams: dict[asyncio.Task[None], bool] = {}  # answers that are passed on; whether they are watches
         self._status: int | None = None
         self.spoiled = 0
         self.kubeconfig = folder / "faulty.kubeconfig"
@@ -124,7 +124,7 @@ class FaultyApi(_Background):
     @property
     def watches(self) -> int:
         """How many are open."""
-        return len(self._watches)
+        return sum(self._streams.values())
 
     def expire(self) -> None:
         """End all watches as if they were too old."""
@@ -142,12 +142,15 @@ class FaultyApi(_Background):
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
 
     async def _close(self) -> None:
+        for stream in tuple(self._streams):
+            stream.cancel()
         await self._runner.cleanup()
         await self._client.close()
 
     async def _expire(self) -> None:
-        for watch in tuple(self._watches):
-            watch.cancel()
+        for stream, is_watch in tuple(self._streams.items()):
+            if is_watch:
+                stream.cancel()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if self._status:
@@ -176,14 +179,13 @@ class FaultyApi(_Background):
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
         passing = asyncio.create_task(_copy(answer, response))
-        if request.query.get("watch") == "true":
-            self._watches.add(passing)
+        self._streams[passing] = request.query.get("watch") == "true"
         try:
             await asyncio.wait([passing])
         finally:
-            self._watches.discard(passing)
+            del self._streams[passing]
         with contextlib.suppress(ConnectionError):
-            if passing.cancelled():
+            if passing.cancelled() and request.query.get("watch") == "true":
                 await response.write(json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n")
             await response.write_eof()
         return response

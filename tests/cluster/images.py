@@ -196,8 +196,7 @@ def trainer_defaults(root: Path) -> dict[str, object]:
     return {
         "image": TRAINER,
         "imagePullPolicy": "Never",
-        "allow": {"images": ["*"]},
-        "shareNodes": True,  # runs of two nodes, on one machine
+        "allow": {"images": ["*"], "queuePriorityClasses": ["high"]},
         "pod": {
             "env": [
                 {"name": "PYTHONPATH", "value": "/podium/packages:/podium/benchmarks"},

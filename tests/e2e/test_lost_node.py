@@ -13,7 +13,6 @@ from tests.e2e.programs import benchmark_run, training
 from tests.e2e.run_queries import Bucket, attempts, condition, ended, wait_for
 
 INDEX = "batch.kubernetes.io/job-completion-index"
-MORE_THAN_HALF = {"resources": {"requests": {"cpu": "1100m"}}}  # of the two CPUs of a node: one pod on each
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def lost(node):
 def test_a_lost_node_ends_the_try_as_a_disruption_that_names_it(lost, kubectl, namespace, operator, s3):
     operator.start()
     two = {"name": "two-cpu-nodes", "nodes": 2}
-    run = benchmark_run("lossy", training(200, again=10), system=two, template=MORE_THAN_HALF, maxRetries=1)
+    run = benchmark_run("lossy", training(200, again=10), system=two, maxRetries=1)
     kubectl("cordon", lost.name)
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run)
     until(lambda: placed(kubectl, namespace).get("0") == "node-1", 60, "rank 0 is on the first node")

@@ -56,12 +56,14 @@ def test_a_run_is_scored_although_the_operator_is_killed(kubectl, namespace, ope
 
 def _check_one_after_the_other(kubectl, namespace):
     """No container of an attempt runs beside one of the next."""
-    times = {}
+    times, nodes = {}, {}
     for pod in json.loads(kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]:
         ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
         attempt = pod["metadata"]["labels"]["podium.dev/attempt"]
         times.setdefault(int(attempt), []).append((ended["startedAt"], ended["finishedAt"]))
+        nodes.setdefault(int(attempt), set()).add(pod["spec"]["nodeName"])
     assert {attempt: len(pods) for attempt, pods in times.items()} == dict.fromkeys(range(1, 6), 2)
+    assert all(len(used) == 2 for used in nodes.values()), "one pod a node"
     for attempt in range(1, 5):
         assert max(end for _, end in times[attempt]) <= min(start for start, _ in times[attempt + 1])
 
