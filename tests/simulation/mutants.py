@@ -41,7 +41,7 @@ def find(patch: Path, seeds: int, processes: int) -> Found:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="podium-mutant-") as folder:
         shutil.copytree(ROOT / "operator" / "podium", Path(folder) / "operator" / "podium")
-        subprocess.run(["git", "apply", "--unsafe-paths", f"--directory={folder}", str(patch)], cwd=folder, check=True)
+        subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
         command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at", "1"]
         command += ["--processes", str(processes)]
         environment = {**os.environ, "PYTHONPATH": str(Path(folder) / "operator"), "PYTHONHASHSEED": "0"}

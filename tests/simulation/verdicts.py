@@ -13,6 +13,8 @@ from tests.simulation.truth import Truth, Try
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+OWN_EXIT = ("ProgramFailed", "ProgramExited")  # reasons: the program ended itself before, or after, run_start
+NOTICED_SECONDS = 1200.0  # from the loss of a node until its try must have ended: the toleration, and patience
 SLACK_SECONDS = 100.0  # a stepped clock judges this much too early
 
 
@@ -60,7 +62,11 @@ def _converged(case: Case) -> str:
 def _run_deadline(case: Case) -> str:
     start, stop = case.truth.printed(case.one, "run_start"), case.truth.printed(case.one, "run_stop")
     late = start is not None and case.latest >= start + case.deadline("run")
-    return "" if late and stop is None else "its deadline has not passed"
+    if not late or stop is not None:
+        return "its deadline has not passed"
+    dead = [c for c in case.truth.containers(case.one) if c.cause == "node lost" and c.ended is not None]
+    noticed = any(case.sim.world.now > (c.ended or 0.0) + NOTICED_SECONDS for c in dead)
+    return "its node was lost long before" if noticed else ""
 
 
 def _no_log(case: Case) -> str:
@@ -82,6 +88,12 @@ def _suspended(case: Case) -> str:
     return "" if "suspended" in case.one.disturbed else "nobody suspended it"
 
 
+def _suspended_early(case: Case) -> str:
+    start = case.truth.printed(case.one, "run_start")
+    running = start is not None and case.latest > start + 2 * SLACK_SECONDS and not case.one.rotated
+    return "its clock was running" if running else _suspended(case)
+
+
 def _log_lost(case: Case) -> str:
     hidden = case.one.rotated or case.truth.hidden(case.one) or not case.truth.undisturbed(case.one)
     gone = any(c.index == 0 and c.removed for c in case.truth.containers(case.one))  # the Job controller was faster
@@ -99,9 +111,15 @@ def _not_converged(case: Case) -> str:
 
 
 def _without_a_cause(case: Case) -> str:
-    """A try that nothing disturbed and that would have converged must converge."""
+    """A try that nothing disturbed ends as its program does."""
     if case.attempt["state"] == "Converged" or case.one.rotated or not case.truth.undisturbed(case.one):
         return ""
+    if case.one.program.kind.startswith("crashes"):
+        return (
+            ""
+            if case.attempt.get("reason") in (*OWN_EXIT, "LogLost", "PendingDeadlineExceeded")
+            else "its program ended itself"
+        )
     explained = case.attempt.get("reason") in ("PendingDeadlineExceeded", "LogLost")
     return "nothing disturbed it" if case.one.program.measures and not explained else ""
 
@@ -111,7 +129,7 @@ _BY_REASON = {
     "NoMLPerfLog": _no_log,
     "JobLost": _job_lost,
     "PendingDeadlineExceeded": _pending_deadline,
-    "Suspended": _suspended,
+    "Suspended": _suspended_early,
     "SuspendedInTraining": _suspended,
     "LogLost": _log_lost,
 }

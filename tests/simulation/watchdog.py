@@ -13,7 +13,7 @@ from tests.simulation.nodes import Container
 from tests.simulation.statuses import is_terminal, summary
 from tests.simulation.stores import mlperf_lines
 from tests.simulation.truth import FREE, Try
-from tests.simulation.verdicts import SLACK_SECONDS, Case, wrong
+from tests.simulation.verdicts import OWN_EXIT, SLACK_SECONDS, Case, wrong
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -102,20 +102,13 @@ class Watchdog:
         """An attempt that was measured, or whose program failed by itself, is never made again; retries are counted."""
         earlier = [t for t in self.truth.of_run(one.run_uid) if t.attempt == one.attempt and t.number < one.number]
         for other in earlier:
-            if other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated:
-                if self.truth.printed(other, "run_stop") is not None:
-                    self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
-                elif other.program.kind.startswith("crashes") and not self._has_lost_its_log(other):
-                    self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.program.kind}")
+            decided = other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated
+            if decided and self.truth.printed(other, "run_stop") is not None:
+                self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
         counted = [t for t in earlier if not t.disturbed & FREE]
         retries = self._run[one.run_uid]["spec"].get("maxRetries", 2) if one.run_uid in self._run else 99
         if len(counted) > retries:
             self.breaks(self.nothing_is_repeated_silently, f"{one.name} is one retry too many ({retries} allowed)")
-
-    def _has_lost_its_log(self, one: Try) -> bool:
-        """Return whether the status says so; whether that is true is another guarantee."""
-        recorded = self._recorded(one)
-        return recorded is not None and recorded.get("reason") == "LogLost"
 
     # ---- the end of a run ----
 
@@ -146,6 +139,7 @@ class Watchdog:
             self.recorded_stays_recorded(run, before, now)
             for attempt in now.get("attempts", ()):
                 self._attempt(run, attempt, before)
+            self._repeated(run, now)
             if is_terminal(now) and not is_terminal(before):
                 self.ended[uid] = self.world.now
                 self.no_verdict_without_evidence(run, now)
@@ -191,6 +185,13 @@ class Watchdog:
             self.verdicts_are_true(one, attempt, run)
         if attempt.get("stored") and not (old or {}).get("stored"):
             self.stored_means_stored(one, attempt, run)
+
+    def _repeated(self, run: Object, status: Object) -> None:
+        """No try follows one whose own program ended it."""
+        by_id = {(a["index"], a.get("try", 0)): a for a in status.get("attempts", ())}
+        for (index, number), attempt in by_id.items():
+            if attempt.get("reason") in OWN_EXIT and (index, number + 1) in by_id:
+                self.breaks(self.nothing_is_repeated_silently, f"{attempt['job']} after {attempt['reason']}")
 
     def no_verdict_without_evidence(self, run: Object, status: Object) -> None:
         """A run with attempts ends only when each of them, and the result, are in the store."""
