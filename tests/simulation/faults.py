@@ -156,7 +156,8 @@ def _cannot_start(sim: Simulation, seconds: float) -> None:
         for node in sim.cluster.nodes.values():
             node.hindrance = ""
 
-    _later(sim, min(seconds, 500.0), heal)
+    # a configuration error that lasts for a minute counts as final
+    _later(sim, min(seconds, 40.0 if why == "CreateContainerConfigError" else 500.0), heal)
 
 
 def _stranger(sim: Simulation, seconds: float) -> bool:
