@@ -49,6 +49,7 @@ class Container:
     cause: str = ""  # why it ended: "program", "deleted", or the fault
     printed: list[tuple[float, str, str]] = field(default_factory=list)  # virtual seconds, key, text
     removed: bool = False
+    cut_off: bool = False  # its node did not reach the API server at some time
 
 
 class Cluster:
@@ -127,6 +128,7 @@ class Cluster:
 
     def _pull(self, container: Container) -> None:
         if container.ended is not None or container.removed or not container.node.connected:
+            container.cut_off = container.cut_off or not container.node.connected
             if container.ended is None and not container.removed:
                 self.world.after(10.0, lambda: self._pull(container))
             return

@@ -98,7 +98,8 @@ class Truth:
 
     def undisturbed(self, one: Try) -> bool:
         """Return whether nothing but the program itself decided how a try ended."""
-        return not one.disturbed and one.run_uid not in self.deleted_runs
+        cut_off = any(container.cut_off for container in self.containers(one))
+        return not (one.disturbed or cut_off) and one.run_uid not in self.deleted_runs
 
     def hidden(self, one: Try) -> bool:
         """Return whether the log of a try cannot be read at the moment."""
