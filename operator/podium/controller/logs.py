@@ -32,6 +32,8 @@ _PROGRESS_PER_SECOND = 5.0  # of all logs
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
 _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
+_PACE_LIMIT_SECONDS = 5.0
+_LOOKS_PER_SECOND = 200.0  # at logs that grow, at most
 _READS_PER_SECOND = 3.0  # of silent logs, at most
 _RETRY_SECONDS = 2.0
 _RETRY_LIMIT_SECONDS = 30.0
@@ -110,6 +112,7 @@ class LogCollector:
             restore=(lambda: self._restored(state, id_)) if inherited else None,
             known_until=0.0 if inherited else begun or 0.0,
             silence=self._silence,
+            pace=self._pace,
         )
         task = asyncio.create_task(self._read(state, id_, stream, rank0))
         self._reading.add(task)
@@ -139,6 +142,10 @@ class LogCollector:
     def _progress_seconds(self) -> float:
         """The seconds after which progress is looked at: no sooner than it can be reported, or a checkpoint is due."""
         return min(_CHECKPOINT_SECONDS, max(_PROGRESS_SECONDS, len(self._reading) / _PROGRESS_PER_SECOND))
+
+    def _pace(self) -> float:
+        """The seconds after which a log is looked at again: it matters only if there are many."""
+        return min(_PACE_LIMIT_SECONDS, len(self._reading) / _LOOKS_PER_SECOND)
 
     def _silence(self) -> float:
         """The seconds after which a silent log is read again: a minute, or longer if there are many logs."""

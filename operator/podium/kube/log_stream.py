@@ -30,6 +30,7 @@ _LINGER_SECONDS = 1.0  # the kubelet closes the stream long before it reports th
 # five minutes loses its pods by default, and so their logs at once; this is for one that is merely in trouble.
 LOST_AFTER_SECONDS = 1800.0
 _MAX_CAUSE = 300  # characters
+_FULL_CHUNK_BYTES = 16 << 10  # more may have arrived already
 _NEVER = 400, 404  # there is no such pod or container: final once it has ended
 _ERRORS = (ApiError, aiohttp.ClientError, OSError, TimeoutError)
 
@@ -78,6 +79,7 @@ class LogStream:
         restore: Callable[[], AsyncIterator[tuple[str, bytes]]] | None = None,
         known_until: float = 0.0,
         silence: Callable[[], float] = lambda: 60.0,
+        pace: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
         has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node).
@@ -102,6 +104,8 @@ class LogStream:
         self._restore = restore
         self._changed = changed
         self._silence = silence
+        self._pace = pace
+        self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
         self._news = asyncio.Event()
         self._was_over = False
@@ -117,11 +121,13 @@ class LogStream:
         """React to the end of the container."""
         if self._over() and not self._was_over:
             self._was_over = True
+            self._stop_resting()
             self._news.set()
 
     def read_now(self) -> None:
         """Read the log to the present, if possible: `known_until` is then later than this call."""
         self._asked = True
+        self._stop_resting()
         self._news.set()
 
     async def run(self) -> None:
@@ -308,10 +314,29 @@ class LogStream:
                         raise _InsideLineError if since and first else _not_a_line(row)
                     new += self._take(connection, line, first=first)
                     first = False
+                if follow and len(chunk) < _FULL_CHUNK_BYTES:
+                    await self._rest_a_while()
         rest = bytes(cutter.rest)
         if not is_torn(rest):
             raise _not_a_line(rest)
         return _Read(new, rest)
+
+    async def _rest_a_while(self) -> None:
+        """Let lines pile up, if many logs are read at once: waking up for a line costs more than reading ten."""
+        if (seconds := self._pace()) <= 0 or self._over():
+            return
+        loop = asyncio.get_running_loop()
+        self._resting = loop.create_future()
+        timer = loop.call_later(seconds, self._stop_resting)
+        try:
+            await self._resting
+        finally:
+            timer.cancel()
+            self._resting = None
+
+    def _stop_resting(self) -> None:
+        if self._resting and not self._resting.done():
+            self._resting.set_result(None)
 
     def _take(self, connection: KnownConnection, line: LogLine, *, first: bool = False) -> int:
         """Add a line unless it is known. Returns the number of lines added."""
