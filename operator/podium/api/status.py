@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple, Self
 
@@ -221,9 +222,7 @@ class BenchmarkRunStatus(Model):
     @property
     def current(self) -> AttemptStatus | None:
         """The try to show: of those that run, the one that has come furthest; if none runs, the last one."""
-        running = [attempt for attempt in self.attempts if not attempt.state.finished]
-        furthest = max(running, key=lambda attempt: _ORDER[attempt.state], default=None)  # the first of several
-        return furthest or (self.attempts[-1] if self.attempts else None)
+        return current_try(self.attempts)
 
     def condition(self, kind: ConditionType) -> Condition | None:
         return next((c for c in self.conditions if c.type == kind), None)
@@ -236,3 +235,10 @@ class BenchmarkRunStatus(Model):
     def terminal(self) -> bool:
         """Whether the run is Complete or Failed: nothing is created for it anymore."""
         return self.is_true(ConditionType.COMPLETE) or self.is_true(ConditionType.FAILED)
+
+
+def current_try(attempts: Sequence[AttemptStatus]) -> AttemptStatus | None:
+    """Return the one of the tries that `BenchmarkRunStatus.current` shows."""
+    running = [attempt for attempt in attempts if not attempt.state.finished]
+    furthest = max(running, key=lambda attempt: _ORDER[attempt.state], default=None)  # the first of several
+    return furthest or (attempts[-1] if attempts else None)

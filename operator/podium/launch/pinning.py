@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Literal
 
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from podium.api import MAX_PINNED, BenchmarkRunSpec, BenchmarkRunStatus, Pinned
 from podium.launch.defaults import TrainerDefaults
 from podium.reconcile import Container, Run
 from podium.rounds import Round
+from podium.version import podium_version
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Inputs:
         """Return what `run` is admitted with."""
         rules, defaults = self._rules(run.spec.round, run.spec.benchmark), _settings(self.own_trainer)
         return Pinned(
-            operator_version=version("podium-operator"),
+            operator_version=podium_version(),
             image=run.spec.template.image or self.own_trainer.image,
             round_digest=_digest(rules),
             pod_defaults_digest=_digest(defaults),

@@ -21,6 +21,7 @@ from podium.api import (
     TryId,
     duration_seconds,
 )
+from podium.api.status import current_try
 from podium.reconcile.attempt import advance, suspended_by_user
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.failure import first_failure, with_failure
@@ -81,7 +82,7 @@ class _Case:
 
     @property
     def shown(self) -> AttemptStatus | None:
-        return BenchmarkRunStatus.model_construct(attempts=tuple(self.attempts)).current
+        return current_try(self.attempts)
 
     def decided(self, report: Report, **update: object) -> Decision:
         status = self.run.status.model_copy(

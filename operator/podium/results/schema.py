@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus
@@ -12,6 +10,7 @@ from podium.api.credentials import without_credentials
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run, Staging, StoreResult
 from podium.results.evidence import Stored
+from podium.version import podium_version
 
 ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
 RESULT_SCHEMA = f"{GROUP}/result/v1"
@@ -107,17 +106,12 @@ def _staging(staging: Staging) -> dict[str, Any]:
     }
 
 
-@cache
-def _podium_version() -> str:
-    return version("podium-operator")  # reads files
-
-
 def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) -> dict[str, Any]:
     """result.json: the score and every try, scored or not."""
     spec = run.spec
     return {
         "schema": RESULT_SCHEMA,
-        "podium": _podium_version(),
+        "podium": podium_version(),
         "run": {"namespace": run.namespace, "name": run.name, "uid": run.uid},
         "round": spec.round,
         "benchmark": spec.benchmark,
