@@ -351,3 +351,21 @@ async def test_a_stream_that_outlives_its_container_is_left(running):
     stream.wake()
     await until(lambda: buffer.ended)
     assert values(buffer) == [1, 2]
+
+
+@pytest.mark.parametrize("event", ["the end of the container", "a deadline"])
+async def test_a_stream_that_lets_lines_pile_up_goes_on_at_once_when_it_must(event):
+    over = False
+    stream = log_stream.LogStream(
+        None, None, namespace="lab", container="trainer", pod=lambda: "pod", over=lambda: over, changed=lambda _: None,
+        pace=lambda: 60.0,
+    )  # fmt: skip
+    resting = asyncio.create_task(stream._rest_a_while())
+    await asyncio.sleep(0.01)
+    assert not resting.done()
+    if event == "a deadline":
+        stream.read_now()
+    else:
+        over = True
+        stream.wake()
+    await asyncio.wait_for(resting, 1)

@@ -131,13 +131,13 @@ async def test_work_voids_the_timers_that_were_set_before_it():
     async def work(key):
         turns.append(key)
         if len(turns) == 1:
-            queue.add_after(key, 0.05)  # what it waits for itself counts
+            queue.add_after(key, 0.3)  # what it waits for itself counts
 
     queue = WorkQueue(work)
     async with running(queue):
-        queue.add_after("run", 0.1)
+        queue.add_after("run", 0.05)
         queue.add("run")
-        await asyncio.sleep(0.02)
-        assert len(turns) == 1
         await asyncio.sleep(0.15)
+        assert len(turns) == 1
+        await asyncio.sleep(0.3)
     assert len(turns) == 2
