@@ -145,8 +145,9 @@ def test_a_process_that_ends_is_an_error_and_another_answers(attempt):
     with pytest.raises(ToolError, match="its process ended with code 3"):
         attempt("exit")
     assert attempt("own") == 1
-    os.kill(worker()._process.pid, signal.SIGKILL)
-    worker()._process.wait()
+    process = worker()._process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     assert attempt("own") == 1
 
 
