@@ -73,10 +73,16 @@ class Bucket:
         return json.loads(self.read(key))
 
     def verify(self) -> str:
-        """Every file against SHA256SUMS, every file listed there; the digest of SHA256SUMS itself."""
+        """Every file against SHA256SUMS, every file listed there; the digest of SHA256SUMS itself.
+
+        Checkpoints are removed soon after the status says that the result is stored.
+        """
+        until(
+            lambda: not [key for key in self.files() if key.startswith("checkpoints/")], 60, "no checkpoints are left"
+        )
         sums = self.read("SHA256SUMS")
         listed = dict(line.split("  ")[::-1] for line in sums.decode().splitlines())
-        assert sorted(listed) == [key for key in self.files() if key != "SHA256SUMS"]
+        assert sorted(listed) == [key for key in self.files() if key != "SHA256SUMS"], self.files()
         for key, digest in listed.items():
             assert hashlib.sha256(self.read(key)).hexdigest() == digest, key
         return hashlib.sha256(sums).hexdigest()

@@ -44,9 +44,9 @@ def test_a_lost_node_ends_the_try_as_a_disruption_that_names_it(lost, kubectl, n
     failed = lambda run: attempts(run)[0][2] == "Failed"  # noqa: E731
     run = wait_for(kubectl, namespace, "lossy", "the try has failed", failed, LOST_SECONDS + TOLERATED_SECONDS + 15)
     print(f"seconds from the loss to the failure: {time.monotonic() - began:.0f}")
+    assert run["status"]["attempts"][0]["reason"] == "NodeLost", run["status"]
     failure = run["status"]["attempts"][0]["failure"]
     assert (failure["class"], failure["node"]) == ("disruption", lost.name), failure
-    assert failure["reason"] == "NodeLost", failure
     assert failure["pod"].startswith(f"{run['status']['attempts'][0]['job']}-1-"), "it names the pod of rank 1"
     assert lost.name in run["status"]["attempts"][0]["message"]
 
