@@ -41,6 +41,7 @@ _COUNT_SECONDS = 15.0
 _LIST_SECONDS = 10.0
 _SAVE_SECONDS = 4.0  # at the end, while the Lease is still held
 _UNREACHABLE = (ApiError, aiohttp.ClientError, TimeoutError)
+_TOO_MANY_REQUESTS = 429
 _CRD_RETRY_SECONDS = 2.0
 _STORE_RETRY_SECONDS = 5.0
 _GC_THRESHOLDS = 20_000, 20, 20  # Python's are 700, 10, 10
@@ -138,6 +139,7 @@ class OperatorProcess:
 
     async def _lead(self, api: Api) -> None:
         """Work as the one active replica."""
+        await self._wait_for_crd(api)
         recorder = Recorder(self._store, self.metrics)
         logs = LogCollector(api, recorder, self._wake)
         uploads = Uploader(api, recorder, logs, rounds=self._rounds, wake=self._wake)
@@ -161,7 +163,6 @@ class OperatorProcess:
             namespaces=self._options.namespaces,
             progress_seconds=self._options.progress_seconds,
         )
-        await self._wait_for_crd(api)
         self._leads = True
         self.metrics.leads(leads=True)
         _LOG.info("leading; results go to %s", self._store.url)
@@ -208,7 +209,11 @@ class OperatorProcess:
             try:
                 return await api.serves(POD_GROUPS)
             except _UNREACHABLE as error:
-                _LOG.warning("cannot find out whether there are PodGroups, retrying: %s", error)
+                refused = isinstance(error, ApiError) and 400 <= error.code < 500 and error.code != _TOO_MANY_REQUESTS
+                then = "assuming that there are none" if refused else "retrying"
+                _LOG.warning("cannot find out whether the API server has PodGroups, %s: %s", then, error)
+                if refused:
+                    return False
                 await asyncio.sleep(_CRD_RETRY_SECONDS)
 
     async def _resync(self, api: Api, controller: Controller) -> None:

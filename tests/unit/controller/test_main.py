@@ -13,6 +13,7 @@ from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
+from podium.kube import ApiError
 from podium.reconcile import ObservedJob
 from podium.rounds import load_rounds
 from tests.unit.controller.test_observation import pod
@@ -95,3 +96,32 @@ def test_as_many_files_may_be_open_as_are_allowed():
         "_allow_open_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+class Discovery:
+    """An API server that answers the question for PodGroups with each of `answers` in turn."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    async def serves(self, _resource):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (
+            [aiohttp.ClientConnectionError("no route"), ApiError(429, "", "later"), ApiError(503, "", "later"), True],
+            True,
+        ),
+        ([ApiError(403, "Forbidden", "discovery is not for everybody")], False),
+    ],
+    ids=["out of reach", "refused"],
+)
+async def test_discovery_never_stops_the_operator(process, monkeypatch, answers, expected):
+    monkeypatch.setattr("podium.controller.main._CRD_RETRY_SECONDS", 0.0)
+    assert await process._has_pod_groups(Discovery(*answers)) is expected
