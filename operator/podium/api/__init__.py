@@ -7,6 +7,7 @@ from podium.api.spec import (
     KIND,
     MANAGER,
     MAX_SPEC_BYTES,
+    MAX_SPEC_DEPTH,
     PLURAL,
     VERSION,
     BenchmarkRunSpec,
@@ -41,7 +42,7 @@ from podium.api.status import (
 from podium.api.timestamps import rfc3339, unix_seconds
 
 __all__ = [
-    "GROUP", "KIND", "MANAGER", "MAX_PINNED", "MAX_SPEC_BYTES", "PLURAL", "VERSION",
+    "GROUP", "KIND", "MANAGER", "MAX_PINNED", "MAX_SPEC_BYTES", "MAX_SPEC_DEPTH", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
     "Deadlines", "Division", "EnvVar", "Failure", "FailureClass", "Model", "Pinned", "Pricing", "Progress", "Quality",
     "Reason", "Resources", "Result", "Score", "Stage", "System", "Template", "Toleration", "TryId",

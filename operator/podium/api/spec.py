@@ -20,6 +20,7 @@ KIND = "BenchmarkRun"
 PLURAL = "benchmarkruns"
 MANAGER = "podium.dev/operator"
 MAX_SPEC_BYTES = 64 * 1024  # of the spec as JSON
+MAX_SPEC_DEPTH = 32  # levels of nested lists and objects
 
 MAX_NAME_LENGTH = 50  # names of objects keep its first 42 characters, see reconcile.object_name
 MAX_ATTEMPTS = 100

@@ -20,6 +20,7 @@ import orjson
 from kubernetes.aio import client
 
 from podium.kube.backoff import backoff
+from podium.kube.decode import loads
 
 Object = dict[str, Any]
 _CONFLICT, _NOT_FOUND, _TOO_MANY = 409, 404, 429
@@ -216,7 +217,7 @@ class Api:
                 events: list[Object] = []
                 for line in lines:
                     try:
-                        events.append(orjson.loads(line))
+                        events.append(loads(line))
                     except ValueError as error:
                         yield events  # the events before it are valid
                         raise _unreadable(f"GET {path}", line) from error
@@ -278,7 +279,7 @@ class Api:
         response = await self._send(verb, resource.plural, path, body, content_type=content_type, accept=accept)
         content = await response.read()
         try:
-            result = orjson.loads(content)
+            result = loads(content)
         except ValueError as error:
             raise _unreadable(f"{verb} {path}", content) from error
         if not isinstance(result, dict):

@@ -1,18 +1,20 @@
 """An HTTP session for kopf, which ends the process at the first refusal, and reopens a watch that ends at once without
-a pause."""
+a pause, and cannot decode everything."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
 
 from podium.kube.backoff import WatchPace, backoff
 from podium.kube.client import Api, ApiError, retry_after
+from podium.kube.decode import loads, shallow
 
 _LOG = logging.getLogger(__name__)
 _RETRY_LIMIT_SECONDS = 30.0
@@ -29,7 +31,34 @@ def patient_session(api: Api) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, ssl=api.client.rest_client.ssl_context),
         proxy=api.client.configuration.proxy,
         middlewares=(_Patience(api),),
+        response_class=_Response,
     )
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that kopf can decode even if somebody has nested an object deeper than a decoder goes."""
+
+    async def json(self, **_: Any) -> Any:
+        return loads(await self.read())
+
+
+class _Lines:
+    """The stream of a watch, in whole lines that kopf can decode."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        rest = b""
+        async for chunk in self._content.iter_chunked(size):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if lines:
+                yield b"".join(shallow(line) + b"\n" for line in lines)
+        if rest:
+            yield rest  # of a connection that broke
 
 
 @dataclass(slots=True)
@@ -48,7 +77,8 @@ class _Patience:
 
     async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         place = self._places.setdefault(request.url.path, _Place())
-        if request.url.query.get("watch") == "true":
+        watches = request.url.query.get("watch") == "true"
+        if watches:
             if place.watched and (wait := place.pace.ended()):
                 await asyncio.sleep(wait)
             place.watched = True
@@ -59,6 +89,8 @@ class _Patience:
             response = await send(request)
             if response.status < 400 or response.status in _PASSED_ON:
                 self._note(request.url.path, place, "")
+                if watches:
+                    response.content = _Lines(response.content)  # type: ignore[assignment]  # kopf iterates over it
                 return response
             failures += 1
             wait = max(backoff(failures, limit=_RETRY_LIMIT_SECONDS), retry_after(response.headers))

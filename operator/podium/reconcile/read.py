@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from podium.api import MAX_SPEC_BYTES, BenchmarkRunSpec, BenchmarkRunStatus, System
+from podium.api import MAX_SPEC_BYTES, MAX_SPEC_DEPTH, BenchmarkRunSpec, BenchmarkRunStatus, System
 from podium.reconcile.model import Run
 
 # stands for the spec of a run that is refused
@@ -19,7 +19,9 @@ def read_run(body: Mapping[str, Any]) -> Run:
     """Read a BenchmarkRun. `decide` refuses one that an older CRD accepted but the models reject."""
     metadata = body["metadata"]
     spec, refusal = _UNREADABLE, ""
-    if (size := len(json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
+    if _deeper(body["spec"], MAX_SPEC_DEPTH):
+        refusal = f"spec: nested more than {MAX_SPEC_DEPTH} levels deep; a hyperparameter is a number, a text or a list"
+    elif (size := len(json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
         refusal = f"spec: {size} bytes as JSON; at most {MAX_SPEC_BYTES} are allowed: move programs into the image"
     else:
         try:
@@ -36,3 +38,12 @@ def read_run(body: Mapping[str, Any]) -> Run:
         deleted="deletionTimestamp" in metadata,  # a finalizer of somebody else's may keep it for long
         refusal=refusal,
     )
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Return whether `value` is nested more than `levels` deep, without a recursion as deep as that."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = (item.values() if isinstance(item, dict) else item for item in layer if isinstance(item, dict | list))
+        layer = [child for children in inner for child in children]
+    return bool(layer)

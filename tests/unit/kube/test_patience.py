@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from aiohttp import web
+from kopf._cogs.clients.api import iter_jsonlines
 from kubernetes.aio import client as library
 
 from podium.kube import patient_session
@@ -78,3 +80,29 @@ async def test_a_watch_that_ends_at_once_is_reopened_later_and_later(served):
     async with session.get(f"{url}/apis/others?watch=true"):  # another namespace does not wait for it
         pass
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+
+
+@pytest.mark.parametrize("query", ["limit=1", "watch=true"])
+async def test_kopf_can_decode_objects_of_any_depth(query):
+    event = b'{"deep": ' + b"[" * 9000 + b"]" * 9000 + b', "name": "x"}\n'
+
+    async def answer(_):
+        return web.Response(body=event * (2 if query == "watch=true" else 1), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
+    url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    api = api_of(library.Configuration(host=url, api_key={"BearerToken": "Bearer secret"}))
+    try:
+        async with patient_session(api) as session, session.get(f"{url}/runs?{query}") as response:
+            if query == "watch=true":  # as kopf reads it
+                found = [json.loads(line) async for line in iter_jsonlines(response.content)]
+                assert [one["name"] for one in found] == ["x", "x"]
+            else:
+                assert (await response.json())["name"] == "x"
+    finally:
+        await api.close()
+        await runner.cleanup()

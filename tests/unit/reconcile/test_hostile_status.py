@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, Condition, Reason, TryId
 from podium.controller.status_writer import status_document
-from podium.reconcile import Observed, decide
+from podium.reconcile import Observed, decide, read_run
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 from tests.unit.reconcile.examples import BAD, GOOD, START, SUCCESS, T0, ended, log
@@ -89,3 +90,18 @@ def test_a_try_never_moves_backwards(attempt, job, now, lines):
         assert (after.state, after.reason) == (attempt.state, attempt.reason)
     elif not after.state.finished:
         assert ORDER.index(after.state) >= ORDER.index(attempt.state)
+
+
+@pytest.mark.parametrize(("levels", "refused"), [(29, False), (32, True), (900, True)])
+def test_a_spec_nested_too_deeply_is_refused(levels, refused):
+    value = 1
+    for _ in range(levels):
+        value = [value]
+    spec = {
+        "round": "v0.6",
+        "benchmark": "resnet",
+        "system": {"name": "x", "nodes": 1},
+        "hyperparameters": {"a": value},
+    }
+    body = {"metadata": {"namespace": "n", "name": "x", "uid": "u", "generation": 1}, "spec": spec}
+    assert read_run(body).refusal.startswith("spec: nested more than 32 levels deep") == refused
