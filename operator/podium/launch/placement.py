@@ -24,6 +24,7 @@ _NOT_THE_NODE = frozenset(
         "Unschedulable",
         "ErrImagePull",
         "ImagePullBackOff",
+        "RegistryUnavailable",
         "InvalidImageName",
         "ErrImageNeverPull",
         "CreateContainerConfigError",

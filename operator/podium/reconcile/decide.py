@@ -44,6 +44,7 @@ from podium.reconcile.model import (
 )
 from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
+from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
 from podium.reconcile.text import known_time
 from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, last_tries, new_attempt, next_tries
@@ -152,7 +153,7 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
     moved = step.attempt
     if moved.state.finished:
         if moved.failure is None:
-            moved = with_failure(moved, first_failure(job) if job else None, log.tail)
+            moved = with_failure(moved, (first_failure(job) or held_up_by(job)) if job else None, log.tail)
         if moved.state is not AttemptState.CONVERGED:
             case.actions.append(
                 Emit(Reason[f"ATTEMPT_{moved.state.name}"], f"{moved.id}: {moved.reason}: {moved.message}")

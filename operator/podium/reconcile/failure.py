@@ -18,13 +18,13 @@ _SAME_SYNC_SECONDS = 1.0
 # Exit codes of `podium stage` that require action. All others are outages and lost nodes.
 STAGE_FINAL = frozenset({1, 2})
 
-# Reasons of the pod condition DisruptionTarget, except DeletionByTaintManager
+# Reasons of the pod condition DisruptionTarget, except TerminationByKubelet
 _DISRUPTIONS: Mapping[str, Reason] = {
     "PreemptionByScheduler": Reason.PREEMPTED,
     "PreemptionByKubeScheduler": Reason.PREEMPTED,
     "EvictionByEvictionAPI": Reason.DRAINED,
+    "DeletionByTaintManager": Reason.DRAINED,
     "DeletionByPodGC": Reason.NODE_LOST,
-    "TerminationByKubelet": Reason.EVICTED,
 }
 # The kubelet's reasons for pods and containers that it ended or refused
 _WORDS: Mapping[str, Reason] = {
@@ -47,11 +47,19 @@ _WORDS: Mapping[str, Reason] = {
 def first_failure(job: ObservedJob) -> Container | None:
     """Return the container that failed first: the others often fail because of it.
 
-    A node is noticed to be lost long after the fact, so its container comes first. Pods that the Job controller deleted
-    because another one had failed come last; times alone do not show that, since nodes stamp them, and clocks differ.
+    Times alone do not show that, since nodes stamp them, and clocks differ. A node is noticed to be lost long after the
+    fact, so its container comes first, then those that the kubelet or the scheduler says were taken away. Pods that the
+    Job controller deleted because another one had failed come last.
     """
     failures = [c for c in job.containers if c.finished is not None and (c.exit_code != 0 or _taken(c))]
-    return min(failures, key=lambda c: (not c.node_lost, _is_consequence(job, c), c.finished or 0.0), default=None)
+    return min(failures, key=lambda c: _rank(job, c), default=None)
+
+
+def _rank(job: ObservedJob, container: Container) -> tuple[bool, bool, bool, float]:
+    """Return how much speaks against a failed container being the cause; the least is the cause."""
+    unexplained = container.stopped == "Deleted" and not container.disruption
+    taken = _taken(container) is not None and not unexplained
+    return not container.node_lost, _is_consequence(job, container), not taken, container.finished or 0.0
 
 
 def awaits_cause(job: ObservedJob) -> bool:
@@ -96,8 +104,8 @@ def _taken(container: Container) -> Reason | None:
     """Return why a container ended that did not end itself; None for one that did."""
     if container.node_lost:
         return Reason.NODE_LOST
-    if container.disruption == "DeletionByTaintManager":
-        return Reason.DRAINED
+    if container.disruption == "TerminationByKubelet":  # for a node that shuts down, too
+        return _WORDS.get(container.stopped, Reason.EVICTED)
     if container.disruption:
         return _DISRUPTIONS.get(container.disruption, Reason.POD_LOST)
     if container.stopped == "OOMKilled" and not container.memory_limited:
@@ -134,7 +142,7 @@ def with_failure(attempt: AttemptStatus, first: Container | None, tail: str) -> 
         signal = first.signal or (code - 128 if code is not None and 128 < code < 128 + 65 else None)
         found = found.model_copy(
             update={
-                "reason": (first.disruption or first.stopped or reason.value)[:64],
+                "reason": (first.disruption or first.stopped or first.waiting or reason.value)[:64],
                 "node": first.node[:253] or None,
                 "pod": first.name[:253] or None,
                 "exit_code": code,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds
-from podium.reconcile.model import Container, ObservedJob
+from podium.reconcile.model import Container, ObservedJob, Staging
 from podium.reconcile.step import Look, Step, colon, listed, move_to, no_log_text, tail_text, until
 
 # The kubelet's reasons for containers that will never run, however long they wait,
@@ -69,6 +69,19 @@ def _pending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     message = f"{why} within {limit} (spec.deadlines.stage); raise it, or check whether the source is slow"
     step = listed(attempt, Reason.STAGING, why, max(copying) + duration_seconds(limit), look)
     return step or Step(move_to(attempt, Reason.STAGE_DEADLINE_EXCEEDED, message))
+
+
+def held_up_by(job: ObservedJob) -> Container | None:
+    """Return the container for which a try waited in vain; None if that is not a matter of one pod."""
+    idle = [c for c in job.containers if c.waiting and c.started is None and c.finished is None]
+    return None if job.cause else min(idle, key=_readiness, default=None)
+
+
+def _readiness(container: Container) -> tuple[bool, bool, bool]:
+    """Return how far a waiting container has come."""
+    staging = container.staging or Staging()
+    never = container.waiting in UNRECOVERABLE_WAITING | UNRECOVERABLE_IF_LASTING
+    return not never, staging.started is not None, staging.finished is not None
 
 
 def _longest_waiting(job: ObservedJob) -> Container | None:

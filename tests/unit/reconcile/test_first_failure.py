@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from podium.api import Reason
+from podium.reconcile import decide
 from podium.reconcile.failure import awaits_cause, failed, first_failure
 from podium.reconcile.model import ObservedLog
-from tests.unit.reconcile.examples import T0, attempt, ended, job, log
+from podium.rounds import load_rounds
+from tests.unit.reconcile.examples import T0, attempt, ended, job, log, observed, run, running, status, waiting
 
 # rank 0's node is 40 s ahead; the Job controller deleted rank 1 because rank 0 had failed
 CRASHED = ended(0, 1, finished=140)
@@ -35,6 +37,49 @@ def failing(since: float, *containers):
 )
 def test_pods_that_the_job_controller_deleted_are_no_cause(observed, first):
     assert first_failure(observed) == first
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        ended(0, 137, finished=140, stopped="OOMKilled"),
+        ended(0, 137, finished=140, stopped="Evicted", disruption="TerminationByKubelet"),
+        ended(0, None, finished=140, stopped="UnexpectedAdmissionError"),
+    ],
+)
+def test_the_word_of_a_kubelet_goes_before_the_clock_of_its_node(taken):
+    """Rank 1 fails 20 s after rank 0, whose node is 40 s ahead."""
+    peer = ended(1, 1, finished=120)
+    assert first_failure(job(taken, peer)) == taken
+    limited = replace(taken, stopped="OOMKilled", disruption="", exit_code=137, memory_limited=True)
+    assert first_failure(job(limited, peer)) == peer, "its own limit: both ended themselves, so the times decide"
+
+
+def test_a_node_that_shuts_down_is_not_short_of_memory():
+    container = ended(0, 137, stopped="Terminated", disruption="TerminationByKubelet", message="imminent node shutdown")
+    assert failed(attempt(), job(container), container, log()).reason == Reason.DRAINED
+    evicted = replace(container, stopped="Evicted")
+    assert failed(attempt(), job(evicted), evicted, log()).reason == Reason.EVICTED
+    assert failed(attempt(), job(evicted), replace(evicted, stopped="Error"), log()).reason == Reason.EVICTED
+
+
+def test_a_pod_that_never_started_is_named_with_its_node():
+    slow = replace(waiting(0, "ContainerCreating"), node="node-1")
+    image = replace(waiting(1, "ImagePullBackOff", "Back-off pulling image: no space left on device"), node="node-2")
+    config = replace(waiting(1, "CreateContainerError", "no such device"), node="node-3")
+    nowhere = waiting(0, "Unschedulable", "0/9 nodes are available")
+    for containers, reason, failure in (
+        ((image, running(0)), "ImagePullFailed", ("ImagePullBackOff", "node-2", image.name, image.message)),
+        ((slow, config), "PodCannotStart", ("CreateContainerError", "node-3", config.name, config.message)),
+        ((nowhere, running(1)), "PendingDeadlineExceeded", ("Unschedulable", None, nowhere.name, nowhere.message)),
+    ):
+        seen = observed(job(*containers))
+        (one,) = decide(run(status(attempt())), seen, load_rounds(), T0 + 700).status.attempts
+        found = one.failure
+        assert (one.reason, (found.reason, found.node, found.pod, found.message)) == (reason, failure)
+    quota = observed(job(slow, cause="exceeded quota"))
+    (one,) = decide(run(status(attempt())), quota, load_rounds(), T0 + 700).status.attempts
+    assert (one.failure.pod, "exceeded quota" in one.failure.message) == (None, True), "the pod is not to blame"
 
 
 def test_a_deleted_pod_is_judged_when_its_job_has_said_why():
