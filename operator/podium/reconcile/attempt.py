@@ -137,7 +137,11 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     if first and first.node_lost and first.node_index == 0:
         return Step(_ended(attempt, job, look))  # nobody can read its log any more
     leave = 0 if first and (first.node_lost or first.disruption) else LEAVE_SECONDS
-    return until(attempt, state, (since or 0.0) + leave, look) or Step(_ended(attempt, job, look))
+    if step := until(attempt, state, (since or 0.0) + leave, look):
+        return step
+    # a pod that does not report is evicted later than this, after its node's toleration
+    silent = next((c for c in job.containers if c.finished is None and c.node_lost), None)
+    return Step(failed(attempt, job, silent, look.log) if silent else _ended(attempt, job, look))
 
 
 def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:

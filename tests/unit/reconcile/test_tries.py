@@ -5,6 +5,8 @@ Which logs are valid and converged is a table of its own: tests/unit/rules/test_
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from podium.reconcile import decide
@@ -255,6 +257,24 @@ TRIES = [
         "Failed",
         "NodeLost",
         "pod digits-1-0-1 on node node-8: its node is lost",
+    ),
+    (
+        "a rank fails because a node died, whose pod is not evicted yet",
+        [ended(0, 1), replace(ex.running(1), node="node-8", node_lost=True)],
+        log(START, whole=True),
+        401,
+        "Failed",
+        "NodeLost",
+        "pod digits-1-0-1 on node node-8: its node is lost",
+    ),
+    (
+        "a rank fails, and a node that does not report may come back",
+        [ended(0, 1), replace(ex.running(1), node="node-8", node_lost=True)],
+        log(START, whole=True),
+        399,
+        "Training",
+        None,
+        "",
     ),
     (
         "a node is lost, the other rank hangs",
