@@ -111,10 +111,17 @@ def _outcome(status: Mapping[str, Any]) -> dict[str, Any]:
             found |= {"finished": kind, "message": condition.get("message", "")}
         elif kind == "FailureTarget":  # it fails once its last pod is gone, which a dead kubelet never reports
             found["failing"] = condition.get("message", "") or why
-            found["failing_since"] = unix_seconds(since) if (since := condition.get("lastTransitionTime")) else None
+            found["failing_since"] = _since(condition)
+        elif kind == "Suspended":
+            found["suspended_since"] = _since(condition)
         if kind in ("Failed", "FailureTarget"):
             found["reason"] = why
     return found
+
+
+def _since(condition: Mapping[str, Any]) -> float | None:
+    stamp = condition.get("lastTransitionTime")
+    return unix_seconds(stamp) if stamp else None
 
 
 def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:

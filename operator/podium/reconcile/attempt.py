@@ -95,8 +95,11 @@ def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         reason = Reason.PREEMPTED if job.queue or spec.queue_name else Reason.JOB_SUSPENDED
         return Step(move_to(attempt, reason, "the Job was suspended after its pods had started"))
     waits = "waiting for its queue to admit the Job"
+    if not (job.queue or spec.queue_name):
+        waits = "the Job is suspended, and spec.queueName names no queue that would admit it"
     if spec.deadlines.queued:
-        deadline = job.created + duration_seconds(spec.deadlines.queued)
+        # a Job that was admitted and taken back before it started has come to the queue once more
+        deadline = max(job.created, job.suspended_since or 0.0) + duration_seconds(spec.deadlines.queued)
         message = f"the queue did not admit the Job within {spec.deadlines.queued} (spec.deadlines.queued)"
         step = listed(attempt, Reason.QUEUED, waits, deadline, look)
         return step or Step(move_to(attempt, Reason.QUEUED_DEADLINE_EXCEEDED, message))

@@ -74,6 +74,7 @@ class ObservedJob:
     containers: tuple[Container, ...] = ()
     seed: int | None = None  # that it was created with
     admitted: float | None = None  # since when it is not suspended
+    suspended_since: float | None = None  # while it is suspended, if the Job controller has said so
     failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
     failing_since: float | None = None  # from then on, the Job controller deletes its other pods
     reason: str = ""  # of its failure, such as BackoffLimitExceeded or DeadlineExceeded

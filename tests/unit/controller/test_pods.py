@@ -207,6 +207,16 @@ def test_a_job(conditions, suspend, finished, message):
     ("change", "expected"),
     [
         ({}, {"seed": None, "admitted": None, "queue": False, "deleting": False, "failing": "", "reason": ""}),
+        (
+            {"status": {"conditions": [
+                {"type": "Suspended", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]}},
+            {"suspended_since": unix_seconds("2026-01-01T00:01:00Z")},
+        ),
+        (
+            {"status": {"conditions": [
+                {"type": "Suspended", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"}]}},
+            {"suspended_since": None},
+        ),
         ({"annotations": {"podium.dev/seed": "42"}}, {"seed": 42}),
         ({"annotations": {"podium.dev/seed": "9" * 5000}}, {"seed": None}),
         ({"annotations": {"podium.dev/seed": "-1"}}, {"seed": None}),

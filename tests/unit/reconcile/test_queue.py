@@ -40,6 +40,22 @@ def test_waiting_in_a_queue_has_a_deadline_of_its_own():
     assert (late.reason, late.failure.class_) == ("QueuedDeadlineExceeded", "infrastructure")
 
 
+def test_a_job_that_is_taken_back_before_it_starts_waits_anew():
+    """It is created at 0, admitted, and back in its queue at 3000; it may wait for an hour."""
+    limits = {"pending": "10m", "queued": "1h", "init": "5m", "run": "1h"}
+    back = observed(ex.job(suspended=True, suspended_since=T0 + 3000, queue=True))
+    waits, result = after(ex.attempt(), back, 3700, queueName="gpus", deadlines=limits)
+    assert (waits.reason, result.wake_at) == ("Queued", T0 + 6600)
+    assert after(ex.attempt(), back, 6601, queueName="gpus", deadlines=limits)[0].reason == "QueuedDeadlineExceeded"
+
+
+def test_a_suspended_job_without_a_queue_says_that_nobody_will_admit_it():
+    waits, _ = after(ex.attempt(), observed(ex.job(suspended=True)))
+    assert (waits.reason, "spec.queueName names no queue" in waits.message) == ("Queued", True)
+    for job, name in ((ex.job(suspended=True), "gpus"), (ex.job(suspended=True, queue=True), None)):
+        assert after(ex.attempt(), observed(job), queueName=name)[0].message == "waiting for its queue to admit the Job"
+
+
 def test_the_pending_deadline_counts_from_the_admission():
     """The Job is created at 0, admitted at 5000 and may be pending for 600 s."""
     admitted = observed(ex.job(admitted=T0 + 5000))
