@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
 from podium.reconcile.model import ObservedJob
@@ -42,12 +43,20 @@ def last_tries(attempts: Sequence[AttemptStatus]) -> dict[int, AttemptStatus]:
 
 def concluded(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
     """Return whether the finished try `one` is the last of its attempt."""
-    reason = Reason.known(one.reason)
-    if reason is None or reason.again is None:
+    if _again(one) is None:
         return True
-    reasons = [Reason.known(a.reason) for a in attempts if a.index == one.index and a.try_ <= one.try_]
-    again = Counter(ended.again for ended in reasons if ended)
+    again = Counter(_again(a) for a in attempts if a.index == one.index and a.try_ <= one.try_)
     return again["counted"] + max(0, again["free"] - FREE_TRIES) > max_retries
+
+
+def _again(one: AttemptStatus) -> Literal["free", "counted"] | None:
+    """Return how another try after the finished try `one` counts; None if it is the last.
+
+    A failure for a reason that another version of Podium has recorded says only that nothing was measured.
+    """
+    if reason := Reason.known(one.reason):
+        return reason.again
+    return "counted" if one.state is AttemptState.FAILED else None
 
 
 def is_exhausted(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retries: int) -> bool:
