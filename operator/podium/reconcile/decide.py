@@ -109,7 +109,7 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
         refused = ConditionUpdate(False, Reason.INVALID_SPEC, text)
         report = Report(admitted=refused, failed=ConditionUpdate(True, Reason.INVALID_SPEC, text))
         status = with_conditions(run.status, report, run.generation, now)
-        return Decision((Emit(Reason.INVALID_SPEC, text),), status)
+        return Decision(() if run.deleted else (Emit(Reason.INVALID_SPEC, text),), status)
     case = _Case(run, observed, rounds, goal_for(run.spec, rounds), now)
     _advance(case)
     if run.deleted:

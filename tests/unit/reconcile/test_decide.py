@@ -240,6 +240,8 @@ def test_a_wrong_spec_fails_with_the_remedy():
         "spec.hyperparameters.opt_base_learnin_rate: not an MLPerf hyperparameter "  # codespell:ignore learnin
         "(did you mean opt_base_learning_rate?); a custom image may define it"
     )
+    gone = ex.run(deleted=True, hyperparameters={"opt_base_learnin_rate": 1})  # codespell:ignore learnin
+    assert decision(gone, observed()).actions == (), "nothing is left to do, so that the run is forgotten"
 
 
 @pytest.mark.parametrize(("final", "now", "terminal"), [(False, 30, False), (False, 700, True), (True, 30, True)])
