@@ -229,6 +229,8 @@ class Controller:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
         state = self.states[uid]
         ended_before = state.run.status.terminal
+        if ended_before and not await self._has_reported_the_end(state):
+            return
         listed_at = 0.0
         while True:
             await self._observe(state)
@@ -321,6 +323,12 @@ class Controller:
         if (again := self.causes.update(run, jobs, now)) is not None:
             self.queue.add_after(run.uid, max(0.0, again - now) + 0.05)
         state.observation.explain(self.causes.of(jobs))
+
+    async def _has_reported_the_end(self, state: RunState) -> bool:
+        """Write the last status if it is due. Nothing may be deleted before the API server knows how the run ended."""
+        if not state.run.deleted and state.report.changed_at is not None:
+            await self._report(state)
+        return state.run.deleted or state.report.changed_at is None
 
     async def _report(self, state: RunState) -> bool:
         try:

@@ -12,6 +12,7 @@ from podium.api import BenchmarkRunStatus, Condition
 from podium.controller.reconciler import Controller
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics
+from podium.reconcile import DeleteRun
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
@@ -177,3 +178,30 @@ def test_the_end_of_a_job_is_looked_at_at_once(controller, monkeypatch):
     monkeypatch.setattr(controller.queue, "add_after", lambda _, seconds: waits.append(seconds))
     controller._objects_changed(UID)
     assert waits == [0.2]
+
+
+async def test_nothing_is_deleted_before_the_api_server_knows_how_the_run_ended(controller, monkeypatch):
+    """The status has its own pace, and may be refused; a process that dies in between would measure all of it again."""
+    controller.run_changed(body(ttlSecondsAfterFinished=0), deleted=False)
+    state, executed, due = controller.states[UID], [], False
+    end = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+    state.run = replace(state.run, status=BenchmarkRunStatus(conditions=(end,)))
+    state.report.changed_at = 1.0
+
+    async def write(written):
+        if due:
+            written.report.changed_at = None
+        return due
+
+    async def execute(_, actions):
+        executed.extend(actions)
+        return False
+
+    controller._actions = SimpleNamespace(execute=execute)
+    controller._logs = SimpleNamespace(checkpoint=lambda _: None, close=lambda _: None)
+    monkeypatch.setattr(controller._status, "write", write)
+    await controller._reconcile(UID)
+    assert executed == []
+    due = True
+    await controller._reconcile(UID)
+    assert executed == [DeleteRun()]
