@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 import podium_benchmarks
+from podium.api import BenchmarkRunSpec
+from podium.launch.defaults import TrainerDefaults
 from podium.rounds import load_rounds
 from tests.cluster.fixtures import ROOT
 
@@ -32,6 +34,16 @@ def spec(name):
 def test_every_example_would_be_admitted(podium_json, example):
     code, documents = podium_json("validate", example)
     assert (code, [document["findings"] for document in documents]) == (0, [[]] * len(documents))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
+def test_no_example_asks_for_more_than_the_chart_allows_unless_it_says_so(example):
+    closed = TrainerDefaults()
+    for run in specs(example.name).values():
+        refusal = closed.refusal("lab", BenchmarkRunSpec.model_validate(run))
+        lists = re.findall(r"trainer\.[a-zA-Z.]+[a-zA-Z]", refusal)
+        assert lists or not refusal, refusal
+        assert all(name in example.read_text() for name in lists), refusal
 
 
 def test_names_are_unique_so_that_a_folder_can_be_applied_at_once():
