@@ -267,7 +267,7 @@ class Reason(ExplainedReason):
         true=(_FAILED,), false=(_ADMITTED,), event="Warning",
         means="The spec has an error that the API server cannot check. The message names field, value and fix.",
         do="Correct the spec and apply it under another name, or delete the run first. podium validate catches the "
-           "error before apply.",
+           "error before apply, unless it is about what the administrator allows.",
     )
     IN_PROGRESS = "InProgress", Facts(
         false=(_STORED, _COMPLETE, _FAILED), routine=True,
@@ -343,8 +343,9 @@ class Reason(ExplainedReason):
     LAUNCH_REFUSED = "LaunchRefused", Facts(
         true=(_FAILED,), false=(_RUNNING,), event="Warning",
         means="The API server refuses the Job or the Service; the message quotes its error (quota, admission policy, a "
-              "name that is taken).",
-        do="Give the namespace more quota, exempt the training pods from the policy, or rename the run.",
+              "name that is taken). Or as many runs of the namespace have started as the administrator allows.",
+        do="Give the namespace more quota, exempt the training pods from the policy, or rename the run. If the message "
+           "names trainer.maxRunsPerNamespace, wait.",
     )
     SCORED = "Scored", Facts(
         true=(_COMPLETE,),
