@@ -1,22 +1,19 @@
 """What a person gains who may only create BenchmarkRuns: nothing else. Every way is tried on a real API server.
 
 The chart is installed as it comes, the operator runs with the token of its own service account, and the tenant is a
-user with one right. What the operator's account may create is tried with the same token.
+user with one right.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.test_chart_installed import Cluster, cluster
 from tests.cluster.charts import CHART
-from tests.cluster.fixtures import kubectl_for
 from tests.cluster.parts import Operator, until
 
 __all__ = ["cluster"]
@@ -233,126 +230,3 @@ def names(cluster: Cluster, kind: str) -> list[str]:
     return [
         name.rpartition("/")[2] for name in cluster.kubectl("-n", "tenants", "get", kind, "-o", "name").splitlines()
     ]
-
-
-# ---- what a compromised operator could create ----
-
-
-@pytest.fixture(scope="module")
-def created(cluster: Cluster, operator: Operator) -> dict[str, Any]:
-    """A Job as the operator creates it, under another name."""
-    cluster.kubectl("-n", "tenants", "create", "-f", "-", stdin=run("model", {**SPEC, "suspend": False}))
-    until(lambda: "podium-model-1-0" in names(cluster, "jobs"), 20, "the Job is created")
-    job = json.loads(cluster.kubectl("-n", "tenants", "get", "job", "podium-model-1-0", "-o", "json"))
-    job["metadata"] = {
-        "name": "podium-model-1-1",
-        "labels": {key: value for key, value in job["metadata"]["labels"].items() if "podium" in key},
-        "ownerReferences": job["metadata"]["ownerReferences"],
-    }
-    del job["status"], job["spec"]["selector"], job["spec"]["template"]["metadata"]
-    return job
-
-
-def pod(job: dict[str, Any]) -> dict[str, Any]:
-    return job["spec"]["template"]["spec"]
-
-
-CHANGES: dict[str, tuple[Any, str]] = {
-    "no owner": (lambda j: j["metadata"].pop("ownerReferences"), "only for a BenchmarkRun that owns them"),
-    "another owner": (
-        lambda j: j["metadata"]["ownerReferences"][0].update(kind="ConfigMap", apiVersion="v1"),
-        "only for a BenchmarkRun that owns them",
-    ),
-    "another run's label": (
-        lambda j: j["metadata"]["labels"].update({"podium.dev/run-uid": "x"}),
-        "only for a BenchmarkRun that owns them",
-    ),
-    "a name of others": (lambda j: j["metadata"].update(name="redis"), "names must start with podium-"),
-    "a token": (lambda j: pod(j).update(automountServiceAccountToken=True), "must not have a service account token"),
-    "an account": (lambda j: pod(j).update(serviceAccountName="admin"), "must not use this service account"),
-    "the node's network": (lambda j: pod(j).update(hostNetwork=True), "must not use the node's namespaces"),
-    "the node's processes": (lambda j: pod(j).update(hostPID=True), "must not use the node's namespaces"),
-    "root": (lambda j: pod(j)["securityContext"].update(runAsNonRoot=False), "must not run as root"),
-    "the node's disk": (
-        lambda j: pod(j)["volumes"].append({"name": "root", "hostPath": {"path": "/"}}),
-        "volumes must be emptyDirs, claims",
-    ),
-    "a Secret's files": (
-        lambda j: pod(j)["volumes"].append({"name": "s", "secret": {"secretName": "store"}}),
-        "volumes must be emptyDirs, claims",
-    ),
-    "a token's file": (
-        lambda j: pod(j)["volumes"].append(
-            {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
-        ),
-        "volumes must be emptyDirs, claims",
-    ),
-    "a Secret's values": (
-        lambda j: pod(j)["containers"][0]["env"].append(
-            {"name": "S", "valueFrom": {"secretKeyRef": {"name": "store", "key": "k"}}}
-        ),
-        "variables must come from Secrets that trainer.secrets",
-    ),
-    "all of a Secret": (
-        lambda j: pod(j)["containers"][0].update(envFrom=[{"secretRef": {"name": "store"}}]),
-        "must not take all variables of a Secret",
-    ),
-    "privileges": (
-        lambda j: pod(j)["containers"][0].update(securityContext={"privileged": True}),
-        "must not be privileged",
-    ),
-    "capabilities": (
-        lambda j: pod(j)["containers"][0]["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
-        "capabilities beyond trainer.pod.securityContext",
-    ),
-    "an init container": (
-        lambda j: pod(j).update(
-            initContainers=[{"name": "i", "image": "i", "securityContext": {"privileged": True}}]
-        ),
-        "must not be privileged",
-    ),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def as_operator(operator: Operator) -> Any:
-    """kubectl with the token of the operator's service account."""
-    return kubectl_for(Path(operator.log).parent / "kubeconfig")
-
-
-def test_the_account_may_create_what_the_operator_creates(as_operator, created):
-    as_operator("-n", "tenants", "create", "--dry-run=server", "-f", "-", stdin=created)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_the_account_may_not_create_more(as_operator, created, change):
-    job = copy.deepcopy(created)
-    CHANGES[change][0](job)
-    said = as_operator("-n", "tenants", "create", "--dry-run=server", "-f", "-", stdin=job, refused=True)
-    assert "ValidatingAdmissionPolicy 'podium-podium-jobs'" in said, said
-    assert CHANGES[change][1] in said
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"clusterIP": "", "selector": {"podium.dev/run-uid": "UID"}}, "Services must be headless"),
-        ({"externalIPs": ["203.0.113.1"]}, "Services must be headless"),
-        ({"selector": {"app": "redis"}}, "Services must select the pods of their run"),
-        ({"selector": {"podium.dev/run-uid": "UID", "app": "x"}}, "Services must select the pods of their run"),
-    ],
-)
-def test_the_account_may_not_create_other_services(as_operator, created, change, sentence):
-    uid = created["metadata"]["ownerReferences"][0]["uid"]
-    spec = {"clusterIP": "None", "selector": {"podium.dev/run-uid": uid}, "ports": [{"port": 29500}], **change}
-    spec["selector"] = {key: value.replace("UID", uid) for key, value in spec["selector"].items()}
-    metadata = {**created["metadata"], "name": "podium-other"}
-    body = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-    said = as_operator("-n", "tenants", "create", "--dry-run=server", "-f", "-", stdin=body, refused=True)
-    assert sentence in said
-
-
-def test_the_account_may_not_delete_the_jobs_of_others(cluster, as_operator):
-    cluster.kubectl("-n", "tenants", "create", "job", "podium-bystander", "--image=none")
-    said = as_operator("-n", "tenants", "delete", "job", "podium-bystander", refused=True)
-    assert "the operator may delete only Jobs that a BenchmarkRun owns" in said

@@ -111,6 +111,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, create] # list: why a Job has no pods stands only in its Events
 {{- end -}}
 
+{{/* A regular expression for the texts that one of the entries in a list matches, where `*` stands for any text. */}}
+{{- define "podium.anyOf" -}}
+{{- $entries := list -}}
+{{- range . }}{{ $entries = append $entries (regexQuoteMeta . | replace "\\*" ".*") }}{{ end -}}
+^({{ if $entries }}{{ uniq $entries | join "|" }}{{ else }}[^\s\S]{{ end }})$
+{{- end -}}
+
 {{- define "podium.subject" -}}
 - kind: ServiceAccount
   name: {{ include "podium.serviceAccount" . }}
