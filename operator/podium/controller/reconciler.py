@@ -373,6 +373,8 @@ class Controller:
 
 def _awaits_record(state: RunState) -> bool:
     """Return whether something may be deleted now that the status on the API server has been written."""
+    if state.run.status.terminal:
+        return any(not job.finished for job in state.observation.jobs.values())
     finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
     return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
 

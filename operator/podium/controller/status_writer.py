@@ -60,7 +60,7 @@ class StatusWriter:
             document = fitted(BenchmarkRunStatus, document)
         patch = merge_patch(report.written, document)
         if not patch:
-            report.changed_at = None
+            report.changed_at, report.attempts = None, run.status.attempts
             return False
         now, reported = self._clock(), significant(run.status)
         report.changed_at = report.changed_at or now

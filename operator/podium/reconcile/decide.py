@@ -314,7 +314,12 @@ def _abort(case: _Case) -> Decision:
 
 
 def _after_the_end(run: Run, observed: Observed, now: float) -> Decision:
-    """Terminal is final: no Job may run again, and the time to live remains."""
+    """Terminal is final: no Job may run again, and the time to live remains.
+
+    Before the API server has the last status, nothing is deleted: the next process would know nothing of the end.
+    """
+    if any(observed.recorded.get(attempt.id) != attempt for attempt in run.status.attempts):
+        return Decision((), run.status)
     due = {id_: _left_behind(job, run.spec.system.nodes) for id_, job in observed.jobs.items()}
     deadlines = [at for at in due.values() if at is not None and now < at]
     actions: list[Action] = [DeleteJob(id_) for id_, at in due.items() if at is not None and now >= at]

@@ -194,8 +194,9 @@ def test_a_terminal_run_creates_nothing_whatever_is_gone():
 def test_time_to_live():
     done = decision(ex.run(ex.status(converged(1, 40))), observed(result=STORED), now=200).status
     run = ex.run(done, ttlSecondsAfterFinished=60)
-    assert decision(run, observed(), now=259).wake_at == T0 + 260
-    assert decision(run, observed(), now=261).actions == (DeleteRun(),)
+    written = observed(recorded=ex.recorded(*done.attempts))
+    assert decision(run, written, now=259).wake_at == T0 + 260
+    assert decision(run, written, now=261).actions == (DeleteRun(),)
 
 
 def test_suspending_before_run_start_stops_the_try_and_resuming_repeats_it():

@@ -202,7 +202,8 @@ def test_a_finished_try_leaves_no_job_that_could_hold_machines(job, deleted, wai
         assert result.wake_at == T0 + 130
     assert result.status.terminal is not job.may_run(2)  # terminal: nothing of ours can run again
     done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
-    assert (decide(ex.run(done), observed(job), ROUNDS, T0 + 110).actions == (DeleteJob(FIRST),)) is deleted
+    written = observed(job, recorded=ex.recorded(*done.attempts))
+    assert (decide(ex.run(done), written, ROUNDS, T0 + 110).actions == (DeleteJob(FIRST),)) is deleted
 
 
 def test_a_program_that_never_ran_leaves_no_evidence_that_a_store_could_keep():
@@ -225,8 +226,17 @@ def test_a_job_that_comes_to_life_after_the_end_is_deleted():
     done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
     assert done.terminal
     ghosts = {FIRST: PODS, TryId(attempt=9, number=3): ex.job(suspended=True)}
-    assert decide(ex.run(done), observed(ghosts), ROUNDS, T0).actions == tuple(map(DeleteJob, ghosts))
-    assert decide(ex.run(done), observed(ex.job(finished="Complete")), ROUNDS, T0).actions == ()
+    written = observed(ghosts, recorded=ex.recorded(*done.attempts))
+    assert decide(ex.run(done), written, ROUNDS, T0).actions == tuple(map(DeleteJob, ghosts))
+    assert decide(ex.run(done), replace(written, jobs={FIRST: ex.job(finished="Complete")}), ROUNDS, T0).actions == ()
+
+
+def test_nothing_is_deleted_while_the_status_of_the_end_could_not_be_written():
+    """A process that dies now leaves a try in training, whose Job its successor would miss."""
+    done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
+    ended = ex.run(done, ttlSecondsAfterFinished=0)
+    for before in ((), (TRAINING,), (DONE.model_copy(update={"stored": False}),)):
+        assert decide(ended, observed(PODS, recorded=ex.recorded(*before)), ROUNDS, T0 + 900).actions == ()
 
 
 def test_a_run_that_is_being_deleted_gets_no_new_jobs_and_gives_its_machines_back():
