@@ -36,6 +36,14 @@ def nothing_runs_after_the_end(sim: Simulation) -> str:
     return ""
 
 
+def every_run_is_tried(sim: Simulation) -> str:
+    """A run that is not deleted gets a Job: nothing here is refused for good."""
+    for run in sim.server.all("benchmarkruns"):
+        if not sim.truth.of_run(run["metadata"]["uid"]):
+            return f"{run['metadata']['name']} never got a Job: {summary(run.get('status') or {})}"
+    return ""
+
+
 def no_attempt_is_lost(sim: Simulation) -> str:
     """Every Job that was created is listed in the status of its run."""
     for run in sim.server.all("benchmarkruns"):
@@ -104,6 +112,7 @@ def nothing_grows(sim: Simulation) -> str:
 
 FINAL = (
     every_run_ends,
+    every_run_is_tried,
     nothing_runs_after_the_end,
     no_attempt_is_lost,
     the_result_equals_the_status,

@@ -38,11 +38,15 @@ class JobController:
             if owner["kind"] == "Job":
                 self._queue(change.object["metadata"]["namespace"], owner["name"], owner["uid"])
 
-    def _queue(self, namespace: str, name: str, uid: str, seconds: float = 0.0) -> None:
+    def _queue(self, namespace: str, name: str, uid: str) -> None:
         if uid not in self._queued:
             self._queued.add(uid)
-            delay = seconds or self.world.random.uniform(0.02, 0.2 + self.slow_seconds)
+            delay = self.world.random.uniform(0.02, 0.2 + self.slow_seconds)
             self.world.after(delay, lambda: self._reconcile(namespace, name, uid))
+
+    def _queue_later(self, namespace: str, name: str, uid: str, seconds: float) -> None:
+        """Look at a Job again in `seconds`, and at every change until then."""
+        self.world.after(seconds, lambda: self._queue(namespace, name, uid))
 
     def _reconcile(self, namespace: str, name: str, uid: str) -> None:
         self._queued.discard(uid)
@@ -78,8 +82,8 @@ class JobController:
         status |= {"failed": len(failed), "succeeded": len(succeeded), "conditions": list(conditions.values())}
         self.server.update("jobs", namespace, name, lambda body: body.update(status=status))
         limit = job["spec"].get("activeDeadlineSeconds")
-        if limit and not ending and "startTime" in status:
-            self._queue(namespace, name, uid, max(1.0, _unix(status["startTime"]) + limit - self.world.wall + 1))
+        if limit and status.get("startTime") != (job.get("status") or {}).get("startTime"):
+            self._queue_later(namespace, name, uid, limit + 1.0)
 
     def _count(self, uid: str) -> tuple[set[str], set[str]]:
         """Count the pods that ended, and let them go. Returns the uids of failed ones and the indexes that succeeded."""
@@ -132,7 +136,7 @@ class JobController:
                 self.server.create("pods", metadata["namespace"], body)
             except Refused as refused:
                 self._event(job, f"Error creating: {refused.message}")
-                self._queue(metadata["namespace"], metadata["name"], metadata["uid"], 10.0)
+                self._queue_later(metadata["namespace"], metadata["name"], metadata["uid"], 10.0)
 
     def _event(self, job: Object, message: str) -> None:
         name = f"{job['metadata']['name']}.{self.world.random.getrandbits(40):010x}"

@@ -240,9 +240,16 @@ class Cluster:
             return
         grace, program = 30.0, container.program
         if program.leaves_after < grace:
-            self.world.after(program.leaves_after, lambda: self.end(container, program.leaves_with, cause))
+            self.world.after(program.leaves_after, lambda: self._leave(container, program.leaves_with, cause))
         else:
-            self.world.after(grace, lambda: self.end(container, 137, cause))
+            self.world.after(grace, lambda: self._leave(container, 137, cause))
+
+    def _leave(self, container: Container, exit_code: int, cause: str) -> None:
+        """End with SIGTERM or SIGKILL; a sidecar ends as well, although the program had ended by itself."""
+        if container.ended is None:
+            self.end(container, exit_code, cause)
+        elif not container.removed:
+            self._confirm(container)
 
     def _confirm(self, container: Container) -> None:
         """The kubelet has removed the containers: the API server may remove the pod."""
