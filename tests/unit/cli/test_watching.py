@@ -22,7 +22,7 @@ from tests.unit.reconcile import examples as ex
 
 NOTHING = BenchmarkRunStatus()
 ROUNDS = load_rounds()
-SECOND = TryId(attempt=2, number=0)
+FIRST, SECOND = TryId(attempt=1, number=0), TryId(attempt=2, number=0)
 
 
 def at(seconds):
@@ -246,3 +246,25 @@ def test_a_program_gets_documents(capsys):
     assert '"event": "status", "namespace": "lab", "name": "digits"' in status
     assert line == '{"event": "log", "attempt": 2, "try": 0, "line": "hello"}'
     assert outage == '{"event": "outage", "message": "reset"}'
+
+
+def test_of_several_attempts_at_a_time_the_one_that_has_come_furthest_is_shown():
+    """Attempts 1 and 3 run, and 2 has ended; attempt 3 only waits for its pods."""
+    tries = [
+        ex.attempt(1, AttemptState.TRAINING, created_time=at(0), start_time=at(20)),
+        ex.converged(2, 40).model_copy(update={"created_time": at(1)}),
+        ex.attempt(3, created_time=at(70)),
+    ]
+    jobs = {id_: ex.job(ex.running(0), ex.running(1)) for id_ in (FIRST, TryId(attempt=3, number=0))}
+    status = decided(*tries, jobs=jobs, logs={FIRST: ex.log((20, "run_start", None), ex.BAD)})
+    seen = text(screen(ex.run(status, attempts=5, parallelAttempts=2), [], ex.T0 + 90))
+    assert "1 of 5 " in seen, seen
+    assert re.search(r"attempt 1 .* Training for 1 min 10 s  epoch 3  1 more in progress", seen), seen
+    assert "left" not in seen, "no mean says when the run ends"
+    assert (
+        heartbeat(status, ex.T0 + 90)
+        == "attempt 1: Training for 1 min 10 s, quality 0.55 of 0.9, epoch 3, 1 more in progress"
+    )
+    ended = ex.status(ex.converged(1, 40).model_copy(update={"created_time": at(0)}), *status.attempts[1:])
+    last = ended.model_copy(update={"progress": status.progress})
+    assert (run_seconds_left(last, ex.T0 + 90), attempt_ratio(last, ex.T0 + 90)) == (None, 0.0)
