@@ -21,7 +21,7 @@ from podium.controller.observation import WATCH_SECONDS, Observation
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
-from podium.kube import PODS, Api, ApiError, WorkQueue, object_name
+from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
 from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
 from podium.reconcile import Container, ListPods, Observed, Run, decide, read_run
 from podium.rounds import Round
@@ -222,6 +222,9 @@ class Controller:
             elif state:
                 self.queue.add_after(uid, _UNKNOWN_SECONDS)
             outcome = "success"
+        except FencedError as error:  # this process is about to end, since another one may lead
+            _LOG.warning("%s", error)
+            self.queue.add_after(uid, _UNKNOWN_SECONDS)
         finally:
             self._telemetry.reconciled(outcome, time.perf_counter() - started)
 

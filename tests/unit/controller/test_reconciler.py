@@ -10,6 +10,7 @@ import pytest
 
 from podium.api import BenchmarkRunStatus, Condition
 from podium.controller.reconciler import Controller
+from podium.kube import FencedError
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics
 from podium.reconcile import DeleteRun
@@ -205,3 +206,14 @@ async def test_nothing_is_deleted_before_the_api_server_knows_how_the_run_ended(
     due = True
     await controller._reconcile(UID)
     assert executed == [DeleteRun()]
+
+
+async def test_a_write_of_a_process_that_does_not_lead_any_more_is_no_failure(controller, monkeypatch, caplog):
+    async def reconcile(_):
+        raise FencedError("PATCH run-0/status: this process does not lead any more")
+
+    controller.run_changed(body(), deleted=False)
+    monkeypatch.setattr(controller.informers, "known", lambda _: True)
+    monkeypatch.setattr(controller, "_reconcile", reconcile)
+    await controller._work(UID)
+    assert caplog.messages == ["PATCH run-0/status: this process does not lead any more"]
