@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
@@ -65,6 +66,13 @@ class TrainerDefaults(Model):
         refusals = [
             *self.allow.refusals(namespace, spec, own_images=(self.image,)),
             *secret_refusals(spec.template, self.secrets),
+            *self._other_nodes(spec),
             *filter(None, [self.stage.refusal(spec)]),
         ]
         return "; ".join(refusals)
+
+    def _other_nodes(self, spec: BenchmarkRunSpec) -> Iterator[str]:
+        """Yield what would take the pods off the administrator's nodes."""
+        for key, value in self.pod.node_selector.items():
+            if spec.template.node_selector.get(key, value) != value:
+                yield f"spec.template.nodeSelector: {key!r} must be {value!r}, as the administrator set it; remove it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.api import GROUP, KIND, VERSION, duration_seconds
+from podium.api import GROUP, KIND, VERSION, System, duration_seconds
 from podium.launch.contract import (
     ATTEMPT_LABEL,
     DATA_DIR,
@@ -180,7 +180,7 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
         **({"schedulingGroup": {"podGroupName": launch.job}} if launch.pod_group else {}),
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if pod.host_network else {}),
         **_given(
-            nodeSelector={**pod.node_selector, **template.node_selector},
+            nodeSelector={**template.node_selector, **pod.node_selector},
             tolerations=[*pod.tolerations, *tolerations],
             affinity=affinity(own, launch.try_labels, avoid=launch.avoid, topology_key=near),
             topologySpreadConstraints=[] if defaults.share_nodes else one_per_node(launch.try_labels, nodes),
@@ -209,7 +209,7 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     contract = environment(launch, master=f"{launch.job}-0.{launch.service}")
     # later entries win: the administrator's, then the run's, then the contract's, which neither can override
     env: dict[str, dict[str, Any]] = {}
-    if not launch.spec.system.accelerators_per_node:  # an image may ask for all devices of the node
+    if not _has_accelerators(launch.spec.system):  # an image may ask for all devices of the node
         env["NVIDIA_VISIBLE_DEVICES"] = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
     env |= {entry["name"]: entry for entry in pod.env}
     env |= {entry["name"]: entry for name in template.secrets for entry in defaults.secrets.get(name, ())}
@@ -240,6 +240,12 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+
+
+def _has_accelerators(system: System) -> bool:
+    """Return whether a device plugin gives devices to the pods: Kubernetes' own resources, such as cpu, are none."""
+    domain, _, _ = system.accelerator_resource.rpartition("/")
+    return bool(system.accelerators_per_node and domain) and not f".{domain}".endswith(".kubernetes.io")
 
 
 def _resources(launch: Launch, pod: PodDefaults) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from pydantic import Field
 from podium.api import BenchmarkRunSpec, Model, Template
 from podium.api.credentials import CREDENTIAL
 
-# Container runtimes and their hooks read these outside the container: they open devices that were not allocated, and
-# run code of the container as root of the node (CVE-2025-23266)
+# Container runtimes, their hooks and device plugins read these outside the container: they open devices that were not
+# allocated, switch off the limits of shared ones, and run code of the container as root of the node (CVE-2025-23266)
 RUNTIME_VARIABLES = (
-    "NVIDIA_*", "AMD_VISIBLE_DEVICES", "HABANA_*", "ASCEND_*", "GPU_DEVICE_ORDINAL", "MLU_VISIBLE_DEVICES",
-    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "LD_*", "GLIBC_TUNABLES",
+    "NVIDIA_*", "*_VISIBLE_DEVICES", "HABANA_*", "ASCEND_*", "MTHREADS_*", "GPU_DEVICE_ORDINAL", "DOCKER_RESOURCE_*",
+    "CUDA_DISABLE_CONTROL", "CUDA_DEVICE_MEMORY_*", "CUDA_DEVICE_SM_LIMIT", "LD_*", "GLIBC_TUNABLES",
 )  # fmt: skip
 _TOPOLOGY = "kueue.x-k8s.io/podset-*topology"
 

@@ -130,6 +130,13 @@ def test_an_image_cannot_ask_for_devices_that_the_run_does_not_have():
     assert "NVIDIA_VISIBLE_DEVICES" not in {entry["name"] for entry in found}
 
 
+@pytest.mark.parametrize("resource", ["cpu", "memory", "pods", "hugepages-2Mi", "attachable-volumes.kubernetes.io/x"])
+def test_an_image_gets_no_devices_because_a_run_calls_something_else_its_accelerators(resource):
+    system = {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": resource}
+    variables = {entry["name"]: entry.get("value") for entry in pod(system=system)["containers"][0]["env"]}
+    assert variables["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
 def test_variables_from_the_administrators_secrets():
     token = {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "key"}}}
     defaults = TrainerDefaults(secrets={"wandb": (token,), "other": ({"name": "OTHER"},)})

@@ -73,11 +73,21 @@ def test_what_is_listed_or_harmless_is_allowed(spec):
         template(env=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]),
         template(env=[{"name": "nvidia_visible_devices", "value": "all"}]),
         template(env=[{"name": "LD_LIBRARY_PATH", "value": "/x"}]),
+        template(env=[{"name": "MTHREADS_VISIBLE_DEVICES", "value": "all"}]),
+        template(env=[{"name": "DOCKER_RESOURCE_GPU", "value": "all"}]),
+        template(env=[{"name": "CUDA_DISABLE_CONTROL", "value": "true"}]),
         template(secrets=["wandb"]),
     ],
 )
 def test_what_is_not_listed_is_refused(spec):
     assert refusal(**spec)
+
+
+def test_a_run_adds_to_the_administrators_node_selector_but_does_not_replace_it():
+    defaults = TrainerDefaults.model_validate({"image": "i", "pod": {"nodeSelector": {"pool": "benchmarks"}}})
+    assert defaults.refusal("lab", ex.spec(**template(nodeSelector={"pool": "benchmarks", "zone": "a"}))) == ""
+    said = "spec.template.nodeSelector: 'pool' must be 'benchmarks', as the administrator set it; remove it"
+    assert defaults.refusal("lab", ex.spec(**template(nodeSelector={"pool": "production"}))) == said
 
 
 def test_a_claim_of_another_namespace_is_another_claim():
