@@ -121,7 +121,8 @@ class ActionExecutor:
         run, launch = state.run, launch_for(state.run, id_, new_seed(), self._inputs.rounds(state.run))
         if held := self._hold(run):
             state.launch.refusal = Refusal(held, time.time(), final=False)  # as of now: no deadline counts this time
-            self._wake(run.uid, _HELD_SECONDS)
+            state.launch.refusals += 1
+            self._wake(run.uid, backoff(state.launch.refusals, first=_HELD_SECONDS))  # thousands may wait
             return False
         try:
             trainer = self._inputs.trainer(run)

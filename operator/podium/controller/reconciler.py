@@ -21,6 +21,7 @@ from podium.controller.observation import WATCH_SECONDS, Observation
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
+from podium.controller.turns import Turns
 from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
 from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
 from podium.reconcile import Container, ListPods, Observed, Run, decide, read_run
@@ -86,7 +87,7 @@ class Controller:
         self._telemetry = telemetry
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
-        self._starting: set[str] = set()  # uids of runs that may start, where their number is limited
+        self._turns = Turns(self._inputs.own_trainer.max_runs_per_namespace, self._has_not_ended)
         self._elsewhere: set[str] = set()  # uids of runs that other controllers manage
         self._unreadable: set[str] = set()  # uids of runs already reported as unreadable
         self._status = StatusWriter(
@@ -129,6 +130,8 @@ class Controller:
             self.finished[run.uid] = FinishedRun.of(run)
             self.queue.add(run.uid)
             return
+        if run.status.attempts and not run.status.terminal:
+            self._turns.took(run.namespace, run.uid)
         # a run that has ended is not written again only because this version has more fields
         written = status_document(run.status) if run.status.terminal else dict(body.get("status") or {})
         self.states[run.uid] = RunState(
@@ -168,19 +171,15 @@ class Controller:
 
     def hold(self, run: Run) -> str:
         """Return why `run` must not start yet: as many runs of its namespace as may have started."""
-        limit = self._inputs.own_trainer.max_runs_per_namespace
-        if not limit or run.status.attempts:
-            return ""
-        others = [s.run for s in self.states.values() if s.run.namespace == run.namespace and s.run.uid != run.uid]
-        self._starting &= self.states.keys()
-        started = sum(
-            (bool(other.status.attempts) or other.uid in self._starting) and not other.status.terminal
-            for other in others
-        )
-        if started >= limit:
-            return f"{started} runs of namespace {run.namespace} have started; trainer.maxRunsPerNamespace is {limit}"
-        self._starting.add(run.uid)  # its first attempt is listed once its Job exists
-        return ""
+        return "" if run.status.attempts else self._turns.hold(run.namespace, run.uid)
+
+    def _has_not_ended(self, uid: str) -> bool:
+        return uid in self.states and not self.states[uid].run.status.terminal
+
+    def _let_others_start(self, run: Run) -> None:
+        """Wake those that a run that has ended held up."""
+        for uid in self._turns.next(run.namespace, run.uid):
+            self.wake(uid)
 
     def _goal(self, run: Run) -> Goal | None:
         """Return the run's goal; None if the run is not admitted."""
@@ -260,6 +259,7 @@ class Controller:
             self.queue.add(uid)
         if state.run.status.terminal:
             self._active.discard(uid)
+            self._let_others_start(state.run)
             self.causes.forget(uid)
             self._logs.close(state)
             if not decision.actions:
@@ -369,6 +369,7 @@ class Controller:
         del self.states[state.run.uid]
         self._logs.close(state)
         self._telemetry.gone(state.run)
+        self._let_others_start(state.run)
         self._active.discard(state.run.uid)
         self.causes.forget(state.run.uid)
         self.queue.forget(state.run.uid)

@@ -10,6 +10,7 @@ import pytest
 
 from podium.api import BenchmarkRunStatus, Condition
 from podium.controller.reconciler import Controller
+from podium.controller.turns import Turns
 from podium.kube import FencedError
 from podium.launch import TrainerDefaults
 from podium.metrics import Metrics
@@ -52,6 +53,30 @@ def test_only_so_many_runs_of_a_namespace_start():
     ended = BenchmarkRunStatus(conditions=(end,))
     controller.states["a"].run = replace(runs["a"], status=ended)
     assert controller.hold(runs["c"]) == ""
+
+
+def test_who_waits_for_a_turn_is_woken_in_order_and_asks_at_little_cost():
+    asked = []
+    ended = set()
+    turns = Turns(2, lambda uid: asked.append(uid) or uid not in ended)
+    turns.took("lab", "old")  # by an earlier process
+    assert [bool(turns.hold("lab", str(number))) for number in range(10_000)] == [False] + [True] * 9_999
+    assert len(asked) <= 20_000  # not all runs for each run
+    assert turns.next("lab", "5") == []  # it had not started
+    ended.add("old")
+    assert turns.next("lab", "old") == ["1", "2"]
+    assert [bool(turns.hold("lab", uid)) for uid in ("1", "2")] == [False, True]
+    assert turns.hold("night", "x") == ""
+
+
+def test_an_end_wakes_those_that_wait(controller):
+    woken = []
+    controller.wake = woken.append
+    controller._turns = Turns(1, lambda _: True)
+    assert controller._turns.hold("lab", "a") == ""
+    assert controller._turns.hold("lab", "b") != ""
+    controller._let_others_start(SimpleNamespace(namespace="lab", uid="a"))
+    assert woken == ["b"]
 
 
 def test_what_the_lists_refuse_is_not_admitted_unless_it_was_before(controller):
