@@ -49,6 +49,11 @@ def test_other_words_are_none(text):
         ("AWS_SECRET_ACCESS_KEY", LONG, REDACTED),
         ("db_password", LONG, REDACTED),
         ("key", LONG, REDACTED),
+        ("wandbApiKey", LONG, REDACTED),
+        ("HTTPS_PROXY", "http://me:hunter2@proxy:3128", f"http://{REDACTED}@proxy:3128"),
+        ("HTTPS_PROXY", "http://proxy:3128", "http://proxy:3128"),
+        ("DATABASE", "postgres://me:$(PASS)@db/x", "postgres://me:$(PASS)@db/x"),
+        ("maxTokens", LONG, LONG),
         ("MAX_TOKENS", "1000000000", "1000000000"),
         ("TOKENIZERS_PARALLELISM", "false-or-true", "false-or-true"),
         ("SORT_KEY", "2", "2"),
@@ -80,3 +85,14 @@ def test_flags_by_their_names(words, stored):
 
 def test_a_run_without_a_template():
     assert without_credentials({"round": "v0.6", "template": None}) == {"round": "v0.6", "template": None}
+
+
+def test_assignments_in_a_shells_command():
+    command = ["sh", "-c", f"export HF_HUB_TOKEN={LONG}; train --db-password={LONG} --lr=0.123456789 LAYERS=resnet-50"]
+    stored = without_credentials(template(command=command))["template"]["command"][2]
+    assert stored == f"export HF_HUB_TOKEN={REDACTED}; train --db-password={REDACTED} --lr=0.123456789 LAYERS=resnet-50"
+
+
+def test_annotations_by_their_names():
+    stored = without_credentials(template(annotations={"example.com/token": LONG, "example.com/rack": LONG}))
+    assert stored["template"]["annotations"] == {"example.com/token": REDACTED, "example.com/rack": LONG}
