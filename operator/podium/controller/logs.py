@@ -23,6 +23,7 @@ from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
 from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
+_DROP_RETRY_SECONDS = 60.0  # for the checkpoints of a run that has ended
 _CHECKPOINT_SECONDS = 60.0
 _URGENT_CHECKPOINT_SECONDS = 30.0  # a try that is shorter is saved once, with its end
 _CHECKPOINT_BYTES = 2 << 20  # of output, MLPerf lines or not: the kubelet rotates a log at 10 MiB by default
@@ -230,10 +231,14 @@ class LogCollector:
         try:
             await self._checkpoints.drop_checkpoint(state.run, id_)
             state.logs.dropped.add(id_)
+            again = 0.0
         except StoreError as error:
             _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
+            again = _DROP_RETRY_SECONDS
         finally:
             state.logs.dropping.discard(id_)
+        if state.run.status.terminal or state.run.deleted:  # nothing else would come back to it
+            self._wake(state.run.uid, again)
 
     # ---- the end of a try ----
 

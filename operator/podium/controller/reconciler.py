@@ -24,7 +24,7 @@ from podium.controller.status_writer import StatusWriter, status_document
 from podium.controller.turns import Turns
 from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
 from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
-from podium.reconcile import Container, ListPods, Observed, Run, decide, read_run
+from podium.reconcile import Container, DropCheckpoint, ListPods, Observed, Run, decide, read_run
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
@@ -262,7 +262,7 @@ class Controller:
             self._let_others_start(state.run)
             self.causes.forget(uid)
             self._logs.close(state)
-            if not decision.actions:
+            if all(isinstance(action, DropCheckpoint) for action in decision.actions):
                 self._rest(state)
         else:
             self._active.add(uid)
@@ -378,7 +378,7 @@ class Controller:
 def _awaits_record(state: RunState) -> bool:
     """Return whether something may be deleted now that the status on the API server has been written."""
     if state.run.status.terminal:
-        return any(not job.finished for job in state.observation.jobs.values())
+        return bool(state.logs.checkpoints) or any(not job.finished for job in state.observation.jobs.values())
     finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
     return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
 

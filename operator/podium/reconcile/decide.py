@@ -8,7 +8,7 @@ Evidence comes first: files are stored, then the written status says so, and onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -191,6 +191,11 @@ def _clean_up(case: _Case) -> None:
             case.actions.append(DropCheckpoint(attempt.id))
 
 
+def _checkpoints_of(attempts: Iterable[AttemptStatus], observed: Observed) -> list[DropCheckpoint]:
+    """Return what removes the checkpoints of stored tries."""
+    return [DropCheckpoint(a.id) for a in attempts if a.stored and a.id in observed.checkpoints]
+
+
 def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
     """Return whether the status says all there is to say about a try: its program was never started.
 
@@ -307,6 +312,8 @@ def _abort(case: _Case) -> Decision:
     if case.attempts and case.observed.result is None:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
         case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
+    elif case.attempts:
+        case.actions += _checkpoints_of(case.attempts, case.observed)
     for attempt in case.attempts:  # the Jobs go with their owner, unless a finalizer keeps that
         if attempt.stored and _may_run(case, attempt.id):
             _delete_job(case, attempt.id)
@@ -323,6 +330,7 @@ def _after_the_end(run: Run, observed: Observed, now: float) -> Decision:
     due = {id_: _left_behind(job, run.spec.system.nodes) for id_, job in observed.jobs.items()}
     deadlines = [at for at in due.values() if at is not None and now < at]
     actions: list[Action] = [DeleteJob(id_) for id_, at in due.items() if at is not None and now >= at]
+    actions += _checkpoints_of(run.status.attempts, observed)
     ttl = run.spec.ttl_seconds_after_finished
     if ttl is not None and not run.deleted:
         deadlines.append(expires := _ended_at(run.status, now) + ttl)

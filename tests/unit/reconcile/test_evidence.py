@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from podium.api import AttemptState, TryId
+from podium.api import AttemptState, Condition, Result, TryId
 from podium.reconcile import CreateJob, DeleteJob, DropCheckpoint, Emit, ListPods, ReadLog, StoreAttempt, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -175,6 +175,19 @@ def test_a_job_is_deleted_only_when_the_written_status_says_that_its_try_is_stor
     assert not result.status.terminal
     seen = replace(HANGS, recorded=ex.recorded(DONE), checkpoints=left)
     assert decided(DONE, seen, 500)[1] == [DeleteJob(FIRST), DropCheckpoint(FIRST)]
+
+
+def test_checkpoints_go_after_the_end_as_well():
+    """The last try is often recorded as stored together with the end of the run."""
+    complete = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+    ended = ex.run(ex.status(DONE).model_copy(update={"conditions": (complete,)}))
+    seen = replace(HANGS, jobs={}, recorded=ex.recorded(DONE), checkpoints=frozenset({FIRST}))
+    assert decide(ended, seen, ROUNDS, T0 + 500).actions == (DropCheckpoint(FIRST),)
+    assert decide(ended, replace(seen, recorded={}), ROUNDS, T0 + 500).actions == ()
+    deleted = replace(ex.run(ex.status(DONE)), deleted=True)
+    assert DropCheckpoint(FIRST) not in decide(deleted, seen, ROUNDS, T0 + 500).actions
+    result = Result(uri="s3://results/lab", sha256="0" * 64)
+    assert decide(deleted, replace(seen, result=result), ROUNDS, T0 + 500).actions == (DropCheckpoint(FIRST),)
 
 
 def test_a_try_is_stored_when_it_ends_and_its_job_stays():
