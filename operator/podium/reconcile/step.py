@@ -57,7 +57,8 @@ def move_to(attempt: AttemptStatus, reason: Reason, message: str) -> AttemptStat
 def until(attempt: AttemptStatus, state: AttemptState, deadline: float, look: Look) -> Step | None:
     """Return the step of a try in `state` that waits for a line of its log until `deadline`.
 
-    None if the line did not come: the deadline has passed, and everything that was printed until then has been read.
+    None if the line did not come: the deadline has passed, everything that was printed until then has been read, and
+    all changes of the pods until then are known. A program that ended meanwhile has not exceeded anything.
     """
     log, now = look.log, look.now
     if log.unreadable and not log.complete:
@@ -67,6 +68,8 @@ def until(attempt: AttemptStatus, state: AttemptState, deadline: float, look: Lo
         return Step(move(attempt, state), deadline)
     if log.known_until < deadline and not log.complete:
         return Step(move(attempt, state), now + READ_AGAIN_SECONDS, read=True)
+    if look.pods_known_until < deadline:
+        return Step(move(attempt, state), now + READ_AGAIN_SECONDS, list_pods=True)
     return None
 
 

@@ -123,6 +123,16 @@ def test_pods_are_missing_only_if_they_are_known_up_to_the_deadline(job, deadlin
     assert decided(ex.attempt(), late, deadline - 1, deadlines=limits)[1] == []
 
 
+def test_a_line_is_missing_only_if_the_end_of_its_program_would_be_known():
+    """A program that crashed has not exceeded a deadline, whatever the watch shows."""
+    late = observed(PODS, log((12, "init_start", None)), pods_known_until=T0 + 309)
+    waits, actions, result = decided(READY, late, 311)
+    assert (waits.state, actions, result.wake_at) == ("Initializing", [ListPods()], T0 + 316)
+    crashed = ex.job(ended(0, 1, finished=100), ended(1, 1, finished=100), finished="Failed")
+    known = observed(crashed, log((12, "init_start", None), whole=True), pods_known_until=T0 + 311)
+    assert decided(READY, known, 311)[0].reason == "ProgramFailed"
+
+
 # ---- a Job that is not there ----
 
 
