@@ -178,11 +178,20 @@ class LogCollector:
 
     # ---- checkpoints ----
 
-    def checkpoint(self, state: RunState) -> None:
-        """Save the logs that have grown, in the background."""
+    def checkpoint(self, state: RunState) -> float | None:
+        """Save the logs that have grown, in the background.
+
+        Returns the seconds until more of them is due, although nothing else may be printed until then; None if nothing
+        is.
+        """
+        waits = []
         for id_, log in state.logs.open.items():
-            if log.saving is None and _is_due(log):
-                log.saving = asyncio.create_task(self._save_in_background(state, id_, log))
+            if log.saving is None and (wait := _due_in(log)) is not None:
+                if wait > 0:
+                    waits.append(wait)
+                else:
+                    log.saving = asyncio.create_task(self._save_in_background(state, id_, log))
+        return min(waits, default=None)
 
     async def _save_in_background(self, state: RunState, id_: TryId, log: OpenLog) -> None:
         try:
@@ -292,17 +301,17 @@ class LogCollector:
             self._drop_pod_logs(state, id_)
 
 
-def _is_due(log: OpenLog) -> bool:
-    """Return whether to save a log: after a minute, sooner when its state has changed, and before the node rotates it
-    away."""
+def _due_in(log: OpenLog) -> float | None:
+    """Return in how many seconds to save a log: a minute after the last time, sooner when its state has changed, and
+    before the node rotates it away. None if there is nothing new."""
     if not log.restored or log.buffer.size_bytes <= log.saved_bytes:
-        return False
-    waited, read = time.monotonic() - log.saved_at, log.stream.bytes_read - log.saved_read
-    return (
-        (log.buffer.urgent_bytes > log.saved_bytes and waited >= _URGENT_CHECKPOINT_SECONDS)
-        or waited >= _CHECKPOINT_SECONDS
-        or (read >= _CHECKPOINT_BYTES and waited >= _CHECKPOINT_PAUSE_SECONDS)
-    )
+        return None
+    pause = _CHECKPOINT_SECONDS
+    if log.buffer.urgent_bytes > log.saved_bytes:
+        pause = _URGENT_CHECKPOINT_SECONDS
+    if log.stream.bytes_read - log.saved_read >= _CHECKPOINT_BYTES:
+        pause = _CHECKPOINT_PAUSE_SECONDS
+    return max(0.0, log.saved_at + pause - time.monotonic())
 
 
 def _close(log: OpenLog) -> None:

@@ -254,7 +254,8 @@ class Controller:
             if not decision.actions:
                 self._remove(state)
             return
-        self._logs.checkpoint(state)
+        if (due := self._logs.checkpoint(state)) is not None:
+            self.queue.add_after(uid, due + 0.05)
         if await self._report(state) and _awaits_record(state):
             self.queue.add(uid)
         if state.run.status.terminal:

@@ -211,6 +211,27 @@ async def test_a_checkpoint_is_saved_every_minute_and_sooner_after_start_and_sto
     collector.close(state)
 
 
+async def test_a_log_that_pauses_is_saved_as_well(world, monkeypatch):
+    """Nothing wakes its run until the next line; the node may rotate the log away before."""
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    assert collector.checkpoint(state) is None
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    clock.now += 20
+    assert collector.checkpoint(state) == pytest.approx(40)
+    cluster.followed.put_nowait(row(2, "run_start"))
+    await until(lambda: log.buffer.urgent_bytes)
+    assert collector.checkpoint(state) == pytest.approx(10)
+    clock.now += 10
+    assert collector.checkpoint(state) is None  # it is being saved
+    await until(lambda: log.saving is None)
+    assert store.text == row(1) + row(2, "run_start")
+    assert collector.checkpoint(state) is None
+    collector.close(state)
+
+
 async def test_a_log_that_the_node_rotates_soon_is_saved(world, monkeypatch):
     collector, cluster, store, _ = world
     clock, state = Clock(monkeypatch), state_of()
