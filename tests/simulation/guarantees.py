@@ -35,6 +35,8 @@ Every run must then end, and nothing of it may be left.
 
 - Lines that a container printed while nobody could read its log, and that were rotated away or died with their node
   before anybody could, are lost. The try then fails as one whose log was lost; it gets no verdict.
+- If a pod is taken away and gone while no operator watches, or right before the operator dies, nothing says anymore why
+  it went. How the other programs of its attempt end because of that counts as their own exit.
 - While a node is cut off, what runs on it cannot be stopped by anybody. It ends when the node returns.
 - A clock of the operator's machine that is stepped makes deadlines end earlier or later by the step.
 """

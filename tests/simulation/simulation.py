@@ -18,7 +18,7 @@ from unittest import mock
 
 from tests.simulation import faults, scenario
 from tests.simulation.aftermath import FINAL
-from tests.simulation.apiserver import ApiServer, Object
+from tests.simulation.apiserver import ApiServer, Change, Object
 from tests.simulation.disruptions import Disruptions
 from tests.simulation.jobs import GarbageCollector, JobController
 from tests.simulation.logged import Stumbles
@@ -77,6 +77,7 @@ class Simulation:
         self._quiet_since = 0.0
         self._busy = self._runs_changed = True
         self.server.listeners["benchmarkruns"].append(lambda _: self._note_change())
+        self.server.listeners["pods"].append(self._pod_changed)
         for _ in range(self.plan.replicas):
             self._start_replica()
 
@@ -101,6 +102,9 @@ class Simulation:
     def _died(self, replica: Replica) -> None:
         """Its Deployment starts another one."""
         self.world.say(replica.process.name, f"is dead after {replica.process.steps} steps")
+        for container in self.cluster.containers.values():
+            if self.server.find("pods", *container.place) is None:
+                self.truth.went_unseen(container.job_uid)  # by the next one
         seconds = self.restart_seconds or self.world.random.uniform(1, 20)
         self.restart_seconds = 0.0
 
@@ -146,6 +150,14 @@ class Simulation:
 
     def _note_change(self) -> None:
         self._runs_changed = True
+
+    def _pod_changed(self, change: Change) -> None:
+        """A pod that goes while no watch is open may leave nothing that says why."""
+        process = self.leader.process
+        watched = not process.frozen and self.network.watches("pods", process)
+        if change.type == "DELETED" and not watched:
+            for owner in change.object["metadata"].get("ownerReferences", ()):
+                self.truth.went_unseen(owner["uid"])
 
     def start(self) -> None:
         """Put the runs and faults of the plan on the calendar."""

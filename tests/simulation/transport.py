@@ -43,6 +43,12 @@ class Network:
         self.down, self.refusing, self.losing, self.slow_seconds = False, 0.0, 0.0, 0.0
         self.watch_lag.clear()
 
+    def watches(self, plural: str, process: Process) -> bool:
+        """Return whether a process has a watch of a resource on which something can arrive."""
+        return process.alive and any(
+            s.plural == plural and s.process is process and s.open and not (s.silent or s.ended) for s in self.streams
+        )
+
     def cut(self, plural: str = "", *, silent: bool) -> None:
         """Close the open watches (of one resource), or leave them open without ever sending anything again."""
         for stream in [s for s in self.streams if plural in ("", s.plural)]:
@@ -60,7 +66,7 @@ class Stream:
         self.silent = False
         self.open = True  # to the reader
         self.ended = False  # by the sender
-        self._network, self._process, self._read_timeout = network, process, read_timeout
+        self._network, self.process, self._read_timeout = network, process, read_timeout
         self._chunks: list[bytes | Exception | None] = []
         self._arrives = 0.0  # chunks keep their order
         self._waiter: asyncio.Future[None] | None = None
@@ -82,7 +88,7 @@ class Stream:
             world.after(self._arrives - world.now, lambda: self._arrive(error))
 
     def _arrive(self, chunk: bytes | Exception | None) -> None:
-        if self.open and not self.silent and self._process.alive:
+        if self.open and not self.silent and self.process.alive:
             self._chunks.append(chunk)
             if self._waiter and not self._waiter.done():
                 self._waiter.set_result(None)
@@ -90,7 +96,7 @@ class Stream:
     async def iterate(self) -> AsyncIterator[bytes]:
         while True:
             if not self._chunks:
-                self._waiter = self._process.create_future()
+                self._waiter = self.process.create_future()
                 try:
                     await asyncio.wait_for(self._waiter, self._read_timeout)
                 except TimeoutError:

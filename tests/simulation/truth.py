@@ -27,6 +27,7 @@ class Try:
     created: float  # virtual seconds
     program: Program
     disturbed: set[str] = field(default_factory=set)  # faults that took something from it
+    unseen: bool = False  # one of its pods went, and no operator that runs has seen it
     rotated: bool = False  # a part of its log is gone for new readers
 
     @property
@@ -70,6 +71,11 @@ class Truth:
     def disturb(self, job_uid: str, fault: str) -> None:
         if job_uid in self.tries:
             self.tries[job_uid].disturbed.add(fault)
+
+    def went_unseen(self, job_uid: str) -> None:
+        """A pod went while no operator watched."""
+        if job_uid in self.tries:
+            self.tries[job_uid].unseen = True
 
     def rotate(self, place: tuple[str, str]) -> None:
         """The log of a pod is rotated: a new reader does not get what was printed before."""

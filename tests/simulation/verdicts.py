@@ -107,7 +107,8 @@ def _invalid(case: Case) -> str:
 
 def _not_converged(case: Case) -> str:
     gave_up = case.one.program.kind in ("aborts", "crashes late", "hangs late") or case.one.rotated
-    return "" if gave_up else "its program did not give up"
+    taken_unseen = case.one.unseen and case.one.disturbed and case.attempt.get("reason") in OWN_EXIT
+    return "" if gave_up or taken_unseen else "its program did not give up"
 
 
 def _without_a_cause(case: Case) -> str:
