@@ -39,7 +39,7 @@ def test_a_run_waits_is_admitted_is_preempted_and_comes_back(installed, kubectl,
     apply = lambda run: kubectl("-n", namespace, "apply", "-f", "-", stdin=run)  # noqa: E731
     apply(benchmark_run("first", training(PENDING_SECONDS + 10), **QUEUED))
     wait_for(kubectl, namespace, "first", "the first run trains", trains, 60)
-    apply(benchmark_run("patient", training(20), **QUEUED))
+    apply(benchmark_run("patient", training(60), **QUEUED))
     deadlines = {**QUEUED["deadlines"], "queued": "8s"}
     apply(benchmark_run("doomed", training(3), **{**QUEUED, "deadlines": deadlines}))
 
@@ -58,7 +58,7 @@ def test_a_run_waits_is_admitted_is_preempted_and_comes_back(installed, kubectl,
     apply(benchmark_run("urgent", training(5), queuePriorityClass="high", **QUEUED))
     urgent = wait_for(kubectl, namespace, "urgent", "the urgent run has ended", ended, 90)
     assert [a[:3] for a in attempts(urgent)] == [(1, 0, "Converged")], urgent["status"]
-    patient = wait_for(kubectl, namespace, "patient", "it has come back and converged", ended, 120)
+    patient = wait_for(kubectl, namespace, "patient", "it has come back and converged", ended, 200)
     assert [a[:3] for a in attempts(patient)] == [(1, 0, "Failed"), (1, 1, "Converged")], patient["status"]
     preempted, again = patient["status"]["attempts"]
     assert preempted["failure"]["class"] == "disruption", preempted
