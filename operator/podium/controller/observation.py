@@ -41,9 +41,12 @@ class Observation:
         self._absent.add(id_)
 
     def unconfirmed(self, ids: Iterable[TryId], now: float) -> list[TryId]:
-        """Return those of `ids` whose Job may or may not exist: the watch does not show it, and may be late."""
-        late = {id_ for id_, (_, since) in self._created.items() if now - since >= WATCH_SECONDS}
-        return [id_ for id_ in ids if id_ in late or (id_ not in self.jobs and id_ not in self._absent)]
+        """Return the tries whose Job may or may not exist, since the watch does not show it and may be late.
+
+        These are created Jobs, of which one that is deleted soon is never shown, and those of `ids` without a Job.
+        """
+        late = [id_ for id_, (_, since) in self._created.items() if now - since >= WATCH_SECONDS]
+        return late + [id_ for id_ in ids if id_ not in self.jobs and id_ not in self._absent]
 
     @property
     def awaits_watch(self) -> bool:

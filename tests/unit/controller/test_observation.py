@@ -116,3 +116,10 @@ def test_a_job_that_no_watch_shows_is_asked_for_and_may_not_exist():
     assert observation.rank0(ID).name == "long-1-0-0"  # its pods are ours by the uid of their Job
     observation.update([JOB], [], 133)
     assert list(observation.jobs) == [ID]
+
+
+def test_a_job_that_was_deleted_before_a_watch_showed_it_is_asked_for_although_its_try_has_ended():
+    observation = Observation("lab")
+    observation.expect(JOB, 100)
+    assert observation.unconfirmed([], 129) == []
+    assert observation.unconfirmed([], 130) == [ID]
