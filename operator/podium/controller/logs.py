@@ -17,7 +17,7 @@ from podium.controller.rank0 import Rank0Pod
 from podium.controller.state import OpenLog, RunState
 from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
-from podium.mllog import MAX_MLPERF_BYTES, LogBuffer
+from podium.mllog import MAX_MLPERF_BYTES, LogBuffer, LogSummary
 from podium.reconcile import ObservedLog, Run
 from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
 from podium.stores import StoreError, StoreUnavailable
@@ -91,7 +91,10 @@ class LogCollector:
         open_tries = [id_ for id_, a in listed.items() if not (a.state.finished and (a.stored or id_ in stored))]
         for id_ in [*open_tries, *(id_ for id_ in state.observation.jobs if id_ not in listed)]:
             rank0 = state.observation.rank0(id_)
-            if id_ not in state.logs.open and (state.observation.silent(id_) or (rank0 and rank0.started)):
+            # what earlier processes read of a finished try is in its checkpoint, even if its pods are gone
+            restores = id_ in state.logs.inherited and id_ in listed and listed[id_].state.finished
+            printed = state.observation.silent(id_) or (rank0 and rank0.started)
+            if id_ not in state.logs.open and (restores or printed):
                 state.logs.open[id_] = self._open(state, id_)
 
     def _open(self, state: RunState, id_: TryId) -> OpenLog:
@@ -282,6 +285,8 @@ class LogCollector:
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
         if not log.restored:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
+        if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state.run, id_, log.buffer.summary):
+            raise StoreUnavailable(f"the log cannot be read again yet: {log.stream.unreadable}")
         await self._flush(state, id_, log)
         return FinishedLog(log.observed(), log.buffer.mlperf_lines())
 
@@ -299,6 +304,16 @@ class LogCollector:
         state.logs.open.clear()
         for id_ in list(state.logs.pod_logs):
             self._drop_pod_logs(state, id_)
+
+
+def _lacks_evidence(run: Run, id_: TryId, summary: LogSummary) -> bool:
+    """Return whether an earlier process judged the try by lines that this one has not read: they are not to be lost."""
+    attempt = next((a for a in run.status.attempts if a.id == id_), None)
+    if attempt is None:
+        return False
+    return (attempt.start_time is not None and summary.run_start is None) or (
+        attempt.time_to_train_seconds is not None and summary.run_stop is None
+    )
 
 
 def _due_in(log: OpenLog) -> float | None:

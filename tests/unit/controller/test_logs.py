@@ -374,6 +374,36 @@ async def test_a_log_whose_checkpoint_was_not_read_is_not_stored(world, monkeypa
     collector.close(state)
 
 
+async def test_a_judged_log_that_cannot_be_read_again_is_not_stored_without_its_lines(world, monkeypatch):
+    """An earlier process judged it while the store was down, and now its node does not answer."""
+    monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.01)
+    collector, cluster, *_ = world
+    state = state_of(ex.ended(0), inherited=True)
+    state.run = replace(state.run, status=ex.status(ex.converged(1, 40, stored=False)))
+    cluster.printed["digits_1_0_0"] = ApiError(500, "InternalError", "dial tcp: i/o timeout")
+    log = await opened(collector, state)
+    await until(lambda: log.restored and log.stream.unreadable)
+    with pytest.raises(StoreUnavailable, match=r"the log cannot be read again yet: .*i/o timeout"):
+        await collector.finished(state, ex.FIRST)
+    state.run = replace(state.run, status=ex.status(ex.attempt(state="Failed", reason="NodeLost")))
+    assert list((await collector.finished(state, ex.FIRST)).lines) == [], "nothing of it was ever read"
+    collector.close(state)
+
+
+async def test_what_was_read_of_a_preempted_try_comes_from_its_checkpoint(world, monkeypatch):
+    """Its Job is suspended and has no pods any more."""
+    monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.01)
+    collector, _, store, _ = world
+    state = state_of(inherited=True)
+    state.observation.containers, state.observation.jobs = {}, {ex.FIRST: ex.job(suspended=True)}
+    state.run = replace(state.run, status=ex.status(ex.attempt(state="Failed", reason="Preempted")))
+    store.segments[0, "before"] = row(1) + row(2)
+    log = await opened(collector, state)
+    await until(lambda: log.restored)
+    assert len(list((await collector.finished(state, ex.FIRST)).lines)) == 2
+    collector.close(state)
+
+
 async def test_an_error_of_ours_stops_a_log_only_for_a_while(world, monkeypatch):
     monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
     collector, cluster, _, _ = world
