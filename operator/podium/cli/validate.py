@@ -20,7 +20,8 @@ def validate(
 ) -> None:
     """Check BenchmarkRuns before they are applied.
 
-    Checks fields, round and division as the API server and the operator do. Exits with 1 if any run would be rejected.
+    Checks fields, round and division as the API server and the operator do, but not what a cluster's administrator
+    allows (trainer.allow in the chart's values). Exits with 1 if any run would be rejected.
     """
     checked = [_validated(file, document) for document in read_documents(file)]
     if as_json:
