@@ -13,8 +13,7 @@ from podium.api.status import AttemptState, ConditionType, FailureClass
 
 _ADMITTED, _RUNNING, _SUSPENDED = ConditionType.ADMITTED, ConditionType.RUNNING, ConditionType.SUSPENDED
 _STORED, _COMPLETE, _FAILED = ConditionType.RESULT_STORED, ConditionType.COMPLETE, ConditionType.FAILED
-_DISRUPTION, _INFRASTRUCTURE = FailureClass.DISRUPTION, FailureClass.INFRASTRUCTURE
-_PROGRAM = FailureClass.PROGRAM
+_DISRUPTION, _INFRASTRUCTURE, _PROGRAM = FailureClass
 
 
 class Reason(ExplainedReason):

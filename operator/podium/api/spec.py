@@ -256,7 +256,10 @@ class BenchmarkRunSpec(Model):
         default=1, ge=1, le=MAX_ATTEMPTS, description="Number of attempts that may run at the same time."
     )
     max_retries: int = Field(
-        default=2, ge=0, le=MAX_RETRIES, description="Retries per attempt after disruptions and infrastructure failures."
+        default=2,
+        ge=0,
+        le=MAX_RETRIES,
+        description="Retries per attempt after disruptions and infrastructure failures.",
     )
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict, description="Hyperparameters, keyed by MLPerf log key, such as global_batch_size."

@@ -24,7 +24,7 @@ from podium.controller.status_writer import StatusWriter, status_document
 from podium.controller.turns import Turns
 from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
 from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
-from podium.reconcile import Container, DropCheckpoint, ListPods, Observed, Run, decide, read_run
+from podium.reconcile import Container, Decision, DropCheckpoint, ListPods, Observed, Run, decide, read_run
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
@@ -230,26 +230,9 @@ class Controller:
     async def _reconcile(self, uid: str) -> None:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
         state = self.states[uid]
-        ended_before = state.run.status.terminal
-        if ended_before and not await self._has_reported_the_end(state):
+        if state.run.status.terminal and not await self._has_reported_the_end(state):
             return
-        listed_at = 0.0
-        while True:
-            await self._observe(state)
-            state.run = with_image_digest(state.run, state.observation.all_containers())
-            if not ended_before:
-                self._logs.follow(state)
-            observed = replace(state.observed(), pods_known_until=listed_at)
-            decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock())
-            look_again = await self._actions.execute(state, decision.actions)
-            before, state.run = state.run.status, replace(state.run, status=without_texts(decision.status))
-            self._telemetry.moved(before, state.run, observed, self._clock())
-            if ListPods() in decision.actions:
-                # it holds only for what is decided at once: a late watch may still show the past
-                listed_at = await self._list(state)
-                look_again |= listed_at > 0
-            if not look_again:
-                break
+        decision = await self._decide(state)
         if state.run.deleted:
             if not decision.actions:
                 self._remove(state)
@@ -269,6 +252,27 @@ class Controller:
             self._active.add(uid)
         if decision.wake_at is not None:
             self.queue.add_after(uid, max(0.0, decision.wake_at - self._clock()) + 0.05)
+
+    async def _decide(self, state: RunState) -> Decision:
+        """Decide and act until there is nothing new to decide on. Returns the last decision."""
+        ended_before = state.run.status.terminal
+        listed_at = 0.0
+        while True:
+            await self._observe(state)
+            state.run = with_image_digest(state.run, state.observation.all_containers())
+            if not ended_before:
+                self._logs.follow(state)
+            observed = replace(state.observed(), pods_known_until=listed_at)
+            decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock())
+            look_again = await self._actions.execute(state, decision.actions)
+            before, state.run = state.run.status, replace(state.run, status=without_texts(decision.status))
+            self._telemetry.moved(before, state.run, observed, self._clock())
+            if ListPods() in decision.actions:
+                # it holds only for what is decided at once: a late watch may still show the past
+                listed_at = await self._list(state)
+                look_again |= listed_at > 0
+            if not look_again:
+                return decision
 
     def _rest(self, state: RunState) -> None:
         """Keep only what is needed of a run that ended some time ago, or come back when it has."""

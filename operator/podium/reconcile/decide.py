@@ -8,21 +8,20 @@ Evidence comes first: files are stored, then the written status says so, and onl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from podium.api import (
     AttemptState,
     AttemptStatus,
-    BenchmarkRunStatus,
-    ConditionType,
     Reason,
     TryId,
     duration_seconds,
 )
 from podium.api.status import current_try
 from podium.reconcile.attempt import advance, suspended_by_user
+from podium.reconcile.cleanup import after_the_end, checkpoints_of, left_behind
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.failure import first_failure, with_failure
 from podium.reconcile.model import (
@@ -30,7 +29,6 @@ from podium.reconcile.model import (
     CreateJob,
     Decision,
     DeleteJob,
-    DeleteRun,
     DropCheckpoint,
     Emit,
     ListPods,
@@ -46,13 +44,9 @@ from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
 from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
-from podium.reconcile.text import known_time
 from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, last_tries, new_attempt, next_tries
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
-
-# A Job whose containers have ended is left to end by itself for this long.
-LINGER_SECONDS = 30.0
 
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
 # What ends a run early if more attempts have it than the rules let a result have: breaking a rule, and crashing
@@ -103,7 +97,7 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
     `now` is in unix seconds. The function has no memory: everything it knows about the past is in ``run.status``.
     """
     if run.status.terminal:
-        return _after_the_end(run, observed, now)
+        return after_the_end(run, observed, now)
     text = run.refusal or "; ".join(map(str, check_spec(run.spec, rounds)))
     if text:
         refused = ConditionUpdate(False, Reason.INVALID_SPEC, text)
@@ -191,11 +185,6 @@ def _clean_up(case: _Case) -> None:
             case.actions.append(DropCheckpoint(attempt.id))
 
 
-def _checkpoints_of(attempts: Iterable[AttemptStatus], observed: Observed) -> list[DropCheckpoint]:
-    """Return what removes the checkpoints of stored tries."""
-    return [DropCheckpoint(a.id) for a in attempts if a.stored and a.id in observed.checkpoints]
-
-
 def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
     """Return whether the status says all there is to say about a try: its program was never started.
 
@@ -209,19 +198,11 @@ def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
 def _delete_job(case: _Case, id_: TryId) -> None:
     """Delete the Job of a finished try that could still hold machines, or get some."""
     job = case.observed.jobs.get(id_)
-    due = _left_behind(job, case.run.spec.system.nodes) if job else None
+    due = left_behind(job, case.run.spec.system.nodes) if job else None
     if due is not None and case.now < due:
         case.deadlines.append(due)
     elif due is not None:
         case.actions.append(DeleteJob(id_))
-
-
-def _left_behind(job: ObservedJob, nodes: int) -> float | None:
-    """Return when to delete the Job of a finished try (unix seconds); None if it needs no deletion."""
-    if job.finished or job.deleting:
-        return None
-    ended = (c.finished for c in job.containers if c.finished is not None)
-    return 0.0 if job.may_run(nodes) else max(ended, default=0.0) + LINGER_SECONDS
 
 
 # ---- the run ----
@@ -313,38 +294,11 @@ def _abort(case: _Case) -> Decision:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
         case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
     elif case.attempts:
-        case.actions += _checkpoints_of(case.attempts, case.observed)
+        case.actions += checkpoints_of(case.attempts, case.observed)
     for attempt in case.attempts:  # the Jobs go with their owner, unless a finalizer keeps that
         if attempt.stored and _may_run(case, attempt.id):
             _delete_job(case, attempt.id)
     return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
-
-
-def _after_the_end(run: Run, observed: Observed, now: float) -> Decision:
-    """Terminal is final: no Job may run again, and the time to live remains.
-
-    Before the API server has the last status, nothing is deleted: the next process would know nothing of the end.
-    """
-    if any(observed.recorded.get(attempt.id) != attempt for attempt in run.status.attempts):
-        return Decision((), run.status)
-    due = {id_: _left_behind(job, run.spec.system.nodes) for id_, job in observed.jobs.items()}
-    deadlines = [at for at in due.values() if at is not None and now < at]
-    actions: list[Action] = [DeleteJob(id_) for id_, at in due.items() if at is not None and now >= at]
-    actions += _checkpoints_of(run.status.attempts, observed)
-    ttl = run.spec.ttl_seconds_after_finished
-    if ttl is not None and not run.deleted:
-        deadlines.append(expires := _ended_at(run.status, now) + ttl)
-        if now >= expires:
-            return Decision((DeleteRun(),), run.status)
-    return Decision(tuple(actions), run.status, min(deadlines, default=None))
-
-
-def _ended_at(status: BenchmarkRunStatus, now: float) -> float:
-    """Return the unix time of the terminal condition; `now` if it does not say."""
-    ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
-    true = next((end for end in ends if end and end.status == "True"), None)
-    ended = known_time(true.last_transition_time) if true else None
-    return now if ended is None else ended
 
 
 def _beyond_retry(case: _Case, following: Sequence[TryId]) -> ConditionUpdate | None:

@@ -1,0 +1,182 @@
+"""The checkpoints of a log: what is saved of it while it grows, and what a new process makes of that."""
+
+from __future__ import annotations
+
+import pytest
+
+from podium.controller import logs as logs_module
+from podium.controller.logs import LogCollector
+from podium.stores import StoreUnavailable
+from tests.unit.controller.test_logs import Clock, new_world, opened, row, saved, state_of, until
+from tests.unit.reconcile import examples as ex
+
+
+@pytest.fixture
+def world():
+    return new_world()
+
+
+async def test_a_checkpoint_is_saved_every_minute_and_sooner_after_start_and_stop(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+
+    async def printed(chunk):
+        size = log.buffer.size_bytes
+        cluster.followed.put_nowait(chunk)
+        await until(lambda: log.buffer.size_bytes > size)
+        await saved(collector, state, log)
+
+    await printed(row(1))
+    assert store.puts == []
+    await printed(row(2, "run_start"))
+    assert store.puts == []  # a short try is saved once, with its end
+    clock.now += 31
+    await saved(collector, state, log)
+    assert store.text == row(1) + row(2, "run_start")
+    clock.now += 31
+    await printed(row(3))
+    assert len(store.puts) == 1
+    clock.now += 30
+    await saved(collector, state, log)
+    assert store.text == row(1) + row(2, "run_start") + row(3)
+    clock.now += 31
+    await printed(row(4, "run_stop"))
+    assert store.text.endswith(row(4, "run_stop"))
+    await saved(collector, state, log)
+    assert len(store.puts) == 3  # nothing new
+    collector.close(state)
+
+
+async def test_a_log_that_pauses_is_saved_as_well(world, monkeypatch):
+    """Nothing wakes its run until the next line; the node may rotate the log away before."""
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    assert collector.checkpoint(state) is None
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    clock.now += 20
+    assert collector.checkpoint(state) == pytest.approx(40)
+    cluster.followed.put_nowait(row(2, "run_start"))
+    await until(lambda: log.buffer.urgent_bytes)
+    assert collector.checkpoint(state) == pytest.approx(10)
+    clock.now += 10
+    assert collector.checkpoint(state) is None  # it is being saved
+    await until(lambda: log.saving is None)
+    assert store.text == row(1) + row(2, "run_start")
+    assert collector.checkpoint(state) is None
+    collector.close(state)
+
+
+async def test_a_log_that_the_node_rotates_soon_is_saved(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    noise = b"2026-01-01T00:00:01.000000000Z noise\n" * 60_000
+    cluster.followed.put_nowait(row(1) + noise)
+    await until(lambda: log.stream.bytes_read > 2 << 20)
+    clock.now += 6
+    await saved(collector, state, log)
+    assert store.text == row(1)
+    collector.close(state)
+
+
+async def test_a_long_log_costs_bounded_bytes(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    written = b""
+    for second in range(60):
+        chunk = row(second, padding="x" * 50_000)
+        written += chunk
+        cluster.followed.put_nowait(chunk)
+        await until(lambda: log.buffer.size_bytes == len(written))  # noqa: B023 - called at once
+        clock.now += 61
+        await saved(collector, state, log)
+    assert store.text == written
+    assert max(size for _, size in store.puts) < 400_000
+    collector.close(state)
+
+
+async def test_a_store_that_is_away_only_delays_a_checkpoint(world, monkeypatch):
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    store.away = True
+    clock.now += 61
+    await saved(collector, state, log)
+    assert (store.puts, log.saved_bytes) == ([], 0)
+    store.away = False
+    clock.now += 61
+    await saved(collector, state, log)
+    assert store.text == row(1)
+    collector.close(state)
+
+
+async def test_a_new_process_goes_on_with_segments_of_its_own(world, monkeypatch):
+    _, cluster, store, woken = world
+    monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(logs_module, "_URGENT_CHECKPOINT_SECONDS", 0.0)
+    store.segments[0, "earlier"] = row(1) + row(2)
+    cluster.printed["digits_1_0_0"] = row(2) + row(3, "run_start")  # the first line is rotated away
+    store.away = True
+    collector, state = LogCollector(cluster, store, lambda _, seconds: woken.append(seconds)), state_of(inherited=True)
+    log = await opened(collector, state)
+    await until(lambda: log.observed().unreadable)
+    assert log.observed().unreadable == "its checkpoint cannot be read: s3://results: away"
+    assert log.observed().known_until == 0.0
+    store.away = False
+    await until(lambda: log.observed().known_until)
+    assert (log.observed().summary.lines, log.observed().unreadable) == (3, "")
+    await saved(collector, state, log)
+    assert store.segments[0, "earlier"] == row(1) + row(2)
+    assert store.puts == [(len(row(1) + row(2)), len(row(3, "run_start")))]
+    collector.close(state)
+
+
+async def test_everything_is_saved_before_the_process_ends(world):
+    collector, cluster, store, _ = world
+    state = state_of()
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    await collector.save_all([state])
+    assert store.text == row(1)
+    store.away = True
+    cluster.followed.put_nowait(row(2))
+    await until(lambda: log.buffer.size_bytes > len(row(1)))
+    await collector.save_all([state])  # a warning
+    collector.close(state)
+
+
+async def test_a_finished_log_is_in_the_checkpoint_before_it_is_stored(world):
+    collector, cluster, store, _ = world
+    state = state_of(ex.ended(0))
+    cluster.printed["digits_1_0_0"] = row(1) + row(2)
+    await opened(collector, state)
+    store.away = True
+    with pytest.raises(StoreUnavailable):
+        await collector.finished(state, ex.FIRST)
+    store.away = False
+    log = await collector.finished(state, ex.FIRST)
+    assert len(list(log.lines)) == 2
+    assert (log.observed.ended, log.findings, store.text) == (True, [], row(1) + row(2))
+    collector.close(state)
+
+
+async def test_a_checkpoint_is_dropped_when_asked_for(world):
+    collector, _, store, _ = world
+    state = state_of(inherited=True)
+    store.segments[0, "earlier"] = row(1)
+    assert state.logs.checkpoints == {ex.FIRST}
+    store.away = True
+    collector.drop_checkpoint(state, ex.FIRST)
+    await until(lambda: not state.logs.dropping)
+    assert state.logs.checkpoints == {ex.FIRST}
+    store.away = False
+    collector.drop_checkpoint(state, ex.FIRST)
+    await until(lambda: not state.logs.checkpoints)
+    assert store.segments == {}
