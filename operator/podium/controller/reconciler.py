@@ -217,7 +217,8 @@ class Controller:
             if finished := self.finished.get(uid):
                 await self._after_the_end(uid, finished)
             elif (state := self.states.get(uid)) and self.informers.known(state.run.namespace):
-                await self._reconcile(uid)
+                if await self._has_reported_the_end(state):
+                    await self._reconcile(uid)
             elif state:
                 self.queue.add_after(uid, _UNKNOWN_SECONDS)
             outcome = "success"
@@ -230,8 +231,6 @@ class Controller:
     async def _reconcile(self, uid: str) -> None:
         """Bring one BenchmarkRun one step closer to its spec; safe to call at any time, any number of times."""
         state = self.states[uid]
-        if state.run.status.terminal and not await self._has_reported_the_end(state):
-            return
         decision = await self._decide(state)
         if state.run.deleted:
             if not decision.actions:
@@ -334,9 +333,11 @@ class Controller:
 
     async def _has_reported_the_end(self, state: RunState) -> bool:
         """Write the last status if it is due. Nothing may be deleted before the API server knows how the run ended."""
-        if not state.run.deleted and state.report.changed_at is not None:
+        if not state.run.status.terminal or state.run.deleted:
+            return True
+        if state.report.changed_at is not None:
             await self._report(state)
-        return state.run.deleted or state.report.changed_at is None
+        return state.report.changed_at is None
 
     async def _report(self, state: RunState) -> bool:
         try:

@@ -226,10 +226,11 @@ async def test_nothing_is_deleted_before_the_api_server_knows_how_the_run_ended(
     controller._actions = SimpleNamespace(execute=execute)
     controller._logs = SimpleNamespace(checkpoint=lambda _: None, close=lambda _: None)
     monkeypatch.setattr(controller._status, "write", write)
-    await controller._reconcile(UID)
+    monkeypatch.setattr(controller.informers, "known", lambda _: True)
+    await controller._work(UID)
     assert executed == []
     due = True
-    await controller._reconcile(UID)
+    await controller._work(UID)
     assert executed == [DeleteRun()]
 
 
