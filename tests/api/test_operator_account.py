@@ -122,6 +122,14 @@ CHANGES: dict[str, tuple[Any, str]] = {
         lambda j: pod(j)["containers"][0].update(ports=[{"containerPort": 29500, "hostPort": 29500}]),
         "must not use ports of the node",
     ),
+    "the pull secrets of others": (
+        lambda j: pod(j).update(imagePullSecrets=[{"name": "registry"}]),
+        "must not use pull secrets",
+    ),
+    "a writable claim": (
+        lambda j: pod(j)["volumes"].append({"name": "home", "persistentVolumeClaim": {"claimName": "home"}}),
+        "must mount claims read-only",
+    ),
     "preemption": (lambda j: pod(j).update(priorityClassName="system-node-critical"), "must not use a priority class"),
     "every taint": (lambda j: pod(j).update(tolerations=[{"operator": "Exists"}]), "must not tolerate taints"),
     "another runtime": (lambda j: pod(j).update(runtimeClassName="unsafe"), "must not use a runtime class"),
@@ -188,8 +196,16 @@ def test_the_account_may_not_delete_the_jobs_of_others(cluster, as_operator):
 
 
 OPENED: dict[str, Any] = {
-    "allow": {"priorityClasses": ["bench-*"], "tolerations": ["gpu"], "annotations": ["example.org/*"]},
+    "allow": {
+        "priorityClasses": ["bench-*"],
+        "tolerations": ["gpu"],
+        "annotations": ["example.org/*"],
+        "imagePullSecrets": ["team-*"],
+        "writableClaims": ["tenants/scratch-*"],
+    },
     "pod": {
+        "imagePullSecrets": [{"name": "registry"}],
+        "volumes": [{"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}],
         "hostNetwork": True,
         "schedulerName": "gang",
         "runtimeClassName": "nvidia",
@@ -212,8 +228,13 @@ def test_the_account_may_create_what_the_administrator_opens(cluster, as_operato
         schedulerName="gang",
         runtimeClassName="nvidia",
         priorityClassName="bench-high",
+        imagePullSecrets=[{"name": "registry"}, {"name": "team-a"}],
         tolerations=[*settings["tolerations"], {"key": "gpu", "operator": "Exists"}],
     )
+    claims = [("shared", False), ("scratch-1", False), ("data", True)]
+    pod(job)["volumes"] += [
+        {"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": read_only}} for name, read_only in claims
+    ]
     pod(job)["securityContext"].update(settings["podSecurityContext"])
     pod(job)["containers"][0]["securityContext"].update(settings["securityContext"])
     pod(job)["containers"][0]["ports"][0]["hostPort"] = 29500
@@ -229,3 +250,7 @@ def test_the_account_may_create_what_the_administrator_opens(cluster, as_operato
     pod(job)["priorityClassName"] = "system-bench-high"
     said = as_operator("-n", "tenants", "create", "--dry-run=server", "-f", "-", stdin=job, refused=True)
     assert "must not use a priority class" in said
+    pod(job)["priorityClassName"] = "bench-low"
+    pod(job)["volumes"][-1]["persistentVolumeClaim"]["readOnly"] = False
+    said = as_operator("-n", "tenants", "create", "--dry-run=server", "-f", "-", stdin=job, refused=True)
+    assert "must mount claims read-only" in said
