@@ -233,7 +233,8 @@ def test_the_account_may_create_what_the_administrator_opens(cluster, as_operato
     )
     claims = [("shared", False), ("scratch-1", False), ("data", True)]
     pod(job)["volumes"] += [
-        {"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": read_only}} for name, read_only in claims
+        {"name": name, "persistentVolumeClaim": {"claimName": name, "readOnly": read_only}}
+        for name, read_only in claims
     ]
     pod(job)["securityContext"].update(settings["podSecurityContext"])
     pod(job)["containers"][0]["securityContext"].update(settings["securityContext"])
