@@ -19,6 +19,7 @@ STAGE_FOLDER_CONTAINER = "stage-folder"
 REPORT_FILE = "/dev/termination-log"  # what a container writes here appears in the pod's status
 _SOURCE_DIR = "/source"
 _STAGE_DIR = "/stage"
+_FOLDER_DIGITS = 32  # too many to find another source for a folder, which runs of all namespaces use
 
 
 class StageCredentials(Model):
@@ -141,7 +142,7 @@ def stage_folder(spec: BenchmarkRunSpec, namespace: str) -> str:
     claim = spec.data.persistent_volume_claim
     place = spec.data.bucket_url or f"claim://{namespace}/{claim.claim_name if claim else ''}"
     readable = re.sub(r"[^a-z0-9]+", "-", place.rstrip("/").rpartition("/")[2].lower()).strip("-")[:32]
-    return f"{readable}-{hashlib.sha256(place.rstrip('/').encode()).hexdigest()[:12]}".lstrip("-")
+    return f"{readable}-{hashlib.sha256(place.rstrip('/').encode()).hexdigest()[:_FOLDER_DIGITS]}".lstrip("-")
 
 
 def _below(url: str, prefix: str) -> bool:

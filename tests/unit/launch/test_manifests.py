@@ -282,3 +282,8 @@ def test_logs_name_a_division_of_mlperf():
     for division, logged in (("closed", "closed"), ("open", "open"), ("outOfTheBox", "closed")):
         job = build_job(launch(**SSD | {"division": division}), ADMIN)
         assert env(job)["PODIUM_DIVISION"] == logged
+
+
+def test_nobody_can_find_another_source_with_the_folder_of_a_data_set():
+    digest = stage_folder(ex.spec(data={"stage": {"from": "s3://datasets/imagenet"}}), "lab").removeprefix("imagenet-")
+    assert len(digest) * 4 >= 128  # bits; 48 are a day on one GPU, and the path of a source is free to choose
