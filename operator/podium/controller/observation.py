@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from podium.api import TryId
@@ -12,6 +12,9 @@ from podium.reconcile import Container, ObservedJob
 
 # A watch shows a new Job within a second; after this long, the API server is asked whether it still exists.
 WATCH_SECONDS = 30.0
+
+_COMING_UP_SECONDS = 4.0  # while some of them do not run yet, and after the run's end
+_IN_STEP_SECONDS = 1.0  # once all run, and while they exit one after another
 
 
 class Observation:
@@ -135,3 +138,13 @@ def _vanished(last: Container, now: float) -> Container:
     if last.node_lost:
         return replace(last, finished=ended, stopped=NODE_LOST, message="the pod is gone with its node")
     return replace(last, finished=ended, stopped="Deleted", message="the pod was deleted")
+
+
+def patience(containers: Sequence[Container]) -> float:
+    """Return how many seconds a run can wait for more changes of its pods."""
+    if any(c.deleted is not None or (c.finished is not None and c.exit_code != 0) for c in containers):
+        return 0.0
+    left = [c for c in containers if c.finished is None]
+    if containers and not left:
+        return 0.0
+    return _COMING_UP_SECONDS if any(c.started is None for c in left) or not left else _IN_STEP_SECONDS

@@ -17,7 +17,7 @@ from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
-from podium.controller.observation import WATCH_SECONDS, Observation
+from podium.controller.observation import WATCH_SECONDS, Observation, patience
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
@@ -32,8 +32,6 @@ _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
 # For so long, the changes of a run's pods are taken together:
-_COMING_UP_SECONDS = 4.0  # while some of them do not run yet, and after the run's end
-_IN_STEP_SECONDS = 1.0  # once all run, and while they exit one after another
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
 _CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
@@ -197,11 +195,11 @@ class Controller:
         """Reconcile a run whose Jobs or pods have changed: at once if something has ended, or else soon, since they
         change in groups. What pods that come up may wait for is reported within seconds all the same."""
         if (state := self.states.get(run_uid)) and state.run.status.terminal:
-            self.wake(run_uid, _COMING_UP_SECONDS)
+            self.wake(run_uid, patience(()))
         else:
             containers = [pod.container for pod in self.informers.pods(run_uid)]
             ended = any(job.job.finished for job in self.informers.jobs(run_uid))
-            self.wake(run_uid, 0.0 if ended else _patience(containers))
+            self.wake(run_uid, 0.0 if ended else patience(containers))
 
     def count_occupied(self) -> None:
         """Count how long the pods of unfinished runs have held their nodes so far."""
@@ -392,13 +390,3 @@ def _awaits_record(state: RunState) -> bool:
 def _managed_elsewhere(body: Mapping[str, Any]) -> bool:
     """Return whether another controller acts on the run, as MultiKueue does on one that it sends to another cluster."""
     return (body["spec"].get("managedBy") or MANAGER) != MANAGER
-
-
-def _patience(containers: Sequence[Container]) -> float:
-    """Return how many seconds a run can wait for more changes of its pods."""
-    if any(c.deleted is not None or (c.finished is not None and c.exit_code != 0) for c in containers):
-        return 0.0
-    left = [c for c in containers if c.finished is None]
-    if containers and not left:
-        return 0.0
-    return _COMING_UP_SECONDS if any(c.started is None for c in left) or not left else _IN_STEP_SECONDS
