@@ -22,6 +22,8 @@ SPEC = {
     "template": {"image": "own:1", "command": ["x"]},
 }
 TRAINER = """
+allow:
+  images: ["*"]
 stage:
   image: podium-operator:1
   allowedPrefixes: ["s3://datasets/"]

@@ -25,7 +25,7 @@ from podium.stores import StoreError, StoreUnavailable
 _LOG = logging.getLogger(__name__)
 _DROP_RETRY_SECONDS = 60.0  # for the checkpoints of a run that has ended
 _CHECKPOINT_SECONDS = 60.0
-_URGENT_CHECKPOINT_SECONDS = 30.0  # a try that is shorter is saved once, with its end
+_URGENT_CHECKPOINT_SECONDS = 5.0  # after run_start or run_stop: what is not saved by then is lost if the node goes
 _CHECKPOINT_BYTES = 2 << 20  # of output, MLPerf lines or not: the kubelet rotates a log at 10 MiB by default
 _CHECKPOINT_PAUSE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0

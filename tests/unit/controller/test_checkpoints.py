@@ -56,12 +56,12 @@ async def test_a_log_that_pauses_is_saved_as_well(world, monkeypatch):
     assert collector.checkpoint(state) is None
     cluster.followed.put_nowait(row(1))
     await until(lambda: log.buffer.size_bytes)
-    clock.now += 20
-    assert collector.checkpoint(state) == pytest.approx(40)
+    clock.now += 2
+    assert collector.checkpoint(state) == pytest.approx(58)
     cluster.followed.put_nowait(row(2, "run_start"))
     await until(lambda: log.buffer.urgent_bytes)
-    assert collector.checkpoint(state) == pytest.approx(10)
-    clock.now += 10
+    assert collector.checkpoint(state) == pytest.approx(3)
+    clock.now += 3
     assert collector.checkpoint(state) is None  # it is being saved
     await until(lambda: log.saving is None)
     assert store.text == row(1) + row(2, "run_start")
