@@ -59,7 +59,9 @@ def test_a_run_waits_is_admitted_is_preempted_and_comes_back(installed, kubectl,
     urgent = wait_for(kubectl, namespace, "urgent", "the urgent run has ended", ended, 90)
     assert [a[:3] for a in attempts(urgent)] == [(1, 0, "Converged")], urgent["status"]
     patient = wait_for(kubectl, namespace, "patient", "it has come back and converged", ended, 200)
-    assert [a[:3] for a in attempts(patient)] == [(1, 0, "Failed"), (1, 1, "Converged")], json.dumps(patient["status"]["attempts"])
+    assert [a[:3] for a in attempts(patient)] == [(1, 0, "Failed"), (1, 1, "Converged")], json.dumps(
+        patient["status"]["attempts"]
+    )
     preempted, again = patient["status"]["attempts"]
     assert preempted["failure"]["class"] == "disruption", preempted
     assert "preempt" in preempted["message"].lower()

@@ -33,8 +33,11 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
         return Step(_without_job(attempt, log, look.goal))
     if log.overflow:
         return Step(move_to(attempt, Reason.LOG_TOO_LONG, "the MLPerf lines of rank 0 exceed the limit of 64 MiB"))
-    if job.suspended and log.summary.run_stop is None:
-        return _queued(attempt, job, look)
+    if log.summary.run_stop is None:
+        if job.suspended:
+            return _queued(attempt, job, look)
+        if _was_suspended(job):
+            return Step(_preempted(attempt, job, look))
     return _launched(attempt, job, look)
 
 
@@ -92,8 +95,7 @@ def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     if begun or any(c.started is not None for c in job.containers):
         if job.container(0) and not look.log.complete:  # its last lines may contain run_stop
             return Step(attempt, now + READ_AGAIN_SECONDS)
-        reason = Reason.PREEMPTED if job.queue or spec.queue_name else Reason.JOB_SUSPENDED
-        return Step(move_to(attempt, reason, "the Job was suspended after its pods had started"))
+        return Step(_preempted(attempt, job, look))
     waits = "waiting for its queue to admit the Job"
     if not (job.queue or spec.queue_name):
         waits = "the Job is suspended, and spec.queueName names no queue that would admit it"
@@ -104,6 +106,21 @@ def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         step = listed(attempt, Reason.QUEUED, waits, deadline, look)
         return step or Step(move_to(attempt, Reason.QUEUED_DEADLINE_EXCEEDED, message))
     return Step(move_to(attempt, Reason.QUEUED, waits))
+
+
+def _was_suspended(job: ObservedJob) -> bool:
+    """Return whether the Job was suspended and admitted again while its pods were still ending.
+
+    A Job is admitted when it is created or resumed: pods that were deleted before that belong to an earlier time.
+    """
+    return job.admitted is not None and any(
+        c.deleted is not None and c.started is not None and c.deleted < job.admitted for c in job.containers
+    )
+
+
+def _preempted(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:
+    reason = Reason.PREEMPTED if job.queue or look.spec.queue_name else Reason.JOB_SUSPENDED
+    return move_to(attempt, reason, "the Job was suspended after its pods had started")
 
 
 def _ended(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:

@@ -85,6 +85,16 @@ def test_a_preemption_is_judged_when_its_log_is_complete():
     assert after(TRAINING, observed(job, log(START, GOOD, SUCCESS, whole=True)))[0].reason == "TargetReached"
 
 
+@pytest.mark.parametrize("stopped", [{}, {"finished": T0 + 130, "stopped": "Deleted"}])
+def test_a_job_that_was_admitted_again_while_its_pods_were_ending_was_preempted(stopped):
+    """The queue gives it machines again within their grace period, and nothing says any more that it was suspended."""
+    old = replace(ex.running(0), deleted=T0 + 100, **stopped)
+    lost, _ = after(TRAINING, observed(ex.job(old, admitted=T0 + 110, queue=True), log(START, BAD)), queueName="gpus")
+    assert (lost.reason, lost.failure.class_) == ("Preempted", "disruption")
+    drained = observed(ex.job(old, admitted=T0 + 5, queue=True), log(START, BAD))
+    assert after(TRAINING, drained, queueName="gpus")[0].reason != "Preempted"
+
+
 def test_a_job_whose_pods_had_not_started_goes_back_to_its_queue():
     seen = observed(ex.job(ended(0, None, stopped="Deleted", started=None), suspended=True, queue=True))
     assert after(ex.attempt(reason="Pending"), seen, queueName="gpus")[0].reason == "Queued"
