@@ -22,13 +22,21 @@ def reproducibly(module: str = "tests.simulation") -> None:
         os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
+def outcome_of(seed: int) -> Outcome:
+    """Run the world of one seed. An error of the simulation itself breaks that world, not all of them."""
+    try:
+        return run_seed(seed)
+    except Exception as error:  # noqa: BLE001 - reported with the seed that shows its traceback
+        return Outcome(seed, {"the_simulation_works": repr(error)})
+
+
 def run_seeds(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
     """Yield the outcome of every seed."""
     if processes == 1:
-        yield from map(run_seed, seeds)
+        yield from map(outcome_of, seeds)
         return
     with get_context("forkserver").Pool(processes) as pool:
-        yield from pool.imap_unordered(run_seed, seeds, chunksize=10)
+        yield from pool.imap_unordered(outcome_of, seeds, chunksize=10)
 
 
 def main() -> None:

@@ -84,6 +84,8 @@ class Disruptions:
 
     def remove(self, node: Node) -> None:
         """Delete the Node object of a lost node: its pods are then deleted by force."""
+        if not node.exists:
+            return
         node.exists = False
         self.server.delete("nodes", "", node.name)
         self.world.after(_GC_SECONDS, lambda: self._collect(node))

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def inject(sim: Simulation, fault: Fault) -> None:
     """Let `fault` begin; it ends by itself."""
-    happened = _FAULTS[fault.kind](sim, fault.seconds)
+    try:
+        happened = _FAULTS[fault.kind](sim, fault.seconds)
+    except Refused:
+        return  # what a stranger creates is subject to the quota as well
     if happened is not False:
         sim.world.fault(fault.kind, f"for {fault.seconds:.0f} s")
 

@@ -1,7 +1,8 @@
 """``python -m tests.simulation.mutants``: shows that the simulation can fail.
 
-Each patch in ``mutants/`` puts a fault back that the operator once had, or could have. It is applied to a temporary copy
-of the package; then seeds run until an invariant breaks. A mutant that survives all seeds is a hole in the simulation.
+Each patch in ``mutants/`` puts a fault back that the operator once had, or could have; its first line names it. It is
+applied to a temporary copy of the package; then seeds run until an invariant breaks that holds in the same world
+without the patch. A mutant that survives all seeds is a hole in the simulation.
 """
 
 from __future__ import annotations
@@ -37,20 +38,29 @@ def find(patch: Path, seeds: int, processes: int) -> Found:
     """Apply a patch to a copy of the package, and run seeds until an invariant breaks.
 
     Raises subprocess.CalledProcessError if the patch does not apply: the code has changed, so the patch must as well.
+    Raises RuntimeError if the same world breaks without the patch: then it shows nothing.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="podium-mutant-") as folder:
         shutil.copytree(ROOT / "operator" / "podium", Path(folder) / "operator" / "podium")
-        subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
-        command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-at", "1"]
-        command += ["--processes", str(processes)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(folder) / "operator"), "PYTHONHASHSEED": "0"}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        subprocess.run(["git", "apply", "-C1", str(patch)], cwd=folder, check=True)
+        wanted = ["--seeds", str(seeds), "--stop-at", "1", "--processes", str(processes)]
+        run = _simulate(Path(folder) / "operator", *wanted)
     done = _DONE.search(run.stdout)
     if done is None:
         raise RuntimeError(f"{patch.name}: {run.stdout}{run.stderr}")
     broken = {name: int(seed) for name, seed in _BROKEN.findall(run.stdout)}
+    for seed in set(broken.values()):
+        if _simulate(ROOT / "operator", "--seed", str(seed)).returncode:
+            raise RuntimeError(f"seed {seed} breaks without {patch.name} as well; fix that first")
     return Found(patch.stem, broken, int(done[1]), time.monotonic() - started)
+
+
+def _simulate(operator: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run worlds with the operator in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(operator), "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-m", "tests.simulation", *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def main() -> None:

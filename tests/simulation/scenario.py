@@ -36,7 +36,7 @@ FAULTS = {
     "log cut": 3,
     "log rotated": 3,
     "containers cannot start": 3,
-    "quota": 2,
+    "quota": 6,
     "job controller slow": 2,
     "job deleted": 3,
     "stranger": 3,
@@ -49,6 +49,8 @@ FAULTS = {
     "run deleted": 2,
     "run made again": 2,
 }
+
+_LATEST = {"quota": 100.0}  # seconds: later, most runs have their pods
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def choose(random: Random) -> Scenario:
     kinds = random.choices(
         list(FAULTS), list(FAULTS.values()), k=random.choices((0, 1, 2, 4, 8), (4, 30, 30, 24, 12))[0]
     )
-    faults = [Fault(kind, random.uniform(1, 1500), random.choice((5.0, 60.0, 150.0, 500.0, 1200.0))) for kind in kinds]
+    faults = [
+        Fault(kind, random.uniform(1, _LATEST.get(kind, 1500)), random.choice((5.0, 60.0, 150.0, 500.0, 1200.0)))
+        for kind in kinds
+    ]
     return Scenario(
         replicas=random.choices((1, 2), (85, 15))[0],
         nodes=random.choice((2, 3, 4)),

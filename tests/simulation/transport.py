@@ -39,6 +39,11 @@ class Network:
         random = self.world.random
         return random.uniform(0.001, 0.008) + (random.uniform(0, self.slow_seconds) if self.slow_seconds else 0.0)
 
+    def is_healthy(self) -> bool:
+        """Return whether every request is answered soon, and no watch is late or silent."""
+        faulty = self.down or self.refusing or self.losing or self.slow_seconds or self.watch_lag
+        return not (faulty or any(stream.silent for stream in self.streams))
+
     def heal(self) -> None:
         self.down, self.refusing, self.losing, self.slow_seconds = False, 0.0, 0.0, 0.0
         self.watch_lag.clear()

@@ -13,6 +13,7 @@ from tests.simulation.world import World
 
 _TIME = re.compile(r'"time_ms": (\d+)')
 FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
+_SAVED_SECONDS = 75.0  # after its first lines, a log must be in the store
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Try:
     disturbed: set[str] = field(default_factory=set)  # faults that took something from it
     unseen: bool = False  # one of its pods went, and no operator that runs has seen it
     rotated: bool = False  # a part of its log is gone for new readers
+    rotated_unsaved: bool = False  # before a checkpoint of its first lines was due
 
     @property
     def id(self) -> tuple[int, int]:
@@ -82,7 +84,9 @@ class Truth:
         assert self.cluster is not None
         for container in self.cluster.containers.values():
             if container.place == place and container.job_uid in self.tries:
-                self.tries[container.job_uid].rotated = True
+                one = self.tries[container.job_uid]
+                one.rotated = True
+                one.rotated_unsaved |= self.world.now < (container.began or self.world.now) + _SAVED_SECONDS
 
     def suspended(self, run_uid: str) -> None:
         """A user suspends a run: all its tries may be ended."""

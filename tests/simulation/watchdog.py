@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from podium.api import duration_seconds
 from tests.simulation.apiserver import Change, Object
 from tests.simulation.nodes import Container
+from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
 from tests.simulation.stores import mlperf_lines
 from tests.simulation.truth import FREE, Try
@@ -18,6 +19,7 @@ from tests.simulation.verdicts import OWN_EXIT, SLACK_SECONDS, Case, wrong
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+_NAMED_SECONDS = 40.0  # from the first pod that is refused until the status must say why
 _MOST_REQUESTS, _STORM_SECONDS = 60, 20.0  # of one kind for one object
 
 
@@ -30,9 +32,11 @@ class Watchdog:
         self._lines: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by run folder: lines in the objects of now
         self._status: dict[str, Object] = {}  # by run, as last written
         self._run: dict[str, Object] = {}
+        self._refused: dict[str, float] = {}  # by Job: when a pod of it was last refused
         self._requests: defaultdict[tuple[str, str, str], deque[float]] = defaultdict(deque)
         sim.server.listeners["benchmarkruns"].append(self._run_changed)
         sim.server.listeners["jobs"].append(self._job_changed)
+        sim.server.listeners["events"].append(self._event_posted)
         sim.cluster.on_start.append(self.terminal_means_terminal)
         sim.bucket.changed.append(self.no_stored_line_is_lost)
 
@@ -109,6 +113,45 @@ class Watchdog:
         retries = self._run[one.run_uid]["spec"].get("maxRetries", 2) if one.run_uid in self._run else 99
         if len(counted) > retries:
             self.breaks(self.nothing_is_repeated_silently, f"{one.name} is one retry too many ({retries} allowed)")
+
+    # ---- what a run waits for ----
+
+    def _event_posted(self, change: Change) -> None:
+        event, now = change.object, self.world.now
+        job_uid = event["involvedObject"]["uid"]
+        if event.get("reason") == "FailedCreate" and job_uid in self.truth.tries:
+            self._refused[job_uid] = now
+            leader, faults = self.sim.leader, self._disturbances()
+            self.world.after(
+                _NAMED_SECONDS,
+                lambda: (
+                    self.a_wait_names_its_cause(self.truth.tries[job_uid], event["message"])
+                    if self.sim.leader is leader and faults == self._disturbances()
+                    else None
+                ),
+            )
+
+    def _disturbances(self) -> int | None:
+        """Return a number that changes with every fault that may keep the operator from knowing; None during one."""
+        if not self.sim.network.is_healthy() or self.sim.leader.process.frozen:
+            return None
+        return sum(count for kind, count in self.world.faults.items() if not kind.startswith("quota"))
+
+    def a_wait_names_its_cause(self, one: Try, message: str) -> None:
+        """A run whose pods are refused says so, in the words of the refusal."""
+        run, job = self._run.get(one.run_uid), self.server.find("jobs", NAMESPACE, one.name)
+        still = self.world.now - self._refused[one.job_uid] < 15.0
+        if (
+            run is None
+            or job is None
+            or "deletionTimestamp" in run["metadata"]
+            or not still
+            or self._recorded(one) is None
+        ):
+            return
+        said = summary(self._status[one.run_uid])
+        if message.rpartition(": ")[2] not in said:
+            self.breaks(self.a_wait_names_its_cause, f"{one.name}: its pods are refused ({message}); it says {said}")
 
     # ---- the end of a run ----
 
@@ -246,5 +289,6 @@ GUARANTEES = (
     Watchdog.recorded_stays_recorded,
     Watchdog.terminal_means_no_new_job,
     Watchdog.terminal_means_terminal,
+    Watchdog.a_wait_names_its_cause,
     Watchdog.nothing_storms,
 )
