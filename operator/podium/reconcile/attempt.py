@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds, rfc3339
 from podium.mllog import LogSummary, seconds
-from podium.reconcile.failure import awaits_cause, failed, first_failure
+from podium.reconcile.failure import awaits_cause, failed, first_failure, silent_node
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
 from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, listed, move, move_to, no_log_text, until
@@ -159,8 +159,7 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     leave = 0 if first and (first.node_lost or first.disruption) else LEAVE_SECONDS
     if step := until(attempt, state, (since or 0.0) + leave, look):
         return step
-    # a pod that does not report is evicted later than this, after its node's toleration
-    silent = next((c for c in job.containers if c.finished is None and c.node_lost), None)
+    silent = silent_node(job)
     return Step(failed(attempt, job, silent, look.log) if silent else _ended(attempt, job, look))
 
 
@@ -169,6 +168,8 @@ def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     deadline = _clock_start(attempt, job, look) + duration_seconds(limit)
     if step := until(attempt, AttemptState.TRAINING, deadline, look):
         return step
+    if silent := silent_node(job):
+        return Step(failed(attempt, job, silent, look.log))
     message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
     if early := _early_start(look.log.summary, job):
         return Step(move_to(attempt, Reason.CLOCK_INVALID, f"{early}; {message}"))

@@ -62,6 +62,12 @@ def _rank(job: ObservedJob, container: Container) -> tuple[bool, bool, bool, flo
     return not container.node_lost, _is_consequence(job, container), not taken, container.finished or 0.0
 
 
+def silent_node(job: ObservedJob) -> Container | None:
+    """Return a container that is not known to have ended, on a node that does not report: the others may wait for it,
+    or have failed because of it. Its pod is evicted only after the node's toleration, 300 s by default."""
+    return next((c for c in job.containers if c.finished is None and c.node_lost), None)
+
+
 def awaits_cause(job: ObservedJob) -> bool:
     """Return whether a pod was deleted and another one has failed, and the Job will say which was the cause."""
     first = first_failure(job)

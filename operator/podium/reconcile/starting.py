@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds
+from podium.reconcile.failure import failed, silent_node
 from podium.reconcile.model import Container, ObservedJob, Staging
 from podium.reconcile.step import Look, Step, colon, listed, move_to, no_log_text, tail_text, until
 
@@ -28,6 +29,8 @@ def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     began = min(max(*started, job.launched), latest)  # a node's clock may be wrong: see attempt._clock_start
     if step := until(attempt, AttemptState.INITIALIZING, began + duration_seconds(limit), look):
         return step
+    if silent := silent_node(job):
+        return Step(failed(attempt, job, silent, log))
     if log.summary.lines == 0:
         message = no_log_text(log, f"within {limit} of its start")
         return Step(move_to(attempt, Reason.NO_MLPERF_LOG, message))

@@ -133,6 +133,15 @@ def test_a_line_is_missing_only_if_the_end_of_its_program_would_be_known():
     assert decided(READY, known, 311)[0].reason == "ProgramFailed"
 
 
+@pytest.mark.parametrize(("before", "deadline"), [(READY, 311), (TRAINING, 3621)])
+def test_a_deadline_that_passes_while_a_node_is_silent_is_the_nodes_fault(before, deadline):
+    """The other ranks wait for the lost one; its pod is evicted minutes later."""
+    lost = ex.job(ex.running(0), replace(ex.running(1), node_lost=True, node="node-8"))
+    assert decided(before, observed(lost, log()), deadline - 2)[0].state == before.state
+    ends = decided(before, observed(lost, log()), deadline)[0]
+    assert (ends.reason, ends.failure.node) == ("NodeLost", "node-8")
+
+
 # ---- a Job that is not there ----
 
 
