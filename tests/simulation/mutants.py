@@ -35,25 +35,31 @@ class Found:
 
 
 def find(patch: Path, seeds: int, processes: int) -> Found:
-    """Apply a patch to a copy of the package, and run seeds until an invariant breaks.
+    """Apply a patch to a copy of the package, and run seeds until an invariant breaks that holds without the patch.
 
     Raises subprocess.CalledProcessError if the patch does not apply: the code has changed, so the patch must as well.
-    Raises RuntimeError if the same world breaks without the patch: then it shows nothing.
     """
     started = time.monotonic()
+    first = done = 0
     with tempfile.TemporaryDirectory(prefix="podium-mutant-") as folder:
         shutil.copytree(ROOT / "operator" / "podium", Path(folder) / "operator" / "podium")
-        subprocess.run(["git", "apply", "-C1", str(patch)], cwd=folder, check=True)
-        wanted = ["--seeds", str(seeds), "--stop-at", "1", "--processes", str(processes)]
-        run = _simulate(Path(folder) / "operator", *wanted)
-    done = _DONE.search(run.stdout)
-    if done is None:
-        raise RuntimeError(f"{patch.name}: {run.stdout}{run.stderr}")
-    broken = {name: int(seed) for name, seed in _BROKEN.findall(run.stdout)}
-    for seed in set(broken.values()):
-        if _simulate(ROOT / "operator", "--seed", str(seed)).returncode:
-            raise RuntimeError(f"seed {seed} breaks without {patch.name} as well; fix that first")
-    return Found(patch.stem, broken, int(done[1]), time.monotonic() - started)
+        subprocess.run(["git", "apply", "-C1", str(patch)], cwd=folder, check=True, capture_output=True)
+        while first < seeds:
+            wanted = ["--first", str(first), "--seeds", str(seeds - first), "--processes", str(processes)]
+            run = _simulate(Path(folder) / "operator", *wanted, "--stop-at", "1")
+            if (count := _DONE.search(run.stdout)) is None:
+                raise RuntimeError(f"{patch.name}: {run.stdout}{run.stderr}")
+            done += int(count[1])
+            broken = {name: int(seed) for name, seed in _BROKEN.findall(run.stdout)}
+            if not broken or not _breaks_anyway(seed := max(broken.values())):
+                return Found(patch.stem, broken, done, time.monotonic() - started)
+            print(f"seed {seed} breaks without {patch.name} as well", file=sys.stderr)
+            first = seed + 1
+    return Found(patch.stem, {}, done, time.monotonic() - started)
+
+
+def _breaks_anyway(seed: int) -> bool:
+    return _simulate(ROOT / "operator", "--seed", str(seed)).returncode != 0
 
 
 def _simulate(operator: Path, *options: str) -> subprocess.CompletedProcess[str]:
