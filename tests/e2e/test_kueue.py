@@ -63,8 +63,7 @@ def test_a_run_waits_is_admitted_is_preempted_and_comes_back(installed, kubectl,
         patient["status"]["attempts"]
     )
     preempted, again = patient["status"]["attempts"]
-    assert preempted["failure"]["class"] == "disruption", preempted
-    assert "preempt" in preempted["message"].lower()
+    assert (preempted["reason"], preempted["failure"]["class"]) == ("Preempted", "disruption"), preempted
     assert again["again"], "the second try says why it was made"
     assert patient["spec"]["maxRetries"] == 0, "a try that the queue ended does not count"
     assert patient["status"]["score"]["tries"] == 2
