@@ -19,6 +19,7 @@ from tests.simulation.verdicts import OWN_EXIT, SLACK_SECONDS, Case, wrong
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+_UNFINISHED = ("Pending", "Initializing", "Training")
 _NAMED_SECONDS = 40.0  # from the first pod that is refused until the status must say why
 _MOST_REQUESTS, _STORM_SECONDS = 60, 20.0  # of one kind for one object
 
@@ -70,6 +71,8 @@ class Watchdog:
     def _job_changed(self, change: Change) -> None:
         if change.type == "ADDED" and not change.object["metadata"]["name"].startswith("stranger"):
             one = self.truth.created(change.object)
+            if self._run.get(one.run_uid, {"spec": {}})["spec"].get("suspend"):
+                one.disturbed.add("suspended")  # the operator did not know it yet
             self.one_job_per_try(one)
             self.nothing_is_repeated_silently(one)
             self.terminal_means_no_new_job(one)
@@ -90,11 +93,13 @@ class Watchdog:
         self.breaks(self.no_healthy_attempt_is_ended, f"Job {one.name} ({one.program.kind}) is deleted")
 
     def evidence_first(self, one: Try) -> None:
-        """A Job is deleted only after its try is finished and stored according to the status on the API server."""
+        """A Job is deleted only after its try is finished and, unless it never ran, stored according to the status on the
+        API server."""
         if one.run_uid in self.truth.deleted_runs:
             return
         recorded = self._recorded(one)
-        if recorded is None or not recorded.get("stored"):
+        ran = any(container.started is not None for container in self.truth.containers(one))
+        if recorded is None or recorded["state"] in _UNFINISHED or not (recorded.get("stored") or not ran):
             self.breaks(self.evidence_first, f"Job {one.name} is deleted; the status says {recorded}")
 
     def one_job_per_try(self, one: Try) -> None:
@@ -222,9 +227,7 @@ class Watchdog:
             self.breaks(self.no_attempt_is_invented, f"{run['metadata']['name']} {id_} never had a Job")
             return
         old = next((a for a in before.get("attempts", ()) if (a["index"], a.get("try", 0)) == id_), None)
-        if attempt["state"] not in ("Pending", "Initializing", "Training") and (
-            old is None or old["state"] != attempt["state"]
-        ):
+        if attempt["state"] not in _UNFINISHED and (old is None or old["state"] != attempt["state"]):
             self.verdicts_are_true(one, attempt, run)
         if attempt.get("stored") and not (old or {}).get("stored"):
             self.stored_means_stored(one, attempt, run)
