@@ -13,7 +13,7 @@ from tests.simulation.statuses import is_terminal, summary
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-_MOST_VOID_TIMERS = 66
+_MOST_VOID_TIMERS = 8
 _MOST_TASKS = 64 + 20  # the queue's workers, informers, timers
 
 
