@@ -118,12 +118,16 @@ def _folder(name: str) -> Path:
     return _folder_of(_module_of(name))
 
 
-@functools.cache
 def _folder_of(module: str) -> Path:
+    return cache() / "tools" / f"{module}-{_digest_of(module)}"
+
+
+@functools.cache
+def _digest_of(module: str) -> str:
     digest = hashlib.sha256()
     for file in ("go.mod", "go.sum"):
         digest.update((HERE / "go" / module / file).read_bytes())
-    return cache() / "tools" / f"{module}-{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 @functools.cache
