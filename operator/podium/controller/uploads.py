@@ -48,17 +48,17 @@ class Recorder:
 
     async def put_attempt(self, run: Run, action: StoreAttempt, files: AttemptFiles) -> None:
         writer = self._writer(run)
-        await self._timed(lambda: writer.put_attempt(action, files))
+        await self._timed(lambda: writer.put_attempt(action, files), self._threads)
 
     async def put_result(
         self, run: Run, action: StoreResult, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
         writer = self._writer(run)
-        return await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes))
+        return await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
 
     async def put_checkpoint(self, run: Run, id_: TryId, writer: str, start: int, rows: bytes) -> None:
         folder = self._writer(run)
-        await self._call(lambda: folder.put_checkpoint(id_, writer, start, rows), self._checkpoint_threads)
+        await self._timed(lambda: folder.put_checkpoint(id_, writer, start, rows), self._checkpoint_threads)
 
     async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]:
         folder = self._writer(run)
@@ -71,10 +71,10 @@ class Recorder:
     def _writer(self, run: Run) -> ResultWriter:
         return ResultWriter(self._store.child(result_folder(run)), run)
 
-    async def _timed(self, work: Callable[[], _T]) -> _T:
+    async def _timed(self, work: Callable[[], _T], threads: Executor) -> _T:
         started = time.perf_counter()
         try:
-            result = await self._call(work, self._threads)
+            result = await self._call(work, threads)
         except Exception:
             self._telemetry.uploaded("error", time.perf_counter() - started)
             raise
