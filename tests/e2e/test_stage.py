@@ -84,7 +84,7 @@ def test_runs_whose_data_are_staged(kubectl, namespace, operator, s3, bucket, cl
     size = (ratings / "ratings.csv").stat().st_size
     for name, nodes, checked in (("from-bucket", 2, 0), ("from-claim", 1, 1)):
         run = wait_for(kubectl, namespace, name, f"{name} has ended", ended, 240)
-        assert condition(run, "Complete")["status"] == "True", run["status"]
+        assert condition(run, "Complete")["status"] == "True", run["status"]["attempts"]
         assert run["status"]["score"]["valid"], run["status"]["score"]
         result = Bucket(s3, run["status"]["result"]["uri"])
         result.verify()

@@ -79,7 +79,8 @@ def stage_containers(spec: BenchmarkRunSpec, namespace: str, defaults: StageDefa
     folder = f"{_STAGE_DIR}/{stage_folder(spec, namespace)}"
     whole = {"name": "stage", "mountPath": _STAGE_DIR}
     make = _container(STAGE_FOLDER_CONTAINER, ["mkdir", "-p", folder], defaults)
-    return [{**make, "volumeMounts": [whole]}, _copying(spec, namespace, defaults)]
+    env = {"env": list(defaults.env)} if defaults.env else {}  # such as a PATH
+    return [{**make, **env, "volumeMounts": [whole]}, _copying(spec, namespace, defaults)]
 
 
 def _container(name: str, command: list[str], defaults: StageDefaults) -> dict[str, Any]:
