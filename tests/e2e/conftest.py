@@ -93,8 +93,9 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
     if image := os.environ.get("PODIUM_TEST_TRAINER_IMAGE"):
         defaults = {"image": image, "allow": {"images": ["*"]}, "shareNodes": True}
     stage = {"endpoint": s3.endpoint, "region": REGION, "allowedPrefixes": [f"{bucket}/datasets"]}
-    stage |= {"credentials": {"secretName": "datasets-reader"}, "env": [{"name": "AWS_CA_BUNDLE", "value": str(s3.ca)}]}
     given = defaults.get("stage", {})
+    ca = {"name": "AWS_CA_BUNDLE", "value": str(s3.ca)}
+    stage |= {"credentials": {"secretName": "datasets-reader"}, "env": [*given.get("env", ()), ca]}
     mount = {"name": "store-ca", "mountPath": str(s3.ca.parent), "readOnly": True}
     defaults["stage"] = {**given, **stage, "volumeMounts": [*given.get("volumeMounts", ()), mount]}
     pod = defaults.setdefault("pod", {})

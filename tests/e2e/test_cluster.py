@@ -75,7 +75,8 @@ def test_torchrun_meets_itself_in_two_pods(kubectl, namespace):
 
 
 def client(s3):
-    return s3.client(config=Config(retries={"total_max_attempts": 1}))
+    # a connection to a server that has been restarted is closed when it is used again
+    return s3.client(config=Config(retries={"mode": "standard", "total_max_attempts": 3}))
 
 
 def test_s3_keeps_an_object_through_an_outage(s3, bucket):
