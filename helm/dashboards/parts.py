@@ -15,8 +15,8 @@ TAG = "podium"
 FLEET, RUN, OPERATOR = "podium-fleet", "podium-run", "podium-operator"  # uids: links and bookmarks depend on them
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # the namespace, number of the attempt, try, pod and a suffix, as a Job names its pods
-PODS_OF_RUN = "$run-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
-RUN_OF_POD = "(.+)-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
+PODS_OF_RUN = "podium-$run-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
+RUN_OF_POD = "podium-(.+)-[0-9]+-[0-9]+-[0-9]+-[a-z0-9]+"
 
 _BY_LEVEL = builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
 
