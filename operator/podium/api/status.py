@@ -232,9 +232,15 @@ class BenchmarkRunStatus(Model):
         return condition is not None and condition.status == "True"
 
     @property
+    def end(self) -> Condition | None:
+        """The condition that says how the run ended: Complete or Failed, if one of them is true."""
+        ends = (self.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
+        return next((end for end in ends if end and end.status == "True"), None)
+
+    @property
     def terminal(self) -> bool:
-        """Whether the run is Complete or Failed: nothing is created for it anymore."""
-        return self.is_true(ConditionType.COMPLETE) or self.is_true(ConditionType.FAILED)
+        """Whether the run has ended: nothing is created for it anymore."""
+        return self.end is not None
 
 
 def current_try(attempts: Sequence[AttemptStatus]) -> AttemptStatus | None:

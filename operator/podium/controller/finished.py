@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from podium.api import BenchmarkRunStatus, ConditionType, unix_seconds
+from podium.api import BenchmarkRunStatus, unix_seconds
 from podium.controller.state import RunState
 from podium.metrics import FinishedSample, finished_sample
 from podium.reconcile import Run
@@ -50,5 +50,5 @@ def rests_at(state: RunState) -> float | None:
 
 def ended_at(status: BenchmarkRunStatus) -> float:
     """Return the unix time of the terminal condition."""
-    ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
-    return unix_seconds(next(end for end in ends if end and end.status == "True").last_transition_time)
+    assert status.end is not None, "the run has not ended"
+    return unix_seconds(status.end.last_transition_time)

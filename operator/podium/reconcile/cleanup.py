@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from podium.api import AttemptStatus, BenchmarkRunStatus, ConditionType
+from podium.api import AttemptStatus, BenchmarkRunStatus
 from podium.reconcile.model import Action, Decision, DeleteJob, DeleteRun, DropCheckpoint, Observed, ObservedJob, Run
 from podium.reconcile.text import known_time
 
@@ -46,7 +46,5 @@ def after_the_end(run: Run, observed: Observed, now: float) -> Decision:
 
 def _ended_at(status: BenchmarkRunStatus, now: float) -> float:
     """Return the unix time of the terminal condition; `now` if it does not say."""
-    ends = (status.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
-    true = next((end for end in ends if end and end.status == "True"), None)
-    ended = known_time(true.last_transition_time) if true else None
+    ended = known_time(status.end.last_transition_time) if status.end else None
     return now if ended is None else ended

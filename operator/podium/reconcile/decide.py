@@ -29,7 +29,6 @@ from podium.reconcile.model import (
     CreateJob,
     Decision,
     DeleteJob,
-    DropCheckpoint,
     Emit,
     ListPods,
     Observed,
@@ -181,8 +180,7 @@ def _clean_up(case: _Case) -> None:
             continue
         if recorded.stored or _never_ran(case, attempt):
             _delete_job(case, attempt.id)
-        if recorded.stored and attempt.id in case.observed.checkpoints:
-            case.actions.append(DropCheckpoint(attempt.id))
+        case.actions += checkpoints_of([recorded], case.observed)
 
 
 def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
