@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from podium.api import GROUP, KIND, VERSION, System, duration_seconds
@@ -30,16 +31,10 @@ INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 def build_service(launch: Launch) -> dict[str, Any]:
     """Build the headless Service of a run, which resolves ``<job>-0.<service>`` to rank 0 before any pod is ready."""
-    labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": launch.service,
-            "namespace": launch.namespace,
-            "labels": labels,
-            "ownerReferences": [_owner(launch)],
-        },
+        "metadata": _metadata(launch, launch.service, _run_labels(launch)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -54,18 +49,12 @@ def build_network_policy(launch: Launch, network: NetworkDefaults) -> dict[str, 
 
     All ports among themselves: besides the rendezvous port, NCCL and Gloo listen on ports that they choose.
     """
-    labels = {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
     same_run = {"podSelector": {"matchLabels": {RUN_UID_LABEL: launch.uid}}}
     dns_ports = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {
-            "name": launch.service,
-            "namespace": launch.namespace,
-            "labels": labels,
-            "ownerReferences": [_owner(launch)],
-        },
+        "metadata": _metadata(launch, launch.service, _run_labels(launch)),
         "spec": {
             **same_run,
             "policyTypes": ["Ingress", "Egress"],
@@ -84,12 +73,7 @@ def build_pod_group(launch: Launch) -> dict[str, Any]:
     return {
         "apiVersion": "scheduling.k8s.io/v1beta1",
         "kind": "PodGroup",
-        "metadata": {
-            "name": launch.job,
-            "namespace": launch.namespace,
-            "labels": launch.labels,
-            "ownerReferences": [_owner(launch)],
-        },
+        "metadata": _metadata(launch, launch.job, launch.labels),
         "spec": {"schedulingPolicy": {"gang": {"minCount": launch.spec.system.nodes}}},
     }
 
@@ -123,26 +107,29 @@ def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": launch.job,
-            "namespace": launch.namespace,
-            "labels": job_labels,
+            **_metadata(launch, launch.job, job_labels),
             "annotations": {SEED_ANNOTATION: str(launch.seed)},
-            "ownerReferences": [_owner(launch)],
         },
         "spec": job,
     }
 
 
-def _owner(launch: Launch) -> dict[str, Any]:
-    # controller: false, otherwise Kubernetes silently disables native gang scheduling for the Job
-    return {
+def _metadata(launch: Launch, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of an object that the run owns."""
+    owner = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
         "name": launch.run,
         "uid": launch.uid,
-        "controller": False,
+        "controller": False,  # otherwise Kubernetes silently disables native gang scheduling for the Job
         "blockOwnerDeletion": False,
     }
+    return {"name": name, "namespace": launch.namespace, "labels": dict(labels), "ownerReferences": [owner]}
+
+
+def _run_labels(launch: Launch) -> dict[str, str]:
+    """Return the labels of an object that all tries share."""
+    return {key: value for key, value in launch.labels.items() if key not in (ATTEMPT_LABEL, TRY_LABEL)}
 
 
 def backstop_seconds(launch: Launch) -> int:
