@@ -118,14 +118,11 @@ class ActionExecutor:
 
     async def _create_job(self, state: RunState, id_: TryId) -> bool:
         """Create the Job of a try, or adopt one that an earlier process created. Returns False if that is refused."""
-        run, launch = state.run, launch_for(state.run, id_, new_seed(), self._inputs.rounds(state.run))
-        if held := self._hold(run):
-            state.launch.refusal = Refusal(held, time.time(), final=False)  # as of now: no deadline counts this time
-            state.launch.refusals += 1
-            self._wake(run.uid, backoff(state.launch.refusals, first=_HELD_SECONDS))  # thousands may wait
-            return False
+        run = state.run
+        if held := self._hold(run):  # as of now: no deadline counts this time; thousands may wait
+            return self._refused(state, Refusal(held, time.time(), final=False), _HELD_SECONDS)
+        launch, trainer = launch_for(run, id_, new_seed(), self._inputs.rounds(run)), self._inputs.trainer(run)
         try:
-            trainer = self._inputs.trainer(run)
             await self._create(run, SERVICES, build_service(launch))
             if trainer.network.enabled:
                 await self._create(run, NETWORK_POLICIES, build_network_policy(launch, trainer.network))
@@ -134,13 +131,18 @@ class ActionExecutor:
             job = _own_job(await self._create(run, JOBS, build_job(launch, trainer)))
         except ApiError as error:
             since = state.launch.refusal.since if state.launch.refusal else time.time()
-            state.launch.refusal = Refusal(f"{error.reason or error.code}: {error}", since, final=error.final)
-            state.launch.refusals += 1
-            self._wake(run.uid, backoff(state.launch.refusals, first=_RETRY_SECONDS))
-            return False
+            refusal = Refusal(f"{error.reason or error.code}: {error}", since, final=error.final)
+            return self._refused(state, refusal, _RETRY_SECONDS)
         state.observation.expect(job, time.time())
         state.launch.refusal, state.launch.refusals = None, 0
         return True
+
+    def _refused(self, state: RunState, refusal: Refusal, first: float) -> bool:
+        """Note the refusal, and come back later and later, after `first` seconds at first. Returns False."""
+        state.launch.refusal = refusal
+        state.launch.refusals += 1
+        self._wake(state.run.uid, backoff(state.launch.refusals, first=first))
+        return False
 
     async def _create(self, run: Run, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
         """Create an object, or adopt one that an earlier call created: it is ours only if this run owns it."""

@@ -31,10 +31,16 @@ class Inputs:
     own_trainer: TrainerDefaults
     pod_groups: bool = False  # whether the API server has PodGroups
     _texts: dict[tuple[str, str], str] = field(default_factory=dict)  # of rules, by round and benchmark
+    _settings: str = field(init=False)  # of pods, as text
+
+    def __post_init__(self) -> None:
+        # not the lists, which count at admission only
+        lists = {"allow", "max_runs_per_namespace"}
+        self._settings = self.own_trainer.model_dump_json(by_alias=True, exclude_defaults=True, exclude=lists)
 
     def pin(self, run: Run) -> Pinned:
         """Return what `run` is admitted with."""
-        rules, defaults = self._rules(run.spec.round, run.spec.benchmark), _settings(self.own_trainer)
+        rules, defaults = self._rules(run.spec.round, run.spec.benchmark), self._settings
         return Pinned(
             operator_version=podium_version(),
             image=run.spec.template.image or self.own_trainer.image,
@@ -59,7 +65,7 @@ class Inputs:
     def trainer(self, run: Run) -> TrainerDefaults:
         """Return the settings of training pods for `run`: those it was admitted with."""
         pinned = run.status.pinned
-        if pinned is None or not pinned.pod_defaults or pinned.pod_defaults == _settings(self.own_trainer):
+        if pinned is None or not pinned.pod_defaults or pinned.pod_defaults == self._settings:
             return self.own_trainer
         return _read_trainer(pinned.pod_defaults) or self.own_trainer
 
@@ -114,11 +120,6 @@ def pinned_image(pinned: Pinned | None) -> str:
     repository = pinned.image.partition("@")[0]
     head, slash, last = repository.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}@{pinned.image_digest}"  # a port has a slash after it, a tag has none
-
-
-def _settings(trainer: TrainerDefaults) -> str:
-    """Return the settings that make pods, as text: not the lists, which count at admission only."""
-    return trainer.model_dump_json(by_alias=True, exclude_defaults=True, exclude={"allow", "max_runs_per_namespace"})
 
 
 def _digest(text: str) -> str:
