@@ -13,7 +13,8 @@ from podium.reconcile import Container, ObservedJob
 # A watch shows a new Job within a second; after this long, the API server is asked whether it still exists.
 WATCH_SECONDS = 30.0
 
-_COMING_UP_SECONDS = 4.0  # while some of them do not run yet, and after the run's end
+# For so long, the changes of a run's pods are taken together:
+COMING_UP_SECONDS = 4.0  # while some of them do not run yet, and after the run's end
 _IN_STEP_SECONDS = 1.0  # once all run, and while they exit one after another
 
 
@@ -147,4 +148,4 @@ def patience(containers: Sequence[Container]) -> float:
     left = [c for c in containers if c.finished is None]
     if containers and not left:
         return 0.0
-    return _COMING_UP_SECONDS if any(c.started is None for c in left) or not left else _IN_STEP_SECONDS
+    return COMING_UP_SECONDS if any(c.started is None for c in left) or not left else _IN_STEP_SECONDS

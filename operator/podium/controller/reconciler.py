@@ -17,7 +17,7 @@ from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
 from podium.controller.informers import Informers
 from podium.controller.logs import LogCollector
-from podium.controller.observation import WATCH_SECONDS, Observation, patience
+from podium.controller.observation import COMING_UP_SECONDS, WATCH_SECONDS, Observation, patience
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
@@ -31,7 +31,6 @@ from podium.rules import Goal, check_spec, goal_for
 _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
-# For so long, the changes of a run's pods are taken together:
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
 _CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
@@ -195,7 +194,7 @@ class Controller:
         """Reconcile a run whose Jobs or pods have changed: at once if something has ended, or else soon, since they
         change in groups. What pods that come up may wait for is reported within seconds all the same."""
         if (state := self.states.get(run_uid)) and state.run.status.terminal:
-            self.wake(run_uid, patience(()))
+            self.wake(run_uid, COMING_UP_SECONDS)
         else:
             containers = [pod.container for pod in self.informers.pods(run_uid)]
             ended = any(job.job.finished for job in self.informers.jobs(run_uid))
