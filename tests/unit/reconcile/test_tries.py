@@ -12,6 +12,7 @@ import pytest
 from podium.reconcile import decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
+from tests.unit.reconcile.ends import ENDS
 from tests.unit.reconcile.examples import ABORTED, BAD, GOOD, START, SUCCESS, T0, ended, log, observed
 
 ROUNDS = load_rounds()
@@ -298,7 +299,9 @@ TRIES = [
 
 
 @pytest.mark.parametrize(
-    ("containers", "seen", "now", "state", "reason", "message"), [t[1:] for t in TRIES], ids=[t[0] for t in TRIES]
+    ("containers", "seen", "now", "state", "reason", "message"),
+    [t[1:] for t in (*TRIES, *ENDS)],
+    ids=[t[0] for t in (*TRIES, *ENDS)],
 )
 def test_state_of_a_try(containers, seen, now, state, reason, message):
     run = ex.run(ex.status(ex.attempt()))

@@ -1,21 +1,12 @@
-"""The end of one try as a table: its containers and its log, and the state, reason and message that follow.
-
-Which logs are valid and converged is a table of its own: tests/unit/rules/test_judge.py.
-"""
+"""How one try ends, as rows of the table in test_tries.py."""
 
 from __future__ import annotations
 
-import pytest
-
-from podium.reconcile import decide
-from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
-from tests.unit.reconcile.examples import BAD, GOOD, START, SUCCESS, T0, ended, log, observed
-
-ROUNDS = load_rounds()
+from tests.unit.reconcile.examples import BAD, GOOD, START, SUCCESS, ended, log
 
 # (name, containers, the log, seconds) -> (state, reason, part of the message)
-TRIES = [
+ENDS = [
     (
         "the scheduler preempts",
         [ended(0, None, stopped="Deleted", disruption="PreemptionByScheduler"), ended(1, 1, finished=101)],
@@ -226,13 +217,3 @@ TRIES = [
         "run_start is 9.0 s before the container started",
     ),
 ]
-
-
-@pytest.mark.parametrize(
-    ("containers", "seen", "now", "state", "reason", "message"), [t[1:] for t in TRIES], ids=[t[0] for t in TRIES]
-)
-def test_state_of_a_try(containers, seen, now, state, reason, message):
-    run = ex.run(ex.status(ex.attempt()))
-    result = decide(run, observed(ex.job(*containers), seen), ROUNDS, T0 + now).status.attempts[0]
-    assert (str(result.state), result.reason) == (state, reason)
-    assert message in (result.message or "")
