@@ -50,6 +50,20 @@ def test_more_keys_than_a_page_holds(store: S3Store) -> None:
     assert store.list() == keys
 
 
+def test_the_authorities_are_read_once(
+    store: S3Store, server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And not again by each new connection, while other threads use them: OpenSSL crashes on that."""
+    authorities = tmp_path / "ca.crt"
+    authorities.write_bytes(server.ca.read_bytes())
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authorities))
+    store.put("first", b"")
+    authorities.unlink()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.put(f"{number}", b""), range(32)))
+    assert len(store.list()) == 33
+
+
 def test_of_many_only_one_puts_if_absent(store: S3Store) -> None:
     def put(number: int) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.httpsession
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
@@ -89,6 +91,29 @@ class Access:
         ):
             if value not in allowed:
                 raise StoreRefused(f"{name} {value!r} is not supported; use {' or '.join(allowed)}")
+
+
+class _LoadOnce(ssl.SSLContext):
+    """A TLS context that reads each file of authorities once.
+
+    botocore has all threads of a client share one context, and urllib3 loads the authorities into it again for each
+    connection. OpenSSL does not allow that while another thread uses them in its handshake: it is a segmentation
+    fault now and then (openssl/openssl issue 24480, boto/botocore 3164, urllib3/urllib3 3155).
+    """
+
+    def __init__(self, *_: object) -> None:
+        self._lock = threading.Lock()
+        self._loaded: set[tuple[object, ...]] = set()
+
+    def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
+        place = (cafile, capath, cadata)
+        with self._lock:
+            if place not in self._loaded:
+                super().load_verify_locations(cafile, capath, cadata)
+                self._loaded.add(place)
+
+
+botocore.httpsession.SSLContext = _LoadOnce  # type: ignore[attr-defined]  # it has no parameter for it
 
 
 class Connection:
