@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -18,7 +18,6 @@ from podium.controller.uploads import Uploader
 from podium.kube import EVENTS, JOBS, NETWORK_POLICIES, POD_GROUPS, SERVICES, Api, ApiError, Resource, backoff
 from podium.launch import (
     Inputs,
-    TrainerDefaults,
     build_job,
     build_network_policy,
     build_pod_group,
@@ -40,7 +39,6 @@ from podium.reconcile import (
     StoreResult,
     job_names,
 )
-from podium.rounds import Round
 from podium.text import printable
 
 _LOG = logging.getLogger(__name__)
@@ -61,15 +59,14 @@ class ActionExecutor:
         uploads: Uploader,
         logs: LogCollector,
         *,
-        rounds: Mapping[str, Round],
-        trainer: TrainerDefaults,
+        inputs: Inputs,
         wake: Callable[[str, float], None],
         hold: Callable[[Run], str] = lambda _: "",
     ) -> None:
         self._api = api
         self._uploads = uploads
         self._logs = logs
-        self._inputs = Inputs(rounds, trainer)
+        self._inputs = inputs
         self._wake = wake
         self._hold = hold
 

@@ -29,7 +29,7 @@ from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
 from podium.kube import POD_GROUPS, Api, ApiError, Lease, LeaseLostError, backoff, connect
-from podium.launch import TrainerDefaults
+from podium.launch import Inputs, TrainerDefaults
 from podium.metrics import FinishedSample, Metrics, RunSample, run_sample
 from podium.reconcile import Run
 from podium.rounds import load_rounds
@@ -142,24 +142,15 @@ class OperatorProcess:
         await self._wait_for_crd(api)
         recorder = Recorder(self._store, self.metrics)
         logs = LogCollector(api, recorder, self._wake)
-        uploads = Uploader(api, recorder, logs, rounds=self._rounds, wake=self._wake)
-        actions = ActionExecutor(
-            api,
-            uploads,
-            logs,
-            rounds=self._rounds,
-            trainer=self._options.trainer,
-            wake=self._wake,
-            hold=self._hold,
-        )
+        inputs = Inputs(self._rounds, self._options.trainer, await self._has_pod_groups(api))
+        uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)
+        actions = ActionExecutor(api, uploads, logs, inputs=inputs, wake=self._wake, hold=self._hold)
         self._controller = controller = Controller(
             api,
             actions,
             logs,
-            self._rounds,
+            inputs,
             self.metrics,
-            trainer=self._options.trainer,
-            pod_groups=await self._has_pod_groups(api),
             namespaces=self._options.namespaces,
             progress_seconds=self._options.progress_seconds,
         )

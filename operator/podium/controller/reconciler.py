@@ -23,9 +23,8 @@ from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
 from podium.controller.turns import Turns
 from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
-from podium.launch import Inputs, TrainerDefaults, with_image_digest, without_texts
+from podium.launch import Inputs, with_image_digest, without_texts
 from podium.reconcile import Container, Decision, DropCheckpoint, ListPods, Observed, Run, decide, read_run
-from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
 _LOG = logging.getLogger(__name__)
@@ -61,11 +60,9 @@ class Controller:
         api: Api,
         actions: ActionExecutor,
         logs: LogCollector,
-        rounds: Mapping[str, Round],
+        inputs: Inputs,
         telemetry: Telemetry,
         *,
-        trainer: TrainerDefaults | None = None,
-        pod_groups: bool = False,
         namespaces: Sequence[str] = (),
         progress_seconds: float = 10.0,
         clock: Callable[[], float] = time.time,
@@ -80,7 +77,7 @@ class Controller:
         self._api = api
         self._actions = actions
         self._logs = logs
-        self._inputs = Inputs(rounds, trainer or TrainerDefaults(), pod_groups)
+        self._inputs = inputs
         self._telemetry = telemetry
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended

@@ -14,10 +14,9 @@ from podium.api import Result, TryId
 from podium.controller.logs import LogCollector
 from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
-from podium.launch import Inputs, TrainerDefaults
+from podium.launch import Inputs
 from podium.reconcile import Run, StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter, result_folder
-from podium.rounds import Round
 from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreUnavailable
 
@@ -98,13 +97,13 @@ class Uploader:
         recorder: Recorder,
         logs: LogCollector,
         *,
-        rounds: Mapping[str, Round],
+        inputs: Inputs,
         wake: Callable[[str, float], None],
     ) -> None:
         self._api = api
         self._recorder = recorder
         self._logs = logs
-        self._inputs = Inputs(rounds, TrainerDefaults())
+        self._inputs = inputs
         self._wake = wake
         self._nodes: dict[str, dict[str, Any]] = {}
 

@@ -28,7 +28,7 @@ class Inputs:
     """This operator's rounds and settings, and what earlier runs were admitted with instead."""
 
     own_rounds: Mapping[str, Round]
-    own_trainer: TrainerDefaults
+    own_trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
     pod_groups: bool = False  # whether the API server has PodGroups
     _texts: dict[tuple[str, str], str] = field(default_factory=dict)  # of rules, by round and benchmark
     _settings: str = field(init=False)  # of pods, as text

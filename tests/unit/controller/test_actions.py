@@ -11,7 +11,7 @@ from podium.controller.actions import ActionExecutor
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
 from podium.kube import JOBS, ApiError
-from podium.launch import TrainerDefaults
+from podium.launch import Inputs
 from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -44,7 +44,7 @@ async def executed(change):
     woken = []
     state = RunState(ex.run(), None, Observation("lab"))
     actions = ActionExecutor(
-        Server(change), None, None, rounds=load_rounds(), trainer=TrainerDefaults(), wake=lambda *call: woken.append(call)
+        Server(change), None, None, inputs=Inputs(load_rounds()), wake=lambda *call: woken.append(call)
     )  # fmt: skip
     look_again = await actions.execute(state, [CREATE])
     assert bool(woken) is not look_again  # a refusal is looked at again later
@@ -62,7 +62,7 @@ async def test_a_job_that_must_wait_is_not_asked_for_and_says_why():
     woken = []
     state = RunState(ex.run(), None, Observation("lab"))
     actions = ActionExecutor(
-        None, None, None, rounds=load_rounds(), trainer=TrainerDefaults(), wake=lambda *call: woken.append(call),
+        None, None, None, inputs=Inputs(load_rounds()), wake=lambda *call: woken.append(call),
         hold=lambda run: f"{run.namespace} is full",
     )  # fmt: skip
     await actions.execute(state, [CREATE])

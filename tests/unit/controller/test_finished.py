@@ -7,6 +7,7 @@ import pytest
 from podium.controller.finished import FULL_SECONDS
 from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
+from podium.launch import Inputs
 from podium.metrics import FinishedSample, Metrics
 from podium.reconcile import ObservedJob
 from podium.rounds import load_rounds
@@ -69,7 +70,9 @@ def api():
 def controller(api, monkeypatch):
     """At `controller.now` seconds after the end of the run; its informers hold `controller.jobs`."""
     metrics = Metrics(list, lambda: 0)
-    controller = Controller(api, Actions(), Logs(), load_rounds(), metrics, clock=lambda: ex.T0 + controller.now)
+    controller = Controller(
+        api, Actions(), Logs(), Inputs(load_rounds()), metrics, clock=lambda: ex.T0 + controller.now
+    )
     controller.now, controller.jobs = 0.0, []
     monkeypatch.setattr(controller.informers, "known", lambda _: True)
     monkeypatch.setattr(controller.informers, "jobs", lambda _: controller.jobs)

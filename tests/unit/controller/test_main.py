@@ -14,6 +14,7 @@ from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
 from podium.kube import ApiError
+from podium.launch import Inputs
 from podium.reconcile import ObservedJob
 from podium.rounds import load_rounds
 from tests.unit.controller.test_observation import pod
@@ -46,7 +47,7 @@ def process(tmp_path, monkeypatch):
     monkeypatch.setattr("time.time", lambda: process.now)
     monkeypatch.setattr("podium.metrics.operator._PAGE_SECONDS", 0.0)  # every scrape gets a new page
     process.now = 100.0
-    controller = Controller(None, None, None, load_rounds(), process.metrics, clock=lambda: process.now)
+    controller = Controller(None, None, None, Inputs(load_rounds()), process.metrics, clock=lambda: process.now)
     controller.run_changed(body(), deleted=False)
     job = JobSnapshot("lab", UID, ex.FIRST, ObservedJob("j1", created=0.0))
     controller.states[UID].observation.update([job], [pod(0), pod(1)], 100.0)

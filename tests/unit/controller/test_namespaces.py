@@ -6,6 +6,7 @@ import asyncio
 
 from podium.controller.reconciler import Controller
 from podium.kube.client import ApiError
+from podium.launch import Inputs
 from podium.metrics import Metrics
 from podium.rounds import load_rounds
 from tests.unit.controller.test_causes import until
@@ -47,7 +48,9 @@ async def test_runs_wait_only_for_their_own_namespace(monkeypatch, caplog):
         def follow(self, state):
             pass
 
-    controller = Controller(api, actions, Logs(), load_rounds(), Metrics(list, lambda: 0), namespaces=("lab", "night"))
+    controller = Controller(
+        api, actions, Logs(), Inputs(load_rounds()), Metrics(list, lambda: 0), namespaces=("lab", "night")
+    )
     for namespace in ("lab", "night"):
         found = body()
         found["metadata"] |= {"namespace": namespace, "uid": namespace, "name": namespace}

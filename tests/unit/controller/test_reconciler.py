@@ -12,7 +12,7 @@ from podium.api import BenchmarkRunStatus, Condition
 from podium.controller.reconciler import Controller
 from podium.controller.turns import Turns
 from podium.kube import FencedError
-from podium.launch import TrainerDefaults
+from podium.launch import Inputs, TrainerDefaults
 from podium.metrics import Metrics
 from podium.reconcile import DeleteRun
 from podium.rounds import load_rounds
@@ -33,12 +33,12 @@ def body(generation=1, status=None, **spec):
 @pytest.fixture
 def controller():
     metrics = Metrics(list, lambda: 0)
-    return Controller(None, None, None, load_rounds(), metrics)
+    return Controller(None, None, None, Inputs(load_rounds()), metrics)
 
 
 def test_only_so_many_runs_of_a_namespace_start():
     trainer = TrainerDefaults(max_runs_per_namespace=2)
-    controller = Controller(None, None, None, load_rounds(), Metrics(list, lambda: 0), trainer=trainer)
+    controller = Controller(None, None, None, Inputs(load_rounds(), trainer), Metrics(list, lambda: 0))
     runs = {}
     for uid, namespace in (("a", "lab"), ("b", "lab"), ("c", "lab"), ("d", "night")):
         document = body()

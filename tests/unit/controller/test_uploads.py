@@ -13,6 +13,7 @@ from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
+from podium.launch import Inputs
 from podium.reconcile import StoreAttempt
 from podium.results import AttemptFiles
 from podium.rounds import load_rounds
@@ -43,7 +44,7 @@ def uploader(monkeypatch):
     monkeypatch.setattr(uploads, "_WAIT_SECONDS", 0.01)
     recorder, delays = Recorder(), []
     logs = LogCollector(None, recorder, lambda *_: None)
-    made = Uploader(None, recorder, logs, rounds=load_rounds(), wake=lambda _, seconds: delays.append(seconds))
+    made = Uploader(None, recorder, logs, inputs=Inputs(load_rounds()), wake=lambda _, seconds: delays.append(seconds))
     state = RunState(ex.run(), None, Observation("lab"))
     logs.release(state, DONE.attempt.id, ex.log(ex.START))
     return made, recorder, state, delays
