@@ -151,5 +151,6 @@ def running_delays(plane: ControlPlane, resource: str) -> dict[str, float]:
         labels = pod["metadata"]["labels"]
         name = labels["podium.dev/run"] if resource != "jobs" else labels["batch.kubernetes.io/job-name"]
         running[name] = max(running.get(name, 0), unix(ready["lastTransitionTime"]))
-    delays = sorted(running[name] - at for name, at in created.items())
+    # where the Job controller is slow, a few Jobs are deleted before it has ended them
+    delays = sorted(running[name] - at for name, at in created.items() if name in running)
     return {"create_to_running_p50_s": percentile(delays, 0.5), "create_to_running_p95_s": percentile(delays, 0.95)}
