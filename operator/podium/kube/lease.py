@@ -131,11 +131,16 @@ class Lease:
 
     async def _release(self) -> bool:
         """Give up the Lease if it is still ours, so that a standby replica takes it at its next check."""
-        if (found := await self._read()) is None or _spec(found, "holderIdentity") != self._identity:
-            return False
-        await self._replace(found, "")
-        _LOG.info("gave up the Lease %s/%s", self._namespace, self._name)
-        return True
+        while (found := await self._read()) is not None and _spec(found, "holderIdentity") == self._identity:
+            try:
+                await self._replace(found, "")
+            except ApiError as error:
+                if not error.conflict:
+                    raise
+                continue  # the last renewal was on its way, and came in between
+            _LOG.info("gave up the Lease %s/%s", self._namespace, self._name)
+            return True
+        return False
 
     async def _read(self) -> Object | None:
         """Return the Lease as it is now; None if there is none."""

@@ -273,6 +273,28 @@ def test_the_lease_is_given_up_with_the_work(run, replica, work):
     run(scene())
 
 
+def test_the_lease_is_given_up_although_the_last_renewal_comes_in_between(run, replica):
+    class Slow(Server):
+        renewals = 0
+
+        def answer(self, verb, body):
+            answer = super().answer(verb, body)
+            if verb == "GET" and self.renewals:
+                self.renewals -= 1
+                self.write(renewTime="later")
+            return answer
+
+    async def scene():
+        server = Slow()
+        _, hold = replica(server, "one")
+        task = await started(hold)
+        server.renewals = 1
+        await stopped(task)
+        assert (server.holder, server.renewals) == ("", 0)
+
+    run(scene())
+
+
 def test_a_late_answer_does_not_count_from_its_arrival(run, replica):
     async def scene():
         server = Server()
