@@ -30,7 +30,7 @@ def remove() -> None:
             device, point, *_ = line.split()
             name, _, process = device.partition(":")
             if name == _DISK and _is_gone(process):
-                works("umount", point)
+                works("umount", "--lazy", point)  # a killed process may still hold files
 
 
 def _is_gone(process: str) -> bool:

@@ -90,7 +90,7 @@ class S3:
         """Stop for good: the objects go."""
         self.stop()
         if self.objects.is_mount():
-            sh("umount", self.objects)
+            sh("umount", "--lazy", self.objects)  # its last thread may still hold files
 
     @contextlib.contextmanager
     def read_only(self) -> Iterator[None]:
