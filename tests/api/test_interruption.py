@@ -42,7 +42,14 @@ def command(tmp_path):
 def start(*words: object, folder: Path) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "KUBECONFIG"))}
     with (folder / "out").open("wb") as out:
-        return subprocess.Popen(list(map(str, words)), cwd=ROOT, env=environment, stdout=out, stderr=out)
+        return subprocess.Popen(
+            list(map(str, words)),
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+        )
 
 
 def programs(folder: Path) -> set[str]:
