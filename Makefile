@@ -120,7 +120,7 @@ fuzz: tools ## create SPECS generated runs on a real API server: each is accepte
 	exec env PODIUM_FUZZ=$(SPECS) $(BIN)/python -m pytest tests/api/test_generated_specs.py -s --timeout 7200
 
 perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
-	$(BIN)/python -m tests.performance.operator --out docs/performance/operator.json
+	$(BIN)/python -m tests.performance.controller --out docs/performance/operator.json
 
 perf-train: install ## measure the trainers' seconds to their target quality
 	$(BIN)/python tests/performance/perf_train.py --naive

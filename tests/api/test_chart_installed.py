@@ -22,7 +22,7 @@ from tests.cluster.charts import CHART, helm, template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for, needed_parts
 from tests.cluster.parts import Operator, until
-from tests.performance.operator.load import SPEC, training_log
+from tests.performance.controller.load import SPEC, training_log
 
 DATA = ROOT / "tests/data/chart"
 POD_SECONDS = 12.0

@@ -1,6 +1,6 @@
 """Measure the operator on a real control plane with 100 fake nodes.
 
-    python -m tests.performance.operator [burst] [active] [finished] [growth] [--out FILE.json]
+    python -m tests.performance.controller [burst] [active] [finished] [growth] [--out FILE.json]
 
 burst: 1,000 one-attempt runs of two pods created at once; bare API, an earlier commit and this one in turns, in
 three rounds. Pods complete 30 s after they run; each prints the MLPerf lines of a training meanwhile.
@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.performance.operator.active import LINES, POD_SECONDS, active_case
-from tests.performance.operator.burst import bare_case, operator_case
-from tests.performance.operator.finished import finished_case
-from tests.performance.operator.load import training_log
-from tests.performance.operator.plane import NODES, environment, source_of, spread, with_plane
+from tests.performance.controller.active import LINES, POD_SECONDS, active_case
+from tests.performance.controller.burst import bare_case, operator_case
+from tests.performance.controller.finished import finished_case
+from tests.performance.controller.load import training_log
+from tests.performance.controller.plane import NODES, environment, source_of, spread, with_plane
 
 BASELINE = "66b4da5"
 PARTS = ("burst", "active", "finished", "growth")

@@ -10,8 +10,8 @@ import urllib.request
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.kube import Api
 from tests.cluster.controlplane import ControlPlane
-from tests.performance.operator.load import SPEC, benchmark_run, post_all
-from tests.performance.operator.plane import (
+from tests.performance.controller.load import SPEC, benchmark_run, post_all
+from tests.performance.controller.plane import (
     cpu_seconds,
     histogram_quantile,
     items,

@@ -20,8 +20,8 @@ from podium.api import (
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.kube import Api
 from tests.cluster.controlplane import ControlPlane
-from tests.performance.operator.load import SPEC, benchmark_run, post_all
-from tests.performance.operator.plane import cpu_seconds, operator_of, own_writes, peak_rss_mb
+from tests.performance.controller.load import SPEC, benchmark_run, post_all
+from tests.performance.controller.plane import cpu_seconds, operator_of, own_writes, peak_rss_mb
 
 _SETTLE_SECONDS = 20.0
 

@@ -21,8 +21,8 @@ from podium.reconcile import read_run
 from podium.rounds import load_rounds
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import ROOT
-from tests.performance.operator.load import SPEC, benchmark_run, post_all
-from tests.performance.operator.plane import (
+from tests.performance.controller.load import SPEC, benchmark_run, post_all
+from tests.performance.controller.plane import (
     condition,
     cpu_seconds,
     has,
