@@ -48,8 +48,13 @@ def start(*words: object, folder: Path) -> subprocess.Popen[bytes]:
             env=environment,
             stdout=out,
             stderr=out,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+            preexec_fn=_accept_interrupts,  # noqa: PLW1509 - it takes no lock
         )
+
+
+def _accept_interrupts() -> None:
+    """A background job of a shell ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def programs(folder: Path) -> set[str]:
