@@ -51,7 +51,7 @@ class Config:
     eval_candidates: int  # proposals per image
     nms_candidates: int  # per level and image, in training; half of it in evaluation
     num_classes: int  # without background; 0: as many as the data set has
-    backbone_weights: str  # a ResNet-50's state_dict in torchvision's names; empty: DIR/resnet50.pth where it exists
+    backbone_weights: str  # MSRA's ResNet-50, as prepared; empty: DIR/resnet50-msra.pth where it exists
     train_scenes: int  # synthetic images, used without --data
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it

@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
-from podium_benchmarks.core import coco, seeds
+from podium_benchmarks.core import backbones, coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
@@ -21,9 +21,12 @@ from podium_benchmarks.core.files import or_in_data_dir
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.maskrcnn.config import Config
+from podium_benchmarks.maskrcnn.model import load_backbone, make_backbone
 
 EVAL_BATCH = 8
-BACKBONE = "resnet50.pth"  # in the data folder
+BACKBONE = "resnet50-msra.pth"  # in the data folder
+MSRA = ("MSRA's ResNet-50, which has its stride in the 1x1 and was trained on BGR images of 0 to 255 less their mean: "
+        "podium-benchmarks prepare maskrcnn makes it from Detectron's R-50.pkl")  # fmt: skip
 MEAN_BGR = (102.9801, 115.9465, 122.7717)
 COARSEST = 32  # padded sides are multiples of it: each cell of C5 then covers the same pixels
 Size = tuple[int, int]  # height, width
@@ -48,15 +51,27 @@ def with_backbone(config: Config, data_dir: Path | None) -> Config:
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse what can't be run; no image is opened yet."""
+    """Refuse what can't be run, a backbone of the wrong kind included; no image is opened yet."""
     config = with_backbone(config, data_dir)
-    if config.backbone_weights and not Path(config.backbone_weights).is_file():
-        raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
-    if config.frozen_backbone and not config.backbone_weights:
-        raise UsageError(f"a frozen backbone can't learn: put its weights into the data folder as {BACKBONE}, give "
-                         "them with --set backbone_weights=FILE, or train it from random ones with --set "
-                         "frozen_backbone=false")  # fmt: skip
+    if config.backbone_weights:
+        check_backbone(config, Path(config.backbone_weights))
+    elif config.frozen_backbone:
+        raise UsageError(f"a frozen backbone can't learn: put its weights into the data folder as {BACKBONE} "
+                         "(podium-benchmarks prepare maskrcnn does), give them with --set backbone_weights=FILE, or "
+                         "train it from random ones with --set frozen_backbone=false")  # fmt: skip
     check_photos(config, data_dir)
+
+
+@torch.inference_mode()
+def check_backbone(config: Config, file: Path) -> None:
+    """Raise UsageError for weights of another network, or of one that was trained on images of another kind."""
+    if not file.is_file():
+        raise UsageError(f"backbone_weights {file} is not a file")
+    backbone = make_backbone(config).eval()
+    load_backbone(backbone, file)
+    photo = backbones.fixed_photo()
+    images = normalize(photo, [_size(photo[0])])
+    backbones.check_scale(backbone.bn1(backbone.conv1(images)), backbone(images)[-1], file, MSRA)
 
 
 def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:

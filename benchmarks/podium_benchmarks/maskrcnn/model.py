@@ -149,8 +149,7 @@ class MaskRCNN(nn.Module):
     def __init__(self, config: Config, num_classes: int) -> None:
         super().__init__()
         self.config = config
-        norm: Norm = FrozenBatchNorm if config.frozen_backbone else BatchNorm
-        self.backbone = Backbone(config.width, norm)
+        self.backbone = make_backbone(config)
         self.pyramid = Pyramid(config.width, config.fpn_channels)
         self.proposals = ProposalHead(config.fpn_channels)
         self.boxes = BoxHead(config.fpn_channels, config.box_features, num_classes)
@@ -161,6 +160,11 @@ class MaskRCNN(nn.Module):
         if config.frozen_backbone:
             for part in (self.backbone.conv1, self.backbone.layer1):
                 part.requires_grad_(False)
+
+
+def make_backbone(config: Config) -> Backbone:
+    """The backbone that the settings describe."""
+    return Backbone(config.width, FrozenBatchNorm if config.frozen_backbone else BatchNorm)
 
 
 def full_model(config: Config) -> MaskRCNN:
@@ -192,17 +196,20 @@ def initialize(model: MaskRCNN) -> None:
             nn.init.zeros_(parameter)
 
 
-def load_backbone(model: MaskRCNN, file: Path) -> None:
-    """Weights of a ResNet-50 in torchvision's names, trained on BGR images of 0 to 255; its classifier is left out."""
+def load_backbone(backbone: Backbone, file: Path) -> None:
+    """Weights of MSRA's ResNet-50 as `prepare maskrcnn` writes them, in torchvision's names; a classifier is left out.
+
+    Raises UsageError for a file without them.
+    """
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
-        wanted = model.backbone.state_dict().keys()
+        wanted = backbone.state_dict().keys()
         weights = {
             name: weight
             for name, weight in weights.items()
             if not name.startswith("fc.") and (name in wanted or not name.endswith("num_batches_tracked"))
         }
-        model.backbone.load_state_dict(weights)
+        backbone.load_state_dict(weights)
     except Exception as error:
         raise UsageError(f"backbone_weights {file} does not hold a ResNet-50 of this width in torchvision's names: "
                          f"{str(error).splitlines()[0]}") from error  # fmt: skip

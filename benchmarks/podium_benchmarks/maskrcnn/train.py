@@ -83,7 +83,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     model = MaskRCNN(config, config.num_classes)
     initialize(model)
     if config.backbone_weights:
-        load_backbone(model, Path(config.backbone_weights))
+        load_backbone(model.backbone, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
         for part in (model.backbone, model.pyramid, model.proposals, model.boxes, model.masks):

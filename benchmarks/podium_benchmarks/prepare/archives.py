@@ -21,7 +21,8 @@ class Archive:
     name: str
     url: str  # empty where the license forbids automatic download
     size: int | None = None  # bytes, where known
-    digest: str = ""  # "md5:..." or "sha256:..."; empty: whatever comes first is trusted and recorded
+    # "md5:..." or "sha256:...", perhaps its first digits; empty: whatever comes first is trusted and recorded
+    digest: str = ""
     origin: str = ""  # who published the digest
 
 
@@ -52,7 +53,7 @@ def verify(archive: Archive, path: Path, known_sha256: str = "") -> Verified:
         raise PrepareError(f"{path} has {size:,} bytes instead of {archive.size:,}: delete it and download it again")
     algorithm, _, wanted = archive.digest.partition(":")
     found = digests_of(path, {"sha256", algorithm or "sha256"})
-    if wanted and found[algorithm] != wanted:
+    if not found.get(algorithm, "").startswith(wanted):
         raise PrepareError(f"{path} has the {algorithm} {found[algorithm]} instead of {wanted} ({archive.origin}): "
                            "delete it and download it again")  # fmt: skip
     if wanted:

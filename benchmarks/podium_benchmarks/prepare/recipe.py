@@ -21,4 +21,5 @@ class Recipe:
         return importlib.import_module(f"podium_benchmarks.prepare.{self.module}")
 
 
-COCO = Recipe("coco", "annotations CC BY 4.0; each photo its owner's, by Flickr's terms of use", 20_500_000_000)
+COCO = Recipe("coco", "annotations CC BY 4.0; each photo its owner's, by Flickr's terms of use; backbones MIT (MSRA's) "
+              "and BSD-3-Clause (torchvision's)", 21_000_000_000)  # fmt: skip

@@ -38,6 +38,7 @@ class Config:
 
     width: int  # channels of the backbone's stem; 64 is the full network
     num_classes: int  # without background; 0: as many as the data set has
+    pretrained_backbone: bool  # it must start from trained weights, as the definition says
     backbone_weights: str  # a ResNet-34's state_dict in torchvision's names; empty: DIR/resnet34.pth where it exists
     train_scenes: int  # synthetic images, used without --data
     eval_scenes: int
@@ -106,6 +107,7 @@ FULL = Config(
     model_bn_span=0,
     width=64,
     num_classes=80,
+    pretrained_backbone=True,
     backbone_weights="",
     train_scenes=1,
     eval_scenes=1,
@@ -127,6 +129,7 @@ TINY = replace(
     opt_learning_rate_decay_boundary_steps=(),
     width=8,
     num_classes=0,
+    pretrained_backbone=False,
     train_scenes=600,
     eval_scenes=100,
 )

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as vision
 
-from podium_benchmarks.core import coco, seeds
+from podium_benchmarks.core import backbones, coco, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
@@ -23,10 +23,12 @@ from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colors, mirror, random_crop, random_jitter
 from podium_benchmarks.ssd.config import Config
-from podium_benchmarks.ssd.model import IMAGE_SIZE
+from podium_benchmarks.ssd.model import IMAGE_SIZE, Backbone, load_backbone
 
 EVAL_BATCH = 32
 BACKBONE = "resnet34.pth"  # in the data folder
+TORCHVISION = ("torchvision's ResNet-34, which was trained on standardized RGB images: podium-benchmarks prepare ssd "
+               "downloads it")  # fmt: skip
 MEAN_RGB, DEVIATION_RGB = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -47,15 +49,30 @@ def with_backbone(config: Config, data_dir: Path | None) -> Config:
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse what can't be run; no image is opened yet."""
+    """Refuse what can't be run, a backbone of the wrong kind included; no image is opened yet."""
     config = with_backbone(config, data_dir)
+    if config.backbone_weights:
+        check_backbone(config, Path(config.backbone_weights))
+    elif config.pretrained_backbone:
+        raise UsageError(f"the backbone must start from trained weights: put them into the data folder as {BACKBONE} "
+                         "(podium-benchmarks prepare ssd does), give them with --set backbone_weights=FILE, or, in the "
+                         "open division, train it from random ones with --set pretrained_backbone=false")  # fmt: skip
     check_photos(config, data_dir)
-    if config.backbone_weights and not Path(config.backbone_weights).is_file():
-        raise UsageError(f"backbone_weights {config.backbone_weights} is not a file")
     try:
         config.bn_span(int(os.environ.get("WORLD_SIZE", "1")))
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+@torch.inference_mode()
+def check_backbone(config: Config, file: Path) -> None:
+    """Raise UsageError for weights of another network, or of one that was trained on images of another kind."""
+    if not file.is_file():
+        raise UsageError(f"backbone_weights {file} is not a file")
+    backbone = Backbone(config.width).eval()
+    load_backbone(backbone, file)
+    images = normalize(backbones.fixed_photo())
+    backbones.check_scale(backbone.bn1(backbone.conv1(images)), backbone(images), file, TORCHVISION)
 
 
 def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:

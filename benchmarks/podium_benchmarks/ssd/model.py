@@ -135,12 +135,17 @@ def initialize(model: SSD) -> None:
                 nn.init.xavier_uniform_(module.weight)
 
 
-def load_backbone(model: SSD, file: Path) -> None:
-    """Weights of a ResNet-34 in torchvision's names; its fourth stage and classifier are left out."""
+def load_backbone(backbone: Backbone, file: Path) -> None:
+    """Weights of a ResNet-34 in torchvision's names; its fourth stage and classifier are left out.
+
+    Raises UsageError for a file without them.
+    """
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
         weights = {name: weight for name, weight in weights.items() if not name.startswith(("layer4.", "fc."))}
-        model.backbone.load_state_dict(weights)
+        # torchvision's first files count no batches
+        counts = {name: weight for name, weight in backbone.state_dict().items() if name.endswith("batches_tracked")}
+        backbone.load_state_dict(counts | weights)
     except Exception as error:
         raise UsageError(f"backbone_weights {file} does not hold a ResNet-34 of this width in torchvision's names: "
                          f"{str(error).splitlines()[0]}") from error  # fmt: skip

@@ -91,7 +91,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     model = full_model(config)
     initialize(model)
     if config.backbone_weights:
-        load_backbone(model, Path(config.backbone_weights))
+        load_backbone(model.backbone, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
         compile_training(model, dist.shard_size(config.global_batch_size, ranks))

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 import yaml
 from pycocotools import mask as rle
 from tests.unit.benchmarks.coco_folder import read_json, write_folder, write_json
 
 from podium_benchmarks.core import cli
-from podium_benchmarks.core.cli import DataError, UsageError
+from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.scenes import make_scenes
@@ -60,24 +59,6 @@ def test_strides_are_in_the_1x1_and_batch_normalization_is_frozen_without_epsilo
     found = norm(torch.tensor([3.0, 2.001]).view(1, 2, 1, 1)).flatten()
     torch.testing.assert_close(found, torch.tensor([2.5, 10.0]), rtol=1e-2, atol=0)
     assert not list(norm.parameters())
-
-
-def test_backbone_weights_are_those_of_torchvision_s_resnet50(tmp_path):
-    with torch.device("meta"):
-        published = torchvision.models.resnet50().state_dict()
-        full = model.Backbone(64, model.FrozenBatchNorm).state_dict()
-    kept = {n for n in published if not n.startswith("fc.") and not n.endswith("num_batches_tracked")}
-    assert {name: published[name].shape for name in kept} == {name: weight.shape for name, weight in full.items()}
-
-    torch.manual_seed(0)
-    source, target = (model.MaskRCNN(SMALL, 3) for _ in range(2))
-    torch.save(source.backbone.state_dict() | {"fc.weight": torch.zeros(1)}, tmp_path / "weights.pt")
-    model.load_backbone(target, tmp_path / "weights.pt")
-    assert torch.equal(target.backbone.conv1.weight, source.backbone.conv1.weight)
-    frozen = model.MaskRCNN(dataclasses.replace(SMALL, frozen_backbone=True), 3)
-    model.load_backbone(frozen, tmp_path / "weights.pt")  # which counts batches, as frozen statistics don't
-    with pytest.raises(UsageError, match=r"weights\.pt does not hold a ResNet-50 of this width in torchvision's names"):
-        model.load_backbone(model.MaskRCNN(dataclasses.replace(SMALL, width=8), 3), tmp_path / "weights.pt")
 
 
 def test_one_step_of_the_full_model_at_its_input_size():

@@ -73,7 +73,7 @@ def test_a_folder_trains_with_its_own_classes(tmp_path, launch, log_lines):
         (("--target", "0.3/2"), "--target '0.3/2' is not box AP/mask AP"),
         (
             ("--preset", "full", "--data", "{folder}"),
-            "a frozen backbone can't learn: put its weights into the data folder as resnet50.pth",
+            "a frozen backbone can't learn: put its weights into the data folder as resnet50-msra.pth",
         ),
         (("--set", "anchor_sizes=8,16"), "anchor_sizes must be 5 whole numbers above 0, not (8, 16)"),
         (("--set", "min_image_size=300"), "max_image_size must be at least min_image_size, which is 300, not 224"),

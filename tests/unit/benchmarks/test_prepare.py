@@ -15,17 +15,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from PIL import Image
 from tests.unit.benchmarks.coco_folder import write_folder
+from tests.unit.benchmarks.trained_backbones import trained, without_statistics, write_r50
 
 import podium_benchmarks
+from podium_benchmarks.core.batch_norm import BatchNorm
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.toy_language import toy_language
 from podium_benchmarks.gnmt.detokenize import detokenize
+from podium_benchmarks.maskrcnn import data as maskrcnn_data
+from podium_benchmarks.maskrcnn import model as maskrcnn_model
 from podium_benchmarks.minigo.sgf import read_games
 from podium_benchmarks.prepare import coco, command, go, imagenet, movielens, wmt16, wmt17
-from podium_benchmarks.prepare.archives import Archive
+from podium_benchmarks.prepare.archives import Archive, PrepareError, verify
 from podium_benchmarks.prepare.moses import tokenize
+from podium_benchmarks.ssd import data as ssd_data
+from podium_benchmarks.ssd import model as ssd_model
 
 WNIDS = ["n01440764", "n01443537", "n01484850"]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -141,7 +148,17 @@ def test_archives_that_are_not_the_real_ones_are_refused(prepare, tmp_path):
     assert "instead of 1d675b47d978889d74fa0da5fadfb00e (torchvision.datasets.ImageNet)" in printed
 
 
-def test_coco_is_unpacked_for_both_detectors(prepare, tmp_path, launch, log_lines):
+def test_a_digest_may_be_its_first_digits(tmp_path):
+    (tmp_path / "a").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    one = Archive("a", "", digest=f"sha256:{digest[:8]}", origin="its name")
+    assert (verify(one, tmp_path / "a").by, verify(one, tmp_path / "a").sha256) == ("sha256 of its name", digest)
+    (tmp_path / "a").write_bytes(b"other weights")
+    with pytest.raises(PrepareError, match=rf"instead of {digest[:8]} \(its name\)"):
+        verify(one, tmp_path / "a")
+
+
+def test_coco_is_unpacked_for_both_detectors(prepare, tmp_path, launch, log_lines, monkeypatch):
     make = {"size": 320, "classes": 4, "seed": 2}
     made = write_folder(
         tmp_path / "made", make_scenes(6, held_out=False, **make), make_scenes(2, held_out=True, **make)
@@ -154,8 +171,19 @@ def test_coco_is_unpacked_for_both_detectors(prepare, tmp_path, launch, log_line
         tmp_path / "archives/annotations_trainval2017.zip",
         {**notes, "annotations/captions_val2017.json": b"{}", "../evil.jpg": b""},
     )
+    narrow = {"SSD": dataclasses.replace(coco.SSD, width=4), "MASKRCNN": dataclasses.replace(coco.MASKRCNN, width=4)}
+    monkeypatch.setattr(coco, "SSD", narrow["SSD"])
+    monkeypatch.setattr(coco, "MASKRCNN", narrow["MASKRCNN"])
+    resnet34 = trained(ssd_model.Backbone(4), ssd_data.normalize).state_dict()
+    torch.save(resnet34, tmp_path / "archives" / coco.RESNET34.name)
+    resnet50 = trained(
+        maskrcnn_model.Backbone(4, BatchNorm), lambda photos: maskrcnn_data.normalize(photos, [(128, 128)] * 4)
+    )
+    write_r50(tmp_path / "archives/R-50.pkl", without_statistics(resnet50.state_dict()))
     out, _ = prepare("ssd", coco)
-    assert len(check_sums(out)) == 1 + 6 + 2 + 2
+    assert len(check_sums(out)) == 1 + 6 + 2 + 2 + 2
+    for data, name in ((ssd_data, "SSD"), (maskrcnn_data, "MASKRCNN")):
+        data.check_data(dataclasses.replace(narrow[name], num_classes=0), out)
     run = launch("ssd", "--preset", "tiny", "--data", str(out), "--set", "width=4", "--set", "global_batch_size=4",
                  "--set", "precision=fp32", "--set", "max_epochs=1")  # fmt: skip
     assert run.returncode == 0, run.stderr

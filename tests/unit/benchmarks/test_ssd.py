@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 import yaml
 from tests.unit.benchmarks.coco_folder import write_folder
 from torch.nn import functional
@@ -45,30 +44,6 @@ def test_the_full_model_has_the_reference_sizes():
     assert sum(p.numel() for p in full.backbone.parameters()) == 8_170_304
     assert maps.shape == (1, 256, 38, 38)
     assert (offsets.shape, logits.shape) == ((2, 8732, 4), (2, 8732, 81))
-
-
-def test_backbone_weights_may_lie_beside_the_data(tmp_path):
-    assert data.with_backbone(SMALL, tmp_path).backbone_weights == ""
-    (tmp_path / "resnet34.pth").touch()
-    assert data.with_backbone(SMALL, tmp_path).backbone_weights == str(tmp_path / "resnet34.pth")
-    named = dataclasses.replace(SMALL, backbone_weights="mine.pth")
-    assert data.with_backbone(named, tmp_path).backbone_weights == "mine.pth"
-    assert data.with_backbone(named, None).backbone_weights == "mine.pth"
-
-
-def test_backbone_weights_are_those_of_torchvision_s_resnet34(tmp_path):
-    with torch.device("meta"):
-        published = torchvision.models.resnet34().state_dict()
-        full = model.Backbone(64).state_dict()
-    kept = {name for name in published if not name.startswith(("layer4.", "fc."))}
-    assert {name: published[name].shape for name in kept} == {name: weight.shape for name, weight in full.items()}
-
-    source, target = (model.SSD(width=4, num_classes=3) for _ in range(2))
-    torch.save(source.backbone.state_dict() | {"fc.weight": torch.zeros(1)}, tmp_path / "weights.pt")
-    model.load_backbone(target, tmp_path / "weights.pt")
-    assert torch.equal(target.backbone.conv1.weight, source.backbone.conv1.weight)
-    with pytest.raises(UsageError, match=r"weights\.pt does not hold a ResNet-34 of this width in torchvision's names"):
-        model.load_backbone(model.SSD(width=8, num_classes=3), tmp_path / "weights.pt")
 
 
 def test_one_step_of_the_full_model_at_its_input_size():
