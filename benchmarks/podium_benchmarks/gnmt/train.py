@@ -97,14 +97,17 @@ def synthetic_batch(sentences: int, length: int, device: torch.device, vocab_siz
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
-    """Of this step, counted from 0 (seq2seq/train/lr_scheduler.py of the reference)."""
-    remain = config.remain_steps(steps_per_epoch)
+    """Of this step, counted from 0 (seq2seq/train/lr_scheduler.py of the reference).
+
+    The reference moves its schedule on before each step of the optimizer: the first is number 1 there.
+    """
+    number, remain = step + 1, config.remain_steps(steps_per_epoch)
     warmup = min(config.opt_learning_rate_warmup_steps, remain)
-    if step < warmup:
+    if number <= warmup:
         if config.opt_learning_rate_alt_warmup_func:
-            return config.opt_base_learning_rate * WARMUP_FROM ** ((warmup - step) / warmup)
+            return config.opt_base_learning_rate * WARMUP_FROM ** ((warmup - number) / warmup)
         return config.opt_base_learning_rate * schedules.linear_warmup(step, warmup)
-    decays = (step - remain) // config.decay_interval(steps_per_epoch) + 1 if step >= remain else 0
+    decays = (number - remain) // config.decay_interval(steps_per_epoch) + 1 if number >= remain else 0
     factor = config.opt_learning_rate_decay_factor ** min(decays, config.opt_learning_rate_decay_steps)
     return config.opt_base_learning_rate * factor
 

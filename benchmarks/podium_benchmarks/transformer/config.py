@@ -14,6 +14,8 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import checks
 
+SMALLEST_SCALE = 0.1  # below it, opt_base_learning_rate is the rate itself
+
 
 @dataclass(frozen=True)
 class Config:
@@ -25,7 +27,7 @@ class Config:
     global_batch_size: int  # tokens, padding included, of the longer language
     max_sequence_length: int  # longer pairs are not trained on; in tokens, the end included
     opt_name: str
-    opt_base_learning_rate: float  # times hidden_size^-0.5 * min(1, step / warm-up) * max(step, warm-up)^-0.5
+    opt_base_learning_rate: float  # the reference's scale, or the rate after warm-up: see peak_learning_rate
     opt_learning_rate_warmup_steps: int
     opt_adam_beta_1: float
     opt_adam_beta_2: float
@@ -59,6 +61,18 @@ class Config:
         if self.global_batch_size <= self.max_sequence_length:
             raise ValueError(f"global_batch_size counts tokens and must be above max_sequence_length = "
                              f"{self.max_sequence_length}, not {self.global_batch_size}")  # fmt: skip
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The rate at the end of warm-up.
+
+        Published logs give opt_base_learning_rate in two forms: the reference and Google as the scale of a rate of
+        scale * hidden_size^-0.5 * warm-up^-0.5, NVIDIA as that rate. 2.0 and 0.001976 are the same after 1,000 steps.
+        As a scale, 0.001976 would train nothing; as a rate, 2.0 would destroy the network.
+        """
+        if self.opt_base_learning_rate < SMALLEST_SCALE:
+            return self.opt_base_learning_rate
+        return self.opt_base_learning_rate * (self.hidden_size * self.opt_learning_rate_warmup_steps) ** -0.5
 
     def log_values(self) -> Mapping[str, Any]:
         """The log's hyperparameters."""

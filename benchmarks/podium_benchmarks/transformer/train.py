@@ -62,10 +62,13 @@ def train(config: Config, settings: RunSettings) -> None:
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Of this step, counted from 0: linear warm-up, then the inverse square root of the step."""
-    warmup, number = config.opt_learning_rate_warmup_steps, step + 1
-    scale = config.opt_base_learning_rate * config.hidden_size**-0.5
-    return scale * min(1.0, number / warmup) * max(number, warmup) ** -0.5
+    """Of this step, counted from 0, as the reference counts: linear warm-up, then the inverse square root of the step.
+
+    So the first step only fills Adam's moments (transformer_main.py, get_learning_rate, of the reference; NVIDIA's,
+    too).
+    """
+    warmup = config.opt_learning_rate_warmup_steps
+    return config.peak_learning_rate * min(step / warmup, (warmup / max(step, 1)) ** 0.5)
 
 
 def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> Transformer:

@@ -163,27 +163,32 @@ def test_gnmt_loss_is_the_references():
 # ---- schedules
 
 
-def test_transformer_learning_rate():
-    full = transformer_config.FULL
-    assert transformer_train.learning_rate(full, 0) == pytest.approx(2.0 * 1024**-0.5 / 16_000 * 16_000**-0.5)
-    assert transformer_train.learning_rate(full, 15_999) == pytest.approx(2.0 * (1024 * 16_000) ** -0.5)
-    assert transformer_train.learning_rate(full, 63_999) == pytest.approx(1.0 * (1024 * 16_000) ** -0.5)
+def test_a_transformer_rate_given_as_the_scale_or_as_the_rate_after_warmup():
+    settings = {"hidden_size": 1024, "opt_learning_rate_warmup_steps": 1000}
+    scale, rate = (
+        dataclasses.replace(TRANSFORMER, opt_base_learning_rate=base, **settings) for base in (2.0, 0.001976)
+    )
+    assert scale.peak_learning_rate == pytest.approx(rate.peak_learning_rate, rel=3e-4)
+    assert (scale.log_values()["opt_base_learning_rate"], rate.log_values()["opt_base_learning_rate"]) == (
+        2.0,
+        0.001976,
+    )
 
 
-GNMT_SCHEDULE = {"opt_base_learning_rate": 2e-3, "opt_learning_rate_warmup_steps": 200, "max_epochs": 5,
+GNMT_SCHEDULE = {"opt_base_learning_rate": 2e-3, "opt_learning_rate_warmup_steps": 200, "schedule_epochs": 5,
                  "opt_learning_rate_remain_steps": 6453, "opt_learning_rate_decay_interval": 809}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # as NVIDIA ran v0.6 (its result logs)
-        ({}, {0: 2e-5, 100: 2e-4, 200: 2e-3, 6452: 2e-3, 6453: 1e-3, 7261: 1e-3, 7262: 5e-4, 8880: 1.25e-4, 99999: 1.25e-4}),
-        # the reference: from 2/3 of 5 x 1,000 steps on, four evenly spaced
+        # test_published_language.py has the published schedules; from 2/3 of 5 x 1,000 steps on, four evenly spaced
         ({"opt_learning_rate_remain_steps": 0.666, "opt_learning_rate_decay_interval": 0},
-         {3329: 2e-3, 3330: 1e-3, 3330 + 417: 5e-4, 3330 + 3 * 417: 1.25e-4, 4999: 1.25e-4}),
+         {3328: 2e-3, 3329: 1e-3, 3329 + 417: 5e-4, 3329 + 3 * 417: 1.25e-4, 4999: 1.25e-4}),
+        ({"opt_learning_rate_remain_steps": 0.666, "opt_learning_rate_decay_interval": 0, "max_epochs": 50},
+         {3328: 2e-3, 3329: 1e-3}),
         ({"opt_learning_rate_alt_decay_func": False, "opt_learning_rate_remain_steps": 0.666},
-         {3330: 1e-3, 3330 + 417: 5e-4}),
+         {3329: 1e-3, 3329 + 417: 5e-4}),
         ({"opt_learning_rate_alt_warmup_func": False}, {0: 1e-5, 99: 1e-3, 199: 2e-3}),
         ({"opt_learning_rate_decay_steps": 1, "opt_learning_rate_decay_factor": 0.1}, {6453: 2e-4, 99999: 2e-4}),
         ({"opt_learning_rate_warmup_steps": 0}, {0: 2e-3}),
