@@ -1,20 +1,20 @@
-"""Texts that both translation benchmarks can learn from: the toy language and Multi30k, English to German."""
+"""What both translation benchmarks learn from, English to German: toy language, Multi30k, prepared WMT."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mlperf_logging.mllog import constants as keys
 
-from podium_benchmarks.core import clock, dist
+from podium_benchmarks.core import clock, dist, ids
 from podium_benchmarks.core.cli import UsageError
-from podium_benchmarks.core.files import drop_page_cache
 from podium_benchmarks.core.mllog import Log
-from podium_benchmarks.core.text import Sentences, find_file, read_parallel, require_files
-from podium_benchmarks.core.tokens import BytePairs, Tokens, Words
+from podium_benchmarks.core.settings import RunSettings
+from podium_benchmarks.core.text import Sentences, find_file, read_lines, read_parallel, require_files
+from podium_benchmarks.core.tokens import BytePairs, Symbols, Tokens, Words
 from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, toy_language
 
 TOY_EVALUATION = 500  # pairs held out
@@ -25,21 +25,13 @@ BYTES = 256  # symbols that byte-level BPE starts from
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training pairs, evaluation pairs, and how their text becomes ids; files name where each came from."""
+    """What a trainer learns from and is evaluated on. Sentences are ids with their begin and end."""
 
-    train: tuple[list[str], list[str]]
-    evaluation: tuple[list[str], list[str]]  # targets stay text: BLEU's references
-    files: Sequence[str]  # of training sources, training targets, evaluation sources
+    sources: Sentences
+    targets: Sentences
+    evaluation: Sentences  # sources
+    references: Sequence[str]  # of BLEU
     tokens: Tokens
-
-    def encode(self, begin: Sequence[int], end: Sequence[int]) -> tuple[Sentences, Sentences, Sentences]:
-        """Training sources and targets, evaluation sources, each with `begin` before and `end` behind it."""
-        parts = (*self.train, self.evaluation[0])
-        sources, targets, evaluation = (
-            Sentences.of([[*begin, *ids, *end] for ids in self.tokens.encode(lines, file)])
-            for lines, file in zip(parts, self.files, strict=True)
-        )
-        return sources, targets, evaluation
 
 
 class TextConfig(Protocol):
@@ -59,23 +51,44 @@ def log_settings(log: Log, seed: int, config: TextConfig) -> None:
     log.event("eval_target", config.target)
 
 
-def toy_corpus(pairs: int, reserved: int) -> Corpus:
+def encoded_corpus(
+    train: Sequence[Sequence[str]], evaluation: Sequence[Sequence[str]], files: Sequence[str], tokens: Tokens,
+    symbols: Symbols,
+) -> Corpus:  # fmt: skip
+    """From text: training sources and targets, evaluation sources and references; `files` names the first three."""
+    sources, targets, held_out = (
+        Sentences.of([[*symbols.begin, *line, *symbols.end] for line in tokens.encode(lines, file)])
+        for lines, file in zip((*train, evaluation[0]), files, strict=True)
+    )
+    return Corpus(sources, targets, held_out, evaluation[1], tokens)
+
+
+def toy_corpus(pairs: int, symbols: Symbols) -> Corpus:
     """`pairs` sentences of the toy language, the last of them held out."""
-    source, target = toy_language(pairs)
-    return Corpus(
-        train=(source[:-TOY_EVALUATION], target[:-TOY_EVALUATION]),
-        evaluation=(source[-TOY_EVALUATION:], target[-TOY_EVALUATION:]),
+    text = toy_language(pairs)
+    return encoded_corpus(
+        train=[lines[:-TOY_EVALUATION] for lines in text],
+        evaluation=[lines[-TOY_EVALUATION:] for lines in text],
         files=("toy sources", "toy targets", "toy sources"),
-        tokens=Words([*SOURCE_WORDS, *TARGET_WORDS], reserved),
+        tokens=Words([*SOURCE_WORDS, *TARGET_WORDS], symbols.reserved),
+        symbols=symbols,
     )
 
 
-def multi30k_corpus(data_dir: Path, vocab_size: int, reserved: int) -> Corpus:
+def multi30k_corpus(data_dir: Path, vocab_size: int, symbols: Symbols) -> Corpus:
     """Multi30k's text files; one encoding for both languages is learned from the training text."""
     files = require_files(data_dir, MULTI30K, "")
     train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
-    state = dist.broadcast_from_rank0(lambda: BytePairs.learn([*train[0], *train[1]], vocab_size, reserved))
-    return Corpus(train, evaluation, [str(file) for file in files[:3]], BytePairs(state, reserved))
+    state = dist.broadcast_from_rank0(lambda: BytePairs.learn([*train[0], *train[1]], vocab_size, symbols.reserved))
+    return encoded_corpus(train, evaluation, [str(file) for file in files[:3]], BytePairs(state, symbols.reserved),
+                          symbols)  # fmt: skip
+
+
+def prepared_corpus(data_dir: Path, benchmark: str, vocabulary: str, read: Callable[[Path], Tokens]) -> Corpus:
+    """WMT's ids as `prepare` left them; `read` makes the tokens from the vocabulary file."""
+    index = ids.read_index(data_dir, benchmark, vocabulary)
+    sources, targets, evaluation = (ids.open_part(data_dir, index, part) for part in ids.PARTS)
+    return Corpus(sources, targets, evaluation, read_lines(data_dir / ids.REFERENCES), read(data_dir / vocabulary))
 
 
 def is_multi30k(data_dir: Path) -> bool:
@@ -84,32 +97,40 @@ def is_multi30k(data_dir: Path) -> bool:
 
 
 def check_folder(
-    data_dir: Path | None, wmt: Sequence[str], *, toy_pairs: int, vocab_size: int, reserved: int
-) -> list[Path]:
-    """The data set's files, none for the toy language; refuses what can't be one, by the names of files alone."""
-    layout = f"expected {', '.join(wmt)} (WMT), or {', '.join(MULTI30K)} (Multi30k)"
+    data_dir: Path | None, benchmark: str, vocabulary: str, *, toy_pairs: int, vocab_size: int, reserved: int
+) -> None:
+    """Refuse what can't be a data set, by the names and sizes of files and their index: no data may be read yet."""
+    layout = (
+        f"expected the folder that `podium-benchmarks prepare {benchmark}` makes, or {', '.join(MULTI30K)} (Multi30k)"
+    )
     if data_dir is None:
         if not toy_pairs:
             raise UsageError(f"the full preset needs text: give --data DIR; {layout}")
         if toy_pairs <= TOY_EVALUATION:
             raise UsageError(f"toy_pairs must be above the {TOY_EVALUATION} held out, not {toy_pairs}")
-        return []
-    if not data_dir.is_dir():
+    elif not data_dir.is_dir():
         raise UsageError(f"--data {data_dir} is not a folder; {layout}")
-    files = require_files(data_dir, MULTI30K if is_multi30k(data_dir) else wmt, layout)
-    if is_multi30k(data_dir) and vocab_size <= reserved + BYTES:
-        raise UsageError(f"vocab_size must be above {reserved + BYTES} to learn an encoding of bytes, not {vocab_size}")
-    return files
+    elif is_multi30k(data_dir):
+        require_files(data_dir, MULTI30K, layout)
+        if vocab_size <= reserved + BYTES:
+            raise UsageError(
+                f"vocab_size must be above {reserved + BYTES} to learn an encoding of bytes, not {vocab_size}"
+            )
+    else:
+        used = ids.read_index(data_dir, benchmark, vocabulary).vocabulary_size
+        if used > vocab_size:
+            raise UsageError(f"--data {data_dir} has ids up to {used - 1:,}, but vocab_size is {vocab_size:,}: add "
+                             f"--set vocab_size={used}")  # fmt: skip
 
 
-def check_text(files: Sequence[Path], tokens: Tokens | None = None) -> None:
-    """Refuse sentences that are none, files that don't match, and what `tokens` can't express, before the clock runs.
-
-    `files` are training sources and targets, evaluation sources and targets. That is preparation of the data set: the
-    host's cache is left without it.
-    """
-    for source, target in (files[:2], files[2:4]):
-        for file, lines in zip((source, target), read_parallel(source, target), strict=True):
-            if tokens is not None and file != files[3]:  # the evaluation's references are never encoded
-                tokens.check(lines, str(file))
-    drop_page_cache(files)
+def check_division(settings: RunSettings, benchmark: str, vocabulary: str) -> None:
+    """Refuse a closed run on data that is not the reference's, before the clock."""
+    if settings.division != "closed" or settings.data_dir is None:
+        return
+    if is_multi30k(settings.data_dir):
+        raise UsageError(f"a closed run trains on WMT, but --data {settings.data_dir} is Multi30k: use division: open")
+    index = ids.read_index(settings.data_dir, benchmark, vocabulary)
+    if index.differs:
+        raise UsageError(f"a closed run needs the reference's data, but of --data {settings.data_dir} "
+                         f"{', '.join(index.differs)} differ (docs/how-to/prepare-data.md says how to get them): "
+                         "prepare the folder again, or use division: open")  # fmt: skip

@@ -67,7 +67,10 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class Sentences:
-    """Token ids of N sentences one after another: values (total,) int32 on the device; starts (N + 1,) on the CPU."""
+    """Token ids of N sentences one after another: values (total,) on the device; starts (N + 1,) on the CPU.
+
+    Values are int32, or int16 that stands for uint16.
+    """
 
     values: torch.Tensor
     starts: torch.Tensor
@@ -104,7 +107,10 @@ class Sentences:
         place = torch.arange(int(lengths.max())).unsqueeze(0)
         inside = place < lengths  # (B, longest)
         flat = torch.where(inside, self.starts[rows].unsqueeze(1) + place, 0).to(self.values.device)
-        return self.values[flat].long().masked_fill_(~inside.to(self.values.device), 0)
+        ids = self.values[flat].long()
+        if self.values.dtype == torch.int16:
+            ids &= 0xFFFF
+        return ids.masked_fill_(~inside.to(self.values.device), 0)
 
 
 def flat_positions(lengths: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ BENCHMARK = Benchmark(
     name="gnmt",
     task="GNMT, translation by LSTMs, BLEU",
     presets=PRESETS,
-    preparation=Recipe("wmt16", "WMT's corpora: for research", 2_000_000_000),
+    preparation=Recipe("wmt16", "WMT's corpora: for research", 600_000_000),
     performance=Performance(tiny_seconds=90, gpu=GpuStep("tokens", 25_600, aim=150_000)),
     target_is_percent=True,
 )

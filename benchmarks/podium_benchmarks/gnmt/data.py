@@ -1,18 +1,17 @@
 """Pairs of sentences: WMT16 and Multi30k from files, or the toy language; batches of similar length.
 
-Layouts of --data DIR (each file may be gzipped):
+Layouts of --data DIR:
 
-    WMT16     as the reference's download_dataset.sh leaves it: train.tok.clean.bpe.32000.{en,de} and
-              newstest2014.tok.bpe.32000.en (tokenized, split into subwords), newstest2014.de (plain text),
-              vocab.bpe.32000 (one subword a line)
-    Multi30k  train.{en,de}, test_2016_flickr.{en,de}; its encoding of vocab_size ids is learned from train
+    WMT16     token ids, vocab.bpe.32000, newstest2014.de: as `podium-benchmarks prepare gnmt` makes them (core/ids.py)
+    Multi30k  train.{en,de}, test_2016_flickr.{en,de} (each may be gzipped); its encoding of vocab_size ids is learned
+              from train
 
 English is translated to German.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,27 +22,26 @@ from podium_benchmarks.core.corpora import (
     TOY_WORDS,
     Corpus,
     check_folder,
-    check_text,
     is_multi30k,
     multi30k_corpus,
+    prepared_corpus,
     toy_corpus,
 )
 from podium_benchmarks.core.dist import Ranks, shard
-from podium_benchmarks.core.text import flat_positions, read_lines, read_parallel, require_files
-from podium_benchmarks.core.tokens import Words
+from podium_benchmarks.core.text import flat_positions, read_lines
+from podium_benchmarks.core.tokens import Symbols, Words
 from podium_benchmarks.gnmt.config import Config
 from podium_benchmarks.gnmt.detokenize import detokenize
 from podium_benchmarks.gnmt.model import BEGIN, END, RESERVED, UNKNOWN
 
-WMT = ("train.tok.clean.bpe.32000.en", "train.tok.clean.bpe.32000.de", "newstest2014.tok.bpe.32000.en",
-       "newstest2014.de", "vocab.bpe.32000")  # fmt: skip
+VOCABULARY = "vocab.bpe.32000"  # a subword a line
+SYMBOLS = Symbols(RESERVED, begin=(BEGIN,), end=(END,))
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, and text that is wrong inside."""
-    files = check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
-    if files:
-        check_text(files)
+    """Refuse a folder that can't be a data set."""
+    check_folder(data_dir, "gnmt", VOCABULARY, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size,
+                 reserved=RESERVED)  # fmt: skip
 
 
 def vocabulary_size(config: Config, data_dir: Path | None) -> int:
@@ -69,9 +67,8 @@ class Data:
     def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
         self._config, self._ranks = config, ranks
         corpus = open_corpus(config, data_dir)
-        sources, targets, evaluation = corpus.encode(begin=(BEGIN,), end=(END,))
-        self._sources, self._targets = sources.to(ranks.device), targets.to(ranks.device)
-        self._buckets = buckets(torch.maximum(sources.lengths, targets.lengths), config)
+        self._sources, self._targets = corpus.sources.to(ranks.device), corpus.targets.to(ranks.device)
+        self._buckets = buckets(torch.maximum(self._sources.lengths, self._targets.lengths), config)
         self.steps_per_epoch = sum(len(rows) // config.global_batch_size for rows in self._buckets)
         self.train_samples = self.steps_per_epoch * config.global_batch_size
         if not self.steps_per_epoch:
@@ -79,8 +76,8 @@ class Data:
                 f"no bucket of sentences with at most max_sequence_length = {config.max_sequence_length} tokens has "
                 f"enough for a batch of global_batch_size = {config.global_batch_size}"
             )
-        self.eval_sources = evaluation.to(ranks.device)
-        self.references = corpus.evaluation[1]
+        self.eval_sources = corpus.evaluation.to(ranks.device)
+        self.references = corpus.references
         self.eval_samples = len(self.references)
         self.decode = corpus.tokens.decode
 
@@ -116,20 +113,19 @@ def buckets(lengths: torch.Tensor, config: Config) -> list[torch.Tensor]:
 class Subwords(Words):
     """subword-nmt's text: 'sub@@ words' between spaces, of Moses' tokenized text."""
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         return detokenize(super().decode(ids).replace("@@ ", "").removesuffix("@@"))
+
+
+def read_vocabulary(file: Path) -> Subwords:
+    """The subwords of a file."""
+    return Subwords(read_lines(file), RESERVED, UNKNOWN)
 
 
 def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
     """The toy language, Multi30k or WMT16."""
     if data_dir is None:
-        return toy_corpus(config.toy_pairs, RESERVED)
+        return toy_corpus(config.toy_pairs, SYMBOLS)
     if is_multi30k(data_dir):
-        return multi30k_corpus(data_dir, config.vocab_size, RESERVED)
-    files = require_files(data_dir, WMT, "")
-    words = read_lines(files[4])
-    if len(words) + RESERVED > config.vocab_size:
-        raise UsageError(f"{files[4]} has {len(words):,} subwords, and {RESERVED} ids are reserved, but vocab_size is "
-                         f"{config.vocab_size:,}: add --set vocab_size={len(words) + RESERVED}")  # fmt: skip
-    train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
-    return Corpus(train, evaluation, [str(file) for file in files[:3]], Subwords(words, RESERVED, UNKNOWN))
+        return multi30k_corpus(data_dir, config.vocab_size, SYMBOLS)
+    return prepared_corpus(data_dir, "gnmt", VOCABULARY, read_vocabulary)

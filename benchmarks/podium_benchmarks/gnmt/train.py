@@ -17,7 +17,7 @@ from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
-from podium_benchmarks.gnmt.data import Batch, Data, vocabulary_size
+from podium_benchmarks.gnmt.data import VOCABULARY, Batch, Data, vocabulary_size
 from podium_benchmarks.gnmt.eval import evaluate
 from podium_benchmarks.gnmt.model import GNMT, RESERVED, initialize
 
@@ -26,6 +26,7 @@ WARMUP_FROM = 0.01  # of the base learning rate
 
 def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    corpora.check_division(settings, "gnmt", VOCABULARY)
     ranks = dist.join()
     if config.global_batch_size < ranks.world_size:
         raise UsageError(

@@ -57,7 +57,7 @@ def make(recipe: Recipe, out: Path, sources: Sequence[Path], workers: int, *, ke
     """The data set in `out`, SHA256SUMS last: its presence marks a complete folder."""
     module = recipe.load()
     out.mkdir(parents=True, exist_ok=True)
-    if any(module.adopt(source, out) for source in sources if hasattr(module, "adopt")):
+    if any(module.adopt(source, out, workers) for source in sources if hasattr(module, "adopt")):
         print(f"{write_sums(out, workers)} files, taken over from {', '.join(map(str, sources))}")
         return
     need_room(out, recipe.result_bytes - sum(path.stat().st_size for path in out.glob("**/*") if path.is_file()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import unescape
 from pathlib import Path, PurePosixPath
 
@@ -33,15 +33,23 @@ NEWSTEST_2014 = {"en": "newstest2014-deen-ref.en.sgm", "de": "newstest2014-deen-
 SEGMENT = re.compile(r"<seg[^>]*>\s*(.*?)\s*</seg>", re.DOTALL)
 
 
-def read_pairs(archives: dict[str, Path], corpora: Sequence[tuple[Archive, str]]) -> Iterator[tuple[str, str]]:
-    """English and German of each sentence of the corpora, in their order; control characters become spaces."""
+def clean(line: str) -> str:
+    """Without control characters and repeated spaces."""
+    return " ".join(NO_TEXT.sub(" ", line).split())
+
+
+def read_pairs(
+    archives: dict[str, Path], corpora: Sequence[tuple[Archive, str]], tidy: Callable[[str], str] = clean
+) -> Iterator[tuple[str, str]]:
+    """English and German of each sentence of the corpora, in their order, each line as `tidy` returns it."""
     for archive, stem in corpora:
         texts = _members(archives[archive.name], [f"{stem}.{language}" for language in LANGUAGES])
-        english, german = (_lines(text) for text in texts)
+        # not splitlines(): U+2028 and others end no line here
+        english, german = (text.decode(errors="replace").removesuffix("\n").split("\n") for text in texts)
         if len(english) != len(german):
             raise PrepareError(f"{archives[archive.name]}: {stem} has {len(english):,} English and {len(german):,} "
                                "German lines: download it again")  # fmt: skip
-        yield from zip(english, german, strict=True)
+        yield from zip(map(tidy, english), map(tidy, german), strict=True)
 
 
 def read_newstest(dev: Path) -> tuple[list[str], list[str]]:
@@ -53,20 +61,10 @@ def read_newstest(dev: Path) -> tuple[list[str], list[str]]:
     return english, german
 
 
-def clean(line: str) -> str:
-    """Without what the trainers take for broken text."""
-    return " ".join(NO_TEXT.sub(" ", line).split())
-
-
 def write_lines(path: Path, lines: Sequence[str]) -> None:
     with written(path) as file:
         for line in lines:
             file.write(f"{line}\n".encode())
-
-
-def _lines(text: bytes) -> list[str]:
-    # not splitlines(): U+2028 and others end no line here
-    return [clean(line) for line in text.decode(errors="replace").removesuffix("\n").split("\n")]
 
 
 def _members(path: Path, names: Sequence[str]) -> list[bytes]:

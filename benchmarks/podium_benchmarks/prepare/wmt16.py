@@ -1,4 +1,7 @@
-"""GNMT: WMT16 in Moses' words, cut into subwords by BPE of both languages together, in subword-nmt's spelling."""
+"""GNMT: WMT16 in Moses' words, cut into subwords by BPE of both languages together, as token ids.
+
+The spelling of subwords is subword-nmt's, as in the reference's files.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,14 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 from tqdm import tqdm
 
+from podium_benchmarks.core.ids import REFERENCES
+from podium_benchmarks.core.text import read_parallel
 from podium_benchmarks.gnmt.config import FULL
-from podium_benchmarks.gnmt.data import WMT as FILES
+from podium_benchmarks.gnmt.data import SYMBOLS, VOCABULARY, read_vocabulary
 from podium_benchmarks.gnmt.model import RESERVED
 from podium_benchmarks.prepare import wmt
 from podium_benchmarks.prepare.moses import tokenize, tokenize_pairs
+from podium_benchmarks.prepare.token_ids import Encoding, same_file, write_ids
 
 CORPORA = (
     (wmt.EUROPARL, "europarl-v7.de-en"),
@@ -26,12 +32,14 @@ CORPORA = (
     (wmt.NEWS_11, "news-commentary-v11.de-en"),
 )
 ARCHIVES = (*(archive for archive, _ in CORPORA), wmt.DEV)
-# Of the reference's own files (mlcommons/training, gnmt, verify_dataset.sh)
+# The reference's own text (mlcommons/training, gnmt, verify_dataset.sh)
+TRAIN_TEXT = ("train.tok.clean.bpe.32000.en", "train.tok.clean.bpe.32000.de")
+EVALUATION_TEXT = "newstest2014.tok.bpe.32000.en"
 REFERENCE_MD5 = {
-    "train.tok.clean.bpe.32000.en": "b7482095b787264a310d4933d197a134",
-    "train.tok.clean.bpe.32000.de": "409064aedaef5b7c458ff19a7beda462",
-    "newstest2014.tok.bpe.32000.en": "cb014e2509f86cd81d5a87c240c07464",
-    "newstest2014.de": "f6c3818b477e4a25cad68b61cc883c17",
+    TRAIN_TEXT[0]: "b7482095b787264a310d4933d197a134",
+    TRAIN_TEXT[1]: "409064aedaef5b7c458ff19a7beda462",
+    EVALUATION_TEXT: "cb014e2509f86cd81d5a87c240c07464",
+    REFERENCES: "f6c3818b477e4a25cad68b61cc883c17",
 }
 UNKNOWN, END_OF_WORD, GOES_ON = "<unk>", "</w>", "@@"
 PAIRS_AT_ONCE = 10_000
@@ -39,38 +47,44 @@ WORDS_AT_ONCE = 100_000
 
 
 def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
-    """OUT/train.tok.clean.bpe.32000.{en,de}, newstest2014.tok.bpe.32000.en, newstest2014.de, vocab.bpe.32000."""
+    """OUT with token ids, newstest2014.de and vocab.bpe.32000."""
     pairs = list(tokenized(wmt.read_pairs(archives, CORPORA), workers))
     english, german = wmt.read_newstest(archives[wmt.DEV.name])
     size = FULL.vocab_size - RESERVED
     print(f"{len(pairs):,} pairs; learning {size:,} subwords", flush=True)
     encoding = learn((line for pair in pairs for line in pair), size)
-    for place, language in enumerate(wmt.LANGUAGES):
-        lines = segment([pair[place] for pair in pairs], encoding)
-        wmt.write_lines(out / f"train.tok.clean.bpe.32000.{language}", lines)
+    train = [segment([pair[place] for pair in pairs], encoding) for place in (0, 1)]
     source = segment([tokenize(line, "en") for line in english], encoding)
-    wmt.write_lines(out / "newstest2014.tok.bpe.32000.en", source)
-    wmt.write_lines(out / "newstest2014.de", german)
-    wmt.write_lines(out / "vocab.bpe.32000", vocabulary(encoding))
-    report_reference(out)
+    wmt.write_lines(out / REFERENCES, german)
+    wmt.write_lines(out / VOCABULARY, vocabulary(encoding))
+    text = {TRAIN_TEXT[0]: train[0], TRAIN_TEXT[1]: train[1], EVALUATION_TEXT: source, REFERENCES: german}
+    same = {name: _md5(lines) == REFERENCE_MD5[name] for name, lines in text.items()}
+    write_ids(out, _encoding(out), zip(*train, strict=True), source, workers=workers, reference=same)
 
 
-def adopt(source: Path, out: Path) -> bool:
-    """Take over the files that the reference's own script has made, where `source` holds them all."""
-    if not all((source / name).is_file() for name in FILES):
+def adopt(source: Path, out: Path, workers: int) -> bool:
+    """Encode the text that the reference's own script has made, where `source` holds all its files."""
+    if not all((source / name).is_file() for name in (*REFERENCE_MD5, VOCABULARY)):
         return False
-    for name in FILES:
+    for name in (REFERENCES, VOCABULARY):
         shutil.copyfile(source / name, out / name)
-    report_reference(out)
+    train = read_parallel(source / TRAIN_TEXT[0], source / TRAIN_TEXT[1])
+    evaluation, _ = read_parallel(source / EVALUATION_TEXT, source / REFERENCES)
+    same = {name: same_file(source / name, f"md5:{digest}") for name, digest in REFERENCE_MD5.items()}
+    write_ids(out, _encoding(out), zip(*train, strict=True), evaluation, workers=workers, reference=same)
     return True
 
 
-def report_reference(out: Path) -> None:
-    """Print which files are identical to the reference's: a closed submission needs all of them."""
-    for name, wanted in REFERENCE_MD5.items():
-        with (out / name).open("rb") as file:
-            same = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == wanted
-        print(f"{name}: {'the same as the reference' if same else 'differs from the reference'}", flush=True)
+def _encoding(out: Path) -> Encoding:
+    return Encoding("gnmt", out / VOCABULARY, read_vocabulary, SYMBOLS)
+
+
+def _md5(lines: Iterable[str]) -> str:
+    """Of a file with these lines."""
+    sum_ = hashlib.md5(usedforsecurity=False)
+    for line in lines:
+        sum_.update(f"{line}\n".encode())
+    return sum_.hexdigest()
 
 
 def tokenized(pairs: Iterable[tuple[str, str]], workers: int) -> Iterator[tuple[str, str]]:

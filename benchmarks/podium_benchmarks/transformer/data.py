@@ -1,17 +1,18 @@
 """Pairs of sentences: WMT17 and Multi30k from files, or the toy language; batches of similar length.
 
-Layouts of --data DIR (each file may be gzipped):
+Layouts of --data DIR:
 
-    WMT17     train.{en,de}, newstest2014.{en,de}: one sentence a line, not tokenized; vocab.json, merges.txt: the
-              byte-level BPE of both languages together, as the `tokenizers` library saves it, made in advance
-    Multi30k  train.{en,de}, test_2016_flickr.{en,de}; its encoding of vocab_size ids is learned from train
+    WMT17     token ids, the reference's vocabulary, newstest2014.de: as `podium-benchmarks prepare transformer` makes
+              them (core/ids.py)
+    Multi30k  train.{en,de}, test_2016_flickr.{en,de} (each may be gzipped); its encoding of vocab_size ids is learned
+              from train
 
 English is translated to German.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,26 +23,26 @@ from podium_benchmarks.core.corpora import (
     TOY_WORDS,
     Corpus,
     check_folder,
-    check_text,
     is_multi30k,
     multi30k_corpus,
+    prepared_corpus,
     toy_corpus,
 )
 from podium_benchmarks.core.dist import Ranks, shard
-from podium_benchmarks.core.text import flat_positions, read_parallel, require_files
-from podium_benchmarks.core.tokens import BytePairs
+from podium_benchmarks.core.text import flat_positions
+from podium_benchmarks.core.tokens import Subtokens, Symbols
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.model import END, RESERVED
 
-WMT = ("train.en", "train.de", "newstest2014.en", "newstest2014.de", "vocab.json", "merges.txt")
+VOCABULARY = "vocab.translate_ende_wmt32k.32768.subwords"
+SYMBOLS = Symbols(RESERVED, begin=(), end=(END,))
 SHORTEST_BUCKET, BUCKET_GROWTH = 8, 1.1  # tensor2tensor's
 
 
 def check_data(config: Config, data_dir: Path | None) -> None:
-    """Refuse a folder that can't be a data set, and text that is wrong inside."""
-    files = check_folder(data_dir, WMT, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size, reserved=RESERVED)
-    if files:
-        check_text(files, wmt_tokens(config, files) if len(files) == len(WMT) else None)
+    """Refuse a folder that can't be a data set."""
+    check_folder(data_dir, "transformer", VOCABULARY, toy_pairs=config.toy_pairs, vocab_size=config.vocab_size,
+                 reserved=RESERVED)  # fmt: skip
 
 
 def vocabulary_size(config: Config, data_dir: Path | None) -> int:
@@ -66,20 +67,19 @@ class Data:
     def __init__(self, config: Config, data_dir: Path | None, ranks: Ranks) -> None:
         self._config, self._ranks = config, ranks
         corpus = open_corpus(config, data_dir)
-        sources, targets, evaluation = corpus.encode(begin=(), end=(END,))
-        lengths = torch.maximum(sources.lengths, targets.lengths)
+        self._sources, self._targets = corpus.sources.to(ranks.device), corpus.targets.to(ranks.device)
+        lengths = torch.maximum(self._sources.lengths, self._targets.lengths)
         kept = (lengths <= config.max_sequence_length).nonzero().squeeze(1)
         if not len(kept):
             raise UsageError(
                 f"no pair of sentences has at most max_sequence_length = {config.max_sequence_length} tokens"
             )
-        self._sources, self._targets = sources.to(ranks.device), targets.to(ranks.device)
         self._buckets = buckets(lengths, kept, config)
         self.train_samples = len(kept)
-        self.target_tokens = int(targets.lengths[kept].sum())
+        self.target_tokens = int(self._targets.lengths[kept].sum())
         self.steps_per_epoch = sum(-(-len(rows) // size) for rows, size in self._buckets)
-        self.eval_sources = evaluation.to(ranks.device)
-        self.references = corpus.evaluation[1]
+        self.eval_sources = corpus.evaluation.to(ranks.device)
+        self.references = corpus.references
         self.decode = corpus.tokens.decode
         self.eval_samples = len(self.references)
 
@@ -117,18 +117,15 @@ def buckets(lengths: torch.Tensor, kept: torch.Tensor, config: Config) -> list[t
     return [(rows, size) for rows, size in groups if len(rows)]
 
 
-def wmt_tokens(config: Config, files: Sequence[Path]) -> BytePairs:
-    """The encoding in WMT's last two files."""
-    return BytePairs(BytePairs.read(files[4], files[5], config.vocab_size, RESERVED), RESERVED)
+def read_vocabulary(file: Path) -> Subtokens:
+    """The subwords of a file."""
+    return Subtokens.read(file, RESERVED)
 
 
 def open_corpus(config: Config, data_dir: Path | None) -> Corpus:
     """The toy language, Multi30k or WMT17."""
     if data_dir is None:
-        return toy_corpus(config.toy_pairs, RESERVED)
+        return toy_corpus(config.toy_pairs, SYMBOLS)
     if is_multi30k(data_dir):
-        return multi30k_corpus(data_dir, config.vocab_size, RESERVED)
-    files = require_files(data_dir, WMT, "")
-    tokens = wmt_tokens(config, files)
-    train, evaluation = read_parallel(files[0], files[1]), read_parallel(files[2], files[3])
-    return Corpus(train, evaluation, [str(file) for file in files[:3]], tokens)
+        return multi30k_corpus(data_dir, config.vocab_size, SYMBOLS)
+    return prepared_corpus(data_dir, "transformer", VOCABULARY, read_vocabulary)

@@ -17,13 +17,14 @@ from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.transformer.config import Config
-from podium_benchmarks.transformer.data import Batch, Data, vocabulary_size
+from podium_benchmarks.transformer.data import VOCABULARY, Batch, Data, vocabulary_size
 from podium_benchmarks.transformer.eval import evaluate
 from podium_benchmarks.transformer.model import Transformer, initialize
 
 
 def train(config: Config, settings: RunSettings) -> None:
     """Train until the target or max_epochs; everything a reader needs to know goes to the log."""
+    corpora.check_division(settings, "transformer", VOCABULARY)
     ranks = dist.join()
     log = clock.open_log(ranks, "transformer", settings, config.max_epochs)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)

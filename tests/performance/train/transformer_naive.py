@@ -28,7 +28,6 @@ from podium_benchmarks.core.precision import mixed_precision
 from podium_benchmarks.transformer import train as trainer
 from podium_benchmarks.transformer.config import TINY
 from podium_benchmarks.transformer.data import Data, open_corpus
-from podium_benchmarks.transformer.model import END
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -39,10 +38,8 @@ class Naive:
     def __init__(self, data_dir: Path, tokens_per_step: float, ranks: Ranks) -> None:
         self.config = dataclasses.replace(TINY, precision="fp32")
         corpus = open_corpus(self.config, data_dir)
-        sides = (corpus.tokens.encode(lines, "") for lines in corpus.train)
-        self.pairs = [
-            (torch.tensor([*source, END]), torch.tensor([*target, END])) for source, target in zip(*sides, strict=True)
-        ]
+        sides = (side.values.long().split(side.lengths.tolist()) for side in (corpus.sources, corpus.targets))
+        self.pairs = list(zip(*sides, strict=True))
         mean = sum(len(target) for _, target in self.pairs) / len(self.pairs)
         self.sentences = round(tokens_per_step / mean)
         self.model = trainer.build_model(self.config, self.config.vocab_size, 0, ranks)

@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import gzip
 import hashlib
+import importlib
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.unit.benchmarks.coco_folder import write_folder
 from tests.unit.benchmarks.trained_backbones import trained, without_statistics, write_r50
 
 import podium_benchmarks
+from podium_benchmarks.core import ids
 from podium_benchmarks.core.batch_norm import BatchNorm
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.toy_language import toy_language
@@ -250,51 +253,88 @@ def write_wmt(folder: Path, module) -> tuple[list[str], list[str]]:
     return held_out
 
 
+def write_references(folder: Path, held_out: tuple[list[str], list[str]]) -> None:
+    """What the Transformer's reference adds to the corpora: its vocabulary and newstest2014."""
+    for language, lines in zip(("en", "de"), held_out, strict=True):
+        (folder / f"newstest2014.{language}").write_text("".join(f"{line} & so\n" for line in lines))
+    pieces = ["<pad>_", "<EOS>_", "puh_", *map(chr, range(ord(" "), ord("~") + 1)), "ß"]
+    (folder / wmt17.VOCABULARY).write_text("".join(f"'{piece}'\n" for piece in pieces))
+
+
 TRANSLATORS = {"transformer": ("--set", "vocab_size=2000", "--set", "max_sequence_length=80"),
                "gnmt": ("--set", "vocab_size=2000", "--set", "global_batch_size=8")}  # fmt: skip
 
 
 @pytest.mark.parametrize(("benchmark_name", "module"), [("transformer", wmt17), ("gnmt", wmt16)])
-def test_wmt_becomes_text_and_subwords_that_the_trainer_reads(
-    benchmark_name, module, prepare, tmp_path, launch, log_lines
-):
+def test_wmt_becomes_ids_that_the_trainer_reads(benchmark_name, module, prepare, tmp_path, launch, log_lines):
     english, german = write_wmt(tmp_path / "archives", module)
-    out, printed = prepare(benchmark_name, module)
-    names = check_sums(out)
     if benchmark_name == "transformer":
-        assert names == [
-            "merges.txt",
-            "newstest2014.de",
-            "newstest2014.en",
-            "sources.json",
-            "train.de",
-            "train.en",
-            "vocab.json",
+        write_references(tmp_path / "archives", (english, german))
+    out, printed = prepare(benchmark_name, module)
+    data = importlib.import_module(f"podium_benchmarks.{benchmark_name}.data")
+    files = [f"{part}.{kind}" for part in ids.PARTS for kind in ("ids", "lengths")]
+    assert check_sums(out) == sorted([*files, "ids.json", "newstest2014.de", "sources.json", data.VOCABULARY])
+    index = ids.read_index(out, benchmark_name, data.VOCABULARY)
+    pairs = 300 if benchmark_name == "transformer" else 298  # GNMT's reference cleans its text
+    assert index.sentences == {"train.en": pairs, "train.de": pairs, "newstest2014.en": 30}
+    assert f"{pairs} pairs" in printed
+    assert "newstest2014.de: differs from the reference" in printed
+    assert "newstest2014.de" in index.differs
+    tokens = data.read_vocabulary(out / data.VOCABULARY)
+
+    def text(part: str) -> list[str]:
+        sentences = ids.open_part(out, index, part)
+        return [
+            tokens.decode(row)
+            for row in (sentences.padded(torch.tensor([n]))[0].tolist() for n in range(len(sentences)))
         ]
-        assert (out / "newstest2014.en").read_text() == "".join(f"{line} & so\n" for line in english)
-    else:
-        assert "newstest2014.de: differs from the reference" in printed
-        joined = (out / "newstest2014.tok.bpe.32000.en").read_text().replace("@@ ", "")
-        assert joined == "".join(f"{tokenize(line, 'en')} &amp; so\n" for line in english)
-    assert "298 pairs" in printed
+
+    assert text("newstest2014.en") == [f"{line} & so" for line in english]
     assert (out / "newstest2014.de").read_text() == "".join(f"{line} & so\n" for line in german)
+    if benchmark_name == "transformer":  # nothing is left out or cleaned
+        source = text("train.en")
+        assert (source[3], source[10].endswith(" & so"), "\x07\u2028 end" in source[205]) == ("", True, True)
+        assert ids.open_part(out, index, "train.en").lengths[3] == 1, "an empty side is its end alone"
     run = launch(
         benchmark_name, "--preset", "tiny", "--data", str(out), "--set", "max_epochs=1", *TRANSLATORS[benchmark_name]
     )
     assert run.returncode == 0, run.stderr
     values = {line["key"]: line["value"] for line in log_lines(run.stdout)}
     assert values["eval_samples"] == 30
-    assert 200 < values["train_samples"] <= 298
+    assert 200 < values["train_samples"] <= pairs
+    closed = launch(benchmark_name, "--data", str(out), *TRANSLATORS[benchmark_name], PODIUM_DIVISION="closed")
+    assert (closed.returncode, closed.stdout) == (2, "")
+    assert "a closed run needs the reference's data, but of --data" in closed.stderr
 
 
-def test_files_of_the_references_own_script_are_taken_over(prepare, tmp_path):
-    names = [*wmt16.REFERENCE_MD5, "vocab.bpe.32000"]
+def test_another_vocabulary_than_the_references_is_refused(prepare, tmp_path, monkeypatch):
+    write_references(tmp_path / "archives", write_wmt(tmp_path / "archives", wmt17))
+    own = wmt17.VOCABULARY_FILE
+    known_ones = known(wmt17.ARCHIVES, tmp_path / "archives")
+    monkeypatch.setattr(wmt17, "ARCHIVES", (*known_ones[:-1], own))
+    out, printed = prepare("transformer", None, 1)
+    assert f"{own.name} has" in printed
+    assert "bytes instead of 324,027: delete it and download it again" in printed
+    assert not (out / "SHA256SUMS").exists()
+
+
+@pytest.mark.parametrize(("benchmark_name", "names", "differ"), [
+    ("gnmt", [*wmt16.REFERENCE_MD5, wmt16.VOCABULARY], 4),
+    ("transformer", ["train.en", "train.de", "newstest2014.en", "newstest2014.de", wmt17.VOCABULARY], 3),
+])  # fmt: skip
+def test_text_that_is_there_already_is_encoded(benchmark_name, names, differ, prepare, tmp_path):
+    write_references(tmp_path / "archives", (["a"], ["a"]))
     for name in names:
-        (tmp_path / "archives" / name).write_text("a\n")
-    out, printed = prepare("gnmt", None)
-    assert check_sums(out) == sorted(names)
-    assert "5 files, taken over from" in printed
-    assert printed.count("differs from the reference") == 4
+        if name != wmt17.VOCABULARY:
+            (tmp_path / "archives" / name).write_text("a\n")
+    out, printed = prepare(benchmark_name, None)
+    assert len(check_sums(out)) == 9
+    assert "9 files, taken over from" in printed
+    assert printed.count("differs from the reference") == differ
+    (tmp_path / "archives" / names[1]).write_text("a\n\n")
+    shutil.rmtree(out)
+    _, printed = prepare(benchmark_name, None, 1)
+    assert f"{names[1]}, line 2: empty; remove the line from both languages' files" in printed
 
 
 def test_subwords_are_spelled_as_subword_nmt_does():

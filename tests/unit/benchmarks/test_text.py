@@ -2,15 +2,19 @@
 
 import gzip
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from podium_benchmarks.core import corpora, ids
 from podium_benchmarks.core.bleu import bleu_over_ranks, corpus_bleu
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.corpora import TOY_EVALUATION, toy_corpus
+from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.text import Sentences, flat_positions, read_lines, read_parallel
-from podium_benchmarks.core.tokens import BytePairs, Words
+from podium_benchmarks.core.tokens import BytePairs, Subtokens, Symbols, Words
 from podium_benchmarks.core.toy_language import SOURCE_WORDS, TARGET_WORDS, WORDS, reordered, toy_language
 from podium_benchmarks.gnmt.detokenize import detokenize
 
@@ -75,19 +79,146 @@ def test_byte_pairs_give_back_any_text():
     assert len(tokens.encode(["Männer"], "here")[0]) < len("Männer")
 
 
-def test_vocabularies_of_files(tmp_path):
-    files = tmp_path / "vocab.json", tmp_path / "merges.txt"
-    files[0].write_text('{"a": 0, "b": 1, "Ġ": 2, "ab": 3}')
-    files[1].write_text("#version: 0.2\na b\n")
-    tokens = BytePairs(BytePairs.read(*files, size=6, reserved=2), reserved=2)
-    assert tokens.encode(["ab ba"], "x") == [[4, 5, 4, 3, 2]]
-    with pytest.raises(UsageError, match=r"train.en, line 2: the vocabulary can't express the character 'c'"):
-        tokens.encode(["ab", "abc"], "train.en")
-    with pytest.raises(UsageError, match=r"vocab.json has ids up to 3, .* add --set vocab_size=6"):
-        BytePairs.read(*files, size=5, reserved=2)
-    files[1].write_text("#version: 0.2\nx y\n")
-    with pytest.raises(UsageError, match=r"vocab.json and \S*merges.txt are not BPE files of `tokenizers`: "):
-        BytePairs.read(*files, size=6, reserved=2)
+PIECES = [
+    "<pad>_",
+    "<EOS>_",
+    "the_",
+    "ab",
+    "abc_",
+    "ca",
+    ",_",
+    "._",
+    ".",
+    ",",
+    "\\",
+    "_",
+    "u",
+    ";",
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",
+    "9",
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "h",
+    "t",
+    "ß",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    # made with the reference's own tokenizer.py, with these pieces as its vocabulary
+    [
+        ("the abcab", [2, 3, 5, 25, 11]),
+        ("the, abc.", [2, 32, 4, 7]),
+        ("ab  ab", [3, 11, 34, 3, 11]),
+        ("a_b", [24, 11, 10, 12, 11, 25, 11]),
+        ("a\\u", [24, 11, 10, 10, 11, 12, 11]),
+        ("xé", [10, 15, 16, 14, 13, 10, 16, 17, 17, 13, 11]),
+        ("7ß8", [21, 31, 22, 11]),
+        (" ab ", [33, 11, 3, 11, 33, 11]),
+        ("漢", [10, 16, 22, 18, 19, 14, 13, 11]),
+        ("", []),
+        ("ab, cab.the", [3, 11, 32, 5, 25, 11, 7, 2]),
+    ],
+)
+def test_subtokens_are_the_references(text, ids, tmp_path):
+    file = tmp_path / "vocabulary"
+    file.write_text("".join(f"'{piece}'\n" for piece in [*PIECES, ", _", " ", "  _"]))
+    tokens = Subtokens.read(file, reserved=2)
+    assert tokens.size == len(PIECES) + 3
+    assert tokens.encode([text], "x") == [ids]
+    assert tokens.decode([0, *ids, 1]) == text
+
+
+def test_vocabularies_that_are_refused(tmp_path):
+    file = tmp_path / "vocabulary"
+    file.write_text("'<pad>_'\n'<EOS>_'\nab\n")
+    with pytest.raises(UsageError, match="vocabulary, line 3: 'ab' is not a subword in quotes"):
+        Subtokens.read(file, reserved=2)
+    file.write_text("'<pad>_'\n'<EOS>_'\n'ab'\n")
+    with pytest.raises(UsageError, match=r"vocabulary lacks 0123456789;\\_u as subwords of their own"):
+        Subtokens.read(file, reserved=2)
+
+
+# ---- prepared ids
+
+
+def write_prepared(folder, sentences=((40_000, 7, 1), (65_535, 1)), differs=()):
+    """A folder of ids with the same sentences in every part."""
+    values = np.array([id_ for sentence in sentences for id_ in sentence], dtype="<u2")
+    for part in ids.PARTS:
+        (folder / f"{part}.ids").write_bytes(values.tobytes())
+        (folder / f"{part}.lengths").write_bytes(np.array([len(s) for s in sentences], dtype="<u2").tobytes())
+    counts = [dict.fromkeys(ids.PARTS, count) for count in (len(sentences), len(values))]
+    (folder / ids.INDEX).write_text(ids.Index("gnmt", 65_536, *counts, differs).to_json())
+    (folder / ids.REFERENCES).write_text("eins\nzwei\n")
+    (folder / "words").write_text("a\n")
+
+
+def test_ids_are_mapped_into_memory(tmp_path):
+    write_prepared(tmp_path)
+    index = ids.read_index(tmp_path, "gnmt", "words")
+    part = ids.open_part(tmp_path, index, "train.de")
+    assert part.lengths.tolist() == [3, 2]
+    assert part.padded(torch.tensor([1, 0])).tolist() == [[65_535, 1, 0], [40_000, 7, 1]]
+    assert f"{tmp_path}/train.de.ids" in Path("/proc/self/maps").read_text()
+
+
+def test_a_folder_is_checked_by_names_and_sizes_alone(tmp_path, monkeypatch):
+    def refusal() -> str:
+        with pytest.raises(UsageError) as error:
+            ids.read_index(tmp_path, "gnmt", "words")
+        return str(error.value)
+
+    assert (
+        f"--data {tmp_path} has no ids.json: make a folder with `podium-benchmarks prepare gnmt --out NEW`" in refusal()
+    )
+    write_prepared(tmp_path)
+    opened = []
+    original = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *args, **kw: opened.append(self.name) or original(self, *args, **kw))
+        ids.read_index(tmp_path, "gnmt", "words")
+    assert opened == ["ids.json"]
+    (tmp_path / "train.en.ids").write_bytes(b"12")
+    assert f"{tmp_path}/train.en.ids has 2 bytes instead of the 10 of ids.json: copy or prepare" in refusal()
+    (tmp_path / "train.en.ids").unlink()
+    (tmp_path / "words").unlink()
+    assert f"--data {tmp_path} has no train.en.ids, words: copy or prepare the folder again" in refusal()
+    (tmp_path / "ids.json").write_text('{"format": 1}')
+    assert "is not an index of token ids" in refusal()
+    write_prepared(tmp_path)
+    with pytest.raises(UsageError, match="is for gnmt, not format 1 for transformer: make a folder with"):
+        ids.read_index(tmp_path, "transformer", "words")
+    (tmp_path / "train.en.lengths").write_bytes(b"\2\0\2\0")
+    with pytest.raises(UsageError, match=r"lengths add up to 4 ids instead of the 5 of ids.json"):
+        ids.open_part(tmp_path, ids.read_index(tmp_path, "gnmt", "words"), "train.en")
+
+
+def test_a_closed_run_needs_the_references_data(tmp_path):
+    write_prepared(tmp_path)
+    closed = RunSettings(data_dir=tmp_path, division="closed")
+    corpora.check_division(closed, "gnmt", "words")
+    write_prepared(tmp_path, differs=("train.de", "newstest2014.en"))
+    with pytest.raises(
+        UsageError, match=r"needs the reference's data, but of --data .* train.de, newstest2014.en differ"
+    ):
+        corpora.check_division(closed, "gnmt", "words")
+    corpora.check_division(RunSettings(data_dir=tmp_path, division="open"), "gnmt", "words")
+    (tmp_path / "test_2016_flickr.en").write_text("one\n")
+    with pytest.raises(UsageError, match=r"trains on WMT, but --data .* is Multi30k: use division: open"):
+        corpora.check_division(closed, "gnmt", "words")
 
 
 def test_words():
@@ -108,8 +239,13 @@ def test_the_toy_language():
     assert reordered((noun, adjective, noun, adjective, adjective, noun)) == [
         noun, noun, adjective, adjective, noun, adjective,
     ]  # fmt: skip
-    corpus = toy_corpus(TOY_EVALUATION + 100, reserved=2)
-    assert not set(corpus.train[0]) & set(corpus.evaluation[0])
+    corpus = toy_corpus(TOY_EVALUATION + 100, Symbols(2, (), (1,)))
+    train, held_out = (
+        {tuple(ids.tolist()) for ids in part.values.split(part.lengths.tolist())}
+        for part in (corpus.sources, corpus.evaluation)
+    )
+    assert (len(train), len(held_out)) == (100, TOY_EVALUATION)
+    assert not train & held_out
 
 
 @pytest.mark.parametrize(
