@@ -25,7 +25,7 @@ _FIRST_STATUS_DELAY_SECONDS = 1.0
 _FIRST_STATUSES_PER_SECOND = 100.0
 # Most runs train, or wait for something, before these have passed: that needs no status of its own for what went before
 _STARTING_DELAY_SECONDS = 8.0
-_STARTING_STATUSES_PER_SECOND = 25.0
+_STARTING_STATUSES_PER_SECOND = 16.0
 _PROGRESS_WRITES_PER_SECOND = 5.0
 
 

@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _RETRY_LIMIT_SECONDS = 15.0
 _AGAIN_SECONDS = 0.2
+_CLOSED_SECONDS = 5.0  # a stream that its node has closed is opened again so late: most often its container has ended
 _LINGER_SECONDS = 1.0  # the kubelet closes the stream long before it reports the end of the container
 # The log of a container that has ended counts as lost if its node has not answered for so long. A node that is gone for
 # five minutes loses its pods by default, and so their logs at once; this is for one that is merely in trouble.
@@ -146,7 +147,8 @@ class LogStream:
                 before = self._known.count
                 await self._follow()
                 fruitless = 1 if self._known.count > before else fruitless + 1
-                await self._pause(backoff(fruitless, first=_RETRY_SECONDS, limit=_RETRY_LIMIT_SECONDS))
+                first = _CLOSED_SECONDS if self._drained else _RETRY_SECONDS
+                await self._pause(backoff(fruitless, first=first, limit=_RETRY_LIMIT_SECONDS))
         self._sink.end()
         self._changed(True)
 

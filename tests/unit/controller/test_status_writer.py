@@ -159,9 +159,9 @@ async def test_progress_waits_for_the_end_after_run_stop():
 
 async def test_a_thousand_runs_are_written_less_often():
     writes = Writes(runs=1000)
-    assert await writes.at(0, PENDING) == (0, [40.0])
-    assert await writes.at(40, PENDING) == (1, [])
-    assert await writes.at(41, STARTING) == (0, [199.0])  # 5 a second of all
+    assert await writes.at(0, PENDING) == (0, [62.5])
+    assert await writes.at(63, PENDING) == (1, [])
+    assert await writes.at(64, STARTING) == (0, [199.0])  # 5 a second of all
 
 
 async def test_a_write_that_is_refused_is_due_again():
