@@ -123,7 +123,7 @@ class JobController:
             owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
             body = {
                 "metadata": {
-                    "name": f"{metadata['name']}-{index}-{self.world.random.randrange(36**5):05d}",
+                    "name": f"{metadata['name']}-{index}-{self.world.random.randrange(16**5):05x}",
                     "labels": {**template["metadata"].get("labels", {}), "job-name": metadata["name"]},
                     "annotations": {**template["metadata"].get("annotations", {}), INDEX: index},
                     "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],

@@ -152,6 +152,7 @@ class Watchdog:
             or "deletionTimestamp" in run["metadata"]
             or not still
             or self._recorded(one) is None
+            or len(self.truth.containers(one)) >= run["spec"]["system"]["nodes"]  # they have just been admitted
         ):
             return
         said = summary(self._status[one.run_uid])
