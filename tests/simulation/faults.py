@@ -10,6 +10,7 @@ from tests.simulation.apiserver import Object, Refused
 from tests.simulation.jobs import INDEX
 from tests.simulation.nodes import Node
 from tests.simulation.scenario import NAMESPACE, Fault
+from tests.simulation.world import Process
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -43,8 +44,18 @@ def _kill_at_step(sim: Simulation, seconds: float) -> None:
 
 def _freeze(sim: Simulation, seconds: float) -> None:
     """The leader stands still for a while, and wakes without knowing it; with a Lease, another one leads by then."""
+    _stand_still(sim, sim.leader.process, seconds)
+
+
+def _freeze_at_step(sim: Simulation, seconds: float) -> None:
+    """As `_freeze`, but in the middle of its work: it goes on where it stood."""
     process = sim.leader.process
-    process.frozen = True
+    process.freeze = lambda: _stand_still(sim, process, seconds)
+    process.freezes_at_step = process.steps + sim.world.random.randint(1, 400)
+
+
+def _stand_still(sim: Simulation, process: Process, seconds: float) -> None:
+    process.frozen, process.freezes_at_step = True, None
     _later(sim, max(seconds, 20.0), lambda: setattr(process, "frozen", False))
 
 
@@ -326,6 +337,7 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "kill": _kill,
     "kill at a step": _kill_at_step,
     "freeze": _freeze,
+    "freeze at a step": _freeze_at_step,
     "upgrade": _upgrade,
     "operator down": _operator_down,
     "api down": _api_down,

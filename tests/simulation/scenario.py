@@ -12,6 +12,7 @@ FAULTS = {
     "kill": 10,
     "kill at a step": 14,
     "freeze": 4,
+    "freeze at a step": 8,
     "upgrade": 3,
     "operator down": 3,
     "api down": 3,
@@ -94,7 +95,7 @@ def choose(random: Random) -> Scenario:
         for kind in kinds
     ]
     return Scenario(
-        replicas=random.choices((1, 2), (85, 15))[0],
+        replicas=random.choices((1, 2), (70, 30))[0],
         nodes=random.choice((2, 3, 4)),
         queue_slots=random.choice((1, 2)),
         runs=runs,

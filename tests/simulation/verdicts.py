@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -39,9 +40,11 @@ class Case:
     def deadline(self, phase: str) -> int:
         return duration_seconds(self.run["spec"]["deadlines"][phase])
 
-    def waiting(self) -> bool:
-        """Return whether not all pods of the try ever ran."""
-        started = sum(c.started is not None for c in self.truth.containers(self.one))
+    def waiting(self, until: float = math.inf) -> bool:
+        """Return whether not all pods of the try had run before `until` (unix seconds): the status may come later."""
+        world = self.sim.world
+        starts = [c.started for c in self.truth.containers(self.one) if c.started is not None]
+        started = sum(world.wall - world.now + start < until for start in starts)
         return started < int(self.run["spec"]["system"]["nodes"])
 
 
@@ -81,8 +84,10 @@ def _job_lost(case: Case) -> str:
 def _pending_deadline(case: Case) -> str:
     job = case.sim.server.find("jobs", case.run["metadata"]["namespace"], case.one.name)
     admitted = ((job or {}).get("status") or {}).get("startTime")
-    late = not admitted or case.latest >= datetime.fromisoformat(admitted).timestamp() + case.deadline("pending")
-    return "" if case.waiting() and late else "its pods run, or have not waited for so long"
+    due = datetime.fromisoformat(admitted).timestamp() + case.deadline("pending") if admitted else 0.0
+    if case.latest < due:
+        return "its pods have not waited for so long"
+    return "" if case.waiting(due) or case.waiting() else "its pods run"
 
 
 def _suspended(case: Case) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from podium.api import duration_seconds
 from tests.simulation.apiserver import Change, Object
 from tests.simulation.nodes import Container
+from tests.simulation.replicas import LEASE
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
 from tests.simulation.stores import mlperf_lines
@@ -47,6 +48,16 @@ class Watchdog:
     def requested(self, process: str, verb: str, path: str) -> None:
         """Called for each request of an operator."""
         self.nothing_storms(process, verb, path)
+        if verb != "GET" and "/leases" not in path:
+            self.only_the_leader_writes(process, verb, path)
+
+    def only_the_leader_writes(self, process: str, verb: str, path: str) -> None:
+        """An operator that stood still, and whose Lease another one has taken meanwhile, sends no write anymore."""
+        namespace, _, name = LEASE.partition("/")
+        lease = self.server.find("leases", namespace, name)
+        holder = lease and lease.get("spec", {}).get("holderIdentity")
+        if holder and holder != process:
+            self.breaks(self.only_the_leader_writes, f"{process} sends {verb} {path} while {holder} leads")
 
     def nothing_storms(self, process: str, verb: str, path: str) -> None:
         """An operator never sends more than a few requests a second for a handful of runs, whatever fails."""
@@ -83,7 +94,7 @@ class Watchdog:
         if run is None or not (self.truth.undisturbed(one) and one.program.measures):
             return
         containers, nodes = self.truth.containers(one), run["spec"]["system"]["nodes"]
-        if self.truth.printed(one, "run_stop") is not None:
+        if one.rotated_unsaved or self.truth.printed(one, "run_stop") is not None:
             return
         if sum(c.started is not None for c in containers) < nodes:
             admitted = (job.get("status") or {}).get("startTime")
@@ -294,5 +305,6 @@ GUARANTEES = (
     Watchdog.terminal_means_no_new_job,
     Watchdog.terminal_means_terminal,
     Watchdog.a_wait_names_its_cause,
+    Watchdog.only_the_leader_writes,
     Watchdog.nothing_storms,
 )

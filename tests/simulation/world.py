@@ -98,6 +98,8 @@ class Process(asyncio.BaseEventLoop):
         self.clock_offset = 0.0
         self.steps = 0
         self.dies_at_step: int | None = None
+        self.freezes_at_step: int | None = None
+        self.freeze: Callable[[], None] = lambda: None
         self.died: Callable[[], None] = lambda: None
         self.executor: Callable[[Process, Callable[[], Any]], asyncio.Future[Any]] | None = None
         self._instant, self._steps_at_instant = -1.0, 0
@@ -154,6 +156,8 @@ class Process(asyncio.BaseEventLoop):
         self.steps += 1
         if self.steps == self.dies_at_step:
             self.die()
+        if self.steps == self.freezes_at_step:
+            self.freeze()
 
     def die(self) -> None:
         """End as with SIGKILL: nothing of it runs anymore, not even a ``finally``."""
