@@ -29,6 +29,7 @@ class Config:
     opt_adam_beta_2: float
     opt_adam_epsilon: float
 
+    min_ratings: int  # users with fewer are left out of what --data has
     negatives: int  # drawn again for each positive and epoch
     eval_negatives: int  # per user
     mf_factors: int
@@ -44,6 +45,9 @@ class Config:
         checks.above_zero(self, "max_epochs", "global_batch_size", "opt_base_learning_rate", "opt_adam_epsilon",
                           "negatives", "eval_negatives", "mf_factors")  # fmt: skip
         checks.below_one(self, "opt_adam_beta_1", "opt_adam_beta_2")
+        if self.min_ratings < 2:
+            raise ValueError(f"min_ratings must be 2 or more, one to hold out and one to learn from, not "
+                             f"{self.min_ratings}")  # fmt: skip
         if len(self.mlp_widths) < 2 or min(self.mlp_widths) < 1 or self.mlp_widths[0] % 2:
             raise ValueError(f"mlp_widths must be at least two widths, the first even, not {self.mlp_widths}")
         if not 0 <= self.generated_ratings * 2 <= self.generated_items:
@@ -70,6 +74,7 @@ FULL = Config(
     opt_adam_beta_1=0.9,
     opt_adam_beta_2=0.999,
     opt_adam_epsilon=1e-8,
+    min_ratings=20,
     negatives=4,
     eval_negatives=999,
     mf_factors=64,
@@ -87,6 +92,7 @@ TINY = replace(
     max_epochs=20,
     global_batch_size=8192,
     opt_base_learning_rate=2e-3,
+    min_ratings=2,
     eval_negatives=99,
     mf_factors=16,
     mlp_widths=(64, 64, 32, 16),

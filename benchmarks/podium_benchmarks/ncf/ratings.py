@@ -30,33 +30,35 @@ class Ratings:
     held_out: torch.Tensor  # (users,) int64: the item of each user's last rating
 
 
-def read_ratings(file: Path) -> Ratings:
+def read_ratings(file: Path, fewest: int) -> Ratings:
     """Identifiers become consecutive numbers, each user's last rating by time is held out.
 
-    Of a user's ratings at the same time the last one in the file is the last. Raises DataError, naming the line, for
-    lines that are not ratings, for an item that a user rates twice, and for a user with a single rating.
+    Users with fewer than `fewest` (at least 2) ratings are left out, and with them the items that nobody else has
+    rated. Of a user's ratings at the same time the last one in the file is the last. Raises DataError, naming the line,
+    for lines that are not ratings and for an item that a user rates twice, and where no user is left.
     """
     parts = list(_columns(file))
     if not parts:
         raise DataError(f"{file} has no ratings: expected lines of {HEADER.decode()}")
     user_ids, item_ids, times = (np.concatenate(column) for column in zip(*parts, strict=True))
     del parts
-    names, users = np.unique(user_ids, return_inverse=True)
+    names, users, counts = np.unique(user_ids, return_inverse=True, return_counts=True)
     _, items = np.unique(item_ids, return_inverse=True)
     del item_ids
-    count = int(items.max()) + 1
-    _check_pairs(file, users * count + items, user_ids)
+    _check_pairs(file, users * (int(items.max()) + 1) + items, user_ids)
+    if counts.min() < fewest:
+        kept = np.flatnonzero(counts[users] >= fewest)
+        if not len(kept):
+            raise DataError(f"{file} has no user with {fewest} ratings (min_ratings), only up to {counts.max()}")
+        names, users = np.unique(users[kept], return_inverse=True)
+        _, items = np.unique(items[kept], return_inverse=True)
+        times = times[kept]
     order = np.lexsort((times, users))  # equal times keep the file's order
     users, items = users[order].astype(np.int32), items[order].astype(np.int32)
     last = np.append(users[1:] != users[:-1], True)
-    alone = np.flatnonzero(last & np.append(True, last[:-1]))
-    if len(alone):
-        place = int(order[alone[0]])
-        raise DataError(f"{file}, line {place + 2}: user {user_ids[place]} has no other rating; each needs two or "
-                        "more, one to hold out and the others to learn from")  # fmt: skip
     return Ratings(
         users=len(names),
-        items=count,
+        items=int(items.max()) + 1,
         train_users=torch.from_numpy(users[~last]),
         train_items=torch.from_numpy(items[~last]),
         held_out=torch.from_numpy(items[last].astype(np.int64)),

@@ -26,7 +26,8 @@ def train(config: Config, settings: RunSettings) -> None:
     log = clock.open_log(ranks, "ncf", settings, timed_from_start=False)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)
     clock.log_hyperparameters(log, seed, config.log_values())
-    ratings = read_ratings(settings.data_dir / "ratings.csv") if settings.data_dir else generate(config)
+    file = settings.data_dir / "ratings.csv" if settings.data_dir else None
+    ratings = read_ratings(file, config.min_ratings) if file else generate(config)
 
     # Reading is preparation; the clock starts with what is drawn at random, the evaluation's negatives first (v0.5)
     clock.start(log, ranks, config.max_epochs)

@@ -9,7 +9,7 @@ import torch
 from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.ncf import data
-from podium_benchmarks.ncf.config import TINY
+from podium_benchmarks.ncf.config import FULL, TINY
 from podium_benchmarks.ncf.eval import TOP, hits
 from podium_benchmarks.ncf.generate import generate, make_pairs
 from podium_benchmarks.ncf.optimizer import LazyAdam
@@ -76,7 +76,7 @@ def test_the_last_rating_by_time_is_held_out(tmp_path):
         "10,500,4.0,300\n10,100,3.5,100\n10,200,1.0,200\n"
         "20,200,5.0,50\n20,500,2.0,60\n20,100,2.0,40\n"
     )  # fmt: skip
-    ratings = read_ratings(file)
+    ratings = read_ratings(file, 2)
     assert (ratings.users, ratings.items) == (2, 3)
     assert ratings.held_out.tolist() == [2, 2]  # movie 500 for both
     assert ratings.train_users.tolist() == [0, 0, 1, 1]
@@ -84,6 +84,25 @@ def test_the_last_rating_by_time_is_held_out(tmp_path):
 
 
 HEADER = "userId,movieId,rating,timestamp\n"
+
+
+def test_users_with_few_ratings_are_left_out_as_the_reference_does(tmp_path):
+    """With them go movies that nobody else has rated; the full preset asks for 20 ratings."""
+    file = tmp_path / "ratings.csv"
+    file.write_text(
+        HEADER + "5,50,4.0,1\n10,500,4.0,300\n10,100,3.5,100\n10,300,1.0,200\n5,500,4.0,2\n7,100,1.0,1\n"
+    )  # fmt: skip
+    everyone = read_ratings(file, 2)
+    assert (everyone.users, everyone.items) == (2, 4)
+    ratings = read_ratings(file, 3)
+    assert (ratings.users, ratings.items) == (1, 3)
+    assert (ratings.train_users.tolist(), ratings.train_items.tolist()) == ([0, 0], [0, 1])
+    assert ratings.held_out.tolist() == [2]
+    with pytest.raises(DataError, match=r"ratings.csv has no user with 4 ratings \(min_ratings\), only up to 3"):
+        read_ratings(file, 4)
+    assert (FULL.min_ratings, TINY.min_ratings) == (20, 2)
+    with pytest.raises(ValueError, match="min_ratings must be 2 or more"):
+        dataclasses.replace(FULL, min_ratings=1)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +118,6 @@ HEADER = "userId,movieId,rating,timestamp\n"
         (HEADER + "1,2,3.0,4\n1,3,3.0,-5\n", "line 3: timestamp must be a whole number, not '-5'"),
         (HEADER + "1,2,3.0,4\n1,3,3.0,1.5\n", "line 3: timestamp must be a whole number, not '1.5'"),
         (HEADER + "1,2,3.0,4\n1,3,3.0,5\n1,2,1.0,6\n", "line 4: user 1 has rated this movie before"),
-        (HEADER + "1,2,3.0,4\n1,3,3.0,5\n7,2,1.0,6\n", "line 4: user 7 has no other rating; each needs two or more"),
         (HEADER, "has no ratings: expected lines of userId,movieId,rating,timestamp"),
     ],
 )  # fmt: skip
@@ -107,7 +125,7 @@ def test_what_is_no_rating_is_reported_with_its_line(text, message, tmp_path):
     file = tmp_path / "ratings.csv"
     file.write_text(text)
     with pytest.raises(DataError) as refused:
-        read_ratings(file)
+        read_ratings(file, 2)
     assert str(refused.value).startswith(str(file))
     assert message in str(refused.value)
 
@@ -119,10 +137,10 @@ def test_lines_are_read_alike_in_one_block_and_in_many(tmp_path, monkeypatch):
              for pair in pairs]  # fmt: skip
     file = tmp_path / "ratings.csv"
     file.write_text(HEADER + "\n".join(lines))  # the last line without its end
-    whole = read_ratings(file)
+    whole = read_ratings(file, 2)
     monkeypatch.setattr("podium_benchmarks.ncf.ratings.BLOCK_BYTES", 100)
     file.write_text(HEADER + "\n".join(lines).replace("\n", "\r\n") + "\r\n")
-    parts = read_ratings(file)
+    parts = read_ratings(file, 2)
     assert (whole.users, whole.items, len(whole.train_users)) == (30, 200, 870)
     for name in ("train_users", "train_items", "held_out"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
@@ -139,7 +157,7 @@ def test_generated_ratings_have_the_shape_asked_for(tmp_path, capsys):
     asked = ["--users", "60", "--items", "300", "--ratings", "2000"]
     assert generate(["--out", str(tmp_path), *asked]) == 0
     assert "2,000 ratings of 60 users and 300 items" in capsys.readouterr().out
-    ratings = read_ratings(tmp_path / "ratings.csv")
+    ratings = read_ratings(tmp_path / "ratings.csv", 20)
     assert (ratings.users, ratings.items, len(ratings.train_users)) == (60, 300, 1940)
     assert torch.bincount(ratings.train_users).min() >= 19
     by_item = torch.bincount(ratings.train_items, minlength=300)
