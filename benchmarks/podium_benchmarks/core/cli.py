@@ -18,6 +18,11 @@ from typing import Any
 from podium_benchmarks.core.benchmark import Benchmark, C
 from podium_benchmarks.core.settings import RunSettings, submission
 
+# Turns for which an OpenMP thread spins at a barrier before it sleeps: libgomp's own number where it knows that cores
+# are short. By itself it spins for milliseconds: where another process needs the core, a thread uses up its time slice
+# waiting, and each barrier of a step costs a slice.
+OPENMP_SPINS = "100"
+
 
 class UsageError(Exception):
     """The request can't be run; the text names the field, its value, and what would be right."""
@@ -42,6 +47,8 @@ def run(benchmark: Benchmark[Any], argv: Sequence[str] | None = None) -> int:
 
     An image that can't be decoded is found only after run_start: it also ends the run with one sentence and 2.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", OPENMP_SPINS)  # read when torch is imported, below
     try:
         request = parse(benchmark, argv, os.environ)
         config = configure(benchmark, request)

@@ -1,6 +1,9 @@
 """What a person reads who asks for something that can't be run: one sentence, before any log line."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -95,3 +98,18 @@ def test_hyperparameters_may_carry_the_optimizer_in_front_as_in_v0_7_logs():
 def test_the_full_ncf_needs_ratings():
     words = "the full preset needs ratings: give --data DIR; expected DIR/ratings.csv with the columns userId,movieId"
     assert words in refusal("ncf", "--preset", "full")
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, cli.OPENMP_SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_threads_sleep_soon_while_they_wait_for_each_other(given, spins):
+    """As OpenMP itself reports: with a busy neighbor, spinning made a step on two cores seven times slower."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "PODIUM_"))}
+    run = subprocess.run(
+        [sys.executable, "-m", "podium_benchmarks.gnmt", "--data", "/nowhere"],
+        env=inherited | given | {"OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert f"GOMP_SPINCOUNT = '{spins}'" in run.stderr
