@@ -46,5 +46,22 @@ def rising(config: object, *names: str) -> None:
             raise ValueError(f"{name} must be rising whole numbers above 0, not {numbers}")
 
 
+def ranks_of_bn_span(span: int, batch: int, world_size: int) -> int:
+    """Ranks that share the statistics of batch normalization over `span` samples; 0 if each has its shard's own.
+
+    Raises ValueError for a span that is neither the whole batch nor the equal shards of ranks in equal groups.
+    """
+    shard = -(-batch // world_size)
+    if span == batch:
+        return world_size
+    if span in {0, shard}:
+        return 0
+    ranks, rest = divmod(span, shard)
+    if rest or batch % world_size or world_size % ranks:
+        raise ValueError(f"model_bn_span must be a rank's shard of the batch ({shard}, or 0), the shards of ranks in "
+                         f"equal groups, or the whole batch ({batch}), not {span}")  # fmt: skip
+    return ranks
+
+
 def _listed(allowed: tuple[str, ...]) -> str:
     return allowed[0] if len(allowed) == 1 else f"one of {', '.join(allowed)}"

@@ -41,10 +41,10 @@ class Config:
     width: int  # channels of the stem; 64 is the full network
     blocks: tuple[int, ...]  # per stage
     num_classes: int
+    model_bn_span: int  # samples behind batch statistics; 0: a rank's shard of the batch
     image_size: int
     min_crop_area: float  # smallest random crop, as a part of the image
     eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
-    sync_bn: bool  # batch statistics over the global batch rather than each rank's shard
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
     resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
@@ -55,9 +55,10 @@ class Config:
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "width", "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
         checks.at_least_zero(self, "eval_offset_epochs", "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
-                             "opt_learning_rate_decay_steps", "opt_learning_rate_decay_poly_power", "opt_momentum",
-                             "opt_weight_decay", "lars_epsilon", "label_smoothing", "resident_megabytes",
-                             "stats_interval_seconds")  # fmt: skip
+                             "opt_learning_rate_decay_steps", "decay_end_epoch", "opt_learning_rate_decay_poly_power",
+                             "opt_momentum", "opt_weight_decay", "lars_opt_weight_decay", "lars_epsilon",
+                             "model_bn_span", "resident_megabytes", "stats_interval_seconds")  # fmt: skip
+        checks.below_one(self, "label_smoothing")
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ValueError(f"blocks must be four numbers of at least 1, not {self.blocks}")
         if self.min_crop_area > 1 or self.eval_crop > 1:
@@ -71,20 +72,27 @@ class Config:
         return [range(start + 1, end + 1) for start, end in pairwise([0, *sorted(ends), self.max_epochs])]
 
     def decay_steps(self, steps_per_epoch: int) -> int:
-        """Length of the polynomial decay: as set, or what max_epochs leaves after warm-up."""
-        left = (self.max_epochs - self.opt_learning_rate_warmup_epochs) * steps_per_epoch
-        return self.opt_learning_rate_decay_steps or max(1, left)
+        """Length of the polynomial decay: as set, or from warm-up to the end of its last epoch."""
+        epochs = (self.decay_end_epoch or self.max_epochs) - self.opt_learning_rate_warmup_epochs
+        return self.opt_learning_rate_decay_steps or max(1, epochs * steps_per_epoch)
+
+    def bn_ranks(self, world_size: int) -> int:
+        """Ranks that share the statistics of batch normalization."""
+        return checks.ranks_of_bn_span(self.model_bn_span, self.global_batch_size, world_size)
 
     def log_values(self, world_size: int) -> Mapping[str, Any]:
-        """The log's hyperparameters, in the names of both v0.6 and v0.7 (which prefixes them with the optimizer)."""
-        bn_span = self.global_batch_size if self.sync_bn else -(-self.global_batch_size // world_size)
+        """The log's hyperparameters, in the names of both v0.6 and v0.7 (which prefixes them with the optimizer).
+
+        The length of a polynomial decay is not among them: it may depend on the number of images.
+        """
         common = {
             keys.GLOBAL_BATCH_SIZE: self.global_batch_size,
             keys.OPT_NAME: self.opt_name,
             keys.OPT_BASE_LR: self.opt_base_learning_rate,
             keys.OPT_LR_WARMUP_EPOCHS: self.opt_learning_rate_warmup_epochs,
-            keys.OPT_WEIGHT_DECAY: self.opt_weight_decay,
-            keys.MODEL_BN_SPAN: bn_span,
+            keys.OPT_WEIGHT_DECAY: self.weight_decay,
+            "label_smoothing": self.label_smoothing,
+            keys.MODEL_BN_SPAN: self.model_bn_span or -(-self.global_batch_size // world_size),
         }
         if self.opt_learning_rate_decay_boundary_epochs:
             common[keys.OPT_LR_DECAY_BOUNDARY_EPOCHS] = list(self.opt_learning_rate_decay_boundary_epochs)
@@ -118,14 +126,15 @@ FULL = Config(
     opt_momentum=0.9,
     opt_weight_decay=1e-4,
     lars_epsilon=0.0,
-    label_smoothing=0.0,
+    lars_momentum_form="rate_outside",
+    label_smoothing=0.1,
+    model_bn_span=0,
     width=64,
     blocks=(3, 4, 6, 3),
     num_classes=1000,
     image_size=224,
     min_crop_area=0.05,
     eval_crop=0.875,  # 224 of a shorter side of 256
-    sync_bn=False,
     precision="auto",
     compile="auto",
     resident_megabytes=2048,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,10 @@ class Data(Protocol):
 
 def check_data(config: Config, data_dir: Path | None) -> None:
     """Refuse a folder that can't be a data set, by the names in it alone: no data may be read yet."""
+    try:
+        config.bn_ranks(int(os.environ.get("WORLD_SIZE", "1")))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     if data_dir is not None:
         return sources.check_folder(data_dir, config.num_classes)
     if config.num_classes != DIGITS:

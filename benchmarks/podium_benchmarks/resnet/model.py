@@ -42,7 +42,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """(B, 3, H, W) normalized images -> (B, num_classes) logits."""
 
-    def __init__(self, *, width: int, blocks: Sequence[int], num_classes: int, sync_bn: bool = False) -> None:
+    def __init__(self, *, width: int, blocks: Sequence[int], num_classes: int) -> None:
         super().__init__()
         self.conv, self.bn = convolution(3, width, 7, 2), BatchNorm(width)
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -54,9 +54,6 @@ class ResNet(nn.Module):
                 channels = (width << stage) * EXPANSION
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, BatchNorm):
-                module.span_ranks = sync_bn
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.pool(F.relu(self.bn(self.conv(images)), inplace=True))
@@ -65,7 +62,7 @@ class ResNet(nn.Module):
 
 def full_model(config: Config) -> ResNet:
     """The network that the settings describe, without its initial weights."""
-    return ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes, sync_bn=config.sync_bn)
+    return ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes)
 
 
 def initialize(model: ResNet) -> None:

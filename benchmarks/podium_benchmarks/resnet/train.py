@@ -11,6 +11,7 @@ from mlperf_logging.mllog import constants as keys
 from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.batch_norm import share_statistics
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
@@ -74,6 +75,7 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     initialize(model)
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
+    share_statistics(model, config.bn_ranks(ranks.world_size), ranks.world_size)
         compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     return model
 

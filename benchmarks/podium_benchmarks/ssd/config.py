@@ -67,13 +67,9 @@ class Config:
             return frozenset(min(step, last) for step in steps)
         return frozenset({*range(0, last, self.epochs_between_evals * steps_per_epoch), last} - {0})
 
-    def bn_span(self, world_size: int) -> int:
-        """Samples behind batch statistics; all other spans than a rank's shard and the whole batch are refused."""
-        shard = -(-self.global_batch_size // world_size)
-        if self.model_bn_span not in {0, shard, self.global_batch_size}:
-            raise ValueError(f"model_bn_span must be a rank's shard of the batch ({shard}, or 0) or the whole batch "
-                             f"({self.global_batch_size}), not {self.model_bn_span}")  # fmt: skip
-        return self.model_bn_span or shard
+    def bn_ranks(self, world_size: int) -> int:
+        """Ranks that share the statistics of batch normalization."""
+        return checks.ranks_of_bn_span(self.model_bn_span, self.global_batch_size, world_size)
 
     def log_values(self, world_size: int) -> Mapping[str, Any]:
         """The log's hyperparameters."""
@@ -86,7 +82,7 @@ class Config:
             keys.OPT_LR_DECAY_BOUNDARY_STEPS: list(self.opt_learning_rate_decay_boundary_steps),
             keys.OPT_WEIGHT_DECAY: self.opt_weight_decay,
             "opt_momentum": self.opt_momentum,
-            keys.MODEL_BN_SPAN: self.bn_span(world_size),
+            keys.MODEL_BN_SPAN: self.model_bn_span or -(-self.global_batch_size // world_size),
             keys.MAX_SAMPLES: self.max_samples,
         }
 

@@ -59,7 +59,7 @@ def check_data(config: Config, data_dir: Path | None) -> None:
                          "open division, train it from random ones with --set pretrained_backbone=false")  # fmt: skip
     check_photos(config, data_dir)
     try:
-        config.bn_span(int(os.environ.get("WORLD_SIZE", "1")))
+        config.bn_ranks(int(os.environ.get("WORLD_SIZE", "1")))
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -68,7 +68,7 @@ class SSD(nn.Module):
     Six maps of 38, 19, 10, 5, 3 and 1 cells a side; anchors come by map, row, column, shape, as in `make_anchors`.
     """
 
-    def __init__(self, *, width: int, num_classes: int, sync_bn: bool = False) -> None:
+    def __init__(self, *, width: int, num_classes: int) -> None:
         super().__init__()
         self.backbone = Backbone(width)
         extras, channels = [], [width * 4]
@@ -85,9 +85,6 @@ class SSD(nn.Module):
         self.extras = nn.ModuleList(extras)
         self.boxes = _heads(channels, 4)
         self.scores = _heads(channels, num_classes + 1)
-        for module in self.modules():
-            if isinstance(module, BatchNorm):
-                module.span_ranks = sync_bn
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         maps = [self.backbone(images)]
@@ -114,8 +111,7 @@ def _by_anchor(maps: Sequence[torch.Tensor], heads: nn.ModuleList) -> torch.Tens
 
 def full_model(config: Config) -> SSD:
     """The network that the settings describe, without its initial weights."""
-    sync_bn = config.model_bn_span == config.global_batch_size
-    return SSD(width=config.width, num_classes=config.num_classes, sync_bn=sync_bn)
+    return SSD(width=config.width, num_classes=config.num_classes)
 
 
 def initialize(model: SSD) -> None:

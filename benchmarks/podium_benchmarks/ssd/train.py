@@ -12,6 +12,7 @@ from mlperf_logging.mllog import constants as keys
 from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core.batch_norm import share_statistics
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.photos import SCENE_CLASSES
@@ -90,6 +91,7 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
     torch.manual_seed(seeds.derive(seed, "model"))
     model = full_model(config)
     initialize(model)
+    share_statistics(model, config.bn_ranks(ranks.world_size), ranks.world_size)
     if config.backbone_weights:
         load_backbone(model.backbone, Path(config.backbone_weights))
     model = model.to(ranks.device, memory_format=torch.channels_last)

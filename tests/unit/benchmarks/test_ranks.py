@@ -6,12 +6,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional
 
-from podium_benchmarks.core.batch_norm import BatchNorm
+from podium_benchmarks.core import checks
+from podium_benchmarks.core.batch_norm import BatchNorm, share_statistics
 from podium_benchmarks.resnet.model import ResNet
 
 # A small rate: training amplifies rounding, and at 0.02 even one rank with two threads instead of one is off by 1e-2
 # after 12 steps. 1,437 digits in batches of 250: 6 steps an epoch, the last of 187.
-RESNET = ("--set", "global_batch_size=250", "--set", "sync_bn=true", "--set", "precision=fp32",
+RESNET = ("--set", "global_batch_size=250", "--set", "model_bn_span=250", "--set", "precision=fp32",
           "--set", "max_epochs=4", "--set", "opt_base_learning_rate=0.001")  # fmt: skip
 # 400 users x 15 training ratings x 5 = 30,000 pairs in batches of 5,003: 6 steps an epoch, the last of 4,985, odd.
 NCF = ("--set", "generated_users=400", "--set", "generated_ratings=16", "--set", "global_batch_size=5003",
@@ -69,6 +70,47 @@ def test_normalization_over_two_ranks_is_that_of_the_whole_batch(tmp_path):
     torch.testing.assert_close(mean, layer.running_mean)
     torch.testing.assert_close(variance, layer.running_var, rtol=1e-4, atol=1e-4)
     assert torch.equal(variance, variance1)
+
+
+def _normalize_in_pairs(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=4)
+    torch.set_num_threads(1)
+    x, upstream, layer = _batch_and_layer()
+    share_statistics(layer, 2, 4)
+    shard = x[rank : rank + 1].clone().requires_grad_()
+    y = layer(shard)
+    (y * upstream[rank : rank + 1]).sum().backward()
+    torch.save((y.detach(), shard.grad, layer.running_mean), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_normalization_over_pairs_of_four_ranks_is_that_of_each_pairs_part(tmp_path):
+    mp.spawn(_normalize_in_pairs, (str(tmp_path),), nprocs=4)
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(4)]
+    for pair in (slice(0, 2), slice(2, 4)):
+        x, upstream, layer = _batch_and_layer()
+        part = x[pair].clone().requires_grad_()
+        expected = layer(part)
+        (expected * upstream[pair]).sum().backward()
+        ys, gradients, means = zip(*found[pair], strict=True)
+        torch.testing.assert_close(torch.cat(ys), expected.detach(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(torch.cat(gradients), part.grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(means, (layer.running_mean, layer.running_mean))
+
+
+@pytest.mark.parametrize(
+    ("span", "ranks"),
+    [(0, 0), (7, 0), (28, 4), (1680, 240)],  # of NVIDIA's SSD on 240 GPUs
+)
+def test_ranks_of_a_span_of_samples(span, ranks):
+    assert checks.ranks_of_bn_span(span, 1680, 240) == ranks
+
+
+@pytest.mark.parametrize(("span", "batch", "ranks"), [(10, 1680, 240), (49, 1680, 240), (4, 7, 4)])
+def test_other_spans_are_refused(span, batch, ranks):
+    """No multiple of a shard; 7 ranks, which do not divide 240; shards that differ in size."""
+    with pytest.raises(ValueError, match=f"not {span}"):
+        checks.ranks_of_bn_span(span, batch, ranks)
 
 
 @pytest.mark.parametrize("count", [0, 1])

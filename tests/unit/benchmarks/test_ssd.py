@@ -334,7 +334,11 @@ def test_settings_out_of_bounds(changes, words):
     [
         ({"num_classes": 80}, None, "only 3 digits to find, but num_classes is 80: give --data DIR; expected"),
         ({"backbone_weights": "/nowhere.pt"}, None, "backbone_weights /nowhere.pt is not a file"),
-        ({"model_bn_span": 3}, None, r"a rank's shard of the batch \(2, or 0\) or the whole batch \(4\), not 3"),
+        (
+            {"model_bn_span": 3},
+            None,
+            r"shard of the batch \(2, or 0\), the shards of ranks in equal groups, or the whole batch \(4\), not 3",
+        ),
         ({}, "/nowhere", "--data /nowhere is not a folder; expected DIR/{train,val}2017"),
     ],
 )

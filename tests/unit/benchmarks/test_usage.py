@@ -1,5 +1,6 @@
 """What a person reads who asks for something that can't be run: one sentence, before any log line."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -34,13 +35,13 @@ def refusal(name, *arguments, **environment):
         (["--set", "width"], "--set 'width' is not KEY=VALUE"),
         (["--set", "global_batch=8"], "unknown hyperparameter 'global_batch'; did you mean global_batch_size? known"),
         (["--set", "target=0.5"], "unknown hyperparameter 'target'"),
-        (["--set", "zzz=8"], "unknown hyperparameter 'zzz'; known are blocks, compile, epochs_between_evals,"),
+        (["--set", "zzz=8"], "unknown hyperparameter 'zzz'; known are blocks, compile, decay_end_epoch,"),
         (["--set", "global_batch_size=many"], "hyperparameter global_batch_size must be a whole number, not 'many'"),
         (["--set", "global_batch_size=0"], "global_batch_size must be above 0, not 0"),
         (["--set", "global_batch_size=2.5"], "hyperparameter global_batch_size must be a whole number, not 2.5"),
         (["--set", "opt_name=adam"], "opt_name must be one of sgd, lars, not 'adam'"),
         (["--set", "blocks=1,1"], "blocks must be four numbers of at least 1, not (1, 1)"),
-        (["--set", "sync_bn=7"], "hyperparameter sync_bn must be a boolean (true or false), not 7"),
+        (["--set", "model_bn_span=7"], "model_bn_span must be a rank's shard of the batch (64, or 0), the shards of"),
         (["--preset", "full"], "only the 10 digits to learn, but num_classes is 1000: give --data DIR; expected"),
         (["--data", "/nowhere"], "--data /nowhere is not a folder; expected DIR/train/<class>/*.jpg"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
@@ -48,6 +49,11 @@ def refusal(name, *arguments, **environment):
 )
 def test_refusals(arguments, words):
     assert words in refusal("resnet", *arguments)
+
+
+def test_a_boolean_is_true_or_false():
+    words = "hyperparameter frozen_backbone must be a boolean (true or false), not 7"
+    assert words in refusal("maskrcnn", "--set", "frozen_backbone=7")
 
 
 def test_refusals_of_the_environment():
@@ -90,9 +96,12 @@ def test_flags_win_over_the_environment():
 
 
 def test_hyperparameters_may_carry_the_optimizer_in_front_as_in_v0_7_logs():
-    request = cli.parse(RESNET, ["--set", "opt_name=lars", "--set", "lars_opt_weight_decay=2e-4"], {})
+    given = ["sgd_opt_weight_decay=3e-4", "lars_opt_weight_decay=7e-5", "lars_opt_end_learning_rate=0.5"]
+    request = cli.parse(RESNET, [word for setting in given for word in ("--set", setting)], {})
     config = cli.configure(RESNET, request)
-    assert (config.opt_name, config.opt_weight_decay, config.lars_epsilon) == ("lars", 2e-4, 0.0)
+    assert (config.opt_weight_decay, config.opt_end_learning_rate) == (3e-4, 0.5)
+    assert config.weight_decay == 3e-4
+    assert dataclasses.replace(config, opt_name="lars").weight_decay == 7e-5
 
 
 def test_the_full_ncf_needs_ratings():
