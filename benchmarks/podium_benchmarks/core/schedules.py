@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, counted from 0."""
+"""Learning rates as pure functions of the step, counted from 0: step 0 is the first batch, the rules' batch 1."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def linear_warmup(step: int, warmup_steps: int) -> float:
 
 
 def polynomial(step: int, *, base: float, end: float, warmup_steps: int, decay_steps: int, power: float) -> float:
-    """Linear warm-up to `base`, then polynomial decay to `end` within `decay_steps` more steps."""
+    """Linear warm-up to `base`, which its last step reaches, then polynomial decay to `end` in `decay_steps` steps."""
     if step < warmup_steps:
         return base * linear_warmup(step, warmup_steps)
-    left = 1.0 - min(step - warmup_steps, decay_steps) / decay_steps
+    left = 1.0 - min(step + 1 - warmup_steps, decay_steps) / decay_steps
     return end + (base - end) * left**power
 
 

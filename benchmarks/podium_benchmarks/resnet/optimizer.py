@@ -20,19 +20,26 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     biases = [p for name, p in model.named_parameters() if name == "classifier.bias"]
     skipped = {id(p) for p in norms + (biases if config.opt_name == "lars" else [])}
     groups = [
-        {"params": [p for p in model.parameters() if id(p) not in skipped], "weight_decay": config.opt_weight_decay},
+        {"params": [p for p in model.parameters() if id(p) not in skipped], "weight_decay": config.weight_decay},
         {"params": [p for p in model.parameters() if id(p) in skipped], "weight_decay": 0.0, "adapt": False},
     ]
     if config.opt_name == "lars":
-        return Lars(groups, lr=0.0, momentum=config.opt_momentum, epsilon=config.lars_epsilon)
+        return Lars(groups, lr=0.0, momentum=config.opt_momentum, epsilon=config.lars_epsilon,
+                    rate_inside=config.lars_momentum_form == "rate_inside")  # fmt: skip
     groups[1].pop("adapt")
     return torch.optim.SGD(groups, lr=0.0, momentum=config.opt_momentum, fused=True)
 
 
 class Lars(torch.optim.Optimizer):
-    """Layer-wise adaptive rates (TensorFlow's MLPERF_LARSOptimizer): velocity = m velocity + lr trust (g + wd w)."""
+    """Layer-wise adaptive rates, trust = eta |w| / (|g| + wd |w| + epsilon), with the rate outside of the momentum
+    or inside of it.
 
-    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float, epsilon: float) -> None:
+    Outside: v = m v + g + wd w; w -= lr trust v   (tf.contrib.opt.LARSOptimizer, v0.6's reference)
+    Inside:  v = m v + lr trust (g + wd w); w -= v   (MLPERF_LARSOptimizer of v0.7 and later)
+    """
+
+    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float, epsilon: float, rate_inside: bool) -> None:
+        self._rate_inside = rate_inside
         defaults = {"lr": lr, "momentum": momentum, "epsilon": epsilon, "weight_decay": 0.0, "adapt": True}
         super().__init__(params, defaults)
 
@@ -46,10 +53,11 @@ class Lars(torch.optim.Optimizer):
                     continue
                 decay = group["weight_decay"]
                 update = weight.grad.add(weight, alpha=decay)
+                rate = group["lr"]
                 if group["adapt"]:
                     weight_norm, grad_norm = weight.norm(), weight.grad.norm()
                     trust = LARS_TRUST * weight_norm / (grad_norm + decay * weight_norm + group["epsilon"])
-                    update *= torch.where((weight_norm > 0) & (grad_norm > 0), trust, 1.0)
+                    rate = rate * torch.where((weight_norm > 0) & (grad_norm > 0), trust, 1.0)
                 velocity = self.state[weight].setdefault("velocity", torch.zeros_like(weight))
-                velocity.mul_(group["momentum"]).add_(update, alpha=group["lr"])
-                weight.sub_(velocity)
+                velocity.mul_(group["momentum"]).add_(update * rate if self._rate_inside else update)
+                weight.sub_(velocity if self._rate_inside else velocity * rate)

@@ -41,6 +41,8 @@ def train(config: Config, settings: RunSettings) -> None:
     data: Data = open_folder(config, settings.data_dir, ranks) if settings.data_dir else digits(config, ranks.device)
     clock.log_samples(log, data.train_samples, data.eval_samples)
     steps_per_epoch = -(-data.train_samples // config.global_batch_size)
+    if not config.decay_boundary_epochs:
+        log.event(f"{config.opt_name}_opt_learning_rate_decay_steps", config.decay_steps(steps_per_epoch))
     progress = Progress(log, ranks, config.stats_interval_seconds)
     step = 0
     for block in config.blocks_of_epochs():
@@ -73,9 +75,9 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> ResNet:
     torch.manual_seed(seeds.derive(seed, "model"))
     model = full_model(config)
     initialize(model)
+    share_statistics(model, config.bn_ranks(ranks.world_size), ranks.world_size)
     model = model.to(ranks.device, memory_format=torch.channels_last)
     if is_compiled(config.compile, ranks.device):
-    share_statistics(model, config.bn_ranks(ranks.world_size), ranks.world_size)
         compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     return model
 
@@ -117,8 +119,8 @@ def synthetic_step(
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
     """Of this step, counted from 0."""
     warmup_steps = config.opt_learning_rate_warmup_epochs * steps_per_epoch
-    if config.opt_learning_rate_decay_boundary_epochs:
-        boundaries = [epoch * steps_per_epoch for epoch in config.opt_learning_rate_decay_boundary_epochs]
+    if config.decay_boundary_epochs:
+        boundaries = [epoch * steps_per_epoch for epoch in config.decay_boundary_epochs]
         return schedules.step_decay(
             step, base=config.opt_base_learning_rate, warmup_steps=warmup_steps, boundaries=boundaries
         )

@@ -87,8 +87,11 @@ def _official(spec: BenchmarkRunSpec, round_: Round, benchmark: Benchmark, key: 
             f"tunable: {', '.join(sorted(benchmark.tunable)) or 'none'}"
         )
         yield Finding(RuleId.SPEC_HYPERPARAMETERS_CLOSED, field, message)
-    elif breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], spec.hyperparameters, round_):
-        yield Finding(breach.rule, field, breach.message, remedy=breach.remedy)
+    else:
+        optimizer = benchmark.tunable.get("opt_name")
+        settings = {"opt_name": optimizer and optimizer.reference, **spec.hyperparameters}
+        if breach := closed_breach(benchmark.tunable[key], spec.hyperparameters[key], settings, round_):
+            yield Finding(breach.rule, field, breach.message, remedy=breach.remedy)
 
 
 def _did_you_mean(word: str, known: Mapping[str, object]) -> str:

@@ -7,9 +7,10 @@ import pytest
 OPENING = [
     "submission_benchmark", "submission_org", "submission_division", "submission_status", "submission_platform",
     "init_start", "seed", "global_batch_size", "opt_name", "opt_base_learning_rate",
-    "opt_learning_rate_warmup_epochs", "opt_weight_decay", "model_bn_span", "sgd_opt_base_learning_rate",
-    "sgd_opt_end_learning_rate", "sgd_opt_learning_rate_decay_poly_power", "sgd_opt_learning_rate_decay_steps",
-    "sgd_opt_weight_decay", "sgd_opt_momentum", "init_stop", "run_start", "train_samples", "eval_samples",
+    "opt_learning_rate_warmup_epochs", "opt_weight_decay", "label_smoothing", "model_bn_span",
+    "sgd_opt_base_learning_rate", "sgd_opt_weight_decay", "sgd_opt_momentum", "sgd_opt_end_learning_rate",
+    "sgd_opt_learning_rate_decay_poly_power", "init_stop", "run_start", "train_samples", "eval_samples",
+    "sgd_opt_learning_rate_decay_steps",
 ]  # fmt: skip
 EPOCH = "block_start epoch_start( tracked_stats)+ epoch_stop eval_start eval_accuracy eval_stop block_stop"
 

@@ -8,7 +8,7 @@ import torch
 from podium_benchmarks.core.batch_norm import BatchNorm
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.resnet import train as trainer
-from podium_benchmarks.resnet.config import TINY
+from podium_benchmarks.resnet.config import FULL, TINY
 from podium_benchmarks.resnet.model import ResNet
 from podium_benchmarks.resnet.optimizer import LARS_TRUST, Lars, build_optimizer
 
@@ -17,15 +17,17 @@ from podium_benchmarks.resnet.optimizer import LARS_TRUST, Lars, build_optimizer
 def test_normalization_never_decays_and_the_classifiers_bias_only_under_sgd(name, bias_decays):
     model = ResNet(width=4, blocks=(1, 1, 1, 1), num_classes=10)
     decayed, rest = build_optimizer(model, dataclasses.replace(TINY, opt_name=name)).param_groups
-    assert (decayed["weight_decay"], rest["weight_decay"]) == (TINY.opt_weight_decay, 0.0)
+    assert (decayed["weight_decay"], rest["weight_decay"]) == ({"sgd": 1e-4, "lars": 2e-4}[name], 0.0)
     assert len(decayed["params"]) + len(rest["params"]) == len(list(model.parameters()))
     assert all(parameter.dim() > 1 for parameter in decayed["params"] if parameter is not model.classifier.bias)
     assert any(parameter is model.classifier.bias for parameter in decayed["params"]) == bias_decays
 
 
-def test_lars_by_hand():
+@pytest.mark.parametrize("rate_inside", [False, True])
+def test_lars_by_hand(rate_inside):
+    """With one rate throughout, only the trust of the second step shows where the rate is in the momentum."""
     weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))  # norm 5
-    optimizer = Lars([weight], lr=2.0, momentum=0.9, epsilon=0.0)
+    optimizer = Lars([weight], lr=2.0, momentum=0.9, epsilon=0.0, rate_inside=rate_inside)
     optimizer.param_groups[0]["weight_decay"] = 0.1
     weight.grad = torch.tensor([0.6, 0.8])  # norm 1
     optimizer.step()
@@ -34,8 +36,58 @@ def test_lars_by_hand():
     torch.testing.assert_close(weight.detach(), torch.tensor([3.0, 4.0]) - first)
     weight.grad = torch.zeros(2)
     before = weight.detach().clone()
-    optimizer.step()  # no gradient: no adaptation, velocity 0.9 first + lr wd w
-    torch.testing.assert_close(weight.detach(), before - 0.9 * first - 2.0 * 0.1 * before)
+    optimizer.step()  # no gradient: no adaptation, so the decay of the weights is not scaled by trust either
+    momentum = 0.9 * first if rate_inside else 2.0 * 0.9 * torch.tensor([0.9, 1.2])
+    torch.testing.assert_close(weight.detach(), before - momentum - 2.0 * 0.1 * before)
+
+
+def momentum_of(optimizer, weight, rates, gradients):
+    """The weight after each step."""
+    values = []
+    for rate, gradient in zip(rates, gradients, strict=True):
+        set_learning_rate(optimizer, rate)
+        weight.grad = torch.tensor([gradient])
+        optimizer.step()
+        values.append(weight.item())
+    return values
+
+
+@pytest.mark.parametrize(
+    ("form", "values"),
+    [
+        # v = 0.9 v + g, w -= rate v: v is 1, 0.9, 0.81
+        ("rate_outside", [-1.0, -1.09, -1.0981]),
+        # v = 0.9 v + rate g, w -= v: v is 1, 0.9, 0.81, whatever the later rates
+        ("rate_inside", [-1.0, -1.9, -2.71]),
+    ],
+)
+def test_momentum_form_of_lars_when_the_rate_falls(form, values):
+    """A push of 1 at rate 1, then none at rates 0.1 and 0.01: a bias, so that nothing adapts.
+
+    v0.6's reference is tf.contrib.opt.LARSOptimizer, which scales what leaves the momentum; MLPERF_LARSOptimizer of
+    v0.7 scales what enters it.
+    """
+    config = dataclasses.replace(TINY, opt_name="lars", opt_momentum=0.9, lars_momentum_form=form)
+    model = torch.nn.Module()
+    model.classifier = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(model.classifier.bias)
+    optimizer = build_optimizer(model, config)
+    assert momentum_of(optimizer, model.classifier.bias, [1, 0.1, 0.01], [1.0, 0.0, 0.0]) == pytest.approx(values)
+
+
+def test_momentum_form_of_sgd_when_the_rate_falls():
+    """v0.5's reference is tf.train.MomentumOptimizer: the rate is outside."""
+    config = dataclasses.replace(TINY, opt_momentum=0.9, opt_weight_decay=0.0)
+    model = torch.nn.Module()
+    model.classifier = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(model.classifier.bias)
+    optimizer = build_optimizer(model, config)
+    found = momentum_of(optimizer, model.classifier.bias, [1, 0.1, 0.01], [1.0, 0.0, 0.0])
+    assert found == pytest.approx([-1.0, -1.09, -1.0981])
+
+
+def test_full_is_v06s_form():
+    assert (FULL.opt_name, FULL.lars_momentum_form) == ("lars", "rate_outside")
 
 
 def test_lars_over_six_steps_of_the_schedule_by_hand():
@@ -44,9 +96,9 @@ def test_lars_over_six_steps_of_the_schedule_by_hand():
     Scalars stand for tensors of one element, so a norm is an absolute value and the arithmetic fits on a page:
     warm-up to 4 over two steps, then from 4 to 1 within four more by the square of what is left.
     """
-    rates = [2.0, 4.0, 4.0, 1 + 3 * 0.75**2, 1 + 3 * 0.5**2, 1 + 3 * 0.25**2]
+    rates = [2.0, 4.0, 1 + 3 * 0.75**2, 1 + 3 * 0.5**2, 1 + 3 * 0.25**2, 1.0]
     config = dataclasses.replace(
-        TINY, opt_name="lars", opt_base_learning_rate=4.0, opt_end_learning_rate=1.0, opt_weight_decay=0.1,
+        TINY, opt_name="lars", opt_base_learning_rate=4.0, opt_end_learning_rate=1.0, lars_opt_weight_decay=0.1,
         opt_learning_rate_decay_poly_power=2.0,
         opt_learning_rate_warmup_epochs=1, opt_learning_rate_decay_steps=4, lars_epsilon=0.05, opt_momentum=0.9,
     )  # fmt: skip
@@ -70,13 +122,13 @@ def test_lars_over_six_steps_of_the_schedule_by_hand():
         optimizer.step()
         for name, weight in values.items():
             if name in ("conv.weight", "classifier.weight"):
-                update = gradient + 0.1 * weight
+                update, trust = gradient + 0.1 * weight, 1.0
                 if gradient:  # without one there is nothing to adapt to
-                    update *= 0.001 * abs(weight) / (abs(gradient) + 0.1 * abs(weight) + 0.05)
+                    trust = 0.001 * abs(weight) / (abs(gradient) + 0.1 * abs(weight) + 0.05)
             else:
-                update = gradient
-            velocities[name] = 0.9 * velocities[name] + rate * update
-            values[name] = weight - velocities[name]
+                update, trust = gradient, 1.0
+            velocities[name] = 0.9 * velocities[name] + update
+            values[name] = weight - rate * trust * velocities[name]
             assert named[name].item() == pytest.approx(values[name], rel=1e-5), f"{name} after step {step}"
 
 

@@ -33,6 +33,18 @@ def test_full_is_evaluated_every_four_epochs():
     assert [block[-1] for block in FULL.blocks_of_epochs()] == [*range(4, 89, 4), 90]
 
 
+def test_lars_decays_by_a_polynomial_and_logs_no_boundary():
+    """Whatever boundaries are set: they are those of SGD."""
+    lars = dataclasses.replace(FULL, opt_learning_rate_decay_boundary_epochs=(30, 60, 80))
+    assert not [key for key in lars.log_values(8) if "boundary" in key]
+    rates = [trainer.learning_rate(lars, step, steps_per_epoch=770) for step in (0, 3849, 3850, 29 * 770, 55_439)]
+    assert rates == pytest.approx([5 / 3850, 5.0, 4.999806, 2.059413, 1e-4], abs=1e-6)
+    sgd = dataclasses.replace(lars, opt_name="sgd")
+    assert sgd.log_values(8)["opt_learning_rate_decay_boundary_epochs"] == [30, 60, 80]
+    assert not [key for key in sgd.log_values(8) if "poly" in key or "end_learning_rate" in key]
+    assert trainer.learning_rate(sgd, 30 * 770, steps_per_epoch=770) == pytest.approx(0.5)
+
+
 def test_tiny_reaches_its_target_at_the_second_evaluation(launch, log_lines):
     """As with every seed of perf_resnet_seeds.py: what makes the demo's times alike."""
     lines = log_lines(launch("resnet", "--seed", "11").stdout)

@@ -29,7 +29,7 @@ def test_show_lists_targets_attempts_and_what_is_tunable(podium_json, podium_tex
     assert "SEGM >= 0.339" in text
     assert "v0.6.maskrcnn.candidates, maskrcnn.yaml:23; reference: 2000" in " ".join(text.split())
     assert "mlperf_logging 4.1.68 compliance_checker/training_0.6.0" in text
-    assert "resnet" not in text
+    assert "v0.6.resnet." not in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -49,13 +49,13 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
             "'adam' is not allowed; allowed: sgd or lars; the nearest allowed value is sgd",
         ),
         (
-            {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, -1]}},
+            {"hyperparameters": {"opt_name": "sgd", "opt_learning_rate_decay_boundary_epochs": [30, -1]}},
             "v0.6.resnet.schedule",
             "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
             "[30, -1] is not allowed; allowed: numbers, each 0 or more; the nearest allowed value is [30, 0]",
         ),
         (
-            {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, "x"]}},
+            {"hyperparameters": {"opt_name": "sgd", "opt_learning_rate_decay_boundary_epochs": [30, "x"]}},
             "v0.6.resnet.schedule",
             "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
             "'x' is not a number",
@@ -78,6 +78,12 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
                 "opt_base_learning_rate, opt_learning_rate_decay_boundary_epochs, opt_learning_rate_warmup_epochs, "
                 "opt_learning_rate_warmup_factor"
             ),
+        ),
+        (
+            {"hyperparameters": {"opt_learning_rate_decay_boundary_epochs": [30, 60, 80]}},
+            "v0.6.resnet.schedule",
+            "spec.hyperparameters.opt_learning_rate_decay_boundary_epochs",
+            "is only for sgd, but opt_name is lars",
         ),
         (
             {"hyperparameters": {"opt_name": "sgd", "lars_epsilon": 0}},
