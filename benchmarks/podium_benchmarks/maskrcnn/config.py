@@ -14,6 +14,7 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import checks
 
+REFERENCE_BATCH = 16  # the reference counts decays in iterations of this many images
 STRIDES = (4, 8, 16, 32, 64)  # of the pyramid's levels P2 to P6
 
 
@@ -28,8 +29,10 @@ class Config:
     global_batch_size: int
     opt_base_learning_rate: float
     opt_learning_rate_warmup_steps: int
-    opt_learning_rate_warmup_factor: float  # the warm-up starts at this fraction of the rate
-    opt_learning_rate_decay_steps: tuple[int, ...]
+    opt_learning_rate_warmup_method: str  # linear or mlperf_linear, the reference's WARMUP_METHOD
+    opt_learning_rate_warmup_factor: float  # linear: the fraction of the rate to rise from; mlperf_linear: each step
+    decay_iterations: tuple[int, ...]  # of 16 images, whatever the batch
+    opt_learning_rate_decay_steps: tuple[int, ...]  # in steps; none: as decay_iterations
     opt_learning_rate_decay_factor: float  # at each of them
     opt_momentum: float
     opt_weight_decay: float  # of all but biases
@@ -61,7 +64,8 @@ class Config:
 
     def __post_init__(self) -> None:
         checks.one_of(self, precision=("fp32", "bf16", "auto"), candidate_pool=("rank", "image"),
-                      compile=("yes", "no", "auto"))  # fmt: skip
+                      compile=("yes", "no", "auto"),
+                      opt_learning_rate_warmup_method=("linear", "mlperf_linear"))  # fmt: skip
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "opt_learning_rate_decay_factor", "num_image_candidates", "min_image_size", "width",
                           "fpn_channels", "box_features", "mask_channels", "canonical_size", "rois_per_image",
@@ -77,7 +81,18 @@ class Config:
             raise ValueError(f"nms_candidates must be at least 2, not {self.nms_candidates}")
         if len(self.anchor_sizes) != len(STRIDES) or min(self.anchor_sizes) < 1:
             raise ValueError(f"anchor_sizes must be {len(STRIDES)} whole numbers above 0, not {self.anchor_sizes}")
-        checks.rising(self, "opt_learning_rate_decay_steps")
+        checks.rising(self, "decay_iterations", "opt_learning_rate_decay_steps")
+        climb = self.opt_learning_rate_warmup_factor * self.opt_learning_rate_warmup_steps
+        if self.opt_learning_rate_warmup_method == "mlperf_linear" and climb > self.opt_base_learning_rate * (1 + 1e-6):
+            raise ValueError(f"mlperf_linear rises by opt_learning_rate_warmup_factor a step, so it must be at most "
+                             f"{self.opt_base_learning_rate / self.opt_learning_rate_warmup_steps:g}, the rate over "
+                             f"the steps, not {self.opt_learning_rate_warmup_factor:g}")  # fmt: skip
+
+    @property
+    def decay_steps(self) -> tuple[int, ...]:
+        """Numbers of the steps, from 1, with which the rate drops."""
+        by_images = (iteration * REFERENCE_BATCH // self.global_batch_size for iteration in self.decay_iterations)
+        return self.opt_learning_rate_decay_steps or tuple(by_images)
 
     def log_values(self) -> Mapping[str, Any]:
         """The log's hyperparameters."""
@@ -86,8 +101,9 @@ class Config:
             keys.OPT_NAME: "sgd",
             keys.OPT_BASE_LR: self.opt_base_learning_rate,
             keys.OPT_LR_WARMUP_STEPS: self.opt_learning_rate_warmup_steps,
+            "opt_learning_rate_warmup_method": self.opt_learning_rate_warmup_method,
             keys.OPT_LR_WARMUP_FACTOR: self.opt_learning_rate_warmup_factor,
-            keys.OPT_LR_DECAY_STEPS: list(self.opt_learning_rate_decay_steps),
+            keys.OPT_LR_DECAY_STEPS: list(self.decay_steps),
             keys.OPT_LR_DECAY_FACTOR: self.opt_learning_rate_decay_factor,
             keys.OPT_WEIGHT_DECAY: self.opt_weight_decay,
             "opt_momentum": self.opt_momentum,
@@ -99,13 +115,15 @@ class Config:
 
 FULL = Config(
     target=(0.377, 0.339),
-    max_epochs=13,  # 90,000 iterations of 16 images
+    max_epochs=20,  # the reference stops after 13; published runs of v0.6 took 13 to 18
     epochs_between_evals=1,
     global_batch_size=16,
     opt_base_learning_rate=0.02,
     opt_learning_rate_warmup_steps=500,
+    opt_learning_rate_warmup_method="linear",
     opt_learning_rate_warmup_factor=1 / 3,
-    opt_learning_rate_decay_steps=(60_000, 80_000),
+    decay_iterations=(60_000, 80_000),
+    opt_learning_rate_decay_steps=(),
     opt_learning_rate_decay_factor=0.1,
     opt_momentum=0.9,
     opt_weight_decay=1e-4,
@@ -142,7 +160,7 @@ TINY = replace(
     global_batch_size=8,
     opt_base_learning_rate=0.04,
     opt_learning_rate_warmup_steps=100,
-    opt_learning_rate_decay_steps=(),
+    decay_iterations=(),
     num_image_candidates=100,
     candidate_pool="image",
     min_image_size=128,

@@ -141,12 +141,14 @@ def synthetic_step(
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Of this step, counted from 0; the warm-up rises in a line from a fraction of the rate."""
-    base, warmup_steps = config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
-    if step < warmup_steps:
+    """Of this step, counted from 0; the reference's schedule counts it from 1, decays also during the warm-up."""
+    number, base, warmup_steps = step + 1, config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
+    if number < warmup_steps and config.opt_learning_rate_warmup_method == "mlperf_linear":
+        base -= (warmup_steps - number) * config.opt_learning_rate_warmup_factor
+    elif number < warmup_steps:
         start = config.opt_learning_rate_warmup_factor
-        base *= start + (1 - start) * step / warmup_steps
-    return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=config.opt_learning_rate_decay_steps,
+        base *= start + (1 - start) * number / warmup_steps
+    return schedules.step_decay(number, base=base, warmup_steps=0, boundaries=config.decay_steps,
                                 factor=config.opt_learning_rate_decay_factor)  # fmt: skip
 
 

@@ -148,8 +148,7 @@ def learning_rate(config: Config, step: int) -> float:
     base, warmup_steps = config.opt_base_learning_rate, config.opt_learning_rate_warmup_steps
     if step < warmup_steps:
         return base - (warmup_steps - step) * base / (warmup_steps * 2**config.opt_learning_rate_warmup_factor)
-    boundaries = config.opt_learning_rate_decay_boundary_steps
-    return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=boundaries)
+    return schedules.step_decay(step, base=base, warmup_steps=0, boundaries=config.decay_steps)
 
 
 def forward_backward(

@@ -38,6 +38,10 @@ class _Kind(BaseModel):
         """Return whether `value`, which has the right type, is allowed."""
         return same(value, self.nearest(value, settings))
 
+    def reference(self, settings: Settings) -> Any:
+        """Return the reference's value if it follows from the rule; None if not."""
+        return None
+
 
 class Unconstrained(_Kind):
     """ "Arbitrary constant"."""
@@ -166,6 +170,9 @@ class StretchedSchedule(_Kind):
         nearest = self.nearest(value, settings)
         slack = 1 if self.per_batch else 0  # the submitter chooses how to round a step
         return len(value) == len(nearest) and all(abs(a - b) <= slack for a, b in zip(value, nearest, strict=True))
+
+    def reference(self, settings: Settings) -> list[int]:
+        return self._at(0, _batch(settings))
 
     def _at(self, k: int, batch: int | None) -> list[int]:
         steps, samples = (self.per_batch, batch) if self.per_batch and batch else (1, 1)

@@ -54,6 +54,10 @@ class Hyperparameter(_Value):
         each = [self.rule.nearest(item, settings) for item in value]
         return None if None in each else each
 
+    def reference_for(self, settings: Settings) -> Any:
+        """Return the reference's value in a run with these settings; None if there is none."""
+        return self.rule.reference(settings) if self.reference is None else self.reference
+
     def _by_rule(self, value: Any, settings: Settings) -> bool:
         if self.rule.takes_lists or not isinstance(value, list | tuple):
             return self.rule.allows(value, settings)

@@ -47,11 +47,12 @@ def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, rou
     return Breach(parameter.id, message, remedy)
 
 
-def untuned_breach(key: str, parameter: Hyperparameter, value: Any, round_: Round) -> Breach | None:
+def untuned_breach(key: str, parameter: Hyperparameter, value: Any, settings: Settings, round_: Round) -> Breach | None:
     """Return why an out-of-the-box run does not allow `value`: it is not the reference's, nor the batch size."""
-    if key == BATCH or parameter.reference is None or same(value, parameter.reference):
+    reference = parameter.reference_for(settings)
+    if key == BATCH or reference is None or same(value, reference):
         return None
-    message = f"{_short(value)} is not the reference's {shown(parameter.reference)}"
+    message = f"{_short(value)} is not the reference's {shown(reference)}"
     remedy = f"out of the box, tune only {BATCH}; use division: closed for what {source(parameter, round_)} allows"
     return Breach(RuleId.ID_UNTUNED.of(parameter.id), message, remedy)
 

@@ -250,7 +250,7 @@ class LogCheck:
             for value, line in () if self._still_rising.get(key) else seen.values():
                 breach = closed_breach(parameter, value, settings, self._round)
                 if breach is None and self._untuned:
-                    breach = untuned_breach(key, parameter, value, self._round)
+                    breach = untuned_breach(key, parameter, value, settings, self._round)
                 if breach:
                     yield Finding(breach.rule, self._where, f"{key}: {breach.message}", line, breach.remedy)
                     break

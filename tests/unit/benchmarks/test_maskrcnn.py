@@ -313,10 +313,27 @@ def test_detection_keeps_the_best_of_overlapping_boxes_of_a_class():
 
 
 def test_the_rate_rises_from_a_third_and_falls_at_each_step():
+    """The reference's scheduler has stepped once before the first iteration, so that one is its number 1."""
     settings = dataclasses.replace(SMALL, opt_base_learning_rate=0.9, opt_learning_rate_warmup_steps=2,
                                    opt_learning_rate_decay_steps=(4, 5))  # fmt: skip
     rates = [train.learning_rate(settings, step) for step in range(6)]
-    assert rates == pytest.approx([0.3, 0.6, 0.9, 0.9, 0.09, 0.009])
+    assert rates == pytest.approx([0.6, 0.9, 0.9, 0.09, 0.009, 0.009])
+
+
+def test_mlperf_linear_rises_by_the_factor_in_each_step():
+    settings = dataclasses.replace(SMALL, opt_base_learning_rate=0.9, opt_learning_rate_warmup_steps=3,
+                                   opt_learning_rate_warmup_method="mlperf_linear",
+                                   opt_learning_rate_warmup_factor=0.2)  # fmt: skip
+    assert [train.learning_rate(settings, step) for step in range(4)] == pytest.approx([0.5, 0.7, 0.9, 0.9])
+    with pytest.raises(ValueError, match=r"it must be at most 0\.3, the rate over the steps, not 0\.4"):
+        dataclasses.replace(settings, opt_learning_rate_warmup_factor=0.4)
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(16, (60_000, 80_000)), (48, (20_000, 26_666)), (192, (5000, 6666))])
+def test_the_rate_drops_after_as_many_images_whatever_the_batch(batch, steps):
+    settings = dataclasses.replace(config.FULL, global_batch_size=batch, opt_base_learning_rate=1.0)
+    assert settings.decay_steps == steps
+    assert settings.log_values()["opt_learning_rate_decay_steps"] == list(steps)
 
 
 def test_biases_learn_twice_as_fast_and_do_not_decay():
@@ -336,6 +353,8 @@ def test_every_tunable_hyperparameter_of_the_round_can_be_set(version):
     small = dataclasses.replace(BENCHMARK, presets={"small": SMALL})
     request = cli.Request("small", target=None, hyperparameters=dict.fromkeys(names, 1), settings=RunSettings())
     lists = {name: [3, 5] for name in names if name.endswith("_steps") and "decay" in name}
-    changed = cli.configure(small, dataclasses.replace(request, hyperparameters=request.hyperparameters | lists))
+    words = {name: "linear" for name in names if name.endswith("_method")}
+    request = dataclasses.replace(request, hyperparameters=request.hyperparameters | lists | words)
+    changed = cli.configure(small, request)
     assert changed.num_image_candidates == 1
     assert changed.opt_learning_rate_decay_steps == ((3, 5) if lists else SMALL.opt_learning_rate_decay_steps)

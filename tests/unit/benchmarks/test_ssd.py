@@ -300,11 +300,24 @@ def test_the_rate_rises_from_1_minus_2_to_the_minus_k_and_falls_at_boundaries(fa
 
 def test_the_reference_evaluates_after_as_many_images_whatever_the_batch():
     steps = config.FULL.evaluation_steps(steps_per_epoch=3665)
-    assert sorted(steps) == [120_000, 160_000, 180_000, 200_000, 220_000, 240_000]
+    assert sorted(steps)[:6] == [120_000, 160_000, 180_000, 200_000, 220_000, 240_000]
+    assert sorted(steps)[6:] == [260_000, 280_000], "published runs went on beyond the reference"
     larger = dataclasses.replace(config.FULL, global_batch_size=1024).evaluation_steps(steps_per_epoch=115)
-    assert sorted(larger) == [3750, 5000, 5625, 6250, 6875, 7500]
+    assert sorted(larger) == [3750, 5000, 5625, 6250, 6875, 7500, 8125, 8750]
     by_epoch = dataclasses.replace(SMALL, epochs_between_evals=2, max_epochs=5)
     assert sorted(by_epoch.evaluation_steps(steps_per_epoch=3)) == [6, 12, 15]
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(32, (160_000, 200_000)), (960, (5333, 6666)), (2048, (2500, 3125))])
+def test_the_rate_drops_after_as_many_images_whatever_the_batch(batch, steps):
+    """The reference: at iteration 160,000 x 32 // batch, counted from 0."""
+    settings = dataclasses.replace(config.FULL, global_batch_size=batch, opt_base_learning_rate=1.0)
+    assert settings.decay_steps == steps
+    rates = [train.learning_rate(settings, step + change) for step in steps for change in (-1, 0)]
+    assert rates == pytest.approx([1.0, 0.1, 0.1, 0.01])
+    assert settings.log_values(8)["opt_learning_rate_decay_boundary_steps"] == list(steps)
+    given = dataclasses.replace(settings, opt_learning_rate_decay_boundary_steps=(7, 9))
+    assert given.decay_steps == (7, 9)
 
 
 @pytest.mark.parametrize("version", ["v0.5", "v0.6"])

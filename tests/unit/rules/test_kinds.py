@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from podium.rounds import Hyperparameter, load_rounds, shown
 from podium.rounds.kinds import Kind
 from podium.rules import closed_breach
+from podium.rules.hyperparameters import untuned_breach
 
 V05 = load_rounds()["v0.5"]
 
@@ -174,8 +175,15 @@ def test_a_breach_says_the_allowed_set_and_the_nearest_allowed_value(benchmark, 
 def test_the_references_own_value_is_always_allowed():
     rule = V05.benchmarks["maskrcnn"].tunable["opt_learning_rate_warmup_factor"]
     assert closed_breach(rule, 1 / 3, {}, V05) is None
-    steps = V05.benchmarks["ssd"].tunable["opt_learning_rate_decay_boundary_steps"]
-    assert closed_breach(steps, [160_000, 200_000], {"global_batch_size": 4096}, V05) is None
+
+
+def test_out_of_the_box_the_boundaries_are_the_references_for_the_batch():
+    rule = V05.benchmarks["ssd"].tunable["opt_learning_rate_decay_boundary_steps"]
+    settings = {"global_batch_size": 4096}
+    assert untuned_breach("steps", rule, [1250, 1562], settings, V05) is None
+    stretched = untuned_breach("steps", rule, [1500, 1875], settings, V05)
+    assert stretched is not None
+    assert stretched.message == "[1500, 1875] is not the reference's [1250, 1562]"
 
 
 def test_what_is_of_another_optimizer_is_not_allowed():
