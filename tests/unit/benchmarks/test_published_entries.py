@@ -1,0 +1,127 @@
+"""Published entries of ResNet, SSD and Mask R-CNN are admitted as they are and train by the definition's rates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.benchmarks.conftest import REPOSITORY
+from tests.unit.reconcile import examples as ex
+
+import podium_benchmarks
+from podium.mllog import parse
+from podium.rounds import load_rounds
+from podium.rules import check_spec
+from podium_benchmarks.core import cli
+from podium_benchmarks.core.settings import RunSettings
+
+TABLE = Path(__file__).with_name("published_entries.yaml")
+ENTRIES: dict[str, dict[str, Any]] = {row.pop("entry"): row for row in yaml.safe_load(TABLE.read_text())}
+LOGS = next(
+    (place for folder in (REPOSITORY, *REPOSITORY.parents) if (place := folder / "shared/data/mlperf_logs").exists()),
+    Path("/nowhere"),
+)
+IMAGENET = 1_281_167
+# The checker of v0.6 asks for more than 0
+REFUSED = [name for name, row in ENTRIES.items() if name.endswith("/maskrcnn")
+           and row["logged"]["opt_learning_rate_warmup_factor"] == 0]  # fmt: skip
+
+
+def configured(name: str) -> Any:
+    """The trainer's settings for an entry, as the operator passes them: over the round's own defaults."""
+    round_, _, _, benchmark = name.split("/")
+    row = ENTRIES[name]
+    asked = {**row["logged"], **row.get("chosen", {}), **row.get("trained", {})}
+    hyperparameters = {**load_rounds()[round_].benchmarks[benchmark].defaults, **asked}
+    request = cli.Request("full", None, hyperparameters, RunSettings())
+    return cli.configure(podium_benchmarks.benchmark(benchmark), request)
+
+
+def test_all_entries_of_the_logs_at_hand_are_in_the_table() -> None:
+    assert len(ENTRIES) == 43
+    folders = {
+        str(folder.relative_to(LOGS))
+        for benchmark in ("resnet", "ssd", "maskrcnn")
+        for folder in LOGS.glob(f"v*/*/*/{benchmark}")
+    }
+    assert folders <= set(ENTRIES)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_round_admits_the_entry(name: str) -> None:
+    round_, _, _, benchmark = name.split("/")
+    row = ENTRIES[name]
+    hyperparameters = {**row["logged"], **row.get("chosen", {})}
+    closed = {"division": "closed", "preset": "full", "quality": None}
+    spec = ex.spec(round=round_, benchmark=benchmark, hyperparameters=hyperparameters, **closed)
+    found = check_spec(spec, load_rounds())
+    assert [finding.rule for finding in found] == (["v0.6.maskrcnn.warmup_step"] if name in REFUSED else [])
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_trainer_takes_the_entry_on_as_many_ranks(name: str) -> None:
+    row, config = ENTRIES[name], configured(name)
+    assert config.global_batch_size == row["logged"]["global_batch_size"]
+    if "ranks" in row and "model_bn_span" in row["logged"]:
+        shard = config.global_batch_size // row["ranks"]
+        shared = row["logged"]["model_bn_span"] // shard
+        assert config.bn_ranks(row["ranks"]) == (0 if shared == 1 else shared)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_rates_are_the_definitions(name: str) -> None:
+    benchmark, config = name.rpartition("/")[2], configured(name)
+    trainer = podium_benchmarks.benchmark(benchmark).load("train")
+    epoch = (math.ceil(IMAGENET / config.global_batch_size),) if benchmark == "resnet" else ()
+    rates = ENTRIES[name]["rates"]
+    assert len(rates) == 20
+    found = {number: trainer.learning_rate(config, number - 1, *epoch) for number in rates}
+    assert found == pytest.approx(rates, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if (LOGS / name).exists()])
+def test_the_table_says_what_the_logs_say(name: str) -> None:
+    round_ = load_rounds()[name.split("/", maxsplit=1)[0]]
+    keys = round_.log_rules.keys if round_.log_rules else {}
+    logged: dict[str, set[Any]] = {}
+    for file in (LOGS / name).iterdir():
+        for event in parse(file.read_text(encoding="utf-8", errors="replace"))[0]:
+            if isinstance(event.value, int | float | str):
+                logged.setdefault(keys.get(event.key, event.key), set()).add(event.value)
+    wanted = ENTRIES[name]["logged"]
+    compared = {key: list(logged[key]) for key in wanted if key in logged}
+    assert set(compared) == set(wanted) if round_.name == "v0.6" else {"opt_base_learning_rate"}
+    assert compared == {key: [pytest.approx(wanted[key])] for key in compared}
+
+
+@pytest.mark.parametrize(
+    ("example", "entry"),
+    [
+        ("resnet", "v0.6/NVIDIA/dgx1_ngc19.05_mxnet/resnet"),
+        ("kueue", "v0.6/NVIDIA/dgx1_ngc19.05_mxnet/resnet"),
+        ("resnet-run", "v0.6/NVIDIA/dgx2_ngc19.05_mxnet/resnet"),
+        ("ssd", "v0.6/NVIDIA/dgx1_ngc19.05_pytorch/ssd"),
+        ("maskrcnn", "v0.6/NVIDIA/dgx1_ngc19.05_pytorch/maskrcnn"),
+    ],
+)
+def test_an_example_carries_the_entry_that_it_names(example: str, entry: str) -> None:
+    file = REPOSITORY / "examples" / f"{example}.yaml"
+    spec = yaml.safe_load(file.read_text())["spec"]
+    row = ENTRIES[entry]
+    published = {**row["logged"], **row.get("chosen", {})}
+    assert spec["hyperparameters"].items() <= published.items()
+    assert set(published) - set(spec["hyperparameters"]) <= {"model_bn_span", "lars_opt_end_learning_rate"}
+    assert spec["system"]["nodes"] * spec["system"]["acceleratorsPerNode"] == row["ranks"]
+    assert entry.split("/")[2] in file.read_text() or "as in resnet.yaml" in file.read_text()
+
+
+def test_full_resnet_is_the_entry_that_reached_the_target_of_v06_in_56_to_60_epochs() -> None:
+    """No hyperparameter set, on 8 ranks."""
+    full = podium_benchmarks.benchmark("resnet").presets["full"]
+    entry = configured("v0.6/NVIDIA/dgx1_ngc19.05_mxnet/resnet")
+    assert full.decay_steps(math.ceil(IMAGENET / full.global_batch_size)) == 51590
+    assert dataclasses.replace(entry, opt_learning_rate_decay_steps=0, model_bn_span=0) == full
