@@ -1,8 +1,9 @@
 """JPEG bytes to crops, with as little decoding as the crop needs.
 
-Where the crop is at least twice the size wanted, libjpeg decodes the image at 1/2, 1/4 or 1/8 of its size: it then
-transforms 1/4, 1/16 or 1/64 of the values. Such crops differ from those of the whole image by less than two gray
-levels in the mean (tests/unit/benchmarks/test_decode.py); the others are the same to the last bit.
+Where a training crop is at least twice the size wanted, libjpeg decodes the image at 1/2, 1/4 or 1/8 of its size: it
+then transforms 1/4, 1/16 or 1/64 of the values. Such crops differ from those of the whole image by less than two gray
+levels in the mean (tests/unit/benchmarks/test_decode.py); the others are the same to the last bit. Evaluation decodes
+the whole image, as the reference does.
 """
 
 from __future__ import annotations
@@ -53,13 +54,18 @@ def shorter_side(data: bytes, name: str) -> int:
         raise _refusal(data, name, error) from error
 
 
-def decode_crop(data: bytes, name: str, size: int, choose: Callable[[int, int], Box]) -> torch.Tensor:
-    """(3, size, size) uint8: the box that `choose` gives for (width, height). Raises DataError naming the image."""
+def decode_crop(data: bytes, name: str, size: int, choose: Callable[[int, int], Box], *, reduced: bool) -> torch.Tensor:
+    """(3, size, size) uint8: the box that `choose` gives for (width, height). Raises DataError naming the image.
+
+    `reduced` allows decoding at a smaller size than the image's.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             left, top, right, bottom = choose(width, height)
-            image.draft("RGB", (math.ceil(width * size / (right - left)), math.ceil(height * size / (bottom - top))))
+            if reduced:
+                wanted = math.ceil(width * size / (right - left)), math.ceil(height * size / (bottom - top))
+                image.draft("RGB", wanted)
             factor = round(width / image.width)  # exact, where the quotient isn't: 641 pixels become 321
             pixels = image.convert("RGB")
     except UNDECODABLE as error:

@@ -97,10 +97,11 @@ class _Batches(Dataset):
     def _decode(self, images: Images, index: int, task: Task) -> torch.Tensor:
         data, name = images.read(index), images.name(index)
         if task.seed is None:
-            return decode.decode_crop(data, name, self._size, partial(decode.center_box, part=self._eval_crop))
+            center = partial(decode.center_box, part=self._eval_crop)
+            return decode.decode_crop(data, name, self._size, center, reduced=False)
         random = np.random.default_rng([task.seed, index])
         choose = partial(decode.random_box, min_area=task.min_area, random=random)
-        crop = decode.decode_crop(data, name, self._size, choose)
+        crop = decode.decode_crop(data, name, self._size, choose, reduced=True)
         return crop.flip(2) if random.random() < 0.5 else crop
 
 

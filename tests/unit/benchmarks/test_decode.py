@@ -28,12 +28,12 @@ def encoded(image, kind="JPEG"):
     return file.getvalue()
 
 
-def differences(data, boxes, size):
+def differences(data, boxes, size, *, reduced=True):
     """Mean absolute differences from the crops of the whole decoded image, one per box."""
     whole = Image.open(io.BytesIO(data)).convert("RGB")
     for box in boxes:
         expected = np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=box), dtype=float)
-        found = decode_crop(data, "photo", size, lambda *_, box=box: box).permute(1, 2, 0).numpy()
+        found = decode_crop(data, "photo", size, lambda *_, box=box: box, reduced=reduced).permute(1, 2, 0).numpy()
         yield float(np.abs(found - expected).mean())
 
 
@@ -47,6 +47,13 @@ def test_larger_crops_are_decoded_at_a_half_or_less_and_differ_by_less_than_two_
     found = list(differences(photo(641, 481), boxes, 160))
     assert 0 < np.mean(found) < 2
     assert max(found) < 3
+
+
+def test_evaluation_decodes_the_whole_image():
+    data = photo(641, 481)
+    boxes = [center_box(641, 481, 0.875)]
+    assert next(differences(data, boxes, 160)) > 0
+    assert list(differences(data, boxes, 160, reduced=False)) == [0.0]
 
 
 def test_random_boxes_lie_within_the_image():
@@ -65,7 +72,7 @@ def test_the_center_is_a_square():
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
 def test_images_in_other_colors_become_rgb(mode):
     data = encoded(Image.new("RGB", (20, 20), (200, 100, 50)).convert(mode), "JPEG" if mode in {"L", "CMYK"} else "PNG")
-    crop = decode_crop(data, "photo", 10, lambda *_: (0.0, 0.0, 20.0, 20.0))
+    crop = decode_crop(data, "photo", 10, lambda *_: (0.0, 0.0, 20.0, 20.0), reduced=True)
     expected = (124, 124, 124) if mode == "L" else (200, 100, 50)
     # a palette has 256 colors, none of which needs to be exact
     assert crop.float().mean((1, 2)).tolist() == pytest.approx(expected, abs=26 if mode == "P" else 3)
@@ -81,4 +88,4 @@ def test_images_in_other_colors_become_rgb(mode):
 )
 def test_what_cannot_be_decoded_is_named(spoil, words):
     with pytest.raises(DataError, match=words):
-        decode_crop(spoil(photo(100, 80)), "cat/1.jpg", 32, lambda *_: (0.0, 0.0, 80.0, 80.0))
+        decode_crop(spoil(photo(100, 80)), "cat/1.jpg", 32, lambda *_: (0.0, 0.0, 80.0, 80.0), reduced=True)
