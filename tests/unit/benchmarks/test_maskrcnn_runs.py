@@ -10,8 +10,8 @@ from podium_benchmarks.core.scenes import make_scenes
 OPENING = [
     "submission_benchmark", "submission_org", "submission_division", "submission_status", "submission_platform",
     "init_start", "seed", "global_batch_size", "opt_name", "opt_base_learning_rate", "opt_learning_rate_warmup_steps",
-    "opt_learning_rate_warmup_factor", "opt_learning_rate_decay_steps", "opt_learning_rate_decay_factor",
-    "opt_weight_decay", "opt_momentum", "num_image_candidates", "min_image_size", "max_image_size",
+    "opt_learning_rate_warmup_method", "opt_learning_rate_warmup_factor", "opt_learning_rate_decay_steps",
+    "opt_learning_rate_decay_factor", "opt_weight_decay", "opt_momentum", "num_image_candidates", "min_image_size", "max_image_size",
     "init_stop", "run_start", "train_samples", "eval_samples", "data_repairs",
 ]  # fmt: skip
 EPOCH = "epoch_start( tracked_stats)+( eval_start eval_accuracy eval_stop)? epoch_stop"
