@@ -1,4 +1,4 @@
-"""Photographs with objects, in the COCO 2017 layout or made up, and the ground truth that pycocotools wants.
+"""Photographs with objects, in the COCO 2017 layout or made up.
 
 DIR/train2017/*.jpg, DIR/val2017/*.jpg, DIR/annotations/instances_{train,val}2017.json
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools.coco import COCO
 
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.files import drop_page_cache
@@ -186,38 +184,6 @@ def decode(photo: Photo) -> torch.Tensor:
 def decoded(photo: Photo) -> Photo:
     """The photo with its pixels in memory."""
     return dataclasses.replace(photo, image=decode(photo))
-
-
-def ground_truth(coco: CocoSet) -> COCO:
-    """The set as pycocotools' object, made in memory and without output."""
-    annotations = []
-    for photo in coco.photos:
-        sizes = torch.cat([photo.boxes[:, :2], photo.boxes[:, 2:] - photo.boxes[:, :2]], dim=1)
-        segmentations: Sequence[Segmentation] = photo.segmentations or [[]] * len(photo.labels)
-        for box, label, segmentation, area, crowd in zip(
-            sizes.tolist(), photo.labels.tolist(), segmentations, photo.areas.tolist(), photo.crowd.tolist(),
-            strict=True,
-        ):  # fmt: skip
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,  # from 1: COCOeval takes a match with 0 for none
-                    "image_id": photo.id,
-                    "category_id": coco.category_ids[label - 1],
-                    "bbox": box,
-                    "area": area,
-                    "iscrowd": int(crowd),
-                    "segmentation": segmentation,
-                }
-            )
-    truth = COCO()
-    truth.dataset = {
-        "images": [{"id": photo.id, "height": photo.height, "width": photo.width} for photo in coco.photos],
-        "annotations": annotations,
-        "categories": [{"id": category_id} for category_id in coco.category_ids],
-    }
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-    return truth
 
 
 def _json_file(folder: Path, part: str) -> Path:

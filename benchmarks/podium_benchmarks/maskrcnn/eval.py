@@ -13,7 +13,6 @@ from torchvision.ops import batched_nms
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.coco import Photo, Segmentation
 from podium_benchmarks.core.detection_eval import Detections, average_precision
-from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.maskrcnn.boxes import as_exclusive, clip, decode, grid_anchors
 from podium_benchmarks.maskrcnn.config import STRIDES
 from podium_benchmarks.maskrcnn.data import Data, Size, normalize
@@ -25,7 +24,7 @@ MASK_LEVEL = 0.5
 
 
 @torch.inference_mode()
-def evaluate(model: MaskRCNN, data: Data, ranks: Ranks, autocast: torch.autocast) -> dict[str, float]:
+def evaluate(model: MaskRCNN, data: Data, autocast: torch.autocast) -> dict[str, float]:
     """AP as BBOX and SEGM of all photos, each detected once, on one rank; all ranks know the same numbers."""
     # Ranks may have seen different samples: all must score the same network.
     dist.average_over_ranks([buffer for buffer in model.buffers() if buffer.is_floating_point()])
@@ -34,7 +33,7 @@ def evaluate(model: MaskRCNN, data: Data, ranks: Ranks, autocast: torch.autocast
     for photos, images, sizes in data.evaluation():
         mine += detect(model, photos, images, sizes, autocast)
     model.train()
-    found = average_precision(data.truth, mine, ranks, kinds=("bbox", "segm"))
+    found = average_precision(data.truth, mine, kinds=("bbox", "segm"))
     return {"BBOX": found["bbox"], "SEGM": found["segm"]}
 
 

@@ -59,7 +59,7 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, batch.global_count, step / data.steps_per_epoch)
         progress.flush(epoch)
         if epoch % config.epochs_between_evals == 0 or epoch == config.max_epochs:
-            quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, data, ranks, trainee.autocast))
+            quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, data, trainee.autocast))
             reached = quality["BBOX"] >= config.target[0] and quality["SEGM"] >= config.target[1]
         log.end(keys.EPOCH_STOP, epoch_num=epoch)
         if reached:

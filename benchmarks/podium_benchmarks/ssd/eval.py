@@ -7,7 +7,6 @@ from torchvision.ops import batched_nms
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.detection_eval import Detections, average_precision
-from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.ssd.boxes import decode
 from podium_benchmarks.ssd.data import Data, normalize
 from podium_benchmarks.ssd.model import SSD
@@ -16,7 +15,7 @@ MIN_SCORE, NMS_IOU, MOST_DETECTIONS = 0.05, 0.5, 200
 
 
 @torch.inference_mode()
-def evaluate(model: SSD, anchors: torch.Tensor, data: Data, ranks: Ranks, autocast: torch.autocast) -> float:
+def evaluate(model: SSD, anchors: torch.Tensor, data: Data, autocast: torch.autocast) -> float:
     """Box AP of all photos, each detected once, on one rank; all ranks know the same number."""
     # Ranks have seen different samples: all must score the same network.
     dist.average_over_ranks([buffer for buffer in model.buffers() if buffer.is_floating_point()])
@@ -31,7 +30,7 @@ def evaluate(model: SSD, anchors: torch.Tensor, data: Data, ranks: Ranks, autoca
             sides = found.new_tensor([photo.width, photo.height] * 2)
             mine.append(Detections(photo.id, found * sides, confidence, labels))
     model.train()
-    return average_precision(data.truth, mine, ranks)["bbox"]
+    return average_precision(data.truth, mine)["bbox"]
 
 
 def detect(boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -65,7 +65,7 @@ def train(config: Config, settings: RunSettings) -> None:
             progress.step(loss_sum, batch.global_count, step / steps_per_epoch)
             if step in evaluation_steps:
                 progress.flush(step / steps_per_epoch)
-                quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, anchors, data, ranks, autocast))
+                quality = clock.evaluation(log, epoch, lambda: evaluate(trainee.model, anchors, data, autocast))
                 progress.restart_clock()
                 reached = quality >= config.target
                 if reached or step == max(evaluation_steps):

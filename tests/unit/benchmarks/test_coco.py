@@ -2,18 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from pycocotools import mask as rle
 from tests.unit.benchmarks.coco_folder import read_json, write_folder, write_json
+from tests.unit.benchmarks.coco_reference import coco_eval
 
-from podium_benchmarks.core import coco
+from podium_benchmarks.core import coco, detection_eval
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.detection_eval import Detections, average_precision
-from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.scenes import make_scenes
-
-ALONE = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
 
 
 def scenes(count, *, held_out=False):
@@ -168,14 +167,81 @@ def test_average_precision_of_perfect_absent_and_half_right_detections():
     truth = scenes(4, held_out=True)
     perfect = [Detections(p.id, p.boxes, torch.full(p.labels.shape, 0.9), p.labels, p.segmentations)
                for p in truth.photos]  # fmt: skip
-    found = average_precision(truth, perfect, ALONE, ("bbox", "segm"))
+    found = average_precision(truth, perfect, ("bbox", "segm"))
     assert found == pytest.approx({"bbox": 1.0, "segm": 1.0})
     nothing = [Detections(p.id, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)) for p in truth.photos]
-    assert average_precision(truth, nothing, ALONE) == {"bbox": 0.0}
+    assert average_precision(truth, nothing) == {"bbox": 0.0}
     # a box moved by a quarter of its width has an IoU of .75/1.25 = .6: right at the thresholds .50, .55 and .60 only
     moved = [dataclasses.replace(d, boxes=d.boxes + 0.2499 * (d.boxes[:, 2:3] - d.boxes[:, :1]) * torch.tensor([1, 0, 1, 0]))
              for d in perfect]  # fmt: skip
-    assert average_precision(truth, moved, ALONE)["bbox"] == pytest.approx(0.3, abs=1e-6)
+    assert average_precision(truth, moved)["bbox"] == pytest.approx(0.3, abs=1e-6)
+
+
+def crowded(seed):
+    """12 photos with crowds, photos without objects or detections, equal scores, and objects that two detections find.
+
+    Every third photo has more than 100 detections of one class.
+    """
+    random = np.random.default_rng(seed)
+    photos, found = [], []
+    for number in range(12):
+        count, several = int(random.poisson(3)) * (number % 5 > 0), (40, 0, 150)[number % 3]
+        corner = random.uniform(0, 250, (count, 2))
+        boxes = np.concatenate([corner, corner + np.exp(random.normal(4, 0.5, (count, 2)))], 1).astype(np.float32)
+        labels = random.integers(1, 4, count)
+        known = random.integers(0, count, several) if count else np.zeros(several, dtype=np.int64)
+        guesses = boxes[known] if count else np.tile(np.float32([5, 5, 60, 60]), (several, 1))
+        guesses = guesses + random.normal(0, 8, (several, 4)).astype(np.float32) * np.float32([1, 1, 0, 0])
+        guesses[:, 2:] = np.maximum(guesses[:, 2:], guesses[:, :2] + 1)
+        guessed = np.where(random.random(several) < 0.8, labels[known], 1) if count else np.ones(several)
+        scores = torch.from_numpy(random.integers(1, 20, several) / np.float32(20))
+        photos.append(
+            coco.Photo(3 * number + 1, None, None, 400, 400, torch.from_numpy(boxes), torch.from_numpy(labels),
+                       tuple([_corners(box)] for box in boxes.tolist()), torch.ones(count),
+                       torch.from_numpy(random.random(count) < 0.2))
+        )  # fmt: skip
+        masks = [rle.frPyObjects([_corners(box)], 400, 400)[0] for box in guesses.tolist()]
+        found.append(
+            Detections(3 * number + 1, torch.from_numpy(guesses), scores, torch.from_numpy(guessed).long(), masks)
+        )
+    return coco.CocoSet(tuple(photos), (7, 18, 90)), found
+
+
+def _corners(box):
+    left, top, right, bottom = box
+    return [left, top, right, top, (left + right) / 2, bottom, left, bottom]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_average_precision_is_pycocotools_s_to_the_last_bit(seed, kind):
+    truth, found = crowded(seed)
+    wanted = coco_eval(truth, found, kind)
+    assert 0.02 < wanted < 0.9
+    assert average_precision(truth, found, (kind,)) == {kind: wanted}
+    assert average_precision(truth, found[::-1], (kind,)) == {kind: wanted}  # photos in any order
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_average_precision_of_parts_is_that_of_the_whole(kind):
+    truth, found = crowded(3)
+    pairs = list(zip(truth.photos, found, strict=True))
+    parts = [detection_eval.match_photos(part, kind) for part in (pairs[8:], pairs[:3], [], pairs[3:8])]
+    assert detection_eval.mean_precision(detection_eval.joined(parts), kind) == coco_eval(truth, found, kind)
+
+
+def test_average_precision_gives_the_last_of_equally_near_objects():
+    thresholds = np.array([0.5, 0.65])
+    overlaps = np.array([[0.6, 0.6, 0.9], [0.7, 0.0, 0.8], [0.0, 0.0, 0.6]])
+    matched, ignored = detection_eval.match(overlaps, np.array([False, False, True]), thresholds)
+    assert matched.tolist() == [[True, True], [True, True], [True, False]]
+    assert ignored.tolist() == [[False, True], [False, False], [True, False]]
+
+
+def test_average_precision_without_anything_to_find():
+    truth, found = crowded(1)
+    empty = dataclasses.replace(truth, photos=tuple(dataclasses.replace(p, crowd=p.crowd | True) for p in truth.photos))
+    assert average_precision(empty, found) == {"bbox": coco_eval(empty, found, "bbox")} == {"bbox": -1.0}
 
 
 def test_a_photo_evaluated_twice_or_never_is_a_defect():
@@ -183,4 +249,4 @@ def test_a_photo_evaluated_twice_or_never_is_a_defect():
     found = [Detections(p.id, p.boxes, torch.ones(p.labels.shape), p.labels) for p in truth.photos]
     for wrong in (found[:1], [found[0], *found]):
         with pytest.raises(AssertionError, match="every photo is evaluated exactly once"):
-            average_precision(truth, wrong, ALONE)
+            average_precision(truth, wrong)
