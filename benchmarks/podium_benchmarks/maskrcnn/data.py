@@ -7,10 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from pycocotools import mask as rle
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from podium_benchmarks.core import backbones, coco, seeds
@@ -21,6 +18,7 @@ from podium_benchmarks.core.files import or_in_data_dir
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.maskrcnn.config import Config
+from podium_benchmarks.maskrcnn.masks import Masks, rasterize
 from podium_benchmarks.maskrcnn.model import load_backbone, make_backbone
 
 EVAL_BATCH = 8
@@ -40,7 +38,7 @@ class Batch:
     sizes: Sequence[Size]  # of the images without padding
     boxes: Sequence[torch.Tensor]  # (G, 4) as in boxes.py
     labels: Sequence[torch.Tensor]  # (G,) from 1
-    masks: Sequence[torch.Tensor]  # (G, H, W) uint8, without padding
+    masks: Sequence[Masks]
     seeds: Sequence[int]  # of what is drawn for the image
     global_count: int  # images of all ranks
 
@@ -155,10 +153,11 @@ class Data(Photos):
         height, width = _size(image)
         scale = torch.tensor([width / photo.width, height / photo.height] * 2)
         boxes = (photo.boxes - torch.tensor([0, 0, 1, 1])) * scale
-        masks = torch.stack([_raster(outline, photo, (height, width)) for outline in photo.segmentations])
+        masks = rasterize(photo.segmentations, photo.height, photo.width)
+        masks = masks.scaled(width / photo.width, height / photo.height)
         draw = seeds.derive(seed, "photo", index)
         if self._mirrored and draw % 2:
-            image, masks = image.flip(2), masks.flip(2)
+            image, masks = image.flip(2), masks.mirrored(width)
             boxes = torch.stack([width - 1 - boxes[:, 2], boxes[:, 1], width - 1 - boxes[:, 0], boxes[:, 3]], dim=1)
         return Sample(image, boxes, photo.labels, masks, draw)
 
@@ -170,7 +169,7 @@ class Sample:
     image: torch.Tensor  # (3, H, W) uint8
     boxes: torch.Tensor
     labels: torch.Tensor
-    masks: torch.Tensor
+    masks: Masks
     seed: int
 
 
@@ -193,23 +192,6 @@ def _size(image: torch.Tensor) -> Size:
     return image.shape[1], image.shape[2]
 
 
-def _raster(outline: coco.Segmentation, photo: Photo, size: Size) -> torch.Tensor:
-    """(H, W) uint8 of a photo's object in the scaled image."""
-    height, width = size
-    if isinstance(outline, list):
-        scale = np.array([width / photo.width, height / photo.height])
-        polygons = [(np.array(polygon).reshape(-1, 2) * scale).flatten().tolist() for polygon in outline]
-        return torch.from_numpy(rle.decode(rle.merge(rle.frPyObjects(polygons, height, width))))
-    if isinstance(outline["counts"], list):  # uncompressed
-        outline = rle.frPyObjects(outline, photo.height, photo.width)
-    mask = torch.from_numpy(rle.decode(outline))
-    return mask if size == (photo.height, photo.width) else _nearest(mask, size)
-
-
-def _nearest(mask: torch.Tensor, size: Size) -> torch.Tensor:
-    return vision.resize(mask[None], list(size), interpolation=InterpolationMode.NEAREST_EXACT)[0]
-
-
 def padded(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """(B, 3, H, W) of images (3, h, w), filled up at the right and at the bottom; sides are multiples of 32."""
     # A rank may have no image of a short last batch
@@ -228,7 +210,7 @@ def collate(samples: Sequence[Sample], global_count: int, device: torch.device) 
         sizes=[_size(sample.image) for sample in samples],
         boxes=[to_device(sample.boxes, device) for sample in samples],
         labels=[to_device(sample.labels, device) for sample in samples],
-        masks=[to_device(sample.masks.contiguous(), device) for sample in samples],
+        masks=[sample.masks.to(device) for sample in samples],
         seeds=[sample.seed for sample in samples],
         global_count=global_count,
     )

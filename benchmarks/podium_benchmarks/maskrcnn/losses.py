@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import roi_align
 
 from podium_benchmarks.maskrcnn.boxes import IGNORED, encode, grid_anchors, match, sample
 from podium_benchmarks.maskrcnn.config import STRIDES, Config
@@ -61,7 +60,7 @@ class TrainingPass(nn.Module):
             place = roi.matched.clamp(min=0)
             classes.append(labels[place].where(roi.matched >= 0, 0))
             wanted.append(encode(roi.boxes, objects[place], ROI_WEIGHTS)[chosen])
-            masks.append(mask_targets(shapes, roi.boxes[chosen], place[chosen]))
+            masks.append(shapes.within(roi.boxes[chosen], place[chosen]).float())
         label = torch.cat(classes) if classes else scores.new_zeros(0, dtype=torch.int64)
         positive = (label > 0).nonzero().flatten()
         label_of_positive = label[positive]
@@ -118,9 +117,3 @@ def sample_rois(config: Config, proposals: torch.Tensor, objects: torch.Tensor, 
     keys = torch.rand(len(boxes), generator=draw, device=boxes.device)
     chosen = sample(matched, config.rois_per_image, ROI_POSITIVES, keys)
     return Rois(boxes[chosen], matched[chosen])
-
-
-def mask_targets(masks: torch.Tensor, boxes: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """(n, 28, 28) of 0 and 1: the part of masks (G, H, W) uint8 in boxes (n, 4), each of the mask at its place."""
-    rois = torch.cat([places.unsqueeze(1).to(boxes.dtype), boxes], dim=1)
-    return (roi_align(masks.unsqueeze(1).float(), rois, MASK_SIDE)[:, 0] >= 0.5).float()

@@ -22,6 +22,7 @@ from podium_benchmarks.maskrcnn.config import Config
 from podium_benchmarks.maskrcnn.data import Batch, Sample, collate, open_data, scaled_size, with_backbone
 from podium_benchmarks.maskrcnn.eval import evaluate
 from podium_benchmarks.maskrcnn.losses import TrainingPass
+from podium_benchmarks.maskrcnn.masks import GRID, Masks
 from podium_benchmarks.maskrcnn.model import MaskRCNN, initialize, load_backbone
 
 
@@ -116,9 +117,8 @@ def warm_up(trainee: Trainee, config: Config, ranks: Ranks) -> None:
 def synthetic_batch(config: Config, count: int, device: torch.device, sides: tuple[int, int] = (3, 4)) -> Batch:
     """Noise of the size that a photo with such sides, height to width, is scaled to; one object in each."""
     height, width = scaled_size(config, *(side * config.min_image_size for side in sides))
-    mask = torch.zeros((1, height, width), dtype=torch.uint8)
-    mask[:, height // 4 : height // 2, width // 4 : width // 2] = 1
     box = torch.tensor([[width // 4, height // 4, width // 2 - 1, height // 2 - 1]], dtype=torch.float32)
+    mask = Masks(torch.ones((1, GRID, GRID), dtype=torch.uint8), box)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     return collate([Sample(image, box, torch.ones(1, dtype=torch.int64), mask, seed=0)] * count, count, device)
 

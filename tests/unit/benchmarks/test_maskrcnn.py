@@ -4,20 +4,22 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from pycocotools import mask as rle
 from tests.unit.benchmarks.coco_folder import read_json, write_folder, write_json
 
-from podium_benchmarks.core import cli
+from podium_benchmarks.core import cli, seeds
 from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.settings import RunSettings
-from podium_benchmarks.maskrcnn import BENCHMARK, boxes, config, data, detector, losses, model, train
+from podium_benchmarks.maskrcnn import BENCHMARK, boxes, config, data, detector, model, train
 from podium_benchmarks.maskrcnn.eval import best_of, outline
+from podium_benchmarks.maskrcnn.masks import Masks, rasterize
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
@@ -204,7 +206,7 @@ def open_small(rank, folder=None, **changes):
 def test_each_photo_is_seen_once_and_alike_for_any_number_of_ranks(world_size):
     def fingerprints(batches):
         return Counter(
-            (int(image.long().sum()), round(float(objects.sum()), 3), int(masks.long().sum()), seed)
+            (int(image.long().sum()), round(float(objects.sum()), 3), int(masks.shapes.long().sum()), seed)
             for batch in batches
             for image, objects, masks, seed in zip(batch.images, batch.boxes, batch.masks, batch.seeds, strict=True)
         )
@@ -233,26 +235,30 @@ def test_upright_photos_are_in_batches_of_their_own(folder, tmp_path):
 
 def test_masks_follow_their_photo_through_scaling_and_mirroring(folder):
     opened = open_small(ranks(1)[0], folder)
-    for seed in range(8):
-        sample = opened._sample(seed, 0)
-        assert sample.masks.shape[1:] == sample.image.shape[1:] == (64, 64)
-        for mask, (left, top, right, bottom) in zip(sample.masks, sample.boxes.tolist(), strict=True):
-            rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-            edges = [columns[0], rows[0], columns[-1], rows[-1]]
-            assert [float(edge) for edge in edges] == pytest.approx([left, top, right, bottom], abs=1.5)
+    kept, mirrored = (next(s for s in range(99) if seeds.derive(s, "photo", 0) % 2 == odd) for odd in (0, 1))
+    first, second = opened._sample(kept, 0), opened._sample(mirrored, 0)
+    assert first.masks.shapes.shape == (len(first.labels), 112, 112)
+    for sample in (first, second):
+        edges = sample.masks.extents - torch.tensor([0, 0, 1, 1])  # boxes end with the last pixel
+        torch.testing.assert_close(edges, sample.boxes, atol=1.5, rtol=0)
+    seen = [sample.masks.within(sample.boxes, torch.arange(len(sample.labels))) for sample in (first, second)]
+    assert (seen[0].flip(2) != seen[1]).float().mean() < 0.06
+    assert (seen[0] != seen[1]).float().mean() > 0.1
 
 
-def test_polygons_and_both_run_length_encodings_are_read(folder, tmp_path):
-    content = read_json(folder, "train")
-    image = content["images"][0]
+def test_polygons_and_both_run_length_encodings_are_read():
     square = [10.0, 10.0, 50.0, 10.0, 50.0, 50.0, 10.0, 50.0]
-    packed = rle.merge(rle.frPyObjects([square], image["height"], image["width"]))
+    packed = rle.merge(rle.frPyObjects([square, [20.0, 50.0, 40.0, 50.0, 30.0, 70.0]], 96, 80))
     runs = {"size": packed["size"], "counts": _runs(rle.decode(packed))}
-    photo = dataclasses.replace(open_small(ranks(1)[0], folder)._train[0], height=96, width=96)
-    rasters = [data._raster(outline, photo, (48, 48)) for outline in ([square], packed, runs)]
-    assert int(rasters[0].sum()) == pytest.approx(20 * 20, rel=0.11)
-    assert torch.equal(rasters[1], rasters[2])
-    assert (rasters[0] != rasters[1]).float().mean() < 0.05
+    polygons = [square, [20.0, 50.0, 40.0, 50.0, 30.0, 70.0]]
+    found = rasterize([polygons, packed, runs], 96, 80)
+    torch.testing.assert_close(found.extents, torch.tensor([[10.0, 10, 50, 70]] * 3), atol=1, rtol=0)
+    assert torch.equal(found.shapes[1], found.shapes[2])
+    assert (found.shapes[0] != found.shapes[1]).float().mean() < 0.03
+    with np.errstate(divide="raise", invalid="raise"):
+        nothing = rasterize([rle.encode(np.zeros((96, 80), np.uint8, order="F")), [[5.0, 5, 9, 5, 7, 5]]], 96, 80)
+    assert nothing.shapes[0].sum() == 0  # an empty mask and one without an area are no reason to stop
+    assert nothing.extents.isfinite().all()
 
 
 def _runs(mask):
@@ -280,13 +286,35 @@ def test_what_is_no_outline_is_reported(folder):
 # --- masks
 
 
-def test_mask_targets_are_the_part_of_the_mask_in_the_box():
-    mask = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    mask[0, 16:48, 16:32] = 1
-    target = losses.mask_targets(mask, torch.tensor([[16.0, 16, 48, 48]]), torch.tensor([0]))
-    assert target.shape == (1, 28, 28)
-    assert target[0, :, :13].mean() == 1
-    assert target[0, :, 15:].mean() == 0
+def test_masks_in_boxes_are_the_reference_s():
+    """project_masks_on_boxes: polygons moved and scaled into each box, and drawn at 28 x 28."""
+    random = np.random.default_rng(1)
+    different = []
+    for _ in range(60):
+        center, radii = random.uniform([80, 80], [560, 400]), np.exp(random.uniform(1.5, 4.3, 2))
+        angles = np.sort(random.uniform(0, 2 * np.pi, 12))
+        corners = center + radii * random.uniform(0.5, 1, (12, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+        hole = center + 0.2 * (corners[:3] - center)
+        scale = np.array([1066 / 640, 800 / 480])
+        low, high = corners.min(0) * scale, corners.max(0) * scale
+        box = np.concatenate([low, high - 1]) + random.uniform(-0.15, 0.15, 4) * np.tile(high - low, 2)
+        sides = np.maximum(box[2:] - box[:2], 1)
+        drawn = rle.frPyObjects(
+            [((part * scale - box[:2]) * (28 / sides)).flatten() for part in (corners, hole)], 28, 28
+        )
+        masks = rasterize([[corners.flatten().tolist(), hole.flatten().tolist()]], 480, 640).scaled(*scale)
+        found = masks.within(torch.tensor(box[None], dtype=torch.float32), torch.tensor([0]))[0].numpy()
+        different.append((found != rle.decode(rle.merge(drawn))).mean())
+    assert np.mean(different) < 0.015
+    assert max(different) < 0.06
+
+
+def test_a_box_sees_nothing_beyond_the_mask_s_extent():
+    masks = Masks(torch.ones(2, 112, 112, dtype=torch.uint8), torch.tensor([[0.0, 0, 8, 8], [16, 16, 32, 48]]))
+    found = masks.within(torch.tensor([[16.0, 16, 48, 48], [8, 8, 8, 8]]), torch.tensor([1, 1]))
+    assert found[0, :, :14].all()
+    assert not found[0, :, 14:].any()
+    assert not found[1].any()
 
 
 def test_a_mask_is_put_back_where_its_box_is():
