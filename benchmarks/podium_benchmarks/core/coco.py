@@ -1,13 +1,13 @@
 """Photographs with objects, in the COCO 2017 layout or made up.
 
-DIR/train2017/*.jpg, DIR/val2017/*.jpg, DIR/annotations/instances_{train,val}2017.json
+DIR/train2017/*.jpg, DIR/val2017/*.jpg, DIR/annotations/instances_{train,val}2017.json, and perhaps their indexes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 from podium_benchmarks.core.cli import DataError, UsageError
+from podium_benchmarks.core.coco_index import Outlines, Segmentation, map_index, read_json, write_index
 from podium_benchmarks.core.files import drop_page_cache
 
 LAYOUT = "expected DIR/{train,val}2017/*.jpg and DIR/annotations/instances_{train,val}2017.json"
-Segmentation = Any  # as in COCO's JSON: a list of polygons, or a run-length encoding {"size": [h, w], "counts": ...}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Photo:
     width: int
     boxes: torch.Tensor  # (n, 4) float32: left, top, right, bottom in pixels
     labels: torch.Tensor  # (n,) int64 from 1: the place in `CocoSet.category_ids`, plus 1; 0 is for background
-    segmentations: tuple[Segmentation, ...]  # n, or none where the reader left them out
+    segmentations: Sequence[Segmentation]  # n, or none where the reader left them out
     areas: torch.Tensor  # (n,) float32, of the object rather than its box
     crowd: torch.Tensor  # (n,) bool: one box around many objects
 
@@ -46,6 +46,7 @@ class CocoSet:
 
     photos: tuple[Photo, ...]
     category_ids: tuple[int, ...]
+    polygons_dropped: int = 0  # of fewer than three corners
 
 
 def check_folder(folder: Path) -> None:
@@ -61,7 +62,8 @@ def check_folder(folder: Path) -> None:
         if not (folder / "annotations" / f"instances_{part}2017.json").is_file():
             raise UsageError(f"--data {folder} has no file annotations/instances_{part}2017.json; {LAYOUT}")
     read_folder(folder, segmentations=False)
-    drop_page_cache(_json_file(folder, part) for part in ("train", "val"))
+    files = (path(folder, part) for path in (_json_file, index_path) for part in ("train", "val"))
+    drop_page_cache(file for file in files if file.exists())
 
 
 def read_folder(folder: Path, *, segmentations: bool) -> tuple[CocoSet, CocoSet]:
@@ -89,38 +91,39 @@ def check_num_classes(part: CocoSet, num_classes: int, folder: Path) -> None:
 
 
 def read_part(folder: Path, part: str, *, segmentations: bool) -> CocoSet:
-    """One part as its JSON describes it, boxes unclipped; every file is known to exist, none has been opened."""
-    file = _json_file(folder, part)
-    images, annotations, categories = _load(file)
-    category_ids = tuple(sorted({_field(file, "category", category, "id") for category in categories}))
-    image_ids = [_field(file, "image", image, "id") for image in images]
-    if len(set(image_ids)) < len(image_ids):
-        twice = next(image_id for image_id in image_ids if image_ids.count(image_id) > 1)
-        raise DataError(f"{file}: image id {twice} occurs twice; ids must be unique")
-    _check_files(folder / f"{part}2017", [_field(file, "image", image, "file_name") for image in images])
-    objects = _objects_by_image(file, image_ids, category_ids, annotations)
-    photos = []
-    for image_id, image in sorted(zip(image_ids, images, strict=True), key=lambda item: item[0]):
-        mine = objects.get(image_id, [])
-        numbers = np.array([_numbers(file, annotation) for annotation in mine], dtype=np.float32).reshape(-1, 5)
-        left, top, width, height, area = numbers.T
-        photos.append(
-            Photo(
-                id=image_id,
-                file=folder / f"{part}2017" / image["file_name"],
-                image=None,
-                height=_field(file, "image", image, "height"),
-                width=_field(file, "image", image, "width"),
-                boxes=torch.from_numpy(np.stack([left, top, left + width, top + height], axis=1)),
-                labels=torch.tensor([category_ids.index(a["category_id"]) + 1 for a in mine], dtype=torch.int64),
-                segmentations=tuple(_field(file, "annotation", a, "segmentation") for a in mine)
-                if segmentations
-                else (),
-                areas=torch.from_numpy(area.copy()),
-                crowd=torch.tensor([bool(a.get("iscrowd", 0)) for a in mine], dtype=torch.bool),
-            )
-        )
-    return CocoSet(tuple(photos), category_ids)
+    """One part, boxes unclipped, from its index where there is one; every file is known to exist, none was opened."""
+    json_file, index_file, photos = _json_file(folder, part), index_path(folder, part), folder / f"{part}2017"
+    if index_file.exists():
+        index = map_index(index_file, json_file)
+    else:
+        index = read_json(json_file, photos, outlines=segmentations, as_runs=part == "val")
+    name_ends, object_ends = ([0, *index[name].tolist()] for name in ("name_ends", "object_ends"))
+    names = index["names"].numpy().tobytes()
+    files = [names[start:stop].decode() for start, stop in itertools.pairwise(name_ends)]
+    _check_files(photos, files)
+    counts = [stop - start for start, stop in itertools.pairwise(object_ends)]
+    columns = (index[name].tolist() for name in ("ids", "heights", "widths"))
+    tensors = (index[name].split(counts) for name in ("boxes", "labels", "areas", "crowd"))
+    made = []
+    for place, (file, id_, height, width, boxes, labels, areas, crowd) in enumerate(
+        zip(files, *columns, *tensors, strict=True)
+    ):
+        outlines = Outlines(index, *object_ends[place : place + 2], (height, width)) if segmentations else ()
+        made.append(Photo(id_, photos / file, None, height, width, boxes, labels, outlines, areas, crowd))
+    dropped = int(index["polygons_dropped"]) if segmentations else 0
+    return CocoSet(tuple(made), tuple(index["category_ids"].tolist()), polygons_dropped=dropped)
+
+
+def index_path(folder: Path, part: str) -> Path:
+    """Where the index of a part is, if there is one."""
+    return folder / "annotations" / f"index_{part}2017.pt"
+
+
+def write_indexes(folder: Path) -> None:
+    """Index both parts, with outlines, so that no trainer reads their JSON again."""
+    for part in ("train", "val"):
+        index = read_json(_json_file(folder, part), folder / f"{part}2017", outlines=True, as_runs=part == "val")
+        write_index(index_path(folder, part), index)
 
 
 def for_training(coco: CocoSet, *, crowds: bool) -> tuple[CocoSet, Mapping[str, int]]:
@@ -128,34 +131,38 @@ def for_training(coco: CocoSet, *, crowds: bool) -> tuple[CocoSet, Mapping[str, 
 
     Also counts what was changed, for the log. `crowds` says whether boxes around crowds count as objects.
     """
-    counts = {"boxes_clipped": 0, "boxes_dropped": 0, "crowds_dropped": 0, "photos_without_objects": 0}
+    counts = [len(photo.labels) for photo in coco.photos]
+    limits = torch.tensor([[photo.width, photo.height] * 2 for photo in coco.photos], dtype=torch.float32)
+    limits = limits.repeat_interleave(torch.tensor(counts), dim=0)
+    given, crowd = (torch.cat([getattr(photo, name) for photo in coco.photos]) for name in ("boxes", "crowd"))
+    boxes = torch.minimum(given.clamp(min=0), limits)
+    solid = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    keep = solid if crowds else solid & ~crowd
     photos = []
-    for photo in coco.photos:
-        limit = torch.tensor([photo.width, photo.height] * 2, dtype=torch.float32)
-        boxes = torch.minimum(photo.boxes.clamp(min=0), limit)
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(1)
-        keep = solid if crowds else solid & ~photo.crowd
-        counts["boxes_clipped"] += int(((boxes - photo.boxes).abs().amax(1) > 1e-3)[keep].sum())
-        counts["boxes_dropped"] += int((~solid).sum())
-        counts["crowds_dropped"] += int((solid & ~keep).sum())
-        if not keep.any():
-            counts["photos_without_objects"] += 1
-            continue
-        photos.append(_select(photo, boxes, keep))
+    for photo, part, kept in zip(coco.photos, boxes.split(counts), keep.split(counts), strict=True):
+        places = kept.nonzero().flatten().tolist()
+        if len(places) == len(kept) > 0:
+            photos.append(dataclasses.replace(photo, boxes=part))
+        elif places:
+            photos.append(_select(photo, part, places))
     if not photos:
         raise DataError("no training photo has a box within it: there is nothing to learn from")
-    return CocoSet(tuple(photos), coco.category_ids), counts
+    return dataclasses.replace(coco, photos=tuple(photos)), {
+        "boxes_clipped": int(((boxes - given).abs().amax(1) > 1e-3)[keep].sum()),
+        "boxes_dropped": int((~solid).sum()),
+        "crowds_dropped": int((solid & ~keep).sum()),
+        "photos_without_objects": len(coco.photos) - len(photos),
+    }
 
 
-def _select(photo: Photo, boxes: torch.Tensor, keep: torch.Tensor) -> Photo:
-    kept = keep.nonzero().flatten().tolist()
+def _select(photo: Photo, boxes: torch.Tensor, places: list[int]) -> Photo:
     return dataclasses.replace(
         photo,
-        boxes=boxes[keep],
-        labels=photo.labels[keep],
-        segmentations=tuple(photo.segmentations[i] for i in kept) if photo.segmentations else (),
-        areas=photo.areas[keep],
-        crowd=photo.crowd[keep],
+        boxes=boxes[places],
+        labels=photo.labels[places],
+        segmentations=[photo.segmentations[place] for place in places] if photo.segmentations else (),
+        areas=photo.areas[places],
+        crowd=photo.crowd[places],
     )
 
 
@@ -190,66 +197,9 @@ def _json_file(folder: Path, part: str) -> Path:
     return folder / "annotations" / f"instances_{part}2017.json"
 
 
-def _load(file: Path) -> tuple[list[Any], list[Any], list[Any]]:
-    """Images, annotations and categories: lists of objects."""
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    parts = []
-    for name in ("images", "annotations", "categories"):
-        part = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(part, list) or not all(isinstance(item, dict) for item in part):
-            raise DataError(f"{file} has no list {name!r} of objects: it must be a COCO instances file")
-        if not part and name != "annotations":
-            raise DataError(f"{file}: the list {name!r} is empty")
-        parts.append(part)
-    return parts[0], parts[1], parts[2]
-
-
-_KINDS = {"id": int, "image_id": int, "category_id": int, "height": int, "width": int, "file_name": str,
-          "bbox": list, "segmentation": (list, dict)}  # fmt: skip
-
-
-def _field(file: Path, what: str, item: dict[str, Any], name: str) -> Any:
-    """A field of the right type, sizes above 0."""
-    value = item.get(name)
-    if not isinstance(value, _KINDS[name]) or (name in {"height", "width"} and value < 1):
-        raise DataError(f"{file}: {what} {item.get('id')} has {name} {value!r}, which can't be right")
-    return value
-
-
 def _check_files(folder: Path, names: Sequence[str]) -> None:
     there = {entry.name for entry in folder.iterdir()}
     missing = [name for name in names if name not in there]
     if missing:
         raise DataError(f"{folder} lacks {len(missing)} of the {len(names)} images that its JSON lists, for example "
                         f"{missing[0]}: add the files or take them out of the JSON")  # fmt: skip
-
-
-def _objects_by_image(
-    file: Path, image_ids: Sequence[int], category_ids: Sequence[int], annotations: Sequence[dict[str, Any]]
-) -> dict[int, list[dict[str, Any]]]:
-    objects: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
-    known = set(category_ids)
-    for annotation in annotations:
-        image_id = _field(file, "annotation", annotation, "image_id")
-        if image_id not in objects:
-            raise DataError(f"{file}: annotation {annotation.get('id')} is of image {image_id}, which is not among "
-                            "the file's images: add the image or remove the annotation")  # fmt: skip
-        if _field(file, "annotation", annotation, "category_id") not in known:
-            raise DataError(f"{file}: annotation {annotation.get('id')} is of category {annotation['category_id']}, "
-                            "which is not among the file's categories")  # fmt: skip
-        objects[image_id].append(annotation)
-    return objects
-
-
-def _numbers(file: Path, annotation: dict[str, Any]) -> tuple[float, ...]:
-    """Left, top, width, height and area."""
-    box = _field(file, "annotation", annotation, "bbox")
-    area = annotation.get("area")
-    numbers = (*box, box[2] * box[3] if area is None and len(box) == 4 else area)
-    if len(numbers) != 5 or not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
-        raise DataError(f"{file}: annotation {annotation.get('id')} has bbox {box} and area {area}; they must be "
-                        "[left, top, width, height] and a number")  # fmt: skip
-    return numbers

@@ -17,7 +17,8 @@ from pycocotools import mask as rle
 from pycocotools.cocoeval import Params
 
 from podium_benchmarks.core import dist
-from podium_benchmarks.core.coco import CocoSet, Photo, Segmentation
+from podium_benchmarks.core.coco import CocoSet, Photo
+from podium_benchmarks.core.coco_index import Segmentation, run_lengths
 
 MOST_PER_CLASS = 100  # in one photo
 Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
@@ -137,13 +138,6 @@ def _shapes_of(one: Photo | Detections, kind: str) -> _Shapes:
     if isinstance(one, Detections):
         return _Shapes(None, one.masks or ())
     return _Shapes(None, [run_lengths(outline, one.height, one.width) for outline in one.segmentations])
-
-
-def run_lengths(outline: Segmentation, height: int, width: int) -> Segmentation:
-    """A compressed run-length encoding of an object's polygons or runs."""
-    if isinstance(outline, list):
-        return rle.merge(rle.frPyObjects(outline, height, width))
-    return rle.frPyObjects(outline, height, width) if isinstance(outline["counts"], list) else outline
 
 
 def joined(parts: Sequence[Matches]) -> Matches:

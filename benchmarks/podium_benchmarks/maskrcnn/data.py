@@ -76,35 +76,11 @@ def open_data(config: Config, data_dir: Path | None, ranks: Ranks) -> Data:
     """Read the annotations, or make scenes; small sets are decoded into memory."""
     train, evaluation = read_photos(config, data_dir, scene_size=config.min_image_size, segmentations=True)
     train, counts = coco.for_training(train, crowds=False)
-    train, outlines = _with_outlines(train)
-    repairs = {**counts, **outlines}
+    repairs = {**counts, "polygons_dropped": train.polygons_dropped}
     # a mirrored digit isn't one
     data = Data(config, train, evaluation, ranks, repairs=repairs, mirrored=data_dir is not None)
     data.decode_if_within(config.resident_megabytes)
     return data
-
-
-def _with_outlines(part: CocoSet) -> tuple[CocoSet, Mapping[str, int]]:
-    """The set without polygons of fewer than three corners; raises DataError for what is not an outline."""
-    dropped, photos = 0, []
-    for photo in part.photos:
-        outlines = []
-        for place, outline in enumerate(photo.segmentations):
-            if isinstance(outline, list):
-                solid = [polygon for polygon in outline if isinstance(polygon, list) and len(polygon) >= 6]
-                dropped += len(outline) - len(solid)
-                usable = bool(solid)
-                outlines.append(solid)
-            else:
-                usable = outline.get("size") == [photo.height, photo.width] and "counts" in outline
-                outlines.append(outline)
-            if not usable:
-                raise coco.DataError(
-                    f"{photo.file}: segmentation of object {place + 1} must be polygons of at least three corners or "
-                    f"a run-length encoding of {photo.height} x {photo.width}, not {str(outline)[:60]}"
-                )
-        photos.append(replace(photo, segmentations=tuple(outlines)))
-    return CocoSet(tuple(photos), part.category_ids), {"polygons_dropped": dropped}
 
 
 class Data(Photos):

@@ -11,7 +11,8 @@ from pycocotools import mask as rle
 from torchvision.ops import batched_nms
 
 from podium_benchmarks.core import dist
-from podium_benchmarks.core.coco import Photo, Segmentation
+from podium_benchmarks.core.coco import Photo
+from podium_benchmarks.core.coco_index import Segmentation
 from podium_benchmarks.core.detection_eval import Detections, average_precision
 from podium_benchmarks.maskrcnn.boxes import as_exclusive, clip, decode, grid_anchors
 from podium_benchmarks.maskrcnn.config import STRIDES

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
-from podium_benchmarks.core.coco import Segmentation
+from podium_benchmarks.core.coco_index import Segmentation
 from podium_benchmarks.core.prefetch import to_device
 from podium_benchmarks.maskrcnn.model import MASK_SIDE
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from podium_benchmarks.core.coco import write_indexes
 from podium_benchmarks.maskrcnn import data as maskrcnn_data
 from podium_benchmarks.maskrcnn.config import FULL as MASKRCNN
 from podium_benchmarks.maskrcnn.model import make_backbone
@@ -40,12 +41,13 @@ WANTED = re.compile(r"(train|val)2017/[\w.-]+\.jpg|annotations/instances_(train|
 
 
 def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
-    """OUT/{train,val}2017/*.jpg, OUT/annotations/instances_{train,val}2017.json, OUT/resnet34.pth and its like of MSRA.
+    """OUT/{train,val}2017/*.jpg, OUT/annotations with JSON files and their indexes, and both backbones.
 
     zip's own CRCs are verified; each backbone is loaded as its trainer does.
     """
     for archive in PHOTOS:
         _unpack_all(archives[archive.name], out, workers)
+    write_indexes(out)
     with archives[RESNET34.name].open("rb") as reader, written(out / ssd_data.BACKBONE) as file:
         shutil.copyfileobj(reader, file)
     ssd_data.check_backbone(SSD, out / ssd_data.BACKBONE)

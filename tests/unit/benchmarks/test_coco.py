@@ -153,6 +153,78 @@ def test_a_corrupt_or_wrongly_sized_jpeg_is_named(folder):
         coco.decode(photo)
 
 
+def with_every_outline(folder):
+    """Polygons, run lengths of both kinds, a crowd, a photo without objects, names of several lengths."""
+    content = read_json(folder, "train")
+    first, second, third, *others = content["annotations"]
+    first["segmentation"] = [[1.5, 2.25, 30.1, 2.0, 30.0, 40.7], [50, 50, 60, 50, 60, 60], [1, 2, 3, 4]]
+    second["segmentation"] = {"size": [96, 96], "counts": [5, 7, 96 * 96 - 12]}
+    second["iscrowd"] = 1
+    content["annotations"] = [a for a in (first, second, third, *others) if a["image_id"] != 4]
+    content["images"][4]["file_name"] = "another.name.jpg"
+    (folder / "train2017" / "000000000005.jpg").rename(folder / "train2017" / "another.name.jpg")
+    content["images"].reverse()
+    write_json(folder, "train", content)
+    return folder
+
+
+def test_an_index_holds_what_the_json_says(folder):
+    with_every_outline(folder)
+    read = coco.read_folder(folder, segmentations=True)
+    coco.write_indexes(folder)
+    for part in ("train", "val"):  # as long as before, and not JSON any more: it must not be read
+        file = folder / "annotations" / f"instances_{part}2017.json"
+        file.write_bytes(b"x" * file.stat().st_size)
+    mapped = coco.read_folder(folder, segmentations=True)
+    assert [len(part.photos) for part in mapped] == [6, 4]
+    for before, after in zip(read, mapped, strict=True):
+        assert (before.category_ids, before.polygons_dropped) == (after.category_ids, after.polygons_dropped)
+        for one, same in zip(before.photos, after.photos, strict=True):
+            assert (one.id, one.file, one.height, one.width) == (same.id, same.file, same.height, same.width)
+            assert list(one.segmentations) == list(same.segmentations)
+            assert len(same.segmentations) == len(same.labels)
+            for name in ("boxes", "labels", "areas", "crowd"):
+                assert torch.equal(getattr(one, name), getattr(same, name))
+    train, val = mapped
+    assert train.polygons_dropped == 1
+    outlines = [outline for photo in train.photos for outline in photo.segmentations]
+    assert outlines[0] == [[1.5, 2.25, 30.1, 2.0, 30.0, 40.7], [50, 50, 60, 50, 60, 60]]
+    assert rle.area(outlines[1]) == 7
+    assert torch.cat([photo.crowd for photo in train.photos]).tolist()[:3] == [False, True, False]
+    assert [len(photo.labels) for photo in train.photos][3] == 0
+    assert train.photos[4].file.name == "another.name.jpg"
+    assert all(isinstance(outline["counts"], bytes) for photo in val.photos for outline in photo.segmentations)
+    assert coco.read_folder(folder, segmentations=False)[0].photos[0].segmentations == ()
+
+
+def test_polygons_of_the_evaluation_set_are_kept_as_what_pycocotools_makes_of_them(folder):
+    content = read_json(folder, "val")
+    polygons = [[10.0, 10.0, 50.5, 12.25, 40.0, 70.0], [60.0, 60.0, 70.0, 60.0, 70.0, 80.0]]
+    content["annotations"][0]["segmentation"] = polygons
+    write_json(folder, "val", content)
+    _, val = coco.read_folder(folder, segmentations=True)
+    assert val.photos[0].segmentations[0]["counts"] == rle.merge(rle.frPyObjects(polygons, 96, 96))["counts"]
+
+
+def test_an_index_of_another_json_or_version_is_refused(folder):
+    coco.write_indexes(folder)
+    file = coco.index_path(folder, "val")
+    annotations = folder / "annotations" / "instances_val2017.json"
+    annotations.write_text(annotations.read_text() + " ")
+    with pytest.raises(DataError, match=r"index_val2017\.pt was not made of this instances_val2017\.json: delete the"):
+        coco.check_folder(folder)
+    torch.save(
+        torch.load(file) | {"version": torch.tensor(0), "json_bytes": torch.tensor(annotations.stat().st_size)}, file
+    )
+    with pytest.raises(DataError, match="was not made of this"):
+        coco.check_folder(folder)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"index_val2017\.pt can't be read \(.*\): delete it"):
+        coco.check_folder(folder)
+    file.unlink()
+    coco.check_folder(folder)
+
+
 @pytest.mark.parametrize("missing", ["train2017", "val2017", "annotations/instances_val2017.json"])
 def test_folders_that_are_no_data_set(folder, missing):
     coco.check_folder(folder)

@@ -184,7 +184,9 @@ def test_coco_is_unpacked_for_both_detectors(prepare, tmp_path, launch, log_line
     )
     write_r50(tmp_path / "archives/R-50.pkl", without_statistics(resnet50.state_dict()))
     out, _ = prepare("ssd", coco)
-    assert len(check_sums(out)) == 1 + 6 + 2 + 2 + 2
+    names = check_sums(out)
+    assert len(names) == 1 + 6 + 2 + 2 + 2 + 2
+    assert {"annotations/index_train2017.pt", "annotations/index_val2017.pt"} <= set(names)
     for data, name in ((ssd_data, "SSD"), (maskrcnn_data, "MASKRCNN")):
         data.check_data(dataclasses.replace(narrow[name], num_classes=0), out)
     run = launch("ssd", "--preset", "tiny", "--data", str(out), "--set", "width=4", "--set", "global_batch_size=4",
