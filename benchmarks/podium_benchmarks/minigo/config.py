@@ -47,7 +47,9 @@ class Config:
     width: int
     blocks: int
     features: int  # of the value head's hidden layer
+    published_start: bool  # win_rate needs the round's own checkpoints, as the definition says
     start_checkpoint: str  # file with the weights to start from; empty: random ones
+    training_state: str  # file with the optimizer's momentum and step at the start; empty: none
     opponent_checkpoint: str  # file with the weights to beat; empty: those of the start
     checkpoint_dir: str  # folder that gets each promoted model; empty: none
 
@@ -78,6 +80,7 @@ class Config:
     gate_win_rate: float
     eval_games: int
     eval_readouts: int
+    eval_tries: int  # for each recorded move; with several, each sees the boards in random symmetries (v0.5: 5)
     precision: str  # fp32, bf16, or auto: bf16 on a GPU
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
@@ -87,7 +90,7 @@ class Config:
         checks.above_zero(self, "max_epochs", "width", "blocks", "features", "games_per_generation", "readouts",
                           "virtual_losses", "games_at_a_time", "c_puct", "longest_game", "resign_threshold",
                           "global_batch_size", "value_cost_weight", "window_generations", "sampling_share",
-                          "eval_games", "eval_readouts")  # fmt: skip
+                          "eval_games", "eval_readouts", "eval_tries")  # fmt: skip
         checks.at_least_zero(self, "c_puct_base", "first_play_penalty", "opt_learning_rate_warmup_steps",
                              "opt_learning_rate_warmup_factor", "opt_weight_decay", "gate_games",
                              "stats_interval_seconds")  # fmt: skip
@@ -139,7 +142,9 @@ FULL = Config(
     width=32,
     blocks=9,
     features=64,
+    published_start=True,
     start_checkpoint="",
+    training_state="",
     opponent_checkpoint="",
     checkpoint_dir="",
     games_per_generation=4096,
@@ -167,6 +172,7 @@ FULL = Config(
     gate_win_rate=0.49,
     eval_games=100,
     eval_readouts=240,
+    eval_tries=1,
     precision="auto",
     stats_interval_seconds=1.0,
 )
@@ -175,6 +181,7 @@ TINY = replace(
     FULL,
     target=0.60,
     max_epochs=8,
+    published_start=False,
     board_size=5,
     komi=0.5,
     width=16,

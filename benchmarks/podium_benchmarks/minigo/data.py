@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from podium_benchmarks.core.cli import UsageError
+from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.minigo import sgf
 from podium_benchmarks.minigo.board import symmetries
@@ -20,9 +20,15 @@ from podium_benchmarks.minigo.features import encode
 from podium_benchmarks.minigo.model import PLANES
 from podium_benchmarks.minigo.selfplay import Game
 
+START, OPPONENT, TRAINING, GOLDEN = "start.pt", "opponent.pt", "training.pt", "golden"
 CHECKPOINTS = (
     "for win_rate, --data DIR holds start.pt and opponent.pt, the weights to start from and to beat, as a run writes "
     "them to its checkpoint_dir"
+)
+PUBLISHED = (
+    "v0.6 starts from published weights, training state and games, and plays against a published opponent: convert "
+    "them with podium-benchmarks prepare minigo and give their folder with --data DIR, or, in the open division, start "
+    "from random weights with --set published_start=false"
 )
 
 
@@ -55,8 +61,16 @@ def check_data(config: Config, data_dir: Path | None) -> None:
             raise UsageError(f"quality pro_moves needs recorded games: give --data DIR; {sgf.LAYOUT}")
         sgf.check_folder(data_dir)
         sgf.read_games(data_dir, config.board_size)
+    if config.quality == "win_rate" and config.published_start:
+        if data_dir is None:
+            raise UsageError(PUBLISHED)
+        for name in (START, OPPONENT, TRAINING):
+            if not (data_dir / name).is_file():
+                raise UsageError(f"--data {data_dir} has no file {name}; {PUBLISHED}")
+        if not golden_chunks(data_dir):
+            raise UsageError(f"--data {data_dir} has no games {GOLDEN}/*.pt; {PUBLISHED}")
     config = with_checkpoints(config, data_dir)
-    for name in ("start_checkpoint", "opponent_checkpoint"):
+    for name in ("start_checkpoint", "opponent_checkpoint", "training_state"):
         if getattr(config, name) and not Path(getattr(config, name)).is_file():
             raise UsageError(f"{name} {getattr(config, name)} is not a file; {CHECKPOINTS}")
 
@@ -65,12 +79,27 @@ def with_checkpoints(config: Config, data_dir: Path | None) -> Config:
     """With the weights that a data folder holds for win_rate, where the settings name no others (v0.6)."""
     if config.quality != "win_rate" or data_dir is None:
         return config
-    start, opponent = data_dir / "start.pt", data_dir / "opponent.pt"
+    state = data_dir / TRAINING
     return dataclasses.replace(
         config,
-        start_checkpoint=config.start_checkpoint or str(start),
-        opponent_checkpoint=config.opponent_checkpoint or str(opponent),
+        start_checkpoint=config.start_checkpoint or str(data_dir / START),
+        opponent_checkpoint=config.opponent_checkpoint or str(data_dir / OPPONENT),
+        training_state=config.training_state or (str(state) if state.is_file() else ""),
     )
+
+
+def golden_chunks(data_dir: Path | None) -> list[Path]:
+    """Files with the positions of generations before the start, oldest first."""
+    return sorted((data_dir / GOLDEN).glob("*.pt")) if data_dir else []
+
+
+def read_chunk(file: Path) -> Examples:
+    """One generation's positions, memory-mapped; raises DataError for a file without them."""
+    try:
+        return Examples(**torch.load(file, map_location="cpu", mmap=True, weights_only=True))
+    except Exception as error:  # torch raises many kinds
+        raise DataError(f"{file} does not hold positions to train on ({str(error).splitlines()[0]}): prepare the data "
+                        "set again") from error  # fmt: skip
 
 
 def examples_of(games: Sequence[Game], size: int) -> Examples:

@@ -25,9 +25,9 @@ def win_rate(config: Config, first: Evaluate, second: Evaluate, ranks: Ranks, *,
 
 
 def predicted_ratio(config: Config, evaluate: Evaluate, records: Sequence[Record], ranks: Ranks) -> float:
-    """Ratio of recorded moves that are the search's, each position looked at once, on one rank."""
-    positions = [position for record in records for position in record.positions]
-    moves = [move for record in records for move in record.moves]
+    """Ratio of recorded moves that are the search's, each position looked at eval_tries times, each on one rank."""
+    positions = [position for record in records for position in record.positions] * config.eval_tries
+    moves = [move for record in records for move in record.moves] * config.eval_tries
     mine = range(len(moves))[shard(len(moves), ranks)]
     forest = Forest(config.games_at_a_time, config.board_size, config.search(config.eval_readouts), evaluate)
     hits = 0

@@ -42,6 +42,20 @@ def save_weights(model: PolicyValue, file: Path) -> None:
     unfinished.replace(file)
 
 
+def restore_training(model: PolicyValue, optimizer: torch.optim.Optimizer, file: Path) -> int:
+    """Give the optimizer the momentum that training had at its start; returns the step that it had come to."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        for name, parameter in model.named_parameters():
+            if name in state["momentum"]:
+                momentum = torch.empty_like(parameter).copy_(state["momentum"][name])
+                optimizer.state[parameter]["momentum_buffer"] = momentum
+        return int(state["step"])
+    except Exception as error:
+        raise UsageError(f"training_state {file} does not hold the momentum of a network of this board size, width, "
+                         f"number of blocks and round: {str(error).splitlines()[0]}") from error  # fmt: skip
+
+
 def frozen(model: PolicyValue) -> PolicyValue:
     """A copy to play with, the same on all ranks: their statistics may differ, as they have seen different samples."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)

@@ -14,18 +14,34 @@ import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
 from torch import nn
 
-from podium_benchmarks.core import clock, dist, schedules, seeds
+from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.mllog import Log
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.minigo.config import Config
-from podium_benchmarks.minigo.data import Batch, Examples, batches, examples_of, exchange, joined, with_checkpoints
+from podium_benchmarks.minigo.data import (
+    Batch,
+    batches,
+    examples_of,
+    exchange,
+    golden_chunks,
+    joined,
+    read_chunk,
+    with_checkpoints,
+)
 from podium_benchmarks.minigo.eval import predicted_ratio, win_rate
 from podium_benchmarks.minigo.features import Evaluate, evaluator
 from podium_benchmarks.minigo.model import PolicyValue
-from podium_benchmarks.minigo.networks import build_model, frozen, frozen_opponent, make_optimizer, save_weights
+from podium_benchmarks.minigo.networks import (
+    build_model,
+    frozen,
+    frozen_opponent,
+    make_optimizer,
+    restore_training,
+    save_weights,
+)
 from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
 from podium_benchmarks.minigo.sgf import Record, read_games
 
@@ -40,6 +56,7 @@ def train(config: Config, settings: RunSettings) -> None:
     opponent, best = frozen_opponent(model, config), frozen(model)  # the best one plays the games
     replicated, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
     warm_up(replicated, model, run)
+    step = restore_training(model, optimizer, Path(config.training_state)) if config.training_state else 0
     clock.log_hyperparameters(log, run.seed, config.log_values())
 
     clock.start(log, ranks, config.max_epochs)
@@ -49,13 +66,15 @@ def train(config: Config, settings: RunSettings) -> None:
     recorded_moves = sum(len(record.moves) for record in records)
     clock.log_samples(log, config.games_per_generation, recorded_moves or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)
-    window: list[Examples] = []
+    golden = golden_chunks(settings.data_dir) if config.quality == "win_rate" else []
+    window = [read_chunk(file) for file in golden][-config.window_generations :]
     checkpoints: list[Checkpoint] = []
-    step, reached = 0, False
+    reached = False
     for epoch in range(1, config.max_epochs + 1):
         log.start(keys.EPOCH_START, epoch_num=epoch)
-        games = play_generation(best, epoch, run)
-        window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
+        if epoch > 1 or not golden:  # a run that continues begins by training, as the reference
+            games = play_generation(best, epoch, run)
+            window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
         examples = joined(window, ranks.device)
         log.event("training_positions", len(examples), epoch_num=epoch)
         progress.restart_clock()
@@ -158,7 +177,9 @@ def wins_its_gate(candidate: PolicyValue, best: PolicyValue, epoch: int, run: Ru
 
 def predicts_enough(best: PolicyValue, records: Sequence[Record], epoch: int, run: Run) -> bool:
     """The quality of v0.5, on the clock."""
-    predict = partial(predicted_ratio, run.config, run.player(best), records, run.ranks)
+    eval_seed = seeds.derive(run.seed, "eval", epoch * run.ranks.world_size + run.ranks.rank)
+    random = np.random.default_rng(eval_seed) if run.config.eval_tries > 1 else None
+    predict = partial(predicted_ratio, run.config, run.player(best, random), records, run.ranks)
     return clock.evaluation(run.log, epoch, predict) >= run.config.target
 
 
@@ -193,9 +214,9 @@ def learning_rate(config: Config, step: int) -> float:
     warmup_steps, factor = config.opt_learning_rate_warmup_steps, config.opt_learning_rate_warmup_factor
     if step < warmup_steps:
         return rates[0] - (warmup_steps - step) * rates[0] / (warmup_steps * 2**factor)
-    if len(rates) > 1:
-        return rates[sum(step >= boundary for boundary in boundaries)]
-    return schedules.step_decay(step, base=rates[0], warmup_steps=0, boundaries=boundaries)
+    # tf.train.piecewise_constant: the step that equals a boundary still has the rate before it
+    passed = sum(step > boundary for boundary in boundaries)
+    return rates[passed] if len(rates) > 1 else rates[0] * 0.1**passed
 
 
 def forward_backward(replicated: nn.Module, batch: Batch, run: Run, *, scale: float) -> torch.Tensor:

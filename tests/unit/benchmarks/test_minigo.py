@@ -281,9 +281,9 @@ def test_a_part_of_the_window_can_be_sampled():
 def test_rates_are_given_singly_or_between_boundaries():
     steps = {"opt_learning_rate_decay_boundary_steps": (3, 5), "opt_learning_rate_warmup_steps": 2}
     single = dataclasses.replace(TINY, opt_base_learning_rate=(1.0,), **steps)
-    assert [train.learning_rate(single, step) for step in range(6)] == pytest.approx([0, 0.5, 1, 0.1, 0.1, 0.01])
+    assert [train.learning_rate(single, step) for step in range(7)] == pytest.approx([0, 0.5, 1, 1, 0.1, 0.1, 0.01])
     listed = dataclasses.replace(TINY, opt_base_learning_rate=(1.0, 0.3, 0.2), **steps)
-    assert [train.learning_rate(listed, step) for step in range(6)] == pytest.approx([0, 0.5, 1, 0.3, 0.3, 0.2])
+    assert [train.learning_rate(listed, step) for step in range(7)] == pytest.approx([0, 0.5, 1, 1, 0.3, 0.3, 0.2])
     with pytest.raises(ValueError, match="opt_base_learning_rate must be one rate above 0, or 3 for 2 boundaries"):
         dataclasses.replace(TINY, opt_base_learning_rate=(1.0, 0.1), **steps)
 

@@ -58,6 +58,30 @@ def test_a_folder_of_checkpoints_is_where_a_run_starts_and_what_it_has_to_beat(l
     assert torch.allclose(before["moves.weight"], after["moves.weight"], atol=1e-6)  # not the seed's random ones
 
 
+def test_a_run_with_games_of_before_trains_on_them_first(launch, log_lines, tmp_path):
+    config = dataclasses.replace(TINY, width=4, blocks=1, features=4)
+    model = build_model(config, 1, Ranks(0, 1, torch.device("cpu"), 1))
+    for name in ("start.pt", "opponent.pt"):
+        save_weights(model, tmp_path / name)
+    momentum = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+    torch.save({"step": torch.tensor(2), "momentum": momentum}, tmp_path / "training.pt")
+    (tmp_path / "golden").mkdir()
+    for number, count in enumerate((30, 20)):
+        planes = torch.randint(0, 2, (count, 17, 25), dtype=torch.uint8)
+        chunk = {"planes": planes, "chances": torch.full((count, 26), 1 / 26), "winners": torch.ones(count)}
+        torch.save(chunk, tmp_path / f"golden/{number:02}.pt")
+    run = launch("minigo", *SMALL, "--target", "1", "--set", "published_start=true", "--data", str(tmp_path),
+                 "--set", "opt_base_learning_rate=0.1,0.05", "--set", "opt_learning_rate_decay_boundary_steps=3",
+                 "--set", "stats_interval_seconds=0", "--set", "window_generations=2")  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    lines = log_lines(run.stdout)
+    positions = [line["value"] for line in lines if line["key"] == "training_positions"]
+    assert positions[0] == 50
+    played = [line["metadata"]["epoch_num"] for line in lines if line["key"] == "actual_selfplay_games_per_generation"]
+    assert played == [2]
+    assert positions[1] > 20  # of the latest chunk and of the games played since
+
+
 def test_a_target_that_no_model_reaches_aborts_the_run(launch, log_lines):
     run = launch("minigo", *SMALL, "--target", "1", "--set", "gate_games=4", "--set", "gate_win_rate=1")
     lines = log_lines(run.stdout)
