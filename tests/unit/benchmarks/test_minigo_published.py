@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from tests.unit.benchmarks.tensorflow_files import write_checkpoint, write_recor
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
-from podium_benchmarks.minigo import data, networks, train
+from podium_benchmarks.minigo import data, networks, sgf, train
+from podium_benchmarks.minigo import eval as evaluation
 from podium_benchmarks.minigo.config import FULL, TINY, Config
 from podium_benchmarks.prepare import go
 from podium_benchmarks.prepare.archives import PrepareError
@@ -295,3 +297,23 @@ def test_v0_5_goes_on_as_long_as_its_reference():
     defaults = yaml.safe_load((ROUNDS / "v0.5.yaml").read_text())["benchmarks"]["minigo"]["defaults"]
     assert (defaults["max_epochs"], defaults["eval_tries"]) == (10_000, 5)
     assert set(defaults) <= {field.name for field in dataclasses.fields(Config)}
+
+
+def test_recorded_moves_may_be_tried_several_times():
+    record = sgf.read_game("game.sgf", "(;SZ[5];B[cc];W[dd];B[cd])", 5)
+    answers = {(p.black, p.white, p.to_play): move for p, move in zip(record.positions, record.moves, strict=True)}
+    seen = Counter()
+
+    def right_once(positions):
+        """Knows each recorded move when it sees the position for the first time."""
+        chances = np.full((len(positions), 26), 1e-4, dtype=np.float32)
+        for row, position in enumerate(positions):
+            key = (position.black, position.white, position.to_play)
+            chances[row, answers[key] if key in answers and not seen[key] else 25] = 1
+            seen[key] += 1
+        return chances, np.zeros(len(positions), dtype=np.float32)
+
+    config = dataclasses.replace(TINY, eval_readouts=8, games_at_a_time=1, eval_tries=4)
+    ratio = evaluation.predicted_ratio(config, right_once, [record], ALONE)
+    assert all(seen[key] >= 4 for key in answers)
+    assert 0 < ratio < 0.5  # about one of four tries
