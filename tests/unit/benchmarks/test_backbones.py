@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pickle
 
@@ -19,7 +20,7 @@ from podium_benchmarks.maskrcnn import config as mask_config
 from podium_benchmarks.maskrcnn import data as mask_data
 from podium_benchmarks.maskrcnn import model as mask_model
 from podium_benchmarks.prepare import caffe2
-from podium_benchmarks.prepare.archives import PrepareError
+from podium_benchmarks.prepare.archives import Archive, PrepareError, verify
 from podium_benchmarks.ssd import config as ssd_config
 from podium_benchmarks.ssd import data as ssd_data
 from podium_benchmarks.ssd import model as ssd_model
@@ -204,3 +205,13 @@ def test_what_r50_lacks_is_named():
         caffe2.resnet50({}, wanted)
     with pytest.raises(PrepareError, match=r"R-50\.pkl: conv1_w is \(64, 3, 7, 7\), but"):
         caffe2.resnet50({"conv1_w": np.zeros((64, 3, 7, 7), np.float32)}, wanted)
+
+
+def test_a_digest_may_be_its_first_digits(tmp_path):
+    (tmp_path / "a").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    one = Archive("a", "", digest=f"sha256:{digest[:8]}", origin="its name")
+    assert (verify(one, tmp_path / "a").by, verify(one, tmp_path / "a").sha256) == ("sha256 of its name", digest)
+    (tmp_path / "a").write_bytes(b"other weights")
+    with pytest.raises(PrepareError, match=rf"instead of {digest[:8]} \(its name\)"):
+        verify(one, tmp_path / "a")

@@ -32,7 +32,7 @@ from podium_benchmarks.maskrcnn import data as maskrcnn_data
 from podium_benchmarks.maskrcnn import model as maskrcnn_model
 from podium_benchmarks.minigo.sgf import read_games
 from podium_benchmarks.prepare import coco, command, go, imagenet, movielens, wmt16, wmt17
-from podium_benchmarks.prepare.archives import Archive, PrepareError, verify
+from podium_benchmarks.prepare.archives import Archive
 from podium_benchmarks.prepare.moses import tokenize
 from podium_benchmarks.ssd import data as ssd_data
 from podium_benchmarks.ssd import model as ssd_model
@@ -149,16 +149,6 @@ def test_archives_that_are_not_the_real_ones_are_refused(prepare, tmp_path):
     write_imagenet(tmp_path / "archives")
     _, printed = prepare("resnet", None, 1)
     assert "instead of 1d675b47d978889d74fa0da5fadfb00e (torchvision.datasets.ImageNet)" in printed
-
-
-def test_a_digest_may_be_its_first_digits(tmp_path):
-    (tmp_path / "a").write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
-    one = Archive("a", "", digest=f"sha256:{digest[:8]}", origin="its name")
-    assert (verify(one, tmp_path / "a").by, verify(one, tmp_path / "a").sha256) == ("sha256 of its name", digest)
-    (tmp_path / "a").write_bytes(b"other weights")
-    with pytest.raises(PrepareError, match=rf"instead of {digest[:8]} \(its name\)"):
-        verify(one, tmp_path / "a")
 
 
 def test_coco_is_unpacked_for_both_detectors(prepare, tmp_path, launch, log_lines, monkeypatch):
