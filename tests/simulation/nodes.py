@@ -255,8 +255,8 @@ class Cluster:
         """The kubelet has removed the containers: the API server may remove the pod."""
         container.removed = True
 
-        def gone(body: Object) -> None:
-            body["metadata"]["deletionGracePeriodSeconds"] = 0
+        def gone(body: Object) -> None:  # the kubelet deletes it once more; when it was deleted first is lost
+            body["metadata"].update(deletionTimestamp=self.world.stamp(), deletionGracePeriodSeconds=0)
 
         pod = self.server.find("pods", *container.place)
         if pod and pod["metadata"]["uid"] == container.pod_uid:

@@ -50,6 +50,9 @@ class JobSnapshot:
     def belongs_to(self) -> str:
         return self.run_uid
 
+    def after(self, _: JobSnapshot, /) -> JobSnapshot:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class PodSnapshot:
@@ -65,6 +68,17 @@ class PodSnapshot:
     @property
     def belongs_to(self) -> str:
         return self.run_uid
+
+    def after(self, earlier: PodSnapshot, /) -> PodSnapshot:
+        """Return this snapshot with what an earlier one of the pod showed and it does not.
+
+        When the kubelet has ended a container, it deletes the pod once more, and only the time of that is left: after
+        the end of the container, as if it had ended by itself.
+        """
+        since, deleted = earlier.container.deleted, self.container.deleted
+        if since is None or (deleted is not None and deleted <= since):
+            return self
+        return replace(self, container=_deleted(self.container, since))
 
 
 def read_job(body: Mapping[str, Any]) -> JobSnapshot | None:
@@ -207,23 +221,28 @@ def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any
     status = body["status"]
     # Evicted is reported on the pod, OOMKilled on the container
     reason = status.get("reason") or ended.get("reason", "")
-    exit_code, started = ended.get("exitCode"), _started(ended) if ran else None
-    finished = unix_seconds(ended.get("finishedAt") or body["metadata"]["creationTimestamp"])
-    deleted = pod.deleted
-    # ended by its deletion, whatever the exit code: many programs exit with 0 or 1 on SIGTERM
-    if deleted is not None and (deleted <= finished or exit_code in _KILLED):
-        reason, exit_code = "Deleted", None
-        # the pods that fail because of it are deleted later: the order shows which was the cause
-        finished = min(finished, deleted)
-    return replace(
+    started = _started(ended) if ran else None
+    pod = replace(
         pod,
         started=started,
-        finished=finished,
-        exit_code=exit_code,
+        finished=unix_seconds(ended.get("finishedAt") or body["metadata"]["creationTimestamp"]),
+        exit_code=ended.get("exitCode"),
         signal=ended.get("signal") or None,
         stopped=reason,
         message=status.get("message", "") or (ended.get("message", "") if ran and started is None else ""),
     )
+    return pod if pod.deleted is None else _deleted(pod, pod.deleted)
+
+
+def _deleted(container: Container, since: float) -> Container:
+    """Return a container whose pod is being deleted since then (unix seconds)."""
+    container = replace(container, deleted=since)
+    finished, exit_code = container.finished, container.exit_code
+    if finished is None or exit_code is None or (since > finished and exit_code not in _KILLED):
+        return container
+    # ended by its deletion, whatever the exit code: many programs exit with 0 or 1 on SIGTERM. The pods that fail
+    # because of it are deleted later: the order shows which was the cause.
+    return replace(container, finished=min(finished, since), exit_code=None, stopped="Deleted")
 
 
 def _started(state: Mapping[str, Any]) -> float | None:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import aiohttp
 
@@ -33,6 +33,9 @@ class Snapshot(Protocol):
     @property
     def belongs_to(self) -> str:
         """Return the key under which `Informer.of` finds it."""
+
+    def after(self, earlier: Self, /) -> Self:
+        """Return this snapshot with what only an earlier one of the same object showed."""
 
 
 S = TypeVar("S", bound=Snapshot)
@@ -166,6 +169,8 @@ class Informer(Generic[S]):
         self._ignored.discard(uid)
         key = snapshot.belongs_to
         before = self._snapshots.get(self._keys.get(uid, key), {}).get(uid)
+        if before is not None:
+            snapshot = snapshot.after(before)
         if before == snapshot:
             return set()  # most events of a pod change nothing relevant
         touched = self._drop(uid) | {key}

@@ -127,6 +127,21 @@ def test_a_pod(status, metadata, expected):
     assert {name: getattr(found.container, name) for name in expected} == expected
 
 
+def test_a_pod_that_its_kubelet_deleted_once_more_was_deleted_before():
+    """With the last deletion, which comes after the container's end, the time of the first one is gone."""
+    failed = with_state({"terminated": {**TERMINATED, "exitCode": 1, "reason": "Error"}})
+    first = {"deletionTimestamp": "2026-01-01T00:01:29Z", "deletionGracePeriodSeconds": 30}
+    last = {"deletionTimestamp": "2026-01-01T00:01:01Z", "deletionGracePeriodSeconds": 0}
+    by_itself = read_pod(pod(failed, **last))
+    assert (by_itself.container.stopped, by_itself.container.exit_code) == ("Error", 1)
+    for earlier in (with_state(RUNNING), failed):
+        seen = by_itself.after(read_pod(pod(earlier, **first))).container
+        at = unix_seconds("2026-01-01T00:00:59Z")
+        assert (seen.stopped, seen.exit_code, seen.deleted, seen.finished) == ("Deleted", None, at, at)
+    unrelated = by_itself.after(read_pod(pod(failed)))
+    assert unrelated == by_itself
+
+
 INIT = {"waiting": {"reason": "PodInitializing"}}
 COPIED = {**TERMINATED, "message": '{"files": 3, "bytes": 12, "seconds": 1.5, "note": "x"}'}
 REFUSED = {

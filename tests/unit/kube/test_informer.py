@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import pytest
@@ -17,6 +17,9 @@ class Thing:
     uid: str
     belongs_to: str
     state: str
+
+    def after(self, earlier):
+        return replace(self, state=f"{self.state} as before") if earlier.state == self.state == "lasting" else self
 
 
 def body(uid, run, state, version="1"):
@@ -98,6 +101,12 @@ async def test_a_list_of_several_pages_then_events(watched):
 async def test_an_event_that_changes_nothing_that_matters_is_not_reported(watched):
     _, woken, _ = await watched([[[body("p1", "r1", "runs")]]], [[event("MODIFIED", "p1", "r1", "runs", "101")]])
     assert woken == ["r1"]
+
+
+async def test_what_only_an_earlier_event_showed_is_kept(watched):
+    events = [event("MODIFIED", "p1", "r1", "lasting", "101")]
+    pods, _, _ = await watched([[[body("p1", "r1", "lasting")]]], [events])
+    assert list(pods.of("r1")) == [Thing("p1", "r1", "lasting as before")]
 
 
 async def test_nothing_is_kept_of_a_run_without_objects(watched):
