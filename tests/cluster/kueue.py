@@ -60,6 +60,16 @@ def _wait(kubectl: Kubectl) -> None:
     kubectl("-n", _NAMESPACE, "delete", "pods", "--all", "--grace-period=1")
     kubectl("-n", _NAMESPACE, "rollout", "status", "deployment/kueue-controller-manager", "--timeout=120s")
 
+    def webhooks() -> bool:
+        flavor = {"apiVersion": API, "kind": "ResourceFlavor", "metadata": {"name": "default"}}
+        try:
+            kubectl("apply", "--dry-run=server", "-f", "-", stdin=flavor)
+        except AssertionError:  # its Service has not yet got the new pod
+            return False
+        return True
+
+    until(webhooks, 60, "Kueue's webhooks answer")
+
 
 def queue(kubectl: Kubectl, namespace: str, cpus: int) -> None:
     """The LocalQueue `gpu` of a namespace, whose jobs share that many CPUs. One of the class `high` preempts others."""

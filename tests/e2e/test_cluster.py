@@ -97,7 +97,8 @@ def test_s3_that_is_full_or_read_only_still_reads(s3, bucket):
     name, store = bucket.removeprefix("s3://"), client(s3)
     store.put_object(Bucket=name, Key="before", Body=b"kept")
     with s3.full():
-        with pytest.raises(ClientError, match="InsufficientStorage"):
+        # it may close the connection without reading the rest
+        with pytest.raises((ClientError, SSLError), match=r"InsufficientStorage|EOF occurred"):
             store.put_object(Bucket=name, Key="more", Body=b"x" * 100_000)
         assert store.get_object(Bucket=name, Key="before")["Body"].read() == b"kept"
     with s3.read_only():
