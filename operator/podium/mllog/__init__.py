@@ -1,6 +1,7 @@
 """MLPerf logs: an incremental parser for the three formats, and a summary of a log."""
 
 from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer
+from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
 from podium.mllog.record import Event, Format, Problem
@@ -18,6 +19,7 @@ __all__ = [
     "LogSummary",
     "Parser",
     "Problem",
+    "Segment",
     "evaluations_by_metric",
     "in_unit_of",
     "is_mlperf_line",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from podium.mllog.record import Format
-from podium.mllog.summary import Evaluation, LogSummary, finite_number
+from podium.mllog.summary import Evaluation, LogSummary
+from podium.mllog.values import finite_number
 
 
 def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:

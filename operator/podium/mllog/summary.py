@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from podium.mllog.pace import PaceRecorder, Segment
 from podium.mllog.record import Event, Format
+from podium.mllog.values import MAX_LIST, MAX_TEXT, finite_number, integer, plain, quality_of, storable
 
 _HYPERPARAMETER_PREFIXES = ("opt_", "lars_", "sgd_", "adam_")
 _HYPERPARAMETERS = frozenset({
@@ -18,18 +20,14 @@ _HYPERPARAMETERS = frozenset({
 # Logs are untrusted, so what a summary keeps is bounded.
 _MAX_HYPERPARAMETERS = 256
 _MAX_EVALUATIONS = 10_000
-_MAX_TEXT = 200
-_MAX_LIST = 100
-_MAX_METRICS = 16  # of an evaluation; Mask R-CNN has two
-_MAX_INTEGER = (1 << 63) - 1
 _MAX_ENTRY = 10_000  # characters of submission_entry, which describes the system
 
 
 _OF_ONE_RUN = (
     "init_start", "init_stop", "run_start", "run_stop", "run_stop_status", "offline_seconds", "epoch", "samples",
-    "throughput", "energy_joules", "eval_seconds",
+    "throughput", "energy_joules", "eval_seconds", "training_start",
 )  # fmt: skip
-_V05_KEYS = {"input_size": "train_samples", "eval_size": "eval_samples"}
+_NAMES = {"input_size": "train_samples", "eval_size": "eval_samples", "number_of_ranks": "ranks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,10 @@ class LogSummary:
     throughput: float | None = None  # samples per second
     energy_joules: float | None = None
     eval_seconds: float | None = None  # total from each eval_start to the next eval_stop; None without such lines
+    training_start: float | None = None  # earliest block or epoch, whatever the order of the lines
+    epochs_missing: int = 0  # between the first and the last epoch that the log starts
+    segments: tuple[Segment, ...] = ()
+    ranks: int | None = None  # number_of_ranks, as Podium's trainers log it
     first_event_time: float | None = None
     last_event_time: float | None = None
     submission: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # submission_org is "org"
@@ -102,6 +104,8 @@ class LogAccumulator:
         self._stops: set[tuple[float, int]] = set()
         self._out_of_order = False
         self._eval_since: float | None = None
+        self._pace = PaceRecorder()
+        self._epochs: set[int] = set()
         self._next: dict[str, float] = {}  # init_start and init_stop of a second run in the same log
         self._line_numbers: dict[str, int] = {}
         self._snapshot: LogSummary | None = None
@@ -135,6 +139,8 @@ class LogAccumulator:
                 line_numbers=MappingProxyType(dict(self._line_numbers)),
                 evaluations=tuple(self._evaluations),
                 not_numbers=self._not_numbers,
+                epochs_missing=max(self._epochs) - min(self._epochs) + 1 - len(self._epochs) if self._epochs else 0,
+                segments=self._pace.segments(),
                 submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
                 **self._facts,
@@ -161,6 +167,7 @@ class LogAccumulator:
         _remember(self._starts, event)
         self._line_numbers["run_start"] = event.line_number
         self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
+        self._pace.run_start(event.time)
         epochs = finite_number(event.metadata.get("max_epochs"))
         if epochs is not None:
             self._facts["max_epochs"] = epochs
@@ -183,6 +190,8 @@ class LogAccumulator:
         self._evaluations = []
         self._not_numbers = 0
         self._eval_since = None
+        self._pace = PaceRecorder()
+        self._epochs = set()
         self._out_of_order = False
 
     def _run_stop(self, event: Event) -> None:
@@ -192,20 +201,19 @@ class LogAccumulator:
         self._facts["run_stop"] = max(self._facts.get("run_stop", event.time), event.time)
         status = event.metadata.get("status")
         if isinstance(status, str):
-            self._facts["run_stop_status"] = status[:_MAX_TEXT]
+            self._facts["run_stop_status"] = status[:MAX_TEXT]
 
     def _evaluation(self, event: Event) -> None:
         self._line_numbers["eval_accuracy"] = event.line_number
-        quality = _quality(event.value)
+        quality = quality_of(event.value)
         if not quality:
             self._not_numbers += 1
             return
-        metadata = event.metadata
-        epoch = finite_number(metadata.get("epoch_num"))
-        samples = finite_number(metadata.get("samples_count", metadata.get("step_num")))
-        metric = metadata.get("metric")
+        epoch, samples = _position(event)
+        metric = event.metadata.get("metric")
         if isinstance(metric, str) and len(quality) == 1:
-            quality = {metric[:_MAX_TEXT]: next(iter(quality.values()))}
+            quality = {metric[:MAX_TEXT]: next(iter(quality.values()))}
+        self._pace.eval_accuracy(event.time, epoch, samples)
         evaluation = Evaluation(event.time, epoch, quality, samples)
         if not (isinstance(metric, str) and self._completes(evaluation)):
             if len(self._evaluations) == _MAX_EVALUATIONS:
@@ -219,7 +227,7 @@ class LogAccumulator:
 
         Stable Diffusion logs the two metrics of an evaluation in two lines, in any order.
         """
-        for index in range(len(self._evaluations) - 1, max(-1, len(self._evaluations) - 1 - _MAX_LIST), -1):
+        for index in range(len(self._evaluations) - 1, max(-1, len(self._evaluations) - 1 - MAX_LIST), -1):
             other = self._evaluations[index]
             if (other.samples, other.epoch) == (part.samples, part.epoch) and not set(part.quality) & set(
                 other.quality
@@ -233,12 +241,14 @@ class LogAccumulator:
     def _eval_start(self, event: Event) -> None:
         if self._eval_since is None:  # several processes may log it; the first one counts
             self._eval_since = event.time
+        self._pace.eval_start(event.time, *_position(event))
 
     def _eval_stop(self, event: Event) -> None:
         if self._eval_since is not None:
             took = max(0.0, event.time - self._eval_since)
             self._facts["eval_seconds"] = self._facts.get("eval_seconds", 0.0) + took
             self._eval_since = None
+        self._pace.eval_stop(event.time)
 
     def _eval_result(self, event: Event) -> None:
         self._line_numbers["eval_result"] = event.line_number
@@ -252,43 +262,52 @@ class LogAccumulator:
             "throughput": finite_number(value.get("throughput")),
             "energy_joules": finite_number(value.get("energy_joules")),
             "epoch": finite_number(event.metadata.get("epoch_num")),
-            "samples": _storable(_integer(event.metadata.get("samples_count"))),
+            "samples": storable(integer(event.metadata.get("samples_count"))),
         }
         self._facts |= {name: number for name, number in found.items() if number is not None}
+        if found["throughput"] is not None:
+            self._pace.throughput(found["throughput"])
 
     def _epoch(self, event: Event) -> None:
+        """Note the start of a block or an epoch."""
+        if 0 < event.time < self._facts.get("training_start", math.inf):
+            self._facts["training_start"] = event.time
+            self._line_numbers["training_start"] = event.line_number
         epoch = finite_number(event.metadata.get("epoch_num", event.metadata.get("first_epoch_num")))
         if epoch is None and event.key == "train_epoch":  # v0.5
             epoch = finite_number(event.value)
-        if epoch is not None:
-            self._facts["epoch"] = epoch
+        if epoch is None:
+            return
+        self._facts["epoch"] = epoch
+        if event.key != "block_start" and epoch.is_integer() and len(self._epochs) < _MAX_EVALUATIONS:
+            self._epochs.add(int(epoch))
 
     def _submission_benchmark(self, event: Event) -> None:
         if isinstance(event.value, str):
-            self._facts["benchmark"] = event.value[:_MAX_TEXT]
+            self._facts["benchmark"] = event.value[:MAX_TEXT]
 
     def _of_submission(self, event: Event) -> None:
         if isinstance(event.value, str):
             self._submission[event.key.removeprefix("submission_")] = event.value[:_MAX_ENTRY]
 
     def _count(self, event: Event) -> None:
-        number = _integer(event.value)
+        number = integer(event.value)
         if number is not None:
-            self._facts[_V05_KEYS.get(event.key, event.key)] = number
+            self._facts[_NAMES.get(event.key, event.key)] = number
         if event.key == "global_batch_size":
             self._hyperparameter(event)
 
     def _seed(self, event: Event) -> None:
-        seed = _integer(event.value)
+        seed = integer(event.value)
         if seed is not None:
             self._facts.setdefault("seed", seed)  # the first one: each process may log its own
 
     def _target(self, event: Event) -> None:
-        if _plain(event.value) is not None:
+        if plain(event.value) is not None:
             self._facts["target"] = event.value
 
     def _hyperparameter(self, event: Event) -> None:
-        value = _plain(event.value)
+        value = plain(event.value)
         room = len(self._hyperparameters) < _MAX_HYPERPARAMETERS or event.key in self._hyperparameters
         if value is not None and room:
             self._hyperparameters[event.key] = value
@@ -319,6 +338,7 @@ class LogAccumulator:
         "eval_samples": _count,
         "input_size": _count,
         "eval_size": _count,
+        "number_of_ranks": _count,
         "eval_target": _target,
     }
 
@@ -332,56 +352,12 @@ def summarize(events: Iterable[Event]) -> LogSummary:
 
 
 def _remember(lines: set[tuple[float, int]], event: Event) -> None:
-    if len(lines) < _MAX_LIST:
+    if len(lines) < MAX_LIST:
         lines.add((event.time, 0 if event.format is Format.MLP else event.line_number))
 
 
-def _quality(value: object) -> dict[str, float]:
-    """Return the values by metric, or by position for a list: {"#1": .., "#2": ..}."""
-    if isinstance(value, list) and len(value) > 1:  # v0.6 Mask R-CNN of Google: [box, mask]
-        value = {f"#{place}": number for place, number in enumerate(value[:_MAX_METRICS], start=1)}
-    if isinstance(value, dict):
-        inner = value.get("accuracy", value)  # v0.6 Mask R-CNN: {"accuracy": {"BBOX": .., "SEGM": ..}}
-        if isinstance(inner, dict):
-            few = list(inner.items())[:_MAX_METRICS]
-            numbers = {str(metric)[:_MAX_TEXT]: finite_number(number) for metric, number in few}
-            return {metric: number for metric, number in numbers.items() if number is not None}
-        value = inner
-    number = finite_number(value)
-    return {} if number is None else {"eval_accuracy": number}
-
-
-def finite_number(value: object) -> float | None:
-    """Return `value` as a finite number, or None. It may be a string: v0.6 Transformer logs BLEU as one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: object) -> int | None:
-    """Return `value` as an integer, or None. A 64-bit seed must not pass through a float."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if abs(value) < 1 << 64 else None
-    number = finite_number(value)
-    return None if number is None or abs(number) >= 1 << 64 else int(number)
-
-
-def _storable(number: int | None) -> int | None:
-    """Return `number` within the integers of 64 bits that a status holds."""
-    return None if number is None else max(-_MAX_INTEGER, min(_MAX_INTEGER, number))
-
-
-def _plain(value: object) -> object:
-    """Return `value` if any document can hold it: finite number, boolean, short text, short list of these; or None."""
-    if isinstance(value, list):
-        items = [_plain(item) for item in value[:_MAX_LIST] if not isinstance(item, list)]
-        return items if len(items) == len(value) and None not in items else None
-    if isinstance(value, str):
-        return value[:_MAX_TEXT]
-    if isinstance(value, bool):
-        return value
-    return value if finite_number(value) is not None else None
+def _position(event: Event) -> tuple[float | None, float | None]:
+    """Return where an evaluation was made: epochs, and samples (v3.1 logs count steps)."""
+    metadata = event.metadata
+    samples = metadata.get("samples_count", metadata.get("step_num"))
+    return finite_number(metadata.get("epoch_num")), finite_number(samples)
