@@ -13,6 +13,7 @@ from podium.rounds.model import (
     targets,
     vocabulary,
 )
+from podium.rounds.published import Published, published, reference_mean
 
 __all__ = [
     "BATCH",
@@ -21,11 +22,14 @@ __all__ = [
     "Clock",
     "Hyperparameter",
     "LogRules",
+    "Published",
     "Quality",
     "Round",
     "Settings",
     "load_rounds",
     "load_scorable_rounds",
+    "published",
+    "reference_mean",
     "round_at",
     "round_name",
     "round_of_folder",

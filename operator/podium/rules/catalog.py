@@ -105,6 +105,17 @@ class RuleId(StrEnum):
         "A benchmark that is evaluated after the clock stops has no eval_result with a time.",
     )
     LOG_CLOCK_BACKWARDS = "log.clock.backwards", _LOG, "A run_stop comes before run_start."
+    LOG_CLOCK_STOP = "log.clock.stop", _LOG, "A run_stop comes before the evaluation that reaches the target."
+    LOG_CLOCK_START = "log.clock.start", _LOG, "A block or an epoch starts before run_start."
+    LOG_DATA_TRAIN = "log.data.train", _LOG, "The size of the training set is not that of the benchmark."
+    LOG_DATA_EVAL = "log.data.eval", _LOG, "The size of the evaluation set is not that of the benchmark."
+    LOG_EVALUATION_VALUE = "log.evaluation.value", _LOG, "An evaluation is not a number, or one that is impossible."
+    LOG_EVALUATION_REPEATED = "log.evaluation.repeated", _LOG, "One point is evaluated twice, with two results."
+    LOG_EVALUATION_MISSING = "log.evaluation.missing", _LOG, "An evaluation that the round requires is not in the log."
+    LOG_EPOCHS_MISSING = "log.epochs.missing", _LOG, "An epoch between the first and the last is not in the log."
+    LOG_PACE_BLOCK = "log.pace.block", _LOG, "The stamps of one stretch of training are faster than the others."
+    LOG_PACE_EVALUATION = "log.pace.evaluation", _LOG, "The stamps of one evaluation are faster than the others."
+    LOG_PACE_THROUGHPUT = "log.pace.throughput", _LOG, "The logged throughput does not match the stamps."
     LOG_RUN_START_REPEATED = (
         "log.run_start.repeated",
         _LOG,
@@ -148,7 +159,9 @@ class RuleId(StrEnum):
         "An attempt of an invalid result did not reach its target.",
     )
     SCORE_RUNS = "score.runs", _SCORE, "The number of attempts is not the one that the round requires."
-    SCORE_SCALING = "score.scaling", _SCORE, "scaling.json does not contain a positive number."
+    SCORE_SCALING = "score.scaling", _SCORE, "scaling.json is not what the reference convergence points give."
+    SCORE_FILES = "score.files", _SCORE, "Two logs have one number, or a log has none."
+    SCORE_PACE = "score.pace", _SCORE, "An attempt trains faster than the others of the result."
     SCORE_BENCHMARK_UNKNOWN = (
         "score.benchmark.unknown",
         _SCORE,
@@ -179,7 +192,7 @@ class RuleId(StrEnum):
     REVIEW_RUNS_SAME = (
         "review.runs.same",
         _REVIEW,
-        "A log is a copy of another one, or has the same evaluations.",
+        "A log is a copy of another one, or has the same evaluations but for noise.",
     )
     REVIEW_HYPERPARAMETERS_DIFFER = (
         "review.hyperparameters.differ",
@@ -192,7 +205,12 @@ class RuleId(StrEnum):
         "A description does not match the logs.",
     )
     REVIEW_SCORE = "review.score", _REVIEW, "The score in result.json is not the one that the logs give."
-    REVIEW_KEY = "review.<key>", _REVIEW, "The division or submitter does not match the logs."
+    REVIEW_KEY = (
+        "review.<key>",
+        _REVIEW,
+        "The division, org, status, platform or chips of the system description do not match the logs.",
+    )
+    REVIEW_POWER = "review.power", _REVIEW, "Power readings are missing, too rare, or not of the whole attempt."
     REVIEW_SYSTEM = "review.system", _REVIEW, "The system description is missing or unreadable."
     REVIEW_RUN = "review.run", _REVIEW, "The result's run.yaml is missing or unreadable."
     REVIEW_CONVERGENCE = (

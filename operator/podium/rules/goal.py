@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
 from podium.mllog import Evaluation, LogSummary, evaluations_by_metric, in_unit_of
-from podium.rounds import Benchmark, Quality, Round
+from podium.rounds import Benchmark, Published, Quality, Round, published
 
 DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
 _FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
@@ -31,6 +31,8 @@ class Goal:
     binding: bool = True
     benchmark: str = ""
     other_benchmarks: frozenset[str] = frozenset()  # of the round
+    published: Published | None = None  # what closed logs of the benchmark have in common
+    evaluated_offline: bool = False  # evaluations come after the clock stops
 
     @property
     def targets(self) -> dict[str, float]:
@@ -67,6 +69,11 @@ class Goal:
         first, last = (self.values(summary, summary.evaluations[place]) for place in (0, -1))
         return min(_ratio(q, first.get(q.metric), last.get(q.metric)) for q in self.qualities)
 
+    def possible(self, summary: LogSummary, evaluation: Evaluation) -> bool:
+        """Return whether a model can have these qualities; see `reached`."""
+        values = self.values(summary, evaluation)
+        return all(_is_possible(q, values[q.metric]) for q in self.qualities if q.metric in values)
+
     def reached(self, summary: LogSummary) -> Evaluation | None:
         """Return the first evaluation in which every metric reaches its target; None if there is none, or no target.
 
@@ -83,6 +90,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
     """Return the goal of an admitted run; spec.quality changes the target, never the direction."""
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
+    usual = published(spec.round, spec.benchmark) if benchmark else None
     qualities = benchmark.quality if benchmark else ()
     if spec.quality:
         asked = qualities or (Quality(metric="quality", target=0, bounded=False),)
@@ -96,6 +104,8 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         max_init_seconds=round_.clock.max_init_seconds if is_closed(spec.division) else None,
         benchmark=spec.benchmark,
         other_benchmarks=frozenset(round_.benchmarks) - {spec.benchmark},
+        published=usual if is_closed(spec.division) else None,
+        evaluated_offline=usual is not None and usual.evaluated_offline,
     )
 
 
@@ -104,6 +114,7 @@ def goal_of_log(
 ) -> Goal:
     """Return the goal of a published log of the benchmark `name`. `own_target`: its result states a target."""
     closed = is_closed(division)
+    usual = published(round_.name, name) if round_ else None
     return Goal(
         qualities=benchmark.quality,
         attempts=benchmark.runs,
@@ -113,6 +124,8 @@ def goal_of_log(
         binding=closed or own_target,
         benchmark=name,
         other_benchmarks=frozenset(round_.benchmarks if round_ else ()) - {name},
+        published=usual if closed else None,
+        evaluated_offline=usual is not None and usual.evaluated_offline,
     )
 
 

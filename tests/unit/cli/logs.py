@@ -130,3 +130,56 @@ def without(lines, key):
 def changed(lines, old, new):
     assert any(old in line for line in lines)
     return [line.replace(old, new) for line in lines]
+
+
+def lora_run(
+    *,
+    at=0.0,
+    seed=1,
+    division="closed",
+    train_samples=3901,
+    eval_samples=173,
+    evaluations=5,
+    noise=0.0,
+    pace=1.0,
+    stretches=None,
+    eval_stretches=None,
+    drop=(),
+    seconds_per_sample=0.125,
+):
+    """A v5.1 log of Llama 2 70B LoRA that MLCommons' checker accepts: `evaluations`, from 1,536 samples on.
+
+    Edits: `pace` scales all stamps, `stretches` and `eval_stretches` those between two evaluations and those of
+    evaluations, and `drop` leaves out evaluations. The throughput stays that of the honest log.
+    """
+    line = lambda key, value=None, t=0.0, **metadata: mllog(key, value, at + t * pace, **metadata)  # noqa: E731
+    settings = {
+        "submission_benchmark": "llama2_70b_lora", "submission_org": "acme", "submission_division": division,
+        "submission_status": "onprem", "submission_platform": "box", "global_batch_size": 8,
+        "train_samples": train_samples, "eval_samples": eval_samples, "opt_learning_rate_warmup_factor": 0.0,
+        "opt_adamw_weight_decay": 0.0001, "opt_gradient_clip_norm": 0.3, "gradient_accumulation_steps": 1,
+        "opt_learning_rate_training_steps": 1024, "opt_base_learning_rate": 0.0004, "lora_rank": 16, "lora_alpha": 32,
+    }  # fmt: skip
+    lines = [mllog("cache_clear", True, at - 61), mllog("init_start", None, at - 60)]
+    lines += [mllog(key, value, at - 60) for key, value in settings.items()]
+    lines += [mllog("seed", seed, at - 60)] if seed is not None else []
+    lines += [mllog("init_stop", None, at - 1), mllog("run_start", None, at)]
+    time, before = 0.0, 0
+    for number in range(evaluations):
+        samples = 1536 + 384 * number
+        lines.append(line("block_start", None, time, samples_count=before))
+        time += (samples - before) * seconds_per_sample * (stretches or {}).get(number, 1.0)
+        lines += [
+            line("tracked_stats", {"throughput": 1 / seconds_per_sample}, time, step=samples),
+            line("block_stop", None, time, samples_count=samples),
+        ]
+        loss = 0.9239 + 0.004 * (evaluations - 1 - number) + noise
+        if number not in drop:
+            lines.append(line("eval_start", None, time, samples_count=samples))
+            time += 5 * (eval_stretches or {}).get(number, 1.0)
+            lines += [
+                line("eval_accuracy", loss, time, samples_count=samples),
+                line("eval_stop", None, time, samples_count=samples),
+            ]
+        before = samples
+    return [*lines, line("run_stop", None, time + 0.01, status="success")]

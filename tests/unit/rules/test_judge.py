@@ -46,8 +46,8 @@ class Row:
         return [e if isinstance(e, str) else line(e[1], e[2], e[0], **(e[3] if len(e) > 3 else {})) for e in self.lines]
 
 
-def evaluated(quality: Any, at: float = 60) -> tuple[Any, ...]:
-    return (at, "eval_accuracy", quality, {"epoch_num": 1})
+def evaluated(quality: Any, at: float = 60, epoch: int = 1) -> tuple[Any, ...]:
+    return (at, "eval_accuracy", quality, {"epoch_num": epoch})
 
 
 def stop(status: str | None = "success", at: float = 61) -> tuple[Any, ...]:
@@ -66,7 +66,8 @@ def init(seconds: float) -> list[Any]:
 ROWS = {
     "converged": Row([*init(5), START, GOOD, stop()], Reason.TARGET_REACHED),
     "converged, without a status": Row([START, GOOD, stop(None)], Reason.TARGET_REACHED),
-    "converged at the second evaluation": Row([START, evaluated(0.7, 50), GOOD, stop()], Reason.TARGET_REACHED),
+    "converged at the second evaluation": Row(
+        [START, evaluated(0.7, 50), evaluated(0.76, 60, 2), stop()], Reason.TARGET_REACHED),
     "below the target": Row([START, BAD, stop("aborted")], Reason.QUALITY_NOT_REACHED, ("log.quality",)),
     "below the target, claims success": Row([START, BAD, stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",)),
     "above the target, gave up": Row([START, GOOD, stop("aborted")], Reason.RUN_ABORTED, ("log.run_stop.status",)),
@@ -82,6 +83,14 @@ ROWS = {
     "a loss of NaN": Row(
         [START, evaluated("NaN"), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",), of=LOSS),
     "a loss of -1": Row([START, evaluated(-1.0), stop()], Reason.QUALITY_NOT_REACHED, ("log.quality.claim",), of=LOSS),
+    "one evaluation of NaN, and one that passes": Row(
+        [START, evaluated("NaN", 50), evaluated(0.76, 60, 2), stop()],
+        Reason.TARGET_REACHED, ("log.evaluation.value",)),
+    "one evaluation of 1.7, and one that passes": Row(
+        [START, evaluated(1.7, 50), evaluated(0.76, 60, 2), stop()], Reason.TARGET_REACHED, ("log.evaluation.value",)),
+    "two results of one evaluation": Row(
+        [START, evaluated(0.7, 50), GOOD, stop()], Reason.TARGET_REACHED, ("log.evaluation.repeated",)),
+    "one result, logged twice": Row([START, GOOD, GOOD, stop()], Reason.TARGET_REACHED),
     # the clock
     "no run_start": Row([GOOD, stop()], Reason.RUN_START_MISSING, ("log.run_start.missing",)),
     "no run_stop": Row([START, GOOD], Reason.RUN_STOP_MISSING, ("log.run_stop.missing",)),
@@ -91,6 +100,20 @@ ROWS = {
         [stop(at=5), START, GOOD, stop()], Reason.CLOCK_INVALID, ("log.clock.backwards", "log.run_stop.repeated")),
     "an extra run_stop before the evaluation": Row(
         [START, stop(at=40), GOOD, stop()], Reason.TARGET_REACHED, ("log.run_stop.repeated",)),
+    "run_stop half a second before the evaluation that passes": Row(
+        [START, GOOD, stop(at=59.5)], Reason.TARGET_REACHED),
+    "run_stop before the evaluation that passes": Row(
+        [START, GOOD, stop(at=59.4)], Reason.CLOCK_INVALID, ("log.clock.stop",)),
+    "run_stop before the evaluation that passes, in a later round": Row(
+        [START, evaluated(2.5), stop(at=21)], Reason.CLOCK_INVALID, ("log.clock.stop",), of=LOSS),
+    "training half a second before run_start": Row(
+        [(19.5, "epoch_start", None, {"epoch_num": 1}), START, GOOD, stop()], Reason.TARGET_REACHED),
+    "training before run_start": Row(
+        [(19.4, "epoch_start", None, {"epoch_num": 1}), START, GOOD, stop()],
+        Reason.CLOCK_INVALID, ("log.clock.start",)),
+    "a block before run_start, in a later line": Row(
+        [START, (10, "block_start", None, {"first_epoch_num": 1}), GOOD, stop()],
+        Reason.CLOCK_INVALID, ("log.clock.start",)),
     "run_start of two ranks": Row(
         [START, (20.5, "run_start", None), GOOD, stop()], Reason.TARGET_REACHED, ("log.run_start.repeated",)),
     "a run that died, and another one": Row(
@@ -100,7 +123,7 @@ ROWS = {
         [START, GOOD, stop(), (90, "run_start", None), evaluated(0.7, 100), stop("aborted", 101)],
         Reason.QUALITY_NOT_REACHED, ("log.quality", "log.run_start.repeated")),
     "run_start again in the middle of a run": Row(
-        [START, BAD, (70, "run_start", None), evaluated(0.76, 80), stop(at=81)],
+        [START, BAD, (70, "run_start", None), evaluated(0.76, 80, 2), stop(at=81)],
         Reason.TARGET_REACHED, ("log.run_start.repeated",)),
     # initialization: less than 20 minutes in v0.6, less than 30 since v1.0
     "1,199 s of initialization": Row([*init(1199), START, GOOD, stop()], Reason.TARGET_REACHED),
@@ -110,7 +133,9 @@ ROWS = {
         [*init(1500), START, evaluated(2.5), stop()], Reason.TARGET_REACHED, of=LOSS),
     "initialization without an end": Row(
         [(-1500, "init_start", None), START, GOOD, stop()], Reason.INIT_TOO_LONG, ("log.init.cap",)),
-    # v0.6 MiniGo is evaluated after the clock
+    # v0.6 MiniGo is evaluated after the clock, as later rounds' is
+    "an evaluation after the clock": Row(
+        [START, evaluated(0.52, 90), stop()], Reason.TARGET_REACHED, of="v1.0 minigo"),
     "a model passed": Row(
         [START, evaluated(0.52), (99, "eval_result", None, {"timestamp": 41.5})], Reason.TARGET_REACHED, of=MINIGO),
     "a model passed, without evaluations": Row(

@@ -1,0 +1,102 @@
+"""Edited logs: each row changes an honest log in one way, and names what is found."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from podium import rounds
+from podium.mllog import parse, summarize
+from podium.rounds import load_scorable_rounds, published
+from podium.rules import goal_of_log, judge
+from tests.unit.cli.logs import lora_run, mllog
+
+ROUNDS = load_scorable_rounds()
+
+
+def found(lines, name="llama2_70b_lora", round_="v5.1", division="closed"):
+    goal = goal_of_log(name, ROUNDS[round_].benchmarks[name], ROUNDS[round_], division)
+    return {finding.rule: finding.message for finding in judge(summarize(parse(lines)[0]), goal).findings}
+
+
+ROWS = {
+    "an honest log": ({}, {}),
+    "one with a slow first stretch": ({"stretches": {0: 3.0}}, {}),
+    "another data set": (
+        {"train_samples": 390, "eval_samples": 20},
+        {"log.data.train": "train_samples is 390; every published log has 3901",
+         "log.data.eval": "eval_samples is 20; every published log has 173"}),
+    "only the last evaluation": (
+        {"drop": range(4)},
+        {"log.evaluation.missing": "the first evaluation is after 3072 samples; the round wants it after 1536"}),
+    "an evaluation in the middle left out": (
+        {"drop": [2]}, {"log.evaluation.missing": "no evaluation for 768 samples; the round wants one every 384"}),
+    "a pause cut out of one stretch": (
+        {"stretches": {2: 0.7}},
+        {"log.pace.block": "one stretch of training is 1.43 times as fast as the others by its stamps"}),
+    "all stamps scaled, the throughput left as it was": (
+        {"pace": 0.5}, {"log.pace.throughput": "the logged throughput is 0.50 times that of the stamps"}),
+    "an evaluation shortened": (
+        {"eval_stretches": {2: 0.5}},
+        {"log.pace.evaluation": "one evaluation is 2.00 times as fast as the others by its stamps"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edits", "rules"), ROWS.values(), ids=ROWS)
+def test_what_an_edited_log_says_against_itself(edits, rules):
+    assert found(lora_run(**edits)) == rules
+
+
+@pytest.mark.parametrize(("edits", "rules"), list(ROWS.values())[2:], ids=list(ROWS)[2:])
+def test_open_logs_have_their_own_data_and_schedule(edits, rules):
+    assert found(lora_run(**edits), division="open") == {}
+
+
+def test_an_epoch_left_out():
+    lines = [
+        mllog("run_start", None, 0),
+        *(mllog("epoch_start", None, epoch, epoch_num=epoch) for epoch in (1, 2, 4)),
+        mllog("eval_accuracy", 0.38, 9, epoch_num=1),
+        mllog("run_stop", None, 10, status="aborted"),
+    ]
+    assert "1 epoch is missing between the first and the last" in found(lines, "ssd", "v3.0").values()
+    whole = [*lines[:3], mllog("epoch_start", None, 3, epoch_num=3), *lines[3:]]
+    assert "log.epochs.missing" not in found(whole, "ssd", "v3.0")
+
+
+def test_evaluation_results_after_eval_stop_belong_to_it():
+    """As NVIDIA's ResNet logs them; the next stretch of training starts after the result."""
+    lines = [mllog("run_start", None, 0)]
+    for n in range(1, 5):
+        lines += [
+            mllog("tracked_stats", {"throughput": 100.0}, 10 * n - 1, step=n),
+            mllog("eval_start", None, 10 * n - 1, epoch_num=n),
+            mllog("eval_stop", None, 10 * n - 0.5, epoch_num=n),
+            mllog("eval_accuracy", 0.5, 10 * n, epoch_num=n),
+        ]
+    segments = summarize(parse(lines)[0]).segments
+    assert [(s.trained, s.train_seconds, s.throughput) for s in segments] == [(1.0, 9.0, 100.0)] * 4
+
+
+def test_a_restarted_run_has_only_its_own_segments():
+    dead = lora_run(at=-5000, drop=range(2, 9))[:-1]
+    assert len(summarize(parse([*dead, *lora_run()])[0]).segments) == 5
+
+
+def test_later_rounds_follow_the_last_published_one():
+    assert (published("v6.1", "llama2_70b_lora"), published("v3.1", "llama2_70b_lora")) == (
+        published("v5.1", "llama2_70b_lora"), None)  # fmt: skip
+    assert published("custom", "resnet") is None
+
+
+def test_the_spans_of_a_benchmark_do_not_overlap():
+    names = list(ROUNDS)
+    document = yaml.safe_load((Path(rounds.__file__).parent / "published.yaml").read_text())
+    for benchmark, spans in document.items():
+        ends = [(names.index(s["since"]), names.index(s.get("until", names[-1]))) for s in spans]
+        assert all(first <= last for first, last in ends), benchmark
+        assert all(last < first for (_, last), (first, _) in pairwise(ends)), benchmark
+        assert all(benchmark in ROUNDS[names[first]].benchmarks for first, _ in ends), benchmark
