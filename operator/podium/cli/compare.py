@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from podium.cli.report import write_page
 from podium.cli.times import unit_for
 from podium.submissions import Comparison, ScoredResult
 from podium.submissions import compare as compare_entries
+from podium.submissions.comparison import Growth
 
 _BAR = 24  # length of the longest bar, in characters
 _SIDE = f"{FOLDER_OR_URL} of a result, a submitter or a round."
@@ -26,7 +28,9 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
     same_chips: Annotated[bool, typer.Option("--same-chips", help="Show only speed-ups at equal chip counts.")] = False,
-    scale: Annotated[bool, typer.Option("--scale", help="Show only the growth of the largest system.")] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Show only the growth of the fastest and of the largest system.")
+    ] = False,
     chips: Annotated[
         list[str] | None, typer.Option(metavar="SYSTEM=N", help="Chip count that the logs do not contain; repeatable.")
     ] = None,
@@ -38,8 +42,8 @@ def compare(
 ) -> None:
     """Compare two results or rounds.
 
-    Shows the speed-up of each benchmark at equal chip counts and the growth of the largest system. Benchmarks whose
-    target or clock changed in between are rejected, and the exit code is 1.
+    Shows the speed-up of each benchmark at equal chip counts, and the growth of the fastest and of the largest system.
+    Benchmarks whose target or clock changed in between are rejected, and the exit code is 1.
     """
     counts = dict(map(_chips_of, chips or ()))
     before, after = (_with_chip_counts(score_place(place), counts) for place in (a, b))
@@ -48,6 +52,9 @@ def compare(
         print_json(
             {
                 "speedUps": [each.document() for each in found.speed_ups] if same_chips or not scale else [],
+                "growthOfFastest": (
+                    [each.document() for each in found.growths_of_fastest] if scale or not same_chips else []
+                ),
                 "growth": [each.document() for each in found.growths] if scale or not same_chips else [],
                 "findings": [finding.document() for finding in found.refused],
                 "despite": [finding.document() for finding in found.despite],
@@ -89,8 +96,10 @@ def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
     marked = {finding.field for finding in found.despite}
     if speed_ups and found.speed_ups:
         _print_speed_ups(out, found, marked)
+    if growths and found.growths_of_fastest:
+        _print_growths(out, "The fastest system", found.growths_of_fastest, marked)
     if growths and found.growths:
-        _print_growths(out, found, marked)
+        _print_growths(out, "The largest system", found.growths, marked)
     for sentence in found.unmatched:
         print_line(out, sentence, "dim")
     print_findings(out, found.refused)
@@ -111,11 +120,11 @@ def _print_speed_ups(out: Console, found: Comparison, marked: set[str]) -> None:
     out.print()
 
 
-def _print_growths(out: Console, found: Comparison, marked: set[str]) -> None:
+def _print_growths(out: Console, title: str, growths: Sequence[Growth], marked: set[str]) -> None:
     numbers = ("Chips before", "After", "Growth", "Speed-up")
-    made = table("Benchmark", *numbers, "", right=numbers, title="The largest system")
-    longest = max(each.chips_factor for each in found.growths)
-    for g in found.growths:
+    made = table("Benchmark", *numbers, "", right=numbers, title=title)
+    longest = max(each.chips_factor for each in growths)
+    for g in growths:
         name = f"{g.benchmark}{' *' if g.benchmark in marked else ''}"
         sizes = (str(g.before.chips), str(g.after.chips), f"{g.chips_factor:.1f}x", f"{g.speed_up:.2f}x")
         made.add_row(name, *sizes, _bar(g.chips_factor / longest))

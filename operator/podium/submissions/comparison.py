@@ -1,4 +1,4 @@
-"""Compare two sets of results: speed-up at equal chip counts, and growth of the largest system."""
+"""Compare two sets of results: speed-up at equal chip counts, and growth of the fastest and of the largest system."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SpeedUp:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The largest system of each side on one benchmark."""
+    """The growth of the chips from a system of one side to one of the other, on one benchmark."""
 
     benchmark: str
     before: ScoredResult
@@ -54,9 +54,13 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`refused`: why benchmarks cannot be compared. `despite`: the same for those compared anyway, on request."""
+    """`growths_of_fastest` and `growths` are those of the fastest and of the largest system of each side.
+
+    `refused`: why benchmarks cannot be compared. `despite`: the same for those compared anyway, on request.
+    """
 
     speed_ups: tuple[SpeedUp, ...]
+    growths_of_fastest: tuple[Growth, ...]
     growths: tuple[Growth, ...]
     refused: tuple[Finding, ...]
     despite: tuple[Finding, ...]
@@ -68,6 +72,7 @@ def compare(
 ) -> Comparison:
     """Compare every benchmark that both sides have. Speed-ups and growths use valid scores only."""
     speed_ups: list[SpeedUp] = []
+    growths_of_fastest: list[Growth] = []
     growths: list[Growth] = []
     refused: list[Finding] = []
     despite: list[Finding] = []
@@ -89,10 +94,15 @@ def compare(
         elif not (olds and news):
             unmatched.append(f"{name}: no valid score {'after' if olds else 'before'}")
         speed_ups += found
-        growths += _growth(name, olds, news)
+        growths_of_fastest += _growth(
+            name, *(min(side, key=lambda e: e.minutes or 0, default=None) for side in (olds, news))
+        )
+        growths += _growth(name, *(max(side, key=lambda e: e.chips or 0, default=None) for side in (olds, news)))
     alone = sorted({e.benchmark for e in after} - set(names))
     unmatched += [f"{name}: only after" for name in alone]
-    return Comparison(tuple(speed_ups), tuple(growths), tuple(refused), tuple(despite), tuple(unmatched))
+    return Comparison(
+        tuple(speed_ups), tuple(growths_of_fastest), tuple(growths), tuple(refused), tuple(despite), tuple(unmatched)
+    )
 
 
 def _valid(entries: Iterable[ScoredResult], benchmark: str) -> list[ScoredResult]:
@@ -134,12 +144,11 @@ def _fastest(entries: Sequence[ScoredResult]) -> dict[int | str, ScoredResult]:
     return found
 
 
-def _growth(name: str, olds: Sequence[ScoredResult], news: Sequence[ScoredResult]) -> list[Growth]:
-    old = max((e for e in olds if e.chips), key=lambda e: e.chips or 0, default=None)
-    new = max((e for e in news if e.chips), key=lambda e: e.chips or 0, default=None)
-    if old is None or new is None:
+def _growth(name: str, old: ScoredResult | None, new: ScoredResult | None) -> list[Growth]:
+    """The growth from `old` to `new`; none if there is none, or if the chips of one are unknown."""
+    if old is None or new is None or not old.chips or not new.chips:
         return []
-    return [Growth(name, old, new, (new.chips or 0) / (old.chips or 1), (old.minutes or 0) / (new.minutes or 1))]
+    return [Growth(name, old, new, new.chips / old.chips, (old.minutes or 0) / (new.minutes or 1))]
 
 
 def _target(entry: ScoredResult) -> str:
