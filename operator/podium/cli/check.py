@@ -50,8 +50,8 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
                     "round": log.round,
                     "benchmark": log.benchmark,
                     "official": log.official,
-                    "state": str(log.verdict.state),
-                    "reason": str(log.verdict.reason),
+                    "state": str(log.verdict.state) if log.verdict else "",
+                    "reason": str(log.verdict.reason) if log.verdict else "",
                     "findings": [finding.document() for finding in log.findings],
                 }
                 for log in checked
@@ -60,8 +60,10 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
     else:
         out = console()
         print_findings(out, (finding for log in checked for finding in log.findings))
-        bad = sum(bool(log.findings) for log in checked)
-        by = Counter(f"{log.round} {log.benchmark}" for log in checked)
+        logs = [log for log in checked if log.verdict]
+        bad = sum(bool(log.findings) for log in logs)
+        clean = "findings about the result" if any(each.findings for each in checked) else "no findings"
+        by = Counter(f"{log.round} {log.benchmark}" for log in logs)
         rules = ", ".join(f"{count} of {name}" for name, count in by.items())
-        print_line(out, f"{len(checked)} logs ({rules}): {f'{bad} with findings' if bad else 'no findings'}")
+        print_line(out, f"{len(logs)} logs ({rules}): {f'{bad} with findings' if bad else clean}")
     raise typer.Exit(1 if any(log.findings for log in checked) else 0)

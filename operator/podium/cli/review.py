@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,7 +15,14 @@ from podium.cli.score import print_scores
 from podium.mlcommons import MissingCheckerError
 from podium.rounds import load_scorable_rounds
 from podium.stores import StoreError
-from podium.submissions import ReviewedResult, convergence_of_entry, gather, is_closed
+from podium.submissions import (
+    ReviewedResult,
+    convergence_of_entry,
+    energy_joules,
+    gather,
+    is_closed,
+    platform_note,
+)
 from podium.submissions import review as findings_of
 
 
@@ -38,14 +46,25 @@ def review(
     if not parts:
         raise nothing_below(package)
     if as_json:
-        scores = [{**part.entry.document(), "convergence": _convergence(part)} for part in parts]
+        scores = [
+            {
+                **part.entry.document(),
+                "convergence": _convergence(part),
+                "notes": [*part.entry.notes, *_more_notes(part)],
+                "joules": {
+                    str(index): round(joules) for index, joules in energy_joules(part.store, part.folder).items()
+                },
+            }
+            for part in parts
+        ]
         print_json({"scores": scores, "findings": [finding.document() for finding in findings]})
     else:
         out = console()
         print_scores(out, [part.entry for part in parts])
         for part in parts:
             where = part.folder.path or part.entry.benchmark
-            print_line(out, f"{where}: {_convergence(part)['message']}", "dim")
+            for note in (_convergence(part)["message"], *part.entry.notes, *_more_notes(part)):
+                print_line(out, f"{where}: {note}", "dim")
         print_findings(out, findings)
         out.print(
             f"{len(parts)} results, {len(findings)} findings" if findings else f"{len(parts)} results, no findings"
@@ -58,3 +77,11 @@ def _convergence(part: ReviewedResult) -> dict[str, Any]:
     if not is_closed(part):
         return {"passed": None, "message": "reference convergence points do not apply to open results", "scaling": None}
     return asdict(convergence_of_entry(part.entry))
+
+
+def _more_notes(part: ReviewedResult) -> list[str]:
+    """Sentences on the platform that the logs name, and on the energy of the scored attempts."""
+    joules = energy_joules(part.store, part.folder)
+    scored = [joules[index] for index in part.entry.score.scored if index in joules]
+    energy = f"{statistics.fmean(scored) / 1e6:.4g} MJ on average of {len(scored)} scored attempts" if scored else ""
+    return [note for note in (platform_note(part.folder), energy) if note]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podium.api import AttemptState
 from podium.rounds import Benchmark, Round
@@ -63,6 +63,7 @@ class Score:
     failures: int
     coefficient_of_variation: float | None
     reasons: tuple[str, ...]
+    designated: tuple[int, ...] = ()  # the attempts scored as a group, if there are more than the rule requires
 
     @property
     def minutes(self) -> float | None:
@@ -88,9 +89,26 @@ def rule_of(benchmark: Benchmark) -> Rule:
 def score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
     """Return the olympic mean of `attempts`, in any order.
 
-    With a different number of attempts than the rule requires, the score is valid but not official. With too few to
-    drop any, it is the mean of all.
+    Of more attempts than the rule requires, the consecutive ones with the median score count (training_rules.adoc,
+    "Scoring"; training_policies PR 467): each group of `rule.runs` attempts in a row, by start, is scored, an invalid
+    one as infinitely slow. With an even number of groups, it is the slower of the two in the middle. With fewer
+    attempts than the rule requires, the score is valid but not official; with too few to drop any, it is the mean.
     """
+    if len(attempts) <= rule.runs or rule.converged_runs is not None:
+        return _score(attempts, rule)
+    in_order = sorted(attempts, key=_by_start)
+    groups = [in_order[first : first + rule.runs] for first in range(len(in_order) - rule.runs + 1)]
+    scores = [(found, group) for group in groups if (found := _score(group, rule))]
+    scores.sort(key=lambda pair: math.inf if pair[0].seconds is None else pair[0].seconds)
+    chosen, group = scores[len(scores) // 2]
+    return replace(
+        chosen, dropped=tuple(sorted({*chosen.dropped, *(a.index for a in attempts if a not in group)})),
+        designated=tuple(attempt.index for attempt in group),
+    )  # fmt: skip
+
+
+def _score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
+    """Return the olympic mean of all `attempts`."""
     good = sorted(
         (attempt for attempt in attempts if _is_timed(attempt)), key=lambda attempt: (_time(attempt), attempt.index)
     )

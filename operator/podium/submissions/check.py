@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podium.api import Reason
@@ -13,18 +13,23 @@ from podium.rules import Finding, LogCheck, Seed, Verdict, repeated_seeds
 from podium.rules.catalog import RuleId
 from podium.stores import Store
 from podium.submissions.entries import ScoredResult, division_of, score_folder
+from podium.submissions.power import check_power
+from podium.submissions.together import claimed_system, different_settings
 from podium.submissions.tree import Folder, Log, read_folders
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The findings against one log; `round` and `benchmark` say whose rules were applied."""
+    """The findings against one log; `round` and `benchmark` say whose rules were applied.
+
+    Or those against the logs of a result together: `log` is then their folder, and there is no verdict.
+    """
 
     log: str
     round: str
     benchmark: str
     official: bool  # whether MLCommons' checker ran, too
-    verdict: Verdict
+    verdict: Verdict | None
     findings: tuple[Finding, ...]
 
 
@@ -47,8 +52,11 @@ def check_place(
 def check_folder(
     store: Store, folder: Folder, rounds: Mapping[str, Round], *, asked_round: str | None, division: str | None
 ) -> Iterator[Checked]:
-    """Check the logs of one entry: each one by itself, and their seeds together."""
+    """Check the logs of one entry: each one by itself, and then all together, with their seeds and documents."""
     entry = score_folder(folder, rounds, asked_round, division)
+    together = (
+        *entry.together, *different_settings(folder), *claimed_system(folder, entry.round), *check_power(store, folder)
+    )  # fmt: skip
     round_ = rounds.get(entry.round)
     if round_ is None:
         unknown = tuple(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN)
@@ -56,6 +64,8 @@ def check_folder(
             verdict = entry.verdicts[log.index]
             found = verdict.findings if verdict.reason is Reason.NO_MLPERF_LOG else (*unknown, *verdict.findings)
             yield Checked(log.name, entry.round, entry.benchmark, False, verdict, found)
+        if together:
+            yield Checked(folder.path or ".", entry.round, entry.benchmark, False, None, together)
         return
     known = entry.benchmark in round_.benchmarks  # for any other, only the clock is checked
     checker = official(round_.name) if known and round_.log_rules is None else None
@@ -68,12 +78,15 @@ def check_folder(
             *_check(store, log, entry, check, checker),
         )
         seeds[log.name] = check.seeds
-    required = round_.log_rules is None and round_.log_format == "mllog" and round_.name != "v0.7"
+    asks_for_seeds = round_.log_rules is None and round_.log_format == "mllog" and round_.name != "v0.7"
+    required = asks_for_seeds and any(division_of(folder, log, division) != "open" for log in folder.logs)
     for finding in repeated_seeds(seeds, required=required):
         results[finding.field] += (finding,)
     for log in folder.logs:
         verdict = entry.verdicts[log.index]
         yield Checked(log.name, round_.name, entry.benchmark, checker is not None, verdict, results[log.name])
+    if together:
+        yield Checked(folder.path or ".", round_.name, entry.benchmark, checker is not None, None, together)
 
 
 def _check(
@@ -97,7 +110,17 @@ def _check(
             *own,
             Finding(RuleId.LOG_LONG, log.name, message, remedy="log less often: MLCommons' checker did not run"),
         )
-    return (*own, *_without_repeats(own, checker.check(kept, log.name, entry.benchmark)))
+    found = checker.check(kept, log.name, entry.benchmark)
+    in_samples = all(evaluation.samples is not None for evaluation in log.summary.evaluations)
+    return (*own, *_without_repeats(own, [f for f in found if not (in_samples and _wants_epochs(f))]))
+
+
+def _wants_epochs(finding: Finding) -> bool:
+    """Whether MLCommons' open rules want epoch_num of a benchmark that their closed rules count in samples."""
+    return (
+        finding.rule == RuleId.MLPERF_KEY_CHECK.of("eval_accuracy")
+        and "'epoch_num' in v['metadata']" in finding.message
+    )
 
 
 def _parsed(parser: Parser, chunks: Iterable[bytes]) -> Iterator[list[Event]]:
@@ -119,7 +142,7 @@ _FOLLOWS_FROM: Mapping[str, set[str]] = {
 }
 
 
-def _without_repeats(own: tuple[Finding, ...], theirs: tuple[Finding, ...]) -> Iterator[Finding]:
+def _without_repeats(own: tuple[Finding, ...], theirs: Sequence[Finding]) -> Iterator[Finding]:
     """A fault that both checkers find is reported once, in our words."""
     lines = {finding.line for finding in own if finding.line}
     known = {rule for finding in own for rule in _FOLLOWS_FROM.get(finding.rule, ())}

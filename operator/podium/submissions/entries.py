@@ -13,10 +13,11 @@ from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
 from podium.rules.catalog import RuleId
 from podium.scoring import Rule, Score, TimedAttempt, rule_of, score
+from podium.submissions.scaling import Asked, converged_after, scaling_of
 from podium.submissions.systems import chips
+from podium.submissions.together import about_files, copies, uneven_pace
 from podium.submissions.tree import BETWEEN, Folder, Log
 
-_MAX_SCALING = 1e6
 _MAX_MESSAGE = 2000
 # What the operator saw of an attempt and its log does not show.
 _SEEN_OUTSIDE = frozenset(
@@ -43,6 +44,7 @@ class ScoredResult:
     logs: Mapping[int, LogSummary]
     scaling: float
     findings: tuple[Finding, ...]
+    together: tuple[Finding, ...]  # those that are about no single log; they are among `findings`
     notes: tuple[str, ...]
     rules: Benchmark
     goal: Goal
@@ -80,6 +82,7 @@ class ScoredResult:
             },
             "verdicts": {str(i): {"state": str(v.state), "reason": str(v.reason)} for i, v in self.verdicts.items()},
             "dropped": list(self.score.dropped),
+            "designated": list(self.score.designated),
             "findings": [finding.document() for finding in self.findings],
             "notes": list(self.notes),
         }
@@ -109,11 +112,21 @@ def score_folder(
     rule = rule_of(benchmark)
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
-    scaling, wrong = _scaling(folder)
-    findings = [*_about_logs(folder, verdicts, result), *_about_score(result, folder.path or "."), *wrong]
+    goal = goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target)
+    divisions = {division_of(folder, log, division) for log in folder.logs}
+    counts = [
+        converged_after(log.summary, goal, name) if verdicts[log.index].converged else None for log in folder.logs
+    ]
+    asked = Asked(round_name, name, divisions, [log.summary for log in folder.logs], counts, rule.drop_fastest)
+    scaling, wrong = scaling_of(folder, asked)
+    usual = goal.published if divisions != {"open"} else None
+    together = [*about_files(folder), *copies(folder.logs), *uneven_pace(folder.logs, usual), *wrong]
+    findings = [*_about_logs(folder, verdicts, result), *_about_score(result, folder.path or "."), *together]
     if known is None and not folder.result:
         findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
-    notes = [how] if how else []
+    notes = [
+        note for note in (how, _earlier_round(folder, round_name, name, rounds), _designated(result, rule)) if note
+    ]
     if is_own_open:
         notes.append("not official: the open division has its own targets and models")
     if result.valid:
@@ -130,9 +143,10 @@ def score_folder(
         logs={log.index: log.summary for log in folder.logs},
         scaling=scaling,
         findings=tuple(findings),
+        together=tuple(together),
         notes=tuple(notes),
         rules=benchmark,
-        goal=goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target),
+        goal=goal,
         first_epoch=round_.first_epoch if round_ else 1,
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
@@ -216,22 +230,24 @@ def _about_score(result: Score, place: str) -> Iterator[Finding]:
         yield Finding(RuleId.SCORE_INVALID if reason.startswith("invalid:") else RuleId.SCORE_RUNS, place, reason)
 
 
-def _scaling(folder: Folder) -> tuple[float, list[Finding]]:
-    """The factor in scaling.json (from v1.0 on); 1 if there is none."""
-    value = folder.scaling
-    if value is None:
-        return 1.0, []
-    if not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < _MAX_SCALING:
-        return float(value), []
-    where = f"{folder.path}/scaling.json".lstrip("/")
-    return 1.0, [
-        Finding(
-            RuleId.SCORE_SCALING,
-            where,
-            f"scaling_factor {value!r} is not a positive number",
-            remedy="correct scaling.json",
-        )
-    ]
+def _earlier_round(folder: Folder, round_: str, benchmark: str, rounds: Mapping[str, Round]) -> str:
+    """A note if all logs are older than the publication of the round before; "" if not, or if that is not known."""
+    starts = [log.summary.run_start for log in folder.logs if log.summary.run_start]
+    earlier = round_at(max(starts), benchmark, rounds) if starts and round_ in rounds else None
+    names = list(rounds)
+    if earlier not in names or names.index(earlier) >= names.index(round_):
+        return ""
+    return f"the logs are from the time of {earlier}: they may be results of that round"
+
+
+def _designated(result: Score, rule: Rule) -> str:
+    if not result.designated:
+        return ""
+    first, last = result.designated[0], result.designated[-1]
+    return (
+        f"scored are attempts {', '.join(map(str, result.designated))}: of all {rule.runs} consecutive ones, "
+        f"those with the median score (from {first} to {last}, by start)"
+    )
 
 
 def _benchmark(folder: Folder, rounds: Mapping[str, Round]) -> str:

@@ -140,7 +140,7 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
     yield from (finding for finding in entry.findings if finding.rule == RuleId.LOG_QUALITY_CLAIM)
     states = {log.name: entry.verdicts[log.index].state for log in part.folder.logs}
     wrong = [each for each in part.checked if each.findings]
-    tolerated = [each for each in wrong if states[each.log] is AttemptState.NOT_CONVERGED]
+    tolerated = [each for each in wrong if states.get(each.log) is AttemptState.NOT_CONVERGED]
     for each in wrong:
         if each not in tolerated or len(tolerated) > entry.rule.max_failures:
             yield from each.findings

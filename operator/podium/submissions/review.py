@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -23,7 +22,6 @@ from podium.submissions.tree import with_round
 
 _CLOSE_MINUTES = 0.01
 _CLOSE_FACTOR = 1e-3
-_TELLING_EVALUATIONS = 3  # with this many identical numbers, two attempts are the same one
 
 
 def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
@@ -31,15 +29,13 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
     for part in parts:
         yield from faults(part)
         yield from (
-            f
-            for f in part.entry.findings
-            if f.rule.startswith((RuleId.SCORE_SCALING, RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT))
+            f for f in part.entry.findings if f.rule.startswith((RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT))
         )
-        yield from _numbering(part)
-        yield from _same_runs(part)
-        yield from _different_settings(part)
+        yield from _identical_files(part)
         yield from _claimed_score(part)
-        yield from _claimed_system(part)
+        if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
+            message = f"there is no readable systems/{part.entry.system}.json"
+            yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="add a description of the system")
         yield from _claimed_settings(part)
         yield from _claimed_run(part)
         yield from _convergence(part)
@@ -47,48 +43,16 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
         yield from _sums(store)
 
 
-def _numbering(part: ReviewedResult) -> Iterator[Finding]:
-    """Report gaps in the numbering: each is an attempt that somebody removed."""
-    there = [log.index for log in part.folder.logs]
-    claimed = part.folder.result.get("attempts")
-    if isinstance(claimed, list):
-        wanted = {a["index"] for a in claimed if isinstance(a, dict) and isinstance(a.get("index"), int)}
-    else:
-        wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
-    for number in sorted(wanted - set(there))[:20]:
-        message = f"attempt {number} is missing"
-        remedy = "every attempt must be included in the results, scored or not"
-        yield Finding(RuleId.REVIEW_RUNS_MISSING, _where(part), message, remedy=remedy)
-
-
-def _same_runs(part: ReviewedResult) -> Iterator[Finding]:
+def _identical_files(part: ReviewedResult) -> Iterator[Finding]:
+    """Report logs that are the same to the last byte and have too few evaluations for `copies` to see it."""
+    named = {finding.field for finding in part.entry.together if finding.rule == RuleId.REVIEW_RUNS_SAME}
     contents: dict[str, str] = {}
-    evaluations: dict[tuple[object, ...], str] = {}
     for log in part.folder.logs:
         content = digest(part.store, log.name)
-        numbers = tuple((e.epoch, *e.quality.items()) for e in log.summary.evaluations)
-        if twin := contents.get(content):
-            yield Finding(
-                RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy="ask for the attempt's own log"
-            )
-        elif len(numbers) >= _TELLING_EVALUATIONS and (twin := evaluations.get(numbers)):
-            message = f"all {len(numbers)} evaluations are the same as in {twin}"
-            yield Finding(
-                RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask whether both attempts had the same seed"
-            )
+        if (twin := contents.get(content)) and log.name not in named:
+            remedy = "ask for the attempt's own log"
+            yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy=remedy)
         contents.setdefault(content, log.name)
-        evaluations.setdefault(numbers, log.name)
-
-
-def _different_settings(part: ReviewedResult) -> Iterator[Finding]:
-    """Report hyperparameters that differ between the attempts of a result."""
-    logs = [log.summary.hyperparameters for log in part.folder.logs if log.summary.lines]
-    for key in sorted({key for log in logs for key in log}):
-        values = sorted({json.dumps(log.get(key), default=str) for log in logs})
-        if len(values) > 1:
-            remedy = "a result must have one set of hyperparameters for all its attempts"
-            message = f"the attempts differ in {key}: {', '.join(values[:5])}"
-            yield Finding(RuleId.REVIEW_HYPERPARAMETERS_DIFFER, _where(part), message, remedy=remedy)
 
 
 def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
@@ -101,18 +65,6 @@ def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
     if not same:
         message = f"result.json claims {_minutes(claimed)}, the logs give {_minutes(found)}"
         yield Finding(RuleId.REVIEW_SCORE, _where(part), message, remedy="one of them was changed")
-
-
-def _claimed_system(part: ReviewedResult) -> Iterator[Finding]:
-    division = part.folder.system.get("division")
-    for key, claimed in (("division", division), ("org", part.folder.system.get("submitter"))):
-        logged = {log.summary.submission.get(key, "") for log in part.folder.logs} - {""}
-        if isinstance(claimed, str) and logged and {text.lower() for text in logged} != {claimed.lower()}:
-            message = f"the system description says {claimed}, the logs say {', '.join(sorted(logged))}"
-            yield Finding(RuleId.REVIEW_KEY.of(key), _where(part), message, remedy="correct the one that is wrong")
-    if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
-        message = f"there is no readable systems/{part.entry.system}.json"
-        yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="add a description of the system")
 
 
 def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +16,17 @@ from podium.mllog import LogAccumulator, LogSummary, Parser, Problem
 from podium.rounds import round_of_folder
 from podium.stores import Store, StoreError, StoreRefused, document_bytes
 
-_LOG = re.compile(r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d+)\.txt|attempts/(?P<attempt>\d+)/result\.txt)")
+_LOG = re.compile(
+    r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d{1,9})\.txt|attempts/(?P<attempt>\d{1,9})/result\.txt|result_[^/]+\.txt)"
+)
+_POWER = re.compile(r"(?P<folder>.*/)power/[^/]+/[^/]+\.txt")
+_SYSTEM = re.compile(r"(?P<folder>(?:.*/)?)systems/(?P<name>[^/]+)\.json")
+_CONFIG = re.compile(r"(?P<folder>(?:.*/)?)code/(?P<area>[^/]+)/(?:.*/)?config_(?P<name>[^/]+)\.sh")
+_NODES = re.compile(r"^\s*(?:export\s+)?DGXNNODES=(\d{1,6})\s*$", re.MULTILINE)
+_CODE_OF = {  # the folders of v0.5's reference code
+    "image_classification": "resnet", "single_stage_detector": "ssd", "object_detection": "maskrcnn",
+    "rnn_translator": "gnmt", "translation": "transformer", "recommendation": "ncf", "reinforcement": "minigo",
+}  # fmt: skip
 BETWEEN = ("results", "submission", "submissions")  # folders between the submitter and the system
 
 
@@ -55,6 +66,11 @@ class Folder:
     result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
     unreadable: tuple[tuple[str, str], ...] = ()  # documents that cannot be read: key, what is wrong
+    same_number: tuple[tuple[str, str], ...] = ()  # logs with the number of an earlier one: both names
+    unnumbered: tuple[str, ...] = ()  # logs with other names than result_<number>.txt
+    other_systems: tuple[str, ...] = ()  # of the package
+    power: tuple[str, ...] = ()  # files with power readings
+    nodes: int | None = None  # of this benchmark, in the code of a v0.5 submission: its entry.json counts the cluster
 
     @property
     def tries(self) -> list[Mapping[str, Any]]:
@@ -78,25 +94,101 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
     Raises StoreError if the store cannot be read. A log may have any size: it is read piece by piece.
     """
     keys = store.list()
-    found: dict[str, dict[int, str]] = defaultdict(dict)
+    found: dict[str, list[tuple[int | None, str]]] = defaultdict(list)
     if only is not None:
-        found[f"{PurePosixPath(only).parent}/".removeprefix("./")] = {0: only}
+        found[f"{PurePosixPath(only).parent}/".removeprefix("./")] = [(0, only)]
     for key in keys if only is None else ():
         if match := _LOG.fullmatch(key):
-            found[match["folder"]][int(match["run"] or match["attempt"])] = key
+            number = match["run"] or match["attempt"]
+            found[match["folder"]].append((None if number is None else int(number), key))
+    around = _Surroundings(store, keys)
     existing = frozenset(keys)
-    for path in sorted(found):
+    for path in sorted(path for path, files in found.items() if _holds_logs(path, files)):
         place = _place([*PurePosixPath(unquote(urlsplit(store.url).path)).parts, *PurePosixPath(path).parts])
         documents = _Documents(store, existing)
+        numbered = _Numbered(found[path])
         yield Folder(
             path=path.rstrip("/"),
             place=place,
-            logs=tuple(read_log(store, found[path][index], index) for index in sorted(found[path])),
-            scaling=documents.read(f"{path}scaling.json").get("scaling_factor"),
+            logs=tuple(read_log(store, key, index) for index, key in sorted(numbered.keys.items())),
+            scaling=documents.read(f"{path}scaling.json").get(
+                "scaling_factor", "unreadable" if f"{path}scaling.json" in existing else None
+            ),
             result=with_round(documents.read(f"{path}result.json")),
             system=_system(documents, path),
             unreadable=tuple(documents.unreadable),
+            same_number=tuple(numbered.same),
+            unnumbered=tuple(numbered.unnumbered),
+            other_systems=around.other_systems(path),
+            power=tuple(around.power[path]),
+            nodes=around.nodes(path),
         )
+
+
+def _holds_logs(path: str, files: Sequence[tuple[int | None, str]]) -> bool:
+    """Whether a folder is that of an entry: other folders may hold any result_summary.txt."""
+    return PurePosixPath(path).parts[-3:-2] == ("results",) or any(number is not None for number, _ in files)
+
+
+class _Surroundings:
+    """What a submission has beside the logs of an entry, found in one pass over its keys."""
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self._store = store
+        self._systems: dict[str, list[str]] = defaultdict(list)  # by the folder above results/ and systems/
+        self._configs: dict[str, list[str]] = defaultdict(list)  # by the folder above results/ and code/
+        self.power: dict[str, list[str]] = defaultdict(list)  # by folder of an entry
+        for key in keys:
+            if match := _POWER.fullmatch(key):
+                self.power[match["folder"]].append(key)
+            elif match := _SYSTEM.fullmatch(key):
+                self._systems[match["folder"]].append(match["name"])
+            elif match := _CONFIG.fullmatch(key):
+                self._configs[match["folder"]].append(key)
+
+    def other_systems(self, path: str) -> tuple[str, ...]:
+        """The names of the other systems that the submitter describes."""
+        parts = PurePosixPath(path).parts
+        names = self._systems["".join(f"{part}/" for part in parts[:-3])] if parts[-3:-2] == ("results",) else []
+        return tuple(name for name in names if name != parts[-2])
+
+    def nodes(self, path: str) -> int | None:
+        """The number of nodes that the code of a v0.5 entry starts on: DGXNNODES in config_<system>.sh."""
+        parts = PurePosixPath(path).parts
+        if parts[-3:-2] != ("results",):
+            return None
+        system = parts[-2].lower()
+        for key in self._configs["".join(f"{part}/" for part in parts[:-3])]:
+            match = _CONFIG.fullmatch(key)
+            assert match
+            name = match["name"].lower()
+            same = system.startswith(f"{name}_ngc") or system.replace("dgx2h", "dgx2").startswith(f"{name}_ngc")
+            if same and _CODE_OF.get(match["area"]) == parts[-1]:
+                with contextlib.suppress(StoreError):
+                    counted = _NODES.search(document_bytes(self._store, key).decode(errors="replace"))
+                    return int(counted[1]) if counted else None
+        return None
+
+
+class _Numbered:
+    """The logs of a folder by number. None is lost: one without a number, or whose number is taken, gets a free one."""
+
+    def __init__(self, files: Sequence[tuple[int | None, str]]) -> None:
+        self.keys: dict[int, str] = {}
+        self.same: list[tuple[str, str]] = []
+        self.unnumbered: list[str] = []
+        late = []
+        for number, key in sorted(files, key=lambda file: (file[0] is None, file[0] or 0, len(file[1]), file[1])):
+            if number is None:
+                self.unnumbered.append(key)
+                late.append(key)
+            elif number in self.keys:
+                self.same.append((key, self.keys[number]))
+                late.append(key)
+            else:
+                self.keys[number] = key
+        for index, key in enumerate(late, start=max(self.keys, default=-1) + 1):
+            self.keys[index] = key
 
 
 def with_round(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ def cut(out):
 TAMPERED = {
     "a copied log": (
         lambda out: shutil.copy(out / BASE / "result_0.txt", out / BASE / "result_3.txt"),
-        ("review.runs.same", f"{BASE}/result_3.txt", f"is a copy of {BASE}/result_0.txt")),
+        ("review.runs.same", f"{BASE}/result_3.txt", f"all 5 evaluations are the same as in {BASE}/result_0.txt")),
     "a log with another run_stop": (
         lambda out: (shutil.copy(out / BASE / "result_0.txt", out / BASE / "result_3.txt"),
                      edit(out / BASE / "result_3.txt", "1560000060000", "1560000059000")),

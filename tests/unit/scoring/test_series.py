@@ -48,9 +48,14 @@ SCORES = {
         FIVE, "c50 f c30 a c30", None, (1, 3), False, ("invalid: attempt 2, 4 could not be measured",)),
     "converged without a time": (
         FIVE, "c50 c20 c c20 c30", None, (1, 2), False, ("invalid: attempt 3 could not be measured",)),
-    "more runs than asked for": (
-        FIVE, "c50 c10 c30 c20 c40 c60", 35, (2, 6), False,
-        ("not official: 6 attempts, more than the 5 that the rules require",)),
+    # of more runs than asked for, the consecutive ones with the median score: here of 30, 30 and 40 seconds, ...
+    "seven runs": (FIVE, "c50 c10 c30 c20 c40 c60 c90", 30, (1, 2, 6, 7), True, ()),
+    # ... here of 30 and 40 seconds, the slower of the two in the middle, ...
+    "six runs": (FIVE, "c10 c30 c20 c40 c50 c70", 40, (1, 3, 6), True, ()),
+    # ... and a group with two failures is infinitely slow
+    "six runs, two of which failed": (
+        FIVE, "n n c20 c40 c50 c70", None, (1, 2, 3, 6), False,
+        ("invalid: 2 attempts did not converge, at most 1 may be dropped as the slowest",)),
     "four runs": (FIVE, "c50 c10 c30 c20", 25, (1, 2), False,
                   ("not official: 4 of the 5 attempts that the rules require",)),
     "three runs, one of them failed": (
