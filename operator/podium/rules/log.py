@@ -19,8 +19,10 @@ from podium.rules.findings import Finding
 from podium.rules.goal import is_closed
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
 
-# Processes on several machines write to one log; their clocks and buffers differ by up to this much.
-ORDER_TOLERANCE_SECONDS = 120.0
+# Processes on several machines write to one log; their clocks and buffers differ by up to this much: some seconds, or
+# a part of a long run.
+_ORDER_TOLERANCE_SECONDS = (5.0, 120.0)
+_ORDER_TOLERANCE = 0.12  # of the time from run_start to the last line; v1.0 to v2.1 DLRM logs reach 0.11
 _SEED_KEYS = ("seed", "run_set_random_seed")
 _TARGET_KEYS = ("eval_target", "quality_target", "target_accuracy")
 _OF_TRAINING = ("run_", "epoch_", "block_", "train_", "tracked_stats", "opt_learning_rate")
@@ -59,6 +61,12 @@ class LogCheck:
         self._first: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._latest = -math.inf
+        self._started = math.inf
+        self._latest_line = (
+            0.0,
+            "",
+            0,
+        )  # seconds behind, key and line of the training line that is the furthest behind
         self._format: Format | None = None
         self._once_lines: set[tuple[float, str, str]] = set()
         self._epochs_from_first = False
@@ -75,10 +83,11 @@ class LogCheck:
             self._count(event)
             self._first.setdefault(key, event.line_number)
             self._last[key] = event.line_number
-        if self._is_backwards(event):
-            message = f"{key} has a timestamp {self._latest - event.time:.0f} s earlier than a line before it"
-            self._once(RuleId.LOG_TIME_ORDER, message, event.line_number, "check the machines' clocks; " + _WHOLE_LOG)
+        late = self._lateness(event)
+        if late > self._latest_line[0]:
+            self._latest_line = (late, key, event.line_number)
         if self._counts["run_start"]:
+            self._started = min(self._started, event.time)
             self._latest = max(self._latest, event.time)
         if key in _SEED_KEYS and str(event.value).lower() != "none" and len(self.seeds) < 1000:
             metadata = event.metadata
@@ -103,7 +112,7 @@ class LogCheck:
             unreadable.append(Finding(RuleId.LOG_UNREADABLE, self._where, message))
         if self._format is None:
             return tuple(unreadable)
-        return (*unreadable, *self._found, *self._keys(), *self._hyperparameters())
+        return (*unreadable, *self._found, *self._order(), *self._keys(), *self._hyperparameters())
 
     def _keys_to_count(self) -> frozenset[str]:
         """Return the keys to count; not all keys, since a hostile log may contain a million."""
@@ -113,15 +122,26 @@ class LogCheck:
 
     # ---- while lines arrive ----
 
-    def _is_backwards(self, event: Event) -> bool:
-        """Return whether a training line has a much earlier timestamp than a previous line of the timed part.
+    def _lateness(self, event: Event) -> float:
+        """Return how much earlier a training line is stamped than a line before it, in the timed part; 0 if it is not.
 
         Evaluations may come from another process, later and in any order, and the run then stops at the time of the
-        checkpoint that passed (v0.7 rules). A timestamp of 0 means that no clock was read.
+        checkpoint that passed (v0.7 rules); `judge` compares run_stop with that. A timestamp of 0 means that no clock
+        was read.
         """
         of_training = event.key.startswith(_OF_TRAINING)
         offline = event.key == "run_stop" and self._round.log_format == "mllog"
-        return of_training and not offline and 0 < event.time < self._latest - ORDER_TOLERANCE_SECONDS
+        return max(0.0, self._latest - event.time) if of_training and not offline and event.time > 0 else 0.0
+
+    def _order(self) -> Iterator[Finding]:
+        """Report the line whose timestamp is the furthest behind, if that is too much for a run of this length."""
+        late, key, line = self._latest_line
+        low, high = _ORDER_TOLERANCE_SECONDS
+        if late > min(high, max(low, _ORDER_TOLERANCE * (self._latest - self._started))):
+            message = f"{key} has a timestamp {late:.0f} s earlier than a line before it"
+            yield Finding(
+                RuleId.LOG_TIME_ORDER, self._where, message, line, "check the machines' clocks; " + _WHOLE_LOG
+            )
 
     def _count(self, event: Event) -> None:
         """Count a line. Like the v0.5 tools, ignore identical lines: some logs contain every line twice."""

@@ -113,14 +113,7 @@ def score_folder(
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
     goal = goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target)
-    divisions = {division_of(folder, log, division) for log in folder.logs}
-    counts = [
-        converged_after(log.summary, goal, name) if verdicts[log.index].converged else None for log in folder.logs
-    ]
-    asked = Asked(round_name, name, divisions, [log.summary for log in folder.logs], counts, rule.drop_fastest)
-    scaling, wrong = scaling_of(folder, asked)
-    usual = goal.published if divisions != {"open"} else None
-    together = [*about_files(folder), *copies(folder.logs), *uneven_pace(folder.logs, usual), *wrong]
+    scaling, together = _together(folder, (round_name, name, rule), goal, verdicts, division)
     findings = [*_about_logs(folder, verdicts, result), *_about_score(result, folder.path or "."), *together]
     if known is None and not folder.result:
         findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
@@ -151,6 +144,21 @@ def score_folder(
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
+
+
+def _together(
+    folder: Folder, of: tuple[str, str, Rule], goal: Goal, verdicts: Mapping[int, Verdict], division: str | None
+) -> tuple[float, list[Finding]]:
+    """The scaling factor, and the findings about all logs together; `of` is the round, the benchmark and its rule."""
+    round_, benchmark, rule = of
+    divisions = {division_of(folder, log, division) for log in folder.logs}
+    counts = [
+        converged_after(log.summary, goal, benchmark) if verdicts[log.index].converged else None for log in folder.logs
+    ]
+    asked = Asked(round_, benchmark, divisions, [log.summary for log in folder.logs], counts, rule.drop_fastest)
+    scaling, wrong = scaling_of(folder, asked)
+    usual = goal.published if divisions != {"open"} else None
+    return scaling, [*about_files(folder), *copies(folder.logs), *uneven_pace(folder.logs, usual), *wrong]
 
 
 def _verdicts(folder: Folder, goals: Mapping[int, Goal]) -> dict[int, Verdict]:

@@ -106,7 +106,7 @@ def claimed_system(folder: Folder, round_: str) -> Iterator[Finding]:
     if not system:
         return
     if "number_of_nodes" in system or "system_name" in system:
-        yield from check_system(system, where, round_)
+        yield from (f for f in check_system(system, where, round_) if f.rule == RuleId.PACKAGE_SYSTEM_MISSING)
     for key, claim, agrees in (
         ("division", system.get("division"), _same_text),
         ("org", system.get("submitter"), _same_org),

@@ -1,0 +1,237 @@
+"""Results that somebody has changed: `score`, `check` and `review` name what is wrong, and none of an honest one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from podium.rules.system import FIELDS
+from tests.unit.cli.logs import lora_run, mllog, write
+
+CASES = Path(__file__).parents[4] / "shared/cases/logs"
+SYSTEM = dict.fromkeys(FIELDS, "") | {
+    "submitter": "acme", "division": "closed", "status": "Available on-premise", "system_name": "box",
+    "number_of_nodes": "1", "host_processors_per_node": "2", "accelerators_per_node": "8",
+}  # fmt: skip
+BASE = "acme/results/box/llama2_70b_lora"
+
+
+@pytest.fixture
+def result(tmp_path):
+    """Ten honest attempts of one system in a package of v5.1, and how to change them."""
+    return Result(tmp_path)
+
+
+class Result:
+    def __init__(self, place):
+        self.place = place / "training_results_v5.1"
+        self.folder = self.place / BASE
+        self.attempts([{} for _ in range(10)])
+        self.system("box")
+
+    def attempts(self, edits):
+        """Write one log for each; attempts start an hour after one another and differ in seed and loss."""
+        runs = [
+            lora_run(
+                **{"at": 2e8 + 3600 * n, "seed": n, "noise": 0.0002 * (n * 7 % 13) - 0.002, "evaluations": 6, **edit}
+            )
+            for n, edit in enumerate(edits)
+        ]
+        write(self.folder, runs)
+
+    def system(self, name, **fields):
+        file = self.place / f"acme/systems/{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(SYSTEM | fields))
+
+
+def rules(document):
+    """The rules of all findings that a command prints."""
+    entries = document["scores"] if isinstance(document, dict) else document
+    found = [f for each in entries for f in each.get("findings", [])]
+    return {f["rule"] for f in [*found, *(document["findings"] if isinstance(document, dict) else [])]}
+
+
+def named(podium_json, place):
+    return {command: rules(podium_json(command, place)[1]) for command in ("score", "check", "review")}
+
+
+def test_an_honest_result_has_no_findings(podium_json, result):
+    assert named(podium_json, result.place) == {"score": set(), "check": set(), "review": set()}
+
+
+def second_file(result):
+    (result.folder / "result_00.txt").write_text(
+        "\n".join(lora_run(at=2e8 + 9e5, seed=99, evaluations=6, noise=0.001)) + "\n"
+    )
+
+
+def removed(result):
+    (result.folder / "result_4.txt").unlink()
+
+
+def renamed(result):
+    (result.folder / "result_4.txt").rename(result.folder / "result_4_old.txt")
+
+
+def noisy_copy(result):
+    result.attempts([{} for _ in range(9)] + [{"noise": -0.002 + 1e-5}])  # of attempt 0
+
+
+def faster_attempt(result):
+    result.attempts([{} for _ in range(9)] + [{"pace": 0.8, "seconds_per_sample": 0.1}])
+
+
+def scaled(text):
+    return lambda result: (result.folder / "scaling.json").write_text(text)
+
+
+def described(**fields):
+    return lambda result: result.system("box", **fields)
+
+
+def of_another_system(result):
+    result.system("other", system_name="other")
+    for file in result.folder.iterdir():
+        file.write_text(
+            file.read_text().replace('"submission_platform", "value": "box"', '"submission_platform", "value": "other"')
+        )
+
+
+def with_ranks(result):
+    for file in result.folder.iterdir():
+        file.write_text(mllog("number_of_ranks", 16, 2e8) + "\n" + file.read_text())
+
+
+FORGED = {
+    "two files with one number": (second_file, "score.files", True),
+    "an attempt taken out": (removed, "review.runs.missing", True),
+    "an attempt renamed": (renamed, "score.files", True),
+    "a copy with noise": (noisy_copy, "review.runs.same", True),
+    "one attempt with other stamps": (faster_attempt, "score.pace", True),
+    "a factor of 0.5": (scaled('{"scaling_factor": 0.5}'), "score.scaling", True),
+    "a factor of 1.3": (scaled('{"scaling_factor": 1.3}'), "score.scaling", True),
+    "a broken factor": (scaled("{"), "score.scaling", True),
+    "another status": (described(status="Research, Development, or Internal (RDI)"), "review.status", False),
+    "another division": (described(division="open"), "review.division", False),
+    "another submitter": (described(submitter="Initech"), "review.org", False),
+    "another number of accelerators": (with_ranks, "review.chips", False),
+    "logs of another system": (of_another_system, "review.platform", False),
+}
+
+
+@pytest.mark.parametrize(("forge", "rule", "in_score"), FORGED.values(), ids=FORGED)
+def test_a_forged_result_is_named(podium_json, result, forge, rule, in_score):
+    forge(result)
+    found = named(podium_json, result.place)
+    assert {command for command in found if rule in found[command]} == (
+        {"score", "check", "review"} if in_score else {"check", "review"}
+    )
+
+
+def test_a_field_that_the_description_lacks_is_named(podium_json, result):
+    (result.place / "acme/systems/box.json").write_text(json.dumps({k: v for k, v in SYSTEM.items() if k != "cooling"}))
+    assert "package.system.missing" in named(podium_json, result.place)["review"]
+
+
+@pytest.mark.parametrize("status", ["onprem", "available", "Available on premise", "on-premise"])
+def test_the_same_status_in_other_words(podium_json, result, status):
+    result.system("box", status=status)
+    assert "review.status" not in named(podium_json, result.place)["review"]
+
+
+def test_nothing_is_dropped(podium_json, result):
+    second_file(result)
+    _, (entry,) = podium_json("score", result.place)
+    assert (entry["runs"], len(entry["times"])) == (11, 11)
+
+
+def test_of_twelve_attempts_the_ten_that_count_are_named(podium_json, podium_text, result):
+    result.attempts([{"stretches": {0: 1 + n / 100}} for n in range(12)])
+    code, (entry,) = podium_json("score", result.place)
+    assert (code, entry["official"], entry["designated"], entry["dropped"]) == (
+        0,
+        True,
+        [*range(1, 11)],
+        [0, 1, 10, 11],
+    )
+    for command in ("score", "review"):
+        assert "scored are attempts 1, 2, 3, 4, 5, 6, 7, 8, 9, 10" in podium_text(command, result.place)[1]
+
+
+def test_open_results_need_no_seed_and_no_epochs(podium_json, result):
+    result.attempts([{"seed": None, "division": "open"} for _ in range(10)])
+    result.system("box", division="open")
+    assert named(podium_json, result.place) == {"score": set(), "check": set(), "review": set()}
+    result.attempts([{"seed": None} for _ in range(10)])
+    result.system("box")
+    assert named(podium_json, result.place)["check"] == {"log.seed.missing"}
+
+
+def test_logs_from_the_time_of_the_round_before(podium_text, result):
+    assert "from the time of" not in podium_text("score", result.place)[1]
+    result.attempts([{"at": 1.85e8 + 3600 * n} for n in range(10)])
+    assert "the logs are from the time of v5.0" in podium_text("score", result.place)[1]
+
+
+def power(result, attempts, every=1.0, seconds=500):
+    for n in attempts:
+        folder = result.folder / f"power/result_{n}"
+        folder.mkdir(parents=True)
+        times = [2e8 + 3600 * n + every * i for i in range(int(seconds / every))]
+        (folder / "node_0.txt").write_text("\n".join(mllog("power_reading", 1000.0, t) for t in times) + "\n")
+
+
+def test_power(podium_json, podium_text, result):
+    power(result, range(10))
+    assert named(podium_json, result.place)["review"] == set()
+    assert "0.462 MJ on average of 8 scored attempts" in podium_text("review", result.place)[1]
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ({"attempts": range(10), "every": 2.0}, "has a reading every 2.00 s; the rules want one every second"),
+        ({"attempts": range(8)}, "no readings of 2 of 10 attempts: result_8.txt, result_9.txt"),
+        ({"attempts": range(10), "seconds": 200}, "has readings for 199 of 462 s"),
+        ({"attempts": range(10), "seconds": 0}, "has no readings during the attempt"),
+    ],
+)
+def test_wrong_power(podium_json, result, measured, words):
+    power(result, **measured)
+    for command in ("check", "review"):
+        document = podium_json(command, result.place)[1]
+        text = json.dumps(document)
+        assert words in text, command
+
+
+RIGHT = {
+    "00": (8.25, set()),
+    "01": (None, {"log.clock.stop"}),
+    "02": (None, {"log.clock.start"}),
+    "03": (8.25, {"score.files"}),
+    "04": (8.25, {"log.data.train", "log.data.eval"}),
+    "05": (8.0835, {"log.evaluation.missing"}),
+    "06": (8.25, {"score.scaling"}),
+    "07": (8.25, {"score.scaling"}),
+    "08": (8.25, {"review.status"}),
+    "10": (8.25, {"log.run_start.repeated"}),
+    "15": (None, {"log.quality.claim"}),
+    "16": (8.25, set()),
+    "17": (8.69, set()),
+    "18": (8.25, {"review.power"}),
+}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not here")
+@pytest.mark.parametrize("case", RIGHT)
+def test_the_cases(podium_json, case):
+    (place,) = CASES.glob(f"{case}-*")
+    minutes, expected = RIGHT[case]
+    _, (entry,) = podium_json("score", place)
+    assert entry["minutes"] == (None if minutes is None else pytest.approx(minutes, abs=0.01))
+    found = named(podium_json, place)
+    assert expected <= found["check"] & found["review"]
+    assert expected or not (found["check"] | found["review"] | found["score"])
