@@ -80,7 +80,12 @@ class World:
         fate = self.fate.get(id_, "good")
         pods = {"lost": (ended(0, None, stopped="Deleted"), ended(1))}.get(fate, (ended(0), ended(1)))
         lines = {"lost": [START], "bad": [START, BAD, (61, "run_stop", None)]}.get(
-            fate, [START, GOOD, (20 + 10 * id_.attempt, "run_stop", (None, {"status": "success"}))]
+            fate,
+            [
+                START,
+                (19 + 10 * id_.attempt, *GOOD[1:]),
+                (20 + 10 * id_.attempt, "run_stop", (None, {"status": "success"})),
+            ],
         )
         self.jobs[id_] = ex.job(*pods, finished="Failed" if fate == "lost" else "Complete", uid=str(id_))
         self.logs[id_] = log(*lines, whole=True)
