@@ -84,7 +84,8 @@ def test_rules_of_a_package_are_not_run(podium_json, evil, place, log):
         assert finding["where"].endswith("resnet/result_4.txt")
         assert finding["rule"] in ("mlperf.submission_division", "mlperf.submission_benchmark", "log.benchmark")
     if log is LOGS["the optimizer"]:
-        assert {f["rule"] for f in document["findings"]} <= {"mlperf.opt_name", "mlperf.rules"} != set()
+        rules = {f["rule"] for f in document["findings"]} - {"review.hyperparameters.differ"}
+        assert rules <= {"mlperf.opt_name", "mlperf.rules"} != set()
     if log is too_long_for_podium:  # the failed run breaks a rule, and MLCommons' checker never sees the line
         assert (code, document["findings"]) == (0, [])
     for command in ("check", "review"):

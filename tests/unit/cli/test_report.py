@@ -72,7 +72,7 @@ def timed_run(seconds, quality=0.76, status="success"):
         mll("opt_base_learning_rate", 0.1 * seconds, -10),
         mll("run_start"),
         mll("eval_start", None, seconds * 0.9 - 1),
-        mll("eval_accuracy", quality, seconds - 1, epoch_num=seconds / 60),
+        mll("eval_accuracy", quality, seconds - 1, epoch_num=seconds / 75),
         mll("eval_stop", None, seconds - 1),
         mll("tracked_stats", {"energy_joules": seconds * 1000.0}, seconds - 1),
         mll("run_stop", None, seconds, status=status),
@@ -102,9 +102,9 @@ def test_as_json(podium_json, tmp_path):
     assert [(a["index"], a["mark"]) for a in found["attempts"]] == [
         (0, "dropped: slowest"), (1, ""), (2, ""), (3, "dropped: fastest"), (4, "")]  # fmt: skip
     first = found["attempts"][0]
-    assert (first["seconds"], first["initSeconds"], first["energyJoules"], first["epochs"]) == (300, 20, 3e5, 5)
+    assert (first["seconds"], first["initSeconds"], first["energyJoules"], first["epochs"]) == (300, 20, 3e5, 4)
     assert first["evalSeconds"] == pytest.approx(30)
-    assert first["curve"] == [{"seconds": 299, "epoch": 5, "quality": {"top1": 0.76}}]
+    assert first["curve"] == [{"seconds": 299, "epoch": 4, "quality": {"top1": 0.76}}]
     log = tmp_path / "v0.6/acme/box/resnet/result_0.txt"
     assert first["sha256"] == hashlib.sha256(log.read_bytes()).hexdigest()
     assert found["energyJoules"] == 180_000
