@@ -65,6 +65,7 @@ class Benchmark(Generic[C]):
     performance: Performance
     qualities: tuple[str, ...] = ("quality",)  # names of the targets, in their order
     target_is_percent: bool = False  # a target above 1 is in percent: 24.0 is 0.24
+    lower_is_better: bool = False  # the quality is a loss, which has no upper bound
     other_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)  # a round's other name for a key
 
     @property

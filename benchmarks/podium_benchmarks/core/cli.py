@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 import os
 import re
 import sys
@@ -155,6 +156,8 @@ def _seed(text: str) -> int:
 
 
 def _target_form(benchmark: Benchmark[Any]) -> str:
+    if benchmark.lower_is_better:
+        return "a number above 0"
     if len(benchmark.qualities) > 1:
         example = "/".join(f"{value:g}" for value in benchmark.presets["full"].target)
         return f"{'/'.join(benchmark.qualities)}, each a number above 0 and up to 1, as in {example}"
@@ -169,7 +172,8 @@ def _target(text: str, benchmark: Benchmark[Any]) -> float | tuple[float, ...]:
         values = ()
     if benchmark.target_is_percent:
         values = tuple(value / 100 if 1.0 < value <= 100.0 else value for value in values)
-    if len(values) != count or not all(0.0 < value <= 1.0 for value in values):
+    highest = math.inf if benchmark.lower_is_better else 1.0
+    if len(values) != count or not all(0.0 < value <= highest for value in values) or math.inf in values:
         raise UsageError(f"--target {text!r} is not {_target_form(benchmark)}")
     return values if count > 1 else values[0]
 

@@ -14,7 +14,7 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.mllog import Log
+from podium_benchmarks.core.mllog import Log, finite
 from podium_benchmarks.core.settings import RunSettings
 
 Quality = TypeVar("Quality", float, dict[str, float])
@@ -59,30 +59,39 @@ def log_samples(log: Log, train: int, evaluation: int) -> None:
     log.event(keys.EVAL_SAMPLES, evaluation)
 
 
-def start(log: Log, ranks: Ranks, max_epochs: int) -> None:
-    """End initialization and start the clock once all ranks are ready; only then may a rank touch data."""
+def start(log: Log, ranks: Ranks, max_epochs: int | None = None, *, began_ms: int = 0, **metadata: Any) -> None:
+    """End initialization and start the clock once all ranks are ready; only then may a rank touch data.
+
+    `began_ms` is when the clock of a resumed attempt started: it has been running since, and nothing resets it.
+    """
     dist.barrier(ranks)
     if keys.RUN_START in log.time_ms:
         return  # it has been running since the log was opened
     log.end(keys.INIT_STOP)
-    log.start(keys.RUN_START, max_epochs=max_epochs)
+    log.start(keys.RUN_START, at_ms=began_ms, **({} if max_epochs is None else {"max_epochs": max_epochs}), **metadata)
     dist.barrier(ranks)
 
 
-def evaluation(log: Log, epoch: int, evaluate: Callable[[], Quality]) -> Quality:
-    """Return what `evaluate` returns, logged as the quality after `epoch`."""
-    log.start(keys.EVAL_START, epoch_num=epoch)
+def evaluation(log: Log, done: int, evaluate: Callable[[], Quality], unit: str = keys.EPOCH_NUM) -> Quality:
+    """Return what `evaluate` returns, logged as the quality after so many epochs, or samples (keys.SAMPLES_COUNT)."""
+    log.start(keys.EVAL_START, **{unit: done})
     quality = evaluate()
-    log.event(keys.EVAL_ACCURACY, quality, epoch_num=epoch)
-    log.end(keys.EVAL_STOP, epoch_num=epoch)
+    log.event(keys.EVAL_ACCURACY, finite(quality) if isinstance(quality, float) else quality, **{unit: done})
+    log.end(keys.EVAL_STOP, **{unit: done})
     return quality
 
 
-def stop(log: Log, ranks: Ranks, settings: RunSettings, *, reached: bool, epoch: int) -> None:
-    """Stop the clock; the ranks then leave together."""
+def stop(
+    log: Log, ranks: Ranks, settings: RunSettings, *, reached: bool, epoch: int | None = None,
+    before_leaving: Callable[[], None] | None = None, **metadata: Any,
+) -> None:  # fmt: skip
+    """Stop the clock; the ranks then leave together, after what they still have to do off the clock."""
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
-    log.end(keys.RUN_STOP, status=keys.SUCCESS if reached else keys.ABORTED, epoch_num=epoch)
+    progress = metadata if epoch is None else {keys.EPOCH_NUM: epoch, **metadata}
+    log.end(keys.RUN_STOP, status=keys.SUCCESS if reached else keys.ABORTED, **progress)
     if settings.times_initialization:
         log.event("run_final")  # the last line that v0.5 asks for
+    if before_leaving is not None:
+        before_leaving()
     dist.leave()

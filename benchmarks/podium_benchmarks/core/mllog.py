@@ -24,9 +24,9 @@ class Log:
         self._stream = (stream or sys.stdout) if enabled else None
         self.time_ms: dict[str, int] = {}  # of the latest line of each key
 
-    def start(self, key: str, value: Any = None, **metadata: Any) -> None:
-        """An interval begins."""
-        self._write(INTERVAL_START, key, value, metadata)
+    def start(self, key: str, value: Any = None, *, at_ms: int = 0, **metadata: Any) -> None:
+        """An interval begins, now or at a time in milliseconds since 1970."""
+        self._write(INTERVAL_START, key, value, metadata, at_ms)
 
     def end(self, key: str, value: Any = None, **metadata: Any) -> None:
         """An interval ends."""
@@ -36,8 +36,8 @@ class Log:
         """A point in time."""
         self._write(POINT_IN_TIME, key, value, metadata)
 
-    def _write(self, event_type: str, key: str, value: Any, metadata: dict[str, Any]) -> None:
-        self.time_ms[key] = time.time_ns() // 1_000_000
+    def _write(self, event_type: str, key: str, value: Any, metadata: dict[str, Any], at_ms: int = 0) -> None:
+        self.time_ms[key] = at_ms or time.time_ns() // 1_000_000
         if self._stream is None:
             return
         caller = sys._getframe(2)  # noqa: SLF001 (the same call as inspect.currentframe, without reading sources)

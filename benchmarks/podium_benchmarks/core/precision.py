@@ -8,10 +8,15 @@ import torch
 from torch import nn
 
 
-def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
-    """For `bf16`, or for `auto` where the hardware has units for it, an autocast to it; else one that does nothing."""
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """For `bf16`, or for `auto` where the hardware has units for it."""
     fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 (there is no public query)
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and fast))
+    return precision == "bf16" or (precision == "auto" and fast)
+
+
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """An autocast to bf16 where that is computed in; else one that does nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(precision, device))
 
 
 def is_compiled(setting: str, device: torch.device) -> bool:

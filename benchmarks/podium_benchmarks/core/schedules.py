@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -16,6 +17,17 @@ def polynomial(step: int, *, base: float, end: float, warmup_steps: int, decay_s
         return base * linear_warmup(step, warmup_steps)
     left = 1.0 - min(step + 1 - warmup_steps, decay_steps) / decay_steps
     return end + (base - end) * left**power
+
+
+def cosine(step: int, *, base: float, end: float, warmup_steps: int, decay_steps: int) -> float:
+    """Linear warm-up, which ends with `base` at step `warmup_steps`, then half a cosine to `end` in `decay_steps` more.
+
+    The rate of step s of the warm-up is base * (s + 1) / (warmup_steps + 1) (NeMo's CosineAnnealing).
+    """
+    if step < warmup_steps:
+        return base * (step + 1) / (warmup_steps + 1)
+    passed = min(step - warmup_steps, decay_steps) / decay_steps
+    return end + (base - end) * 0.5 * (1 + math.cos(math.pi * passed))
 
 
 def step_decay(step: int, *, base: float, warmup_steps: int, boundaries: Sequence[int], factor: float = 0.1) -> float:

@@ -20,19 +20,21 @@ class Progress:
     """Sums up loss and samples on the device; copies them to the host only when a line is due.
 
     Ranks must agree on when that is, since the sums go through a collective: the number of steps to the next line
-    comes from rank 0's pace, which the collective carries to all.
+    comes from rank 0's pace, which the collective carries to all. The counts continue from those of a resumed attempt.
 
     A line has `throughput` (samples per second over all ranks), `loss`, and where they are known `tokens_per_second`,
     `data_wait_share` (of rank 0's time), `gpu_utilization` (percent, mean over the GPUs) and `energy_joules` (of all
     GPUs since training began).
     """
 
-    def __init__(self, log: Log, ranks: Ranks, interval_seconds: float) -> None:
+    def __init__(
+        self, log: Log, ranks: Ranks, interval_seconds: float, *, done_samples: int = 0, done_steps: int = 0
+    ) -> None:
         self._log, self._ranks, self._interval_seconds = log, ranks, interval_seconds
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=ranks.device)
-        self._samples = self._total_samples = 0
+        self._samples, self._total_samples = 0, done_samples
         self._tokens = 0
-        self._steps = self._total_steps = 0
+        self._steps, self._total_steps = 0, done_steps
         self._steps_per_line = 1
         self._gpu = GpuMeter(ranks.device)
         self._waited_seconds: float | None = None  # for data; None: not measured
