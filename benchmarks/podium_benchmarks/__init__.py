@@ -16,6 +16,7 @@ TRAINERS = (  # a trainer is a package with a BENCHMARK record, and its line her
     "transformer",
     "ncf",
     "minigo",
+    "llama31_8b",
 )
 
 

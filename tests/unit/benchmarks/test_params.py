@@ -18,6 +18,7 @@ def test_full_models_have_the_reference_parameter_counts():
         "transformer": 210_804_736,
         "ncf": 31_832_577,
         "minigo": 190_775,
+        "llama31_8b": 8_030_261_248,
     }
 
 
