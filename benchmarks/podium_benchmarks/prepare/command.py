@@ -62,6 +62,9 @@ def make(recipe: Recipe, out: Path, sources: Sequence[Path], workers: int, *, ke
         return
     need_room(out, recipe.result_bytes - sum(path.stat().st_size for path in out.glob("**/*") if path.is_file()))
     archives = gather(module.ARCHIVES, out, sources, workers, recipe.by_hand)
+    if hasattr(module, "listed"):
+        more = module.listed({name: one.path for name, one in archives.items()})
+        archives = gather((*module.ARCHIVES, *more), out, sources, workers, recipe.by_hand)
     module.prepare({name: one.path for name, one in archives.items()}, out, workers)
     if not keep:
         shutil.rmtree(out / DOWNLOADS, ignore_errors=True)

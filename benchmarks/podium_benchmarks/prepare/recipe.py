@@ -9,7 +9,10 @@ from types import ModuleType
 
 @dataclass(frozen=True)
 class Recipe:
-    """`module` of this package has ARCHIVES and prepare(archives, out, workers)."""
+    """`module` of this package has ARCHIVES and prepare(archives, out, workers).
+
+    It may have listed(archives): further archives, which those name.
+    """
 
     module: str
     license: str
