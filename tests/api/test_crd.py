@@ -77,7 +77,7 @@ REFUSED = [
     (
         {**CLOSED, "benchmark": "resnet50"},
         (
-            "benchmark: choose one of gnmt, maskrcnn, minigo, ncf, resnet, ssd, transformer; any other name needs "
+            "benchmark: choose one of gnmt, llama31_8b, maskrcnn, minigo, ncf, resnet, ssd, transformer; any other name needs "
             "division: open, template.image and quality.target"
         ),
     ),

@@ -9,7 +9,18 @@ from tools.docs.markdown import ROOT
 
 _GROUPS = {
     "On a laptop": ("resnet-digits", "*-tiny", "bring-your-own-image"),
-    "On GPUs": ("resnet-run", "resnet", "ssd", "maskrcnn", "gnmt", "transformer", "ncf", "minigo", "round-v0.6"),
+    "On GPUs": (
+        "resnet-run",
+        "resnet",
+        "ssd",
+        "maskrcnn",
+        "gnmt",
+        "transformer",
+        "ncf",
+        "minigo",
+        "llama31-8b",
+        "round-v0.6",
+    ),
     "Queues, energy and cost": ("kueue", "energy-and-cost", "*"),
 }
 

@@ -34,6 +34,7 @@ QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-
 # no part of the path starts with a dot, so ".." cannot lead out of the prefix
 BUCKET_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!*'()=+@:,-][A-Za-z0-9_.!*'()=+@:,-]*)*/?$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+BENCHMARK = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"  # MLPerf's names have underscores; no object is named after them
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
 Division = Literal["closed", "open", "outOfTheBox"]
@@ -237,7 +238,7 @@ class BenchmarkRunSpec(Model):
     )
     benchmark: str = Field(
         max_length=40,
-        pattern=DNS_LABEL,
+        pattern=BENCHMARK,
         description="Benchmark of the round, or any name in the open division with a custom image.",
     )
     division: Division = Field(

@@ -41,7 +41,9 @@ def list_(as_json: Json = False) -> None:
         return
     made = table("Round", "Podium can", "Benchmarks")
     for name, round_ in rounds.items():
-        made.add_row(name, "run, score" if name in runnable else "score", ", ".join(round_.benchmarks))
+        run = runnable[name].benchmarks if name in runnable else {}
+        which = "run, " if len(run) == len(round_.benchmarks) else f"run {', '.join(run)}; " if run else ""
+        made.add_row(name, f"{which}score", ", ".join(round_.benchmarks))
     console().print(made)
 
 

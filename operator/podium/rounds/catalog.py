@@ -73,7 +73,7 @@ def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
     """Load the rounds that can be scored, by name, oldest first: those of `load_rounds`, and later ones.
 
     For a later round, only attempts, drops and targets are known: runs of it are not admitted, and MLCommons' checker
-    checks what is tunable. A round file replaces the later round of the same name.
+    checks what is tunable. A round file of the same name replaces what it has, the other benchmarks are still scored.
     """
     later = _later()
     names = list(later.rounds)
@@ -94,7 +94,9 @@ def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
             ),
             benchmarks={key: benchmark for key, benchmark in found if benchmark},
         )
-        rounds.setdefault(name, round_)
+        if own := rounds.get(name):
+            round_ = own.model_copy(update={"benchmarks": {**round_.benchmarks, **own.benchmarks}})
+        rounds[name] = round_
     return MappingProxyType(dict(sorted(rounds.items(), key=lambda item: [int(n) for n in item[0][1:].split(".")])))
 
 

@@ -17,7 +17,9 @@ from podium.rounds import load_rounds
 from tests.cluster.fixtures import ROOT
 
 FOLDER = ROOT / "examples"
-TRAINED = [name for name, benchmark in load_rounds()["v0.6"].benchmarks.items() if benchmark.trainer]
+TRAINED = [
+    name for round_ in ("v0.6", "v5.1") for name, entry in load_rounds()[round_].benchmarks.items() if entry.trainer
+]
 EXAMPLES = sorted(file for file in FOLDER.glob("*.yaml") if "kind: BenchmarkRun\n" in file.read_text())
 
 
@@ -26,7 +28,7 @@ def specs(file):
 
 
 def spec(name):
-    (only,) = specs(f"{name}.yaml").values()
+    (only,) = specs(f"{name.replace('_', '-')}.yaml").values()
     return only
 
 

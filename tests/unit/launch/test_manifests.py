@@ -89,6 +89,20 @@ def test_golden(name, spec, defaults):
     assert built == list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text()))
 
 
+def test_a_benchmark_whose_name_is_no_name_for_an_object():
+    """MLPerf's names have underscores; names and labels of objects come from the run."""
+    one = launch(**GPU | {"round": "v5.1", "benchmark": "llama31_8b", "hyperparameters": {"global_batch_size": 16}})
+    service, job = build_service(one), build_job(one, TrainerDefaults())
+    named = [made["metadata"]["name"] for made in (service, job)]
+    labels = {**service["metadata"]["labels"], **job["metadata"]["labels"],
+              **job["spec"]["template"]["metadata"]["labels"]}  # fmt: skip
+    assert not any("_" in text for text in (*named, *labels.values()))
+    assert container(job)["command"] == [
+        "torchrun", "-m", "podium_benchmarks.llama31_8b", "--preset", "full", "--target", "3.3", "--seed", "42",
+        "--data", "/data", "--set", "global_batch_size=16",
+    ]  # fmt: skip
+
+
 def test_pods_are_restricted():
     pod = build_job(launch(), TrainerDefaults())["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False

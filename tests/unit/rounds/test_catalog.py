@@ -12,7 +12,7 @@ from mlperf_logging import compliance_checker
 from pydantic import ValidationError
 
 import podium_benchmarks
-from podium.rounds import Hyperparameter, load_rounds, targets, vocabulary
+from podium.rounds import Hyperparameter, load_rounds, load_scorable_rounds, targets, vocabulary
 from podium.rules import check_spec, closed_breach
 from tests.unit.reconcile import examples as ex
 
@@ -36,6 +36,7 @@ ROUNDS = {
         "ncf": ({"hit_rate_at_10": 0.635}, 10),
         "minigo": ({"win_rate": 0.50}, 10),
     },
+    "v5.1": {"llama31_8b": ({"log_perplexity": 3.3}, 10)},
 }
 
 
@@ -113,6 +114,35 @@ def test_v06_lets_people_tune_what_the_checker_asks_for(benchmark: str) -> None:
             assert not rule.allows(-1, {}), key
         elif "bool" in check:
             assert rule.type == "boolean", key
+
+
+def test_v51_fixes_what_the_checker_compares_with_one_value() -> None:
+    """The rest is tunable, but for what the rules or the log derive."""
+    file = Path(compliance_checker.__file__).parent / "training_5.1.0/closed_llama31_8b.yaml"
+    lines = file.read_text().splitlines()
+    records = {record["KEY"]["NAME"]: record["KEY"] for record in yaml.safe_load(file.read_text()) if "KEY" in record}
+    entry = load_rounds()["v5.1"].benchmarks["llama31_8b"]
+    derived = {"opt_end_learning_rate", "opt_learning_rate_decay_steps", "opt_learning_rate_decay_schedule"}
+    assert set(entry.ruled) | derived | {"eval_samples", "eval_accuracy"} == set(records)
+    for key, rule in entry.ruled.items():
+        assert rule.source.startswith("closed_llama31_8b.yaml:")
+        assert lines[int(rule.source.partition(":")[2]) - 1].split() == ["NAME:", key]
+        compared = re.search(r"v\['value'\] == (\S+)", records[key].get("CHECK") or "")
+        assert bool(compared) == (key in entry.fixed), key
+        if compared:
+            assert list(rule.rule.values) == [yaml.safe_load(compared[1].replace("1e-05", "1.0e-05"))], key
+    assert "(v['value'] <= 3.3) and v['value'] > 0.0" in records["eval_accuracy"]["ATLEAST_ONE_CHECK"]
+    assert entry.quality[0].lower_is_better
+
+
+def test_the_other_benchmarks_of_v51_are_still_scored() -> None:
+    scored = load_scorable_rounds()["v5.1"]
+    assert list(load_rounds()["v5.1"].benchmarks) == ["llama31_8b"]
+    assert set(scored.benchmarks) == {
+        "retinanet", "bert", "dlrm_dcnv2", "rgat", "llama2_70b_lora", "llama31_405b", "llama31_8b", "flux1"
+    }  # fmt: skip
+    assert scored.benchmarks["llama31_8b"].trainer == "llama31_8b"
+    assert scored.benchmarks["llama31_8b"].quality == load_scorable_rounds()["v6.0"].benchmarks["llama31_8b"].quality
 
 
 @pytest.mark.parametrize("benchmark", CHECKED)
