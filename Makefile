@@ -129,6 +129,7 @@ perf-train: install ## measure the trainers' seconds to their target quality
 	$(BIN)/python tests/performance/train/translation.py
 	$(BIN)/python tests/performance/train/minigo.py
 	$(BIN)/python tests/performance/train/ncf.py
+	$(BIN)/python tests/performance/train/llama.py
 
 perf-gpu: install ## measure training throughput of the full models on a GPU; writes docs/performance/gpu.json
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json

@@ -2,6 +2,7 @@
 
     resnet, ssd, maskrcnn  images per second
     gnmt, transformer      target tokens per second
+    llama31_8b             tokens per second, and their share of the GPU's peak
     ncf                    seconds to 10 epochs: a whole run on generated ratings of ml-20m's size
 
     python tests/performance/train_gpu.py [BENCHMARK ...] [--out docs/performance/gpu.json] [--device cuda]
@@ -36,10 +37,11 @@ sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 
 import podium_benchmarks  # noqa: E402
 from podium_benchmarks import benchmarks  # noqa: E402
-from podium_benchmarks.core.benchmark import GpuRun, GpuStep  # noqa: E402
+from podium_benchmarks.core.benchmark import Benchmark, GpuRun, GpuStep  # noqa: E402
 
 REPEATS = 5
-
+# Peak of dense bf16 matrix products in operations per second, from NVIDIA's data sheets
+PEAKS = {"A100": 312e12, "H100": 989.4e12, "H200": 989.4e12, "B200": 2250e12}
 
 CASES = {record.name: record.performance.gpu for record in benchmarks() if record.performance.gpu is not None}
 STEPS = {name: case for name, case in CASES.items() if isinstance(case, GpuStep)}
@@ -59,6 +61,7 @@ def measure(benchmark: str, amount: int, device: torch.device, seconds: float) -
     assert torch.isfinite(loss).all(), f"{benchmark}: the loss is {loss}"
     return {
         "per_second": round(statistics.median(rates), 1),
+        **utilization(record, statistics.median(rates), device),
         "slowest": round(min(rates), 1),
         "fastest": round(max(rates), 1),
         "step": done,
@@ -66,6 +69,19 @@ def measure(benchmark: str, amount: int, device: torch.device, seconds: float) -
         "ready_seconds": round(ready_seconds, 1),
         "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if device.type == "cuda" else None,
     }
+
+
+def utilization(record: Benchmark[Any], per_second: float, device: torch.device) -> dict[str, float]:
+    """MLPerf's: operations of matrix products that the model's definition needs, over the GPU's peak.
+
+    Nothing for a model that doesn't count them, or a GPU whose peak isn't known here.
+    """
+    count = getattr(record.load("model"), "tensor_flops_per_token", None)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    peak = next((peak for gpu, peak in PEAKS.items() if gpu in name), None)
+    if count is None or peak is None:
+        return {}
+    return {"utilization": round(count(record.presets["full"]) * per_second / peak, 4)}
 
 
 def step_seconds(step: Callable[[], torch.Tensor], device: torch.device, seconds: float) -> float:
@@ -146,7 +162,8 @@ def throughput(name: str, device: torch.device, arguments: argparse.Namespace) -
     result = measure(name, getattr(arguments, case.unit) or case.amount, device, arguments.seconds)
     aim = f"(aim {case.aim:,.0f} on a GPU)" if device.type == "cpu" else f"(aim {case.aim:,.0f})"
     print(f"{name:11} {result['per_second']:>11,.1f} {case.unit} a second {aim}, {result['step']} a step, ready after "
-          f"{result['ready_seconds']:.0f} s", flush=True)  # fmt: skip
+          f"{result['ready_seconds']:.0f} s"
+          + (f", {result['utilization']:.1%} of peak" if "utilization" in result else ""), flush=True)  # fmt: skip
     return {"unit": case.unit, "aim": case.aim, **result}, result["per_second"] >= case.aim
 
 
@@ -171,7 +188,8 @@ def main() -> int:
         torch.set_float32_matmul_precision("high")
     good = True
     # A run at full size takes a quarter of an hour on a CPU: only where it is asked for
-    for name in arguments.benchmarks or (CASES if device.type == "cuda" else STEPS):
+    here = CASES if device.type == "cuda" else [name for name, case in STEPS.items() if case.fits_cpus]
+    for name in arguments.benchmarks or here:
         if name in RUNS:
             case = RUNS[name]
             result = {"unit": "seconds", "aim": case.aim_seconds, **measure_run(name, case)}

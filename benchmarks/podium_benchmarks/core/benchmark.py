@@ -30,6 +30,7 @@ class GpuStep:
     unit: str  # what a step consumes: images or tokens
     amount: int  # units per step
     aim: float  # units per second
+    fits_cpus: bool = True  # whether the machine of a person who tries the command has the memory
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Benchmark(Generic[C]):
     model.full_model(config)              the network that a preset describes, at the full data set's size
     data.check_data(config, data_dir)     raises UsageError for a data set that can't be trained on
     train.train(config, settings)         the run, from its first log line to the last
+
+    For utilization, model.tensor_flops_per_token(config) may say what a step computes.
     """
 
     name: str  # of its package, and MLPerf's
