@@ -41,7 +41,7 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "rule", "where", "message"),
     [
-        ({"round": "v0.4"}, "spec.round.unknown", "spec.round", "unknown round 'v0.4'; choose one of v0.5, v0.6"),
+        ({"round": "v0.4"}, "spec.round.unknown", "spec.round", "unknown round 'v0.4'; choose one of v0.5, v0.6, v5.1"),
         (
             {"hyperparameters": {"opt_name": "adam"}},
             "v0.6.resnet.optimizer",
