@@ -143,7 +143,7 @@ FULL = Config(
 
 TINY = replace(
     FULL,
-    target=1.8,
+    target=1.85,
     max_steps=500,
     global_batch_size=16,
     gradient_accumulation_steps=1,
