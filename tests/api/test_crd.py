@@ -91,7 +91,7 @@ REFUSED = [
         {**CLOSED, "hyperparameters": {"opt_momentum": 0.8, "global_batch_size": 64}},
         (
             "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable: "
-            "global_batch_size, lars_epsilon,"
+            "global_batch_size, label_smoothing, lars_epsilon,"
         ),
     ),
     (
