@@ -43,6 +43,16 @@ def counted_in_samples(benchmark: str) -> bool:
     return benchmark in _IN_SAMPLES
 
 
+def scales_scores(round_: str) -> bool:
+    """Whether a round multiplies scores by a factor."""
+    return _version(round_) >= _SCALED_SINCE
+
+
+def _version(round_: str) -> tuple[int, int]:
+    match = _ROUND.fullmatch(round_)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
 def convergence(
     round_: str, benchmark: str, batch_size: int | None, counts: Sequence[float | None], dropped: int
 ) -> Convergence:
@@ -50,8 +60,7 @@ def convergence(
 
     `dropped` is how many to drop at each end, as for the score. Without mlperf_logging, `passed` is None.
     """
-    match = _ROUND.fullmatch(round_)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    version = _version(round_)
     if version < _FIRST_ROUND:
         return Convergence(None, f"{round_} has no reference convergence points; v1.0 introduced them")
     found = _point(round_, benchmark, batch_size or 1)

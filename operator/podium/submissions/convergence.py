@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podium.mlcommons import Convergence, convergence
 from podium.submissions.entries import ScoredResult
-from podium.submissions.scaling import converged_after
+from podium.submissions.scaling import batch_size, converged_after
 
 
 def convergence_of_entry(entry: ScoredResult) -> Convergence:
@@ -13,6 +13,5 @@ def convergence_of_entry(entry: ScoredResult) -> Convergence:
         converged_after(entry.logs[index], entry.goal, entry.benchmark) if verdict.converged else None
         for index, verdict in entry.verdicts.items()
     ]
-    sizes = {log.global_batch_size for log in entry.logs.values() if log.lines}
-    size = next(iter(sizes)) if len(sizes) == 1 else None
+    size = batch_size(entry.logs.values())
     return convergence(entry.round, entry.benchmark, size, counts, entry.rule.drop_fastest)

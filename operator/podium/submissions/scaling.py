@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from podium.mlcommons import counted_in_samples
+from podium.mlcommons import counted_in_samples, scales_scores
 from podium.mllog import LogSummary
 from podium.rounds import reference_mean
 from podium.rules import Finding, Goal
@@ -16,7 +16,6 @@ from podium.submissions.tree import Folder
 
 _CLOSE = 1e-3  # MLCommons and submitters round the factor
 _LARGEST_UNCHECKED = 1.2  # the 497 published factors are between 1.0003 and 1.189
-_SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3, August 2022
 _BERT_EPOCHS = 1000  # at most; larger numbers are samples
 _UNET3D_SAMPLES = 168  # in an epoch; its points count samples since v3.1, some logs epochs
 _UNET3D_EPOCHS = 20_000  # at most
@@ -61,6 +60,12 @@ def scaling_of(folder: Folder, asked: Asked) -> tuple[float, list[Finding]]:
     return 1.0, [_finding(folder, message, remedy)]
 
 
+def batch_size(logs: Iterable[LogSummary]) -> int | None:
+    """Return the global batch size of the attempts; None if they do not agree on one."""
+    sizes = {log.global_batch_size for log in logs if log.lines}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
 def converged_after(summary: LogSummary, goal: Goal, benchmark: str) -> float | None:
     """Epochs or samples at the last evaluation; with two metrics, at the first that reached both (Stable Diffusion)."""
     both = goal.reached(summary) if len(goal.qualities) > 1 else None
@@ -77,8 +82,7 @@ def _due(asked: Asked) -> float | None:
     """Return the factor that the reference points give; None if there is none to compare with."""
     if _why_none(asked):
         return None
-    sizes = {log.global_batch_size for log in asked.logs if log.lines}
-    size = next(iter(sizes)) if len(sizes) == 1 else None
+    size = batch_size(asked.logs)
     reference = reference_mean(asked.round, asked.benchmark, size) if size else None
     kept = sorted(math.inf if count is None else count for count in asked.counts)
     kept = kept[asked.dropped : len(kept) - asked.dropped]
@@ -94,8 +98,7 @@ def _why_none(asked: Asked) -> str:
     """Why no factor applies to the result; "" if one may."""
     if asked.divisions == {"open"}:
         return "the open division has no reference points"
-    number = tuple(int(part) for part in asked.round.removeprefix("v").split(".") if part.isdecimal())
-    return "" if number >= _SCALED_SINCE else f"{asked.round or 'its round'} scales no score"
+    return "" if scales_scores(asked.round) else f"{asked.round or 'its round'} scales no score"
 
 
 def _finding(folder: Folder, message: str, remedy: str) -> Finding:
