@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from podium.mllog import Evaluation, LogSummary
+from podium.mllog import Evaluation, LogSummary, Segment
 from podium.rounds import Published
 from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
@@ -103,9 +103,8 @@ def _schedule(summary: LogSummary, usual: Published, where: str) -> Iterator[Fin
 
 def _pace(summary: LogSummary, usual: Published, where: str) -> Iterator[Finding]:
     """Compare the stamps of the training with each other, and with the logged throughput."""
-    segments = [s for s in summary.segments if s.trained > 0 and s.train_seconds > 0]
-    paces = [segment.train_seconds / segment.trained for segment in segments]
-    ratio = _fastest(paces)
+    segments = _trained(summary)
+    ratio = _fastest([segment.train_seconds / segment.trained for segment in segments])
     if usual.block and ratio is not None and ratio < usual.block:
         message = f"one stretch of training is {1 / ratio:.2f} times as fast as the others by its stamps"
         yield Finding(RuleId.LOG_PACE_BLOCK, where, message, remedy=_ASK)
@@ -126,8 +125,12 @@ def _pace(summary: LogSummary, usual: Published, where: str) -> Iterator[Finding
 
 def pace(summary: LogSummary) -> float | None:
     """Return the seconds per sample (or epoch) of a log, as the median over its evaluations; None without any."""
-    paces = [s.train_seconds / s.trained for s in summary.segments if s.trained > 0 and s.train_seconds > 0]
+    paces = [segment.train_seconds / segment.trained for segment in _trained(summary)]
     return statistics.median(paces) if paces else None
+
+
+def _trained(summary: LogSummary) -> list[Segment]:
+    return [segment for segment in summary.segments if segment.trained > 0 and segment.train_seconds > 0]
 
 
 def _fastest(values: Sequence[float]) -> float | None:
@@ -137,10 +140,14 @@ def _fastest(values: Sequence[float]) -> float | None:
 
 def _points(summary: LogSummary) -> list[float]:
     """Return where each evaluation was made, in samples if the log counts them, else in epochs; -1 where unknown."""
-    in_samples = any(evaluation.samples is not None for evaluation in summary.evaluations)
+    in_samples = _counts_samples(summary)
     points = [e.samples if in_samples else e.epoch for e in summary.evaluations]
     return [-1.0 if point is None else round(point, 3) for point in points]
 
 
 def _unit(summary: LogSummary) -> str:
-    return "samples" if any(evaluation.samples is not None for evaluation in summary.evaluations) else "epochs"
+    return "samples" if _counts_samples(summary) else "epochs"
+
+
+def _counts_samples(summary: LogSummary) -> bool:
+    return any(evaluation.samples is not None for evaluation in summary.evaluations)
