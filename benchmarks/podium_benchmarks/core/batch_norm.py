@@ -38,7 +38,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module, count: int, world_size: int) -> None:
-    """Let every batch normalization of `model` take its statistics over `count` neighboring ranks; 0: over one's own.
+    """Let every batch normalization of `model` take its statistics over `count` neighboring ranks; 0: over its batch.
 
     Every rank must call it: groups of ranks are made together.
     """

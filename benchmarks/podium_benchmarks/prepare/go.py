@@ -47,7 +47,7 @@ def prepare(archives: dict[str, Path], out: Path, workers: int) -> None:
     read_games(out, BOARD_SIZE)
 
 
-def adopt(source: Path, out: Path, _: int = 1) -> bool:
+def adopt(source: Path, out: Path, _: int) -> bool:
     """Convert the published checkpoint and target below `source`, if it has them.
 
     OUT/start.pt and opponent.pt (weights), training.pt (momentum and step) and golden/*.pt (positions to train on).

@@ -173,7 +173,7 @@ def test_the_converted_network_computes_what_the_published_one_does():
 
 def test_the_bucket_becomes_a_folder_that_a_closed_run_starts_from(bucket, tmp_path):
     out = tmp_path / "out"
-    assert go.adopt(bucket, out)
+    assert go.adopt(bucket, out, 1)
     data.check_data(FULL, out)
     config = data.with_checkpoints(FULL, out)
     model = networks.build_model(config, 1, ALONE)
@@ -189,7 +189,7 @@ def test_the_bucket_becomes_a_folder_that_a_closed_run_starts_from(bucket, tmp_p
 
 
 def test_training_goes_on_with_the_published_momentum_and_step(bucket, tmp_path):
-    go.adopt(bucket, tmp_path / "out")
+    go.adopt(bucket, tmp_path / "out", 1)
     config = data.with_checkpoints(FULL, tmp_path / "out")
     model = networks.build_model(config, 1, ALONE)
     optimizer = networks.make_optimizer(model, config)
@@ -206,15 +206,15 @@ def test_training_goes_on_with_the_published_momentum_and_step(bucket, tmp_path)
 
 
 def test_what_the_bucket_lacks_is_named(bucket, tmp_path):
-    assert not go.adopt(tmp_path / "nothing", tmp_path / "out")
+    assert not go.adopt(tmp_path / "nothing", tmp_path / "out", 1)
     target = bucket / "target/9/target.index"
     target.rename(tmp_path / "kept")
     with pytest.raises(PrepareError, match=r"bucket has no target\.index: it must have the folders checkpoint and"):
-        go.adopt(bucket, tmp_path / "out")
+        go.adopt(bucket, tmp_path / "out", 1)
     (tmp_path / "kept").rename(target)
     write_checkpoint(bucket / "checkpoint/9/work_dir/model.ckpt-4", published())
     with pytest.raises(PrepareError, match=r"2 checkpoints to start from \(model\.ckpt-30123, model\.ckpt-4\)"):
-        go.adopt(bucket, tmp_path / "out")
+        go.adopt(bucket, tmp_path / "out", 1)
     with pytest.raises(PrepareError, match=r"no tensor conv2d_20/kernel: is it MiniGo's of v0\.6"):
         go.weights({name: value for name, value in published().items() if name != "conv2d_20/kernel"})
     with pytest.raises(
