@@ -56,6 +56,7 @@ def test_the_committed_crd_is_the_generated_one():
             },
         },
         {**CLOSED, "benchmark": "maskrcnn", "division": "open", "quality": {"target": "0.30/0.25"}},
+        {**OPEN, "benchmark": "minigo", "hyperparameters": {"published_start": False}},
         {**CLOSED, "data": {"stage": {"from": "s3://datasets/imagenet/v1.2/"}}},
         {**CLOSED, "data": {**CLOSED["data"], "stage": {}}, "deadlines": {"stage": "4h"}},
         {**OPEN, "template": {"resources": {"limits": {"cpu": 2, "memory": "4Gi"}}, "affinity": {"podAffinity": {}}}},
@@ -93,6 +94,10 @@ REFUSED = [
             "hyperparameters: not tunable in the closed division of v0.6/resnet: opt_momentum ; tunable: "
             "global_batch_size, label_smoothing, lars_epsilon,"
         ),
+    ),
+    (
+        {**CLOSED, "benchmark": "minigo", "hyperparameters": {"published_start": False}},
+        "hyperparameters: not tunable in the closed division of v0.6/minigo: published_start ; tunable: global_batch_size,",
     ),
     (
         {**CLOSED, "division": "outOfTheBox", "hyperparameters": {"opt_name": "lars"}},

@@ -55,8 +55,8 @@ def check_data(config: Config, data_dir: Path | None) -> None:
         check_backbone(config, Path(config.backbone_weights))
     elif config.frozen_backbone:
         raise UsageError(f"a frozen backbone can't learn: put its weights into the data folder as {BACKBONE} "
-                         "(podium-benchmarks prepare maskrcnn does), give them with --set backbone_weights=FILE, or "
-                         "train it from random ones with --set frozen_backbone=false")  # fmt: skip
+                         "(podium-benchmarks prepare maskrcnn does), give them with --set backbone_weights=FILE, or, "
+                         "in the open division, train it from scratch with --set frozen_backbone=false")  # fmt: skip
     check_photos(config, data_dir)
 
 

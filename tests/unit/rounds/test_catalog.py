@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import mlperf_logging.benchmark_meta
 import pytest
@@ -221,6 +222,36 @@ def test_the_vocabulary_has_every_tunable_key_with_its_type() -> None:
                 assert known[key].description, key
     assert known["opt_base_learning_rate"].type == "number or numbers"  # v0.6 MiniGo has a list of them
     assert {"opt_momentum", "opt_weight_decay", "opt_epsilon"} <= set(known)
+
+
+STARTS = {"minigo": "published_start", "ssd": "pretrained_backbone", "maskrcnn": "frozen_backbone"}
+
+
+def findings(benchmark: str, division: str, key: str, value: Any) -> list[str]:
+    spec = ex.spec(round="v0.6", benchmark=benchmark, division=division, preset="full", quality=None,
+                   hyperparameters={key: value})  # fmt: skip
+    return [finding.message for finding in check_spec(spec, load_rounds())]
+
+
+@pytest.mark.parametrize(("benchmark", "key"), STARTS.items())
+def test_only_an_open_run_may_start_from_random_weights(benchmark: str, key: str) -> None:
+    """training_rules.adoc: a closed run starts as its reference does."""
+    assert findings(benchmark, "open", key, False) == []
+    assert findings(benchmark, "open", key, 0) == ["0 is not a boolean"]
+    (closed,) = findings(benchmark, "closed", key, False)
+    assert closed.startswith(f"not tunable in the closed division of v0.6 {benchmark}; tunable: ")
+    (untuned,) = findings(benchmark, "outOfTheBox", key, False)
+    assert untuned.startswith("not tunable out of the box")
+
+
+def test_an_open_run_may_set_what_the_errors_of_trainers_name() -> None:
+    sources = Path(podium_benchmarks.__file__).parent.rglob("*.py")
+    texts = (re.sub(r'"\s*f?"', "", source.read_text()) for source in sources)  # parts of a text on several lines
+    named = {key for text in texts for key in re.findall(r"--set ([a-z_]+)=", text)}
+    assert set(STARTS.values()) | {"backbone_weights", "num_classes", "vocab_size"} == named
+    assert named <= set(vocabulary())
+    for benchmark, key in STARTS.items():
+        assert podium_benchmarks.benchmark(benchmark).tunables[key] is bool
 
 
 ROUND = """
