@@ -279,6 +279,8 @@ class LogCollector:
         Raises StoreError.
         """
         log = state.logs.open.get(id_)
+        if log is None and id_ in state.logs.inherited and id_ not in state.logs.read:
+            log = state.logs.open[id_] = self._open(state, id_)  # it ended before a pod of it was seen
         if log is None:
             return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
         if not log.buffer.ended:

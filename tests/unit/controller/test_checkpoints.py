@@ -167,6 +167,20 @@ async def test_a_finished_log_is_in_the_checkpoint_before_it_is_stored(world):
     collector.close(state)
 
 
+async def test_what_an_earlier_process_kept_is_stored_although_its_pods_were_never_seen(world, monkeypatch):
+    """A new process may find a try's Job suspended or gone, and end the try, before it has looked at its log."""
+    monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.1)
+    collector, _, store, _ = world
+    state = state_of(inherited=True)
+    state.observation.containers = {ex.FIRST: {}}
+    store.segments[0, "earlier"] = row(1) + row(2)
+    collector.follow(state)
+    assert not state.logs.open
+    log = await collector.finished(state, ex.FIRST)
+    assert len(list(log.lines)) == 2
+    collector.close(state)
+
+
 async def test_a_checkpoint_is_dropped_when_asked_for(world):
     collector, _, store, _ = world
     state = state_of(inherited=True)
