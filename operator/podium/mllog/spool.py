@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_IN_MEMORY_BYTES = 64 * 1024
+_IN_MEMORY_BYTES = 8 * 1024  # a thousand logs grow at the same time
 _PIECE_BYTES = 64 * 1024
 
 
