@@ -43,11 +43,12 @@ class Replica:
         name: str,
         *,
         lease: bool,
+        log_streams: int,
     ) -> None:
         self.process = Process(world, name)
         self.process.executor = threads.submit
         self.connection = Connection(network, server, logs, self.process)
-        self._world, self._bucket, self._lease = world, bucket, lease
+        self._world, self._bucket, self._lease, self._log_streams = world, bucket, lease, log_streams
         self._main: asyncio.Task[None] | None = None
         self.operator: main.OperatorProcess | None = None
 
@@ -57,7 +58,9 @@ class Replica:
 
     def _start(self) -> None:
         trainer = TrainerDefaults(allow=Allow(images=("*",)))
-        self.operator = main.OperatorProcess(main.OperatorOptions(results_url="s3://results", trainer=trainer))
+        self.operator = main.OperatorProcess(
+            main.OperatorOptions(results_url="s3://results", trainer=trainer, log_streams=self._log_streams)
+        )
         api = Api(self.connection, rate=500, burst=1000, observer=self.operator.metrics.request)  # type: ignore[arg-type]
         self._main = self.process.create_task(self._run(self.operator, api))
         self._main.add_done_callback(self._ended)

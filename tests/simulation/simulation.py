@@ -36,6 +36,7 @@ from tests.simulation.world import VirtualClock, World
 
 _LIMIT_SECONDS = 60_000.0
 _QUIET_SECONDS = 1500.0  # after the last run has ended: what was left behind would show
+_LOG_STREAMS = 128, 0, 1  # of each process in turn: logs are followed, read again and again, or both
 
 
 @dataclass
@@ -90,7 +91,15 @@ class Simulation:
         self._started += 1
         name, lease = f"operator-{self._started}", self.plan.replicas > 1
         replica = Replica(
-            self.world, self.network, self.server, self.logs, self.bucket, self.threads, name, lease=lease
+            self.world,
+            self.network,
+            self.server,
+            self.logs,
+            self.bucket,
+            self.threads,
+            name,
+            lease=lease,
+            log_streams=_LOG_STREAMS[(self.world.seed + self._started) % len(_LOG_STREAMS)],
         )
         replica.process.died = lambda: self._died(replica)
         replica.connection.on_write.append(self.watchdog.operator_writes)

@@ -36,6 +36,9 @@ _SILENCE_SECONDS = 60.0
 _PACE_LIMIT_SECONDS = 5.0
 _LOOKS_PER_SECOND = 200.0  # at logs that grow, at most
 _READS_PER_SECOND = 3.0  # of silent logs, at most
+MAX_STREAMS = 64  # logs that are followed: each takes a connection of its own, and the memory for it
+_POLLS_PER_SECOND = 50.0  # of all other logs
+_POLL_SECONDS = 2.0, 15.0  # at least and at most: what is not read by then is lost if its node goes
 _RETRY_SECONDS = 2.0
 _RETRY_LIMIT_SECONDS = 30.0
 
@@ -72,8 +75,12 @@ class Checkpoints(Protocol):
 class LogCollector:
     """The logs of all runs. `wake` schedules the reconciliation of a run, by uid and delay in seconds."""
 
-    def __init__(self, api: Api, checkpoints: Checkpoints, wake: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, api: Api, checkpoints: Checkpoints, wake: Callable[[str, float], None], *, streams: int = MAX_STREAMS
+    ) -> None:
+        """`streams` logs at most are followed at once; the others are read again and again."""
         self._api = api
+        self._streams = asyncio.Semaphore(streams)
         self._checkpoints = checkpoints
         self._wake = wake
         self._writer = f"{secrets.randbits(32):08x}"  # of this process's checkpoints
@@ -117,6 +124,8 @@ class LogCollector:
             known_until=0.0 if inherited else begun or 0.0,
             silence=self._silence,
             pace=self._pace,
+            streams=self._streams,
+            poll=self._poll,
         )
         task = asyncio.create_task(self._read(state, id_, stream, rank0))
         self._reading.add(task)
@@ -150,6 +159,11 @@ class LogCollector:
     def _pace(self) -> float:
         """The seconds after which a log is looked at again: it matters only if there are many."""
         return min(_PACE_LIMIT_SECONDS, len(self._reading) / _LOOKS_PER_SECOND)
+
+    def _poll(self) -> float:
+        """The seconds after which a log that is not followed is read again."""
+        least, most = _POLL_SECONDS
+        return min(most, max(least, len(self._reading) / _POLLS_PER_SECOND))
 
     def _silence(self) -> float:
         """The seconds after which a silent log is read again: a minute, or longer if there are many logs."""

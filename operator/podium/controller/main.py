@@ -24,7 +24,7 @@ from podium.api import PLURAL
 from podium.controller.actions import ActionExecutor
 from podium.controller.kopf_handlers import watch_runs
 from podium.controller.listening import listen_address, listening
-from podium.controller.logs import LogCollector
+from podium.controller.logs import MAX_STREAMS, LogCollector
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
 from podium.controller.uploads import Recorder, Uploader
@@ -66,6 +66,7 @@ class OperatorOptions:
     api_rate: float = 500.0
     api_burst: int = 1000
     progress_seconds: float = 10.0
+    log_streams: int = MAX_STREAMS
 
 
 class OperatorProcess:
@@ -141,7 +142,7 @@ class OperatorProcess:
         """Work as the one active replica."""
         await self._wait_for_crd(api)
         recorder = Recorder(self._store, self.metrics)
-        logs = LogCollector(api, recorder, self._wake)
+        logs = LogCollector(api, recorder, self._wake, streams=self._options.log_streams)
         inputs = Inputs(self._rounds, self._options.trainer, await self._has_pod_groups(api))
         uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)
         actions = ActionExecutor(api, uploads, logs, inputs=inputs, wake=self._wake, hold=self._hold)

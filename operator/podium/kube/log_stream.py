@@ -81,6 +81,8 @@ class LogStream:
         known_until: float = 0.0,
         silence: Callable[[], float] = lambda: 60.0,
         pace: Callable[[], float] = lambda: 0.0,
+        streams: asyncio.Semaphore | None = None,
+        poll: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
         has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node).
@@ -88,7 +90,9 @@ class LogStream:
         `restore` yields what earlier processes have kept: rows of timestamp and line, and which process it was.
         `changed` is called when something has changed: with True if urgent. `known_until` is the container's start if
         everything it printed is still to be had, 0.0 if this process continues another one's work. `silence` returns
-        the seconds after which a silent log is read again.
+        the seconds after which a silent log is read again, `pace` those after which one that grows is looked at again.
+
+        A log that gets one of `streams` (None: always) is followed; any other is read again every `poll` seconds.
         """
         self.known_until = known_until  # unix time up to which everything printed was read; 0.0: nothing was read yet
         self.unreadable = ""  # why the log cannot be read at present
@@ -106,6 +110,8 @@ class LogStream:
         self._changed = changed
         self._silence = silence
         self._pace = pace
+        self._streams = streams or asyncio.Semaphore()
+        self._poll = poll
         self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
         self._news = asyncio.Event()
@@ -143,9 +149,15 @@ class LogStream:
             elif self.unreadable or not self.known_until:
                 if not await self._read_to_present():
                     await self._pause(self._retry_at - time.monotonic())
+            elif self._streams.locked():
+                self._drained = False
+                await self._pause(self._poll())
+                if not self._over():
+                    await self._read_to_present()
             else:
                 before = self._known.count
-                await self._follow()
+                async with self._streams:
+                    await self._follow()
                 fruitless = 1 if self._known.count > before else fruitless + 1
                 first = _CLOSED_SECONDS if self._drained else _RETRY_SECONDS
                 await self._pause(backoff(fruitless, first=first, limit=_RETRY_LIMIT_SECONDS))
