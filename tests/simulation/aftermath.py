@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from podium.results import ledger
 from tests.simulation.jobs import is_finished
 from tests.simulation.statuses import is_terminal, summary
 
@@ -76,6 +77,30 @@ def the_result_equals_the_status(sim: Simulation) -> str:
     return ""
 
 
+def the_ledger_is_complete(sim: Simulation) -> str:
+    """The ledger of an ended run is an unbroken chain, and has every Job that was created and how it ended."""
+    for key, text in sim.bucket.objects.items():
+        broken = [record for record in ledger.read(text) if record.problem] if key.endswith("/ledger.jsonl") else ()
+        if broken:
+            return f"{key}, line {broken[0].number}: {broken[0].problem}"
+    for run in sim.server.all("benchmarkruns"):
+        status, metadata = run.get("status") or {}, run["metadata"]
+        if not status.get("result"):
+            continue
+        folder = status["result"]["uri"].removeprefix("s3://results/")
+        entries = [record.entry for record in ledger.read(sim.bucket.objects[f"{folder}/ledger.jsonl"])]
+        if (entries[0]["kind"], entries[-1]["kind"]) != (ledger.ADMITTED, ledger.RESULT):
+            return f"{metadata['name']}: the ledger begins with {entries[0]['kind']}, ends with {entries[-1]['kind']}"
+        for kind in (ledger.TRY, ledger.END):
+            listed = [(e["attempt"], e["try"]) for e in entries if e["kind"] == kind]
+            missing = {one.id for one in sim.truth.of_run(metadata["uid"])} - set(listed)
+            if missing or (kind == ledger.TRY and len(listed) != len(set(listed))):
+                return f"{metadata['name']}: the ledger has {kind} {listed}; {sorted(missing)} are missing"
+        if refused := [entry for entry in entries if entry["kind"] == ledger.REFUSED]:
+            return f"{metadata['name']}: {refused[0]['segment']} was stored by nobody"
+    return ""
+
+
 def the_log_is_complete(sim: Simulation) -> str:
     """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order."""
     for run in sim.server.all("benchmarkruns"):
@@ -116,6 +141,7 @@ FINAL = (
     nothing_runs_after_the_end,
     no_attempt_is_lost,
     the_result_equals_the_status,
+    the_ledger_is_complete,
     the_log_is_complete,
     nothing_grows,
 )

@@ -41,6 +41,7 @@ class Watchdog:
         sim.server.listeners["events"].append(self._event_posted)
         sim.cluster.on_start.append(self.terminal_means_terminal)
         sim.bucket.changed.append(self.no_stored_line_is_lost)
+        sim.bucket.changed.append(self.no_ledger_changes)
 
     def breaks(self, check: Callable[..., object], case: str) -> None:
         self.world.breaks(check.__name__, case)
@@ -290,12 +291,23 @@ class Watchdog:
         if lost:
             self.breaks(self.no_stored_line_is_lost, f"{key} drops {len(lost)} lines, the first: {lost[0][:120]}")
 
+    def no_ledger_changes(self, key: str, before: bytes | None, after: bytes | None) -> None:
+        """What was added to a ledger never changes; its parts go only when the closed ledger has them."""
+        folder, _, name = key.partition("/ledger")
+        if not name or before is None:
+            return
+        if after is not None:
+            self.breaks(self.no_ledger_changes, f"{key} is put again")
+        elif before not in self.sim.bucket.objects.get(f"{folder}/ledger.jsonl", b""):
+            self.breaks(self.no_ledger_changes, f"{key} is gone, and the ledger lacks it")
+
 
 GUARANTEES = (
     Watchdog.no_healthy_attempt_is_ended,
     Watchdog.evidence_first,
     Watchdog.stored_means_stored,
     Watchdog.no_stored_line_is_lost,
+    Watchdog.no_ledger_changes,
     Watchdog.no_verdict_without_evidence,
     Watchdog.verdicts_are_true,
     Watchdog.nothing_is_repeated_silently,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import aiohttp
@@ -18,8 +18,8 @@ from podium.controller.state import OpenLog, RunState
 from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, LogBuffer, LogSummary
-from podium.reconcile import ObservedLog, Run
-from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
+from podium.reconcile import Container, ObservedLog, Run
+from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Segment
 from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class FinishedLog(NamedTuple):
 class Checkpoints(Protocol):
     """Saves logs while they grow; its methods raise StoreError."""
 
-    async def put_checkpoint(self, run: Run, id_: TryId, writer: str, start: int, rows: bytes) -> None: ...
+    async def put_checkpoint(self, run: Run, segment: Segment, containers: Sequence[Container]) -> None: ...
 
     async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]: ...
 
@@ -186,6 +186,8 @@ class LogCollector:
         while segments:
             yield segments.pop(0)
         log.saved_bytes = log.segment_start = log.buffer.size_bytes
+        for line in log.buffer.mlperf_lines():
+            log.saved_lines.add(f"{line}\n".encode(errors="replace"))
         log.restored = True
 
     def read_now(self, state: RunState, id_: TryId) -> None:
@@ -226,7 +228,10 @@ class LogCollector:
             rows = log.buffer.rows(log.segment_start, MAX_SEGMENT_BYTES)
             rows = rows[: rows.rfind(b"\n") + 1]
             state.logs.saved.add(id_)
-            await self._checkpoints.put_checkpoint(state.run, id_, self._writer, log.segment_start, rows)
+            lines = log.saved_lines.with_rows(rows[log.saved_bytes - log.segment_start :])
+            segment = Segment(id_, self._writer, log.segment_start, rows, lines.size, lines.sha256)
+            await self._checkpoints.put_checkpoint(state.run, segment, state.observation.pods_of(id_))
+            log.saved_lines = lines
             log.saved_bytes = log.segment_start + len(rows)
             if len(rows) >= FULL_SEGMENT_BYTES:
                 log.segment_start = log.saved_bytes

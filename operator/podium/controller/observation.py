@@ -117,6 +117,10 @@ class Observation:
         """Return the containers of every try, including those whose Job is gone."""
         return itertools.chain.from_iterable(of_try.values() for of_try in self.containers.values())
 
+    def pods_of(self, id_: TryId) -> list[Container]:
+        """Return the containers of a try, in the order of their rank."""
+        return sorted(self.containers.get(id_, {}).values(), key=lambda container: container.node_index)
+
     def rank0(self, id_: TryId) -> Container | None:
         """Return rank 0's container; None if its pod was never seen."""
         return next((c for c in self.containers.get(id_, {}).values() if c.node_index == 0), None)

@@ -15,6 +15,7 @@ from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
 from podium.mllog import LogBuffer
 from podium.reconcile import Observed, ObservedLog, Refusal, Run
+from podium.results import LogDigest
 from podium.rules import Goal
 
 
@@ -27,6 +28,7 @@ class OpenLog:
     task: asyncio.Task[None]
     restored: bool  # whether the checkpoint of earlier processes, if any, is in `buffer`
     saved_bytes: int = 0  # of `buffer`, from its beginning; they are in the store
+    saved_lines: LogDigest = field(default_factory=LogDigest)  # of the same, without timestamps
     segment_start: int = 0  # where the last segment of the checkpoint begins
     saved_at: float = 0.0  # time.monotonic()
     saved_read: int = 0  # `stream.bytes_read` at that time

@@ -15,8 +15,8 @@ from podium.controller.logs import LogCollector
 from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
 from podium.launch import Inputs
-from podium.reconcile import Run, StoreAttempt, StoreResult
-from podium.results import AttemptFiles, ResultWriter, result_folder
+from podium.reconcile import Container, Run, StoreAttempt, StoreResult
+from podium.results import AttemptFiles, ResultWriter, RunLedger, Segment, result_folder
 from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreUnavailable
 
@@ -41,6 +41,7 @@ class Recorder:
     def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 4) -> None:
         self._store = store
         self._telemetry = telemetry
+        self._ledgers: dict[str, RunLedger] = {}  # of runs that have not ended, by uid
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
         # apart, so that results do not wait for the checkpoints of other runs
         self._checkpoint_threads = ThreadPoolExecutor(threads, thread_name_prefix="checkpoints")
@@ -53,22 +54,25 @@ class Recorder:
         self, run: Run, action: StoreResult, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
         writer = self._writer(run)
-        return await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
+        result = await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
+        self._ledgers.pop(run.uid, None)
+        return result
 
-    async def put_checkpoint(self, run: Run, id_: TryId, writer: str, start: int, rows: bytes) -> None:
-        folder = self._writer(run)
-        await self._timed(lambda: folder.put_checkpoint(id_, writer, start, rows), self._checkpoint_threads)
+    async def put_checkpoint(self, run: Run, segment: Segment, containers: Sequence[Container]) -> None:
+        writer = self._writer(run)
+        await self._timed(lambda: writer.put_checkpoint(segment, containers), self._checkpoint_threads)
 
     async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]:
-        folder = self._writer(run)
-        return await self._call(lambda: list(folder.checkpoint(id_)), self._checkpoint_threads)
+        writer = self._writer(run)
+        return await self._call(lambda: list(writer.checkpoint(id_)), self._checkpoint_threads)
 
     async def drop_checkpoint(self, run: Run, id_: TryId) -> None:
-        folder = self._writer(run)
-        await self._call(lambda: folder.drop_checkpoint(id_), self._checkpoint_threads)
+        writer = ResultWriter(self._store.child(result_folder(run)), run)  # the run may have ended: no ledger is kept
+        await self._call(lambda: writer.drop_checkpoint(id_), self._checkpoint_threads)
 
     def _writer(self, run: Run) -> ResultWriter:
-        return ResultWriter(self._store.child(result_folder(run)), run)
+        store = self._store.child(result_folder(run))
+        return ResultWriter(store, run, self._ledgers.setdefault(run.uid, RunLedger(store, run.uid)))
 
     async def _timed(self, work: Callable[[], _T], threads: Executor) -> _T:
         started = time.perf_counter()
@@ -145,7 +149,7 @@ class Uploader:
         files = AttemptFiles(
             summary=log.observed.summary,
             lines=log.lines,
-            containers=sorted(state.observation.containers.get(id_, {}).values(), key=lambda c: c.node_index),
+            containers=state.observation.pods_of(id_),
             pod_logs=await self._logs.pod_logs(state, id_),
             findings=log.findings,
         )

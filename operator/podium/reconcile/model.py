@@ -204,7 +204,7 @@ class StoreAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """Write result.json, then SHA256SUMS."""
+    """Write result.json and the rest of the ledger, then SHA256SUMS."""
 
     score: Score
     attempts: tuple[AttemptStatus, ...]

@@ -1,7 +1,11 @@
 """What the operator writes about a run: its documents, and the order in which files are stored."""
 
-from podium.results.checkpoints import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES
+from podium.results.checkpoints import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, LogDigest, Segment
+from podium.results.run_ledger import RunLedger
 from podium.results.schema import result_folder
 from podium.results.writer import AttemptFiles, PodLog, ResultWriter
 
-__all__ = ["FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "PodLog", "ResultWriter", "result_folder"]
+__all__ = [
+    "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "LogDigest", "PodLog", "ResultWriter", "RunLedger",
+    "Segment", "result_folder",
+]  # fmt: skip

@@ -7,8 +7,11 @@ charge, but does not know it yet, overwrites nothing.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 from podium.api import TryId
 from podium.stores import NotFound, Store
@@ -18,18 +21,59 @@ FULL_SEGMENT_BYTES = 256 << 10
 MAX_SEGMENT_BYTES = 4 << 20  # with at least one whole line
 
 
-def put_segment(store: Store, id_: TryId, writer: str, start: int, rows: bytes) -> None:
-    """Store rows of timestamp and line that begin at byte `start` of the log that `writer` (a process) has."""
-    first = "".join(character for character in rows[:30].decode(errors="replace") if character.isdigit())
-    key = f"{_folder(id_)}{first:0<23.23}-{start:012}-{writer}.log"
-    store.put(key, rows, content_type="text/plain; charset=utf-8")
+class LogDigest:
+    """Size and SHA-256 of result.txt as it would be with the lines so far."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._sum = hashlib.sha256()
+
+    def add(self, line: bytes) -> None:
+        self.size += len(line)
+        self._sum.update(line)
+
+    def with_rows(self, rows: bytes) -> LogDigest:
+        """Return the digest with the lines of `rows`, which have timestamps, added."""
+        more = LogDigest()
+        more.size, more._sum = self.size, self._sum.copy()
+        for row in io.BytesIO(rows):
+            more.add(row.partition(b" ")[2])
+        return more
+
+    @property
+    def sha256(self) -> str:
+        return self._sum.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows of timestamp and line, from byte `start` of the log that `writer` (a process) has.
+
+    `log_bytes` and `log_sha256` are those of result.txt as it would be with the lines up to the end of these.
+    """
+
+    id: TryId
+    writer: str
+    start: int
+    rows: bytes
+    log_bytes: int
+    log_sha256: str
+
+    @property
+    def key(self) -> str:
+        first = "".join(character for character in self.rows[:30].decode(errors="replace") if character.isdigit())
+        return f"{_folder(self.id)}{first:0<23.23}-{self.start:012}-{self.writer}.log"
+
+
+def put_segment(store: Store, segment: Segment) -> None:
+    store.put(segment.key, segment.rows, content_type="text/plain; charset=utf-8")
 
 
 def segments(store: Store, id_: TryId) -> Iterator[tuple[str, bytes]]:
-    """Yield writer and rows of every segment, by the time of its first row."""
+    """Yield key and rows of every segment, by the time of its first row."""
     for key in _keys(store, id_):
         with suppress(NotFound):  # another process may have dropped it
-            yield key.rpartition("-")[2], store.get(key)
+            yield key, store.get(key)
 
 
 def drop(store: Store, id_: TryId) -> None:

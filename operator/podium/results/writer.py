@@ -1,31 +1,39 @@
 """Write a run's result to a store, in an order that makes a crash at any point harmless.
 
-Every call can be repeated, also by another process that knows less: nothing that is stored gets shorter, result.json is
-written once and then left alone, and SHA256SUMS never loses an entry.
+Every call can be repeated, also by another process that knows less: nothing that is stored gets shorter, and
+result.json and ledger.jsonl are written once and then left alone. SHA256SUMS is made from ledger.jsonl, which has the
+digest of every file as it was put.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import yaml
 
-from podium.api import Result, TryId
+from podium.api import AttemptStatus, Result, TryId
 from podium.mllog import LogSummary
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
-from podium.results import checkpoints
+from podium.results import checkpoints, ledger
+from podium.results.checkpoints import Segment
 from podium.results.evidence import put_lines, put_packed
+from podium.results.ledger import LEDGER
+from podium.results.run_ledger import PARTS, RunLedger
 from podium.results.schema import attempt_document, result_document, run_document, stored_files, system_document
-from podium.stores import AlreadyExists, NotFound, Store, digest, read_sums
+from podium.stores import AlreadyExists, Store, digest
 
+_LOG = logging.getLogger(__name__)
 RESULT = "result.json"
 SUMS = "SHA256SUMS"
+_RUN, _SYSTEM = "run.yaml", "system.json"
 _ATTEMPT = "attempt.json"
-_LOG = "result.txt"
+_TEXT = "result.txt"
+_NOT_SEALED = checkpoints.CHECKPOINTS, PARTS, SUMS, LEDGER  # what is not in a ledger: it is removed, or made from it
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where PyYAML has it
 
 
@@ -49,21 +57,26 @@ class AttemptFiles:
 
 
 class ResultWriter:
-    """The result folder of one run."""
+    """The result folder of one run. `kept` is its ledger, if the caller keeps one between calls. Methods raise
+    StoreError."""
 
-    def __init__(self, store: Store, run: Run) -> None:
+    def __init__(self, store: Store, run: Run, kept: RunLedger | None = None) -> None:
         self.store = store
         self.run = run
+        self.ledger = kept or RunLedger(store, run.uid)
 
     def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
-        """Store result.txt, the logs and, last, attempt.json of a finished try.
+        """Store result.txt, the logs and attempt.json of a finished try; last, the ledger says so.
 
-        The try that concludes its attempt goes to ``attempts/NNN``, earlier ones to ``attempts/NNN/tries/T``.
+        The try that concludes its attempt goes to ``attempts/NNN``, earlier ones to ``attempts/NNN/tries/T``. A try
+        that is in a closed ledger stays as it is: another process has stored it, and died before its status said so.
         """
         attempt = action.attempt
+        if (closed := self.ledger.closed()) and _has_ended(closed, attempt.id):
+            return
         folder = f"attempts/{attempt.index:03}" + ("" if action.concluding else f"/tries/{attempt.try_}")
         existing = frozenset(key.removeprefix(f"{folder}/") for key in self.store.list(f"{folder}/"))
-        stored = put_lines(self.store, folder, _LOG, files.lines, exists=_LOG in existing)
+        stored = put_lines(self.store, folder, _TEXT, files.lines, exists=_TEXT in existing)
         unread = {}
         for name, log in files.pod_logs.items():
             pieces = log.pieces()
@@ -74,66 +87,91 @@ class ResultWriter:
                 unread[name] = log.unread
         document = attempt_document(self.run, attempt, files.summary, files.containers)
         document |= stored_files(stored, unread, files.findings)
-        self.store.put(f"{folder}/{_ATTEMPT}", _json(document), content_type="application/json")
+        content = _json(document)
+        self.store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
+        digests = {f"{folder}/{_ATTEMPT}": _sum(content)} | {f"{folder}/{file.name}": file.sha256 for file in stored}
+        self.ledger.append(*self._launched(attempt, files.containers), ledger.end(attempt, digests))
 
     def put_result(
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Result:
-        """Store run.yaml, system.json, result.json (once), and SHA256SUMS."""
-        run_yaml = yaml.dump(run_document(self.run), Dumper=_DUMPER, sort_keys=False).encode()
-        system = _json(system_document(self.run, nodes))
-        result = _json(result_document(self.run, action, target))
-        self.store.put("run.yaml", run_yaml, content_type="application/yaml")
-        self.store.put("system.json", system, content_type="application/json")
-        try:
-            self.store.put(RESULT, result, if_absent=True, content_type="application/json")
-        except AlreadyExists:
-            result = self._own_result()
-        return self._seal({"run.yaml": _sum(run_yaml), "system.json": _sum(system), RESULT: _sum(result)})
+        """Store run.yaml, system.json, result.json and ledger.jsonl, each once, and SHA256SUMS."""
+        result = self._put_once(RESULT, _json(result_document(self.run, action, target)), "application/json")
+        if (uid := json.loads(result)["run"]["uid"]) != self.run.uid:
+            raise AlreadyExists(
+                f"{self.store.url}/{RESULT} is the result of another run ({uid}); choose another folder"
+            )
+        closed = self.ledger.closed()
+        if closed is None:
+            system = _json(system_document(self.run, nodes))
+            files = {
+                _RUN: _sum(self._put_once(_RUN, self._run_yaml(), "application/yaml")),
+                _SYSTEM: _sum(self._put_once(_SYSTEM, system, "application/json")),
+                RESULT: _sum(result),
+            }
+            entries = [*self._launched(None, ()), *(ledger.try_(attempt, ()) for attempt in action.attempts)]
+            self.ledger.append(*entries)
+            found = self._found(ledger.files_of(self.ledger.entries()) | files)
+            closed = self.ledger.close(ledger.result(action.outcome, action.score, action.attempts, files, found))
+        return self._seal(closed)
 
-    def put_checkpoint(self, id_: TryId, writer: str, start: int, rows: bytes) -> None:
-        """Store a part of a growing log. Raises StoreError."""
-        checkpoints.put_segment(self.store, id_, writer, start, rows)
+    def put_checkpoint(self, segment: Segment, containers: Sequence[Container]) -> None:
+        """Store a part of a growing log, after the ledger says so: no line that is restored was not received."""
+        attempt = next((a for a in self.run.status.attempts if a.id == segment.id), None)
+        saved = ledger.checkpoint(segment.id, segment.key, segment.rows, segment.log_bytes, segment.log_sha256)
+        self.ledger.append(*self._launched(attempt, containers), saved)
+        checkpoints.put_segment(self.store, segment)
 
     def checkpoint(self, id_: TryId) -> Iterator[tuple[str, bytes]]:
-        """Yield what earlier processes have stored of a growing log. Raises StoreError."""
-        return checkpoints.segments(self.store, id_)
+        """Yield writer and rows of what earlier processes have stored of a growing log, if it is what they stored.
+
+        A checkpoint without any ledger is of an earlier version, which had none.
+        """
+        entries = self.ledger.entries()
+        known = {(e["segment"], e["segmentSha256"]) for e in entries if e["kind"] == ledger.CHECKPOINT}
+        for key, rows in checkpoints.segments(self.store, id_):
+            if not entries or (key, _sum(rows)) in known:
+                yield key.rpartition("-")[2], rows
+            else:
+                _LOG.warning("%s/%s is not what was stored; it is not restored", self.store.url, key)
+                self.ledger.append(ledger.refused(id_, key, rows))
 
     def drop_checkpoint(self, id_: TryId) -> None:
         checkpoints.drop(self.store, id_)
 
-    def _own_result(self) -> bytes:
-        """Return the stored result.json. Raises AlreadyExists if another run, not an earlier call, has written it."""
-        result = self.store.get(RESULT)
-        uid = json.loads(result)["run"]["uid"]
-        if uid != self.run.uid:
-            raise AlreadyExists(
-                f"{self.store.url}/{RESULT} is the result of another run ({uid}); choose another folder"
-            )
-        return result
+    def _run_yaml(self) -> bytes:
+        return yaml.dump(run_document(self.run), Dumper=_DUMPER, sort_keys=False).encode()
 
-    def _seal(self, sums: dict[str, str]) -> Result:
-        """Write SHA256SUMS from the digests taken when the files were stored, as `sums` and attempt.json have them.
+    def _launched(self, attempt: AttemptStatus | None, containers: Sequence[Container]) -> list[ledger.Entry]:
+        """Return the first entries of the run and of a try, which the ledger has only once."""
+        tries = [ledger.try_(attempt, containers)] if attempt else []
+        return [ledger.admitted(self.run, self._run_yaml()), *tries]
 
-        An entry of an earlier SHA256SUMS stays even if its file is gone.
-        """
-        keys = {key for key in self.store.list() if key != SUMS and not key.startswith(checkpoints.CHECKPOINTS)}
-        for key in sorted(key for key in keys if key.endswith(f"/{_ATTEMPT}")):
-            document = self.store.get(key)
-            folder = key.removesuffix(_ATTEMPT)
-            sums[key] = _sum(document)
-            sums |= {f"{folder}{name}": sha256 for name, sha256 in json.loads(document).get("files", {}).items()}
-        for key in keys - sums.keys():
-            sums[key] = digest(self.store, key)
-        text = "".join(f"{sha256}  {key}\n" for key, sha256 in sorted((self._earlier_sums() | sums).items())).encode()
+    def _put_once(self, key: str, content: bytes, content_type: str) -> bytes:
+        """Store a file unless there is one. Returns what is stored."""
+        try:
+            self.store.put(key, content, if_absent=True, content_type=content_type)
+        except AlreadyExists:
+            return self.store.get(key)
+        return content
+
+    def _found(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the digests of files that are in no entry: a process that died put them, or somebody else."""
+        unknown = (key for key in self.store.list() if key not in known and not key.startswith(_NOT_SEALED))
+        return {key: digest(self.store, key) for key in unknown}
+
+    def _seal(self, closed: bytes) -> Result:
+        """Write SHA256SUMS from a closed ledger: whoever writes it, and however often, it is the same."""
+        sums = ledger.files_of(record.entry for record in ledger.read(closed)) | {LEDGER: _sum(closed)}
+        text = "".join(f"{sha256}  {key}\n" for key, sha256 in sorted(sums.items())).encode()
         self.store.put(SUMS, text, content_type="text/plain; charset=utf-8")
+        self.ledger.drop_parts()
         return Result(uri=self.store.url, sha256=_sum(text))
 
-    def _earlier_sums(self) -> dict[str, str]:
-        try:
-            return {name: sha256 for sha256, name in read_sums(self.store, SUMS) if name}
-        except NotFound:
-            return {}
+
+def _has_ended(closed: bytes, id_: TryId) -> bool:
+    entries = (record.entry for record in ledger.read(closed))
+    return any(e["kind"] == ledger.END and (e["attempt"], e["try"]) == id_ for e in entries)
 
 
 def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

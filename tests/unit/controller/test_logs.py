@@ -66,12 +66,13 @@ class Store:
         self.segments = {}
         self.puts = []
 
-    async def put_checkpoint(self, run, id_, writer, start, rows):
+    async def put_checkpoint(self, run, segment, containers):
         await asyncio.sleep(0)
         if self.away:
             raise StoreUnavailable("s3://results: away")
-        self.puts.append((start, len(rows)))
-        self.segments[start, writer] = rows
+        self.puts.append((segment.start, len(segment.rows)))
+        self.segments[segment.start, segment.writer] = segment.rows
+        self.last = segment
 
     async def get_checkpoint(self, run, id_):
         if self.away:

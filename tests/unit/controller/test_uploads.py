@@ -15,7 +15,7 @@ from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
 from podium.launch import Inputs
 from podium.reconcile import StoreAttempt
-from podium.results import AttemptFiles
+from podium.results import AttemptFiles, Segment
 from podium.rounds import load_rounds
 from podium.stores import StoreUnavailable
 from tests.unit.reconcile import examples as ex
@@ -125,8 +125,9 @@ async def test_a_store_that_does_not_answer_is_given_up_and_holds_up_no_other_ru
     try:
         with pytest.raises(StoreUnavailable, match=r"^file:///results has not answered for 0 s; it is tried again$"):
             await recorder.put_attempt(ex.run(), DONE, files)
-        await recorder.put_attempt(replace(ex.run(), name="other"), DONE, files)
-        await recorder.put_checkpoint(replace(ex.run(), name="other"), ex.FIRST, "aa", 0, b"rows")
+        other = replace(ex.run(), name="other", uid="another")
+        await recorder.put_attempt(other, DONE, files)
+        await recorder.put_checkpoint(other, Segment(ex.FIRST, "aa", 0, b"rows", 4, ""), ())
         assert telemetry.outcomes == ["error", "success", "success"]
     finally:
         stalled.set()

@@ -19,6 +19,7 @@ from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
 from podium.stores import AlreadyExists, NotFound, digest, open_store
 from tests.unit.reconcile import examples as ex
+from tests.unit.results.ledgers import put_checkpoint, unbroken
 
 
 def pod_log(*chunks, unread=""):
@@ -66,6 +67,7 @@ def test_the_folder(writer):
         "attempts/001/tries/0/attempt.json",
         "attempts/001/tries/0/logs/pod-0.log.gz",
         "attempts/001/tries/0/result.txt",
+        "ledger.jsonl",
         "result.json",
         "run.yaml",
         "system.json",
@@ -245,7 +247,7 @@ class MortalStore:
 
 
 @settings(max_examples=300, deadline=None)
-@given(deaths=st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=4), data=st.data())
+@given(deaths=st.lists(st.tuples(st.integers(0, 32), st.booleans()), max_size=4), data=st.data())
 def test_crashes_anywhere_lose_nothing_that_was_stored(deaths, data):
     """Each process finds any part of the log; whatever one has stored is there in the end."""
     log = [f":::MLLOG {number}" for number in range(7)]
@@ -265,6 +267,12 @@ def test_crashes_anywhere_lose_nothing_that_was_stored(deaths, data):
                 assert {key.replace("attempt.json", name) for name in files} <= set(store.list())
     sums = dict(reversed(row.split("  ")) for row in store.get("SHA256SUMS").decode().splitlines())
     assert sums == {key: digest(store, key) for key in store.list() if key != "SHA256SUMS"}
+    entries = unbroken(store.get("ledger.jsonl"))
+    assert [entry["kind"] for entry in entries[:1] + entries[-1:]] == ["admitted", "result"]
+    assert [(entry["attempt"], entry["try"]) for entry in entries if entry["kind"] == "try"] == [(1, 0), (1, 1)]
+    for path in ("attempts/001/tries/0", "attempts/001"):
+        last = [entry["files"] for entry in entries if f"{path}/attempt.json" in entry.get("files", {})][-1]
+        assert last[f"{path}/attempt.json"] == digest(store, f"{path}/attempt.json")
 
 
 def evidence(store):
@@ -274,7 +282,9 @@ def evidence(store):
         content = store.get(key)
         if key.endswith(".gz"):
             content = gzip.decompress(content)
-        if not key.endswith((".json", "SHA256SUMS", ".yaml")):
+        if "ledger" in key:  # its lines move from its parts to ledger.jsonl
+            found |= {("ledger", line) for line in content.splitlines()}
+        elif not key.endswith((".json", "SHA256SUMS", ".yaml")):
             found |= {(key.rpartition("/")[0], line) for line in content.splitlines()}
         elif key == "result.json":
             found.add(content)
@@ -288,14 +298,13 @@ def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
     id_, other = TryId(attempt=1, number=1), TryId(attempt=1, number=10)
     rows = [f"2026-01-01T00:00:0{n}.5Z :::MLLOG {n}\n".encode() for n in range(4)]
     writer.store.put("checkpoints/001-1.log", b"of an earlier version\n")
-    writer.put_checkpoint(id_, "bb", 0, rows[0] + rows[1])
-    writer.put_checkpoint(id_, "aa", 100, rows[3])
-    writer.put_checkpoint(id_, "bb", 100, rows[2])
-    writer.put_checkpoint(id_, "bb", 150, rows[2])  # of the same time
-    writer.put_checkpoint(other, "bb", 0, rows[3])
-    assert [segment for _, segment in writer.checkpoint(id_)] == [
-        b"of an earlier version\n", rows[0] + rows[1], rows[2], rows[2], rows[3],
-    ]  # fmt: skip
+    assert [segment for _, segment in writer.checkpoint(id_)] == [b"of an earlier version\n"]
+    put_checkpoint(writer, id_, "bb", 0, rows[0] + rows[1])
+    put_checkpoint(writer, id_, "aa", 100, rows[3])
+    put_checkpoint(writer, id_, "bb", 100, rows[2])
+    put_checkpoint(writer, id_, "bb", 150, rows[2])  # of the same time
+    put_checkpoint(writer, other, "bb", 0, rows[3])
+    assert [segment for _, segment in writer.checkpoint(id_)] == [rows[0] + rows[1], rows[2], rows[2], rows[3]]
     assert not list(writer.checkpoint(TryId(attempt=9, number=0)))
     writer.drop_checkpoint(id_)
     assert not list(writer.checkpoint(id_))
@@ -303,7 +312,7 @@ def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
 
 
 def test_storing_a_try_leaves_its_checkpoint_until_the_status_says_so(writer):
-    writer.put_checkpoint(DONE.id, "aa", 0, b"2026-01-01T00:00:00Z :::MLLOG one\n")
+    put_checkpoint(writer, DONE.id, "aa", 0, b"2026-01-01T00:00:00Z :::MLLOG one\n")
     result = put_all(writer)
     assert len(list(writer.checkpoint(DONE.id))) == 1
     assert "checkpoints" not in writer.store.get("SHA256SUMS").decode()

@@ -54,7 +54,7 @@ def test_a_result_is_written_to_it():
     score = Score(time_to_train_minutes="0.6833", valid=True, official=False)
     result = writer.put_result(StoreResult(score, (), "Complete", ""), target={"top1": 0.9}, nodes=[])
     assert result.uri == "mem://lab/runs/team/run-1"
-    assert store.list() == ["SHA256SUMS", "result.json", "run.yaml", "system.json"]
+    assert store.list() == ["SHA256SUMS", "ledger.jsonl", "result.json", "run.yaml", "system.json"]
     assert result.sha256 == hashlib.sha256(store.get("SHA256SUMS")).hexdigest()
 
 

@@ -1,0 +1,118 @@
+"""Keeps the ledger of a run in its folder: while it grows, in parts that are put once; at the end, in one file.
+
+Two processes, or threads, that add to a ledger at the same time cannot fork it: the number of a part is taken by the
+first, and the other one continues what it has written. The file is put once, too, and closes the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podium.results.ledger import LEDGER, Entry, Head, append, head_of, read, subject
+from podium.stores import AlreadyExists, NotFound, Store, StoreUnavailable
+
+PARTS = "ledger/"
+_TYPE = "application/jsonl"
+_KEPT_BYTES = 4096  # of a ledger that is kept in memory: that of most runs
+_MOST_LOSSES = 100  # in a row, to others that add to the same ledger
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What this process knows of a ledger. `text` is None if it is too long to be kept."""
+
+    parts: int = 0
+    head: Head = field(default_factory=Head)
+    said: Mapping[str, str] = field(default_factory=dict)  # by subject
+    text: bytes | None = b""
+    closed: bool = False
+
+    def with_part(self, part: bytes) -> _Known:
+        said = dict(subject(record.entry) for record in read(part, self.head))
+        head = Head(self.head.records + part.count(b"\n"), head_of(part).sha256)
+        text = self.text + part if self.text is not None and len(self.text) + len(part) <= _KEPT_BYTES else None
+        return _Known(self.parts + 1, head, {**self.said, **said}, text)
+
+
+class RunLedger:
+    """The ledger of one run, whose folder is `store`. Safe to use from several threads. Methods raise StoreError."""
+
+    def __init__(self, store: Store, uid: str) -> None:
+        self._store = store
+        self._prefix = f"{PARTS}{uid[:8]}-"  # a folder on a laptop may hold the parts of another run
+        self._known: _Known | None = None
+
+    def append(self, *entries: Entry) -> None:
+        """Add the entries that say something new. A ledger that is closed stays as it is."""
+        known = self._known or self._read()
+        for _ in range(_MOST_LOSSES):
+            new = [entry for entry in entries if _is_new(entry, known.said)]
+            if known.closed or not new:
+                return
+            part, _head = append(known.head, new, time.time())
+            try:
+                self._store.put(self._part(known.parts + 1), part, if_absent=True, content_type=_TYPE)
+            except AlreadyExists:  # another one was first, or it is this part, whose acknowledgment was lost
+                known = self._known = self._advanced(known)
+            else:
+                self._known = known.with_part(part)
+                return
+        raise StoreUnavailable(f"{self._store.url}/{self._prefix}: others write all the time; a retry may help")
+
+    def entries(self) -> list[Entry]:
+        """Return all entries so far."""
+        return [record.entry for record in read(self._text())]
+
+    def closed(self) -> bytes | None:
+        """Return the whole ledger if it is closed."""
+        known = self._known or self._read()
+        return self._store.get(LEDGER) if known.closed else None
+
+    def close(self, last: Entry) -> bytes:
+        """Put the whole ledger, with its last entry, and return it: as another process has closed it, if one has."""
+        known = self._known or self._read()
+        text = self._text()
+        line, _ = append(known.head, [last], time.time())
+        try:
+            self._store.put(LEDGER, text + line, if_absent=True, content_type=_TYPE)
+        except AlreadyExists:
+            text, line = self._store.get(LEDGER), b""
+        self._known = _Known(closed=True, text=None)
+        return text + line
+
+    def drop_parts(self) -> None:
+        """Remove what the closed ledger holds."""
+        for key in self._store.list(self._prefix):
+            self._store.delete(key)
+
+    def _part(self, number: int) -> str:
+        return f"{self._prefix}{number:06}.jsonl"
+
+    def _text(self) -> bytes:
+        known = self._known = self._known or self._read()
+        if known.text is not None:
+            return known.text
+        return b"".join(self._store.get(self._part(number)) for number in range(1, known.parts + 1))
+
+    def _read(self) -> _Known:
+        """Read what earlier processes have written."""
+        keys = self._store.list(LEDGER.partition(".")[0])
+        if LEDGER in keys:
+            return _Known(closed=True, text=None)
+        return self._advanced(_Known()) if any(key.startswith(self._prefix) for key in keys) else _Known()
+
+    def _advanced(self, known: _Known) -> _Known:
+        """Return `known` with the parts that others have written since."""
+        while True:
+            try:
+                part = self._store.get(self._part(known.parts + 1))
+            except NotFound:
+                return known
+            known = known.with_part(part)
+
+
+def _is_new(entry: Entry, said: Mapping[str, str]) -> bool:
+    about, digest = subject(entry)
+    return about == "" or said.get(about) != digest
