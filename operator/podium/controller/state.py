@@ -79,6 +79,7 @@ class ReportState:
     cut: bool = False  # whether the status must be cut to what its schema allows
     attempts: tuple[AttemptStatus, ...] = ()  # the tries in it
     changed_at: float | None = None  # when the oldest unwritten change was made
+    starting_due: float | None = None  # when a first status is due although nothing but the start has happened
     quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written
 

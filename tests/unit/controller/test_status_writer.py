@@ -101,8 +101,9 @@ class Writes:
             progress_seconds=10.0,
             clock=lambda: self.now,
             write_later=lambda _, seconds: self.later.append(round(seconds, 3)),
-            runs_in_progress=lambda: runs,
+            runs_in_progress=lambda: self.runs,
         )
+        self.runs = runs
         self.state = RunState(ex.run(), None, Observation("lab"))
 
     async def patch_status(self, resource, namespace, name, patch):
@@ -162,6 +163,14 @@ async def test_a_thousand_runs_are_written_less_often():
     assert await writes.at(0, PENDING) == (0, [62.5])
     assert await writes.at(63, PENDING) == (1, [])
     assert await writes.at(64, STARTING) == (0, [199.0])  # 5 a second of all
+
+
+async def test_the_last_runs_of_a_burst_do_not_become_due_sooner_as_the_first_ones_end():
+    writes = Writes(runs=1000)
+    await writes.at(0, PENDING)
+    writes.runs = 10
+    assert await writes.at(20, STARTING) == (0, [42.5])
+    assert await writes.at(30, TRAINING) == (1, [])
 
 
 async def test_a_write_that_is_refused_is_due_again():
