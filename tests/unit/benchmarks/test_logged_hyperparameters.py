@@ -14,7 +14,7 @@ STEPS_PER_EPOCH = 12  # 1,437 digits in batches of 128
 def steps(monkeypatch):
     """The groups of parameters, without the parameters, at each step of any optimizer."""
     taken = []
-    for kind in (torch.optim.SGD, Lars):
+    for kind in (torch.optim.SGD, torch.optim.Adam, Lars):
 
         def step(self, *args, original=kind.step, **kwargs):
             taken.append(
@@ -30,9 +30,9 @@ def steps(monkeypatch):
 def logged(launch, log_lines):
     """Runs a trainer; the values of its log by key."""
 
-    def run(benchmark, *settings):
+    def run(benchmark, *settings, target=None):
         words = [word for setting in settings for word in ("--set", setting)]
-        done = launch(benchmark, "--seed", "1", *words)
+        done = launch(benchmark, "--seed", "1", *words, *(("--target", target) if target else ()))
         assert done.returncode == 0, done.stderr
         return {line["key"]: line["value"] for line in log_lines(done.stdout)}
 
@@ -121,3 +121,61 @@ def test_maskrcnn(logged, steps, method):
     assert log["opt_learning_rate_decay_factor"] == pytest.approx(rates[-1] / max(rates))
     assert [log["opt_weight_decay"], log["opt_momentum"]] == [others["weight_decay"], others["momentum"]]
     assert (biases["weight_decay"], biases["lr"]) == (0, 2 * others["lr"])
+
+
+def test_minigo(logged, steps):
+    log = logged(
+        "minigo", "width=4", "blocks=1", "features=4", "games_per_generation=10", "readouts=8", "max_epochs=1",
+        "eval_readouts=8", "eval_games=2", "gate_games=0", "global_batch_size=16", "opt_base_learning_rate=0.02",
+        "opt_learning_rate_warmup_steps=3", "opt_learning_rate_warmup_factor=1",
+        "opt_learning_rate_decay_boundary_steps=5,7", "opt_weight_decay=0.0003", "opt_momentum=0.8",
+    )  # fmt: skip
+    rates = [groups[0]["lr"] for groups in steps]
+    assert log["opt_base_learning_rate"] == max(rates)
+    assert log["opt_learning_rate_warmup_steps"] == rates.index(max(rates))
+    assert log["opt_learning_rate_warmup_factor"] == pytest.approx(-math.log2(1 - rates[0] / max(rates)))
+    boundaries = drops(rates)  # the step that equals a boundary still has the rate before it
+    assert log["opt_learning_rate_decay_boundary_steps"] == log["lr_boundaries"] == [place - 1 for place in boundaries]
+    assert log["lr_rates"] == pytest.approx([rates[boundaries[0] - 1], *(rates[place] for place in boundaries)])
+    decayed, rest = steps[0]
+    assert log["opt_weight_decay"] == decayed["weight_decay"]
+    assert (rest["weight_decay"], rest["lr"]) == (0, decayed["lr"])
+    assert log["opt_momentum"] == decayed["momentum"] == rest["momentum"]
+
+
+WITH_ADAM = {
+    "gnmt": ("hidden_size=16", "layers=2", "toy_pairs=900", "global_batch_size=31", "max_decode_length=10",
+             "opt_learning_rate_warmup_steps=5", "opt_learning_rate_remain_steps=8",
+             "opt_learning_rate_decay_interval=3", "max_epochs=2"),
+    "transformer": ("hidden_size=16", "filter_size=32", "layers=1", "toy_pairs=900", "global_batch_size=600",
+                    "opt_base_learning_rate=0.001976", "opt_learning_rate_warmup_steps=5", "max_epochs=2"),
+    "ncf": ("generated_users=300", "generated_items=200", "global_batch_size=6000", "opt_adam_beta_1=0.25",
+            "opt_adam_beta_2=0.5", "opt_base_learning_rate=0.0045", "max_epochs=2"),
+}  # fmt: skip
+
+
+def logged_rate(benchmark, log, step):
+    """The rate of a step by the definition, from what the log says alone."""
+    base = log["opt_base_learning_rate"]
+    if benchmark == "ncf":
+        return base
+    warmup = log["opt_learning_rate_warmup_steps"]
+    if benchmark == "transformer":
+        return base * step / warmup if step < warmup else base * (warmup / step) ** 0.5
+    number, remain = step + 1, log["opt_learning_rate_remain_steps"]
+    if number <= warmup:
+        return base * 0.01 ** (1 - number / warmup)
+    decays = 0 if number < remain else (number - remain) // log["opt_learning_rate_decay_interval"] + 1
+    return base * log["opt_learning_rate_decay_factor"] ** min(decays, log["opt_learning_rate_decay_steps"])
+
+
+@pytest.mark.parametrize("benchmark", sorted(WITH_ADAM))
+def test_trainers_with_adam(logged, steps, benchmark):
+    log = logged(benchmark, "precision=fp32", *WITH_ADAM[benchmark], target="1.0")
+    assert len(steps) >= 10
+    for step, (group,) in enumerate(steps):
+        assert group["lr"] == pytest.approx(logged_rate(benchmark, log, step), rel=1e-6)
+        assert (*group["betas"], group["eps"]) == (
+            log["opt_adam_beta_1"], log["opt_adam_beta_2"], log["opt_adam_epsilon"],
+        )  # fmt: skip
+    assert log["opt_name"] == "adam"

@@ -1,10 +1,9 @@
-"""What MiniGo of v0.6 starts from: TensorFlow's files read, converted and continued, and the published schedules."""
+"""What MiniGo of v0.6 starts from: TensorFlow's files read, converted and continued."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -27,7 +26,6 @@ from podium_benchmarks.prepare.tensorflow import crc32c, read_checkpoint, read_r
 
 ALONE = Ranks(0, 1, torch.device("cpu"), 1)
 ROUNDS = Path(__file__).resolve().parents[3] / "operator/podium/rounds"
-LOGS = Path(__file__).resolve().parents[4] / "shared/data/mlperf_logs/v0.6/NVIDIA/dgx1_ngc19.05_tensorflow/minigo"
 
 
 @functools.cache
@@ -248,48 +246,7 @@ def test_files_that_hold_something_else_are_refused(tmp_path):
         networks.restore_training(model, networks.make_optimizer(model, TINY), tmp_path / "x.pt")
 
 
-# --- published entries
-
-# All closed entries of v0.6 (NVIDIA's with 1 and 3 nodes, Intel's two), from their logs
-ENTRIES = {"opt_base_learning_rate": [0.32, 0.032, 0.0032], "opt_learning_rate_decay_boundary_steps": [12_500, 18_750],
-           "global_batch_size": 8192, "virtual_losses": 8}  # fmt: skip
-
-
-def configured(values) -> Config:
-    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return dataclasses.replace(FULL, **listed)
-
-
-def test_published_entries_may_be_set_and_have_the_definition_s_rates():
-    tunable = yaml.safe_load((ROUNDS / "v0.6.yaml").read_text())["benchmarks"]["minigo"]["tunable"]
-    assert set(ENTRIES) <= set(tunable)
-    config = configured(ENTRIES)
-    # tf.train.piecewise_constant(global_step, boundaries, rates): rates[0] where the step is <= boundaries[0], ...
-    definition = {0: 0.32, 1: 0.32, 100: 0.32, 6_000: 0.32, 12_499: 0.32, 12_500: 0.32, 12_501: 0.032, 12_502: 0.032,
-                  15_000: 0.032, 18_749: 0.032, 18_750: 0.032, 18_751: 0.0032, 18_752: 0.0032, 20_000: 0.0032,
-                  25_000: 0.0032, 25_001: 0.0032, 30_000: 0.0032, 37_500: 0.0032, 50_000: 0.0032, 99_999: 0.0032}  # fmt: skip
-    assert len(definition) == 20
-    assert [train.learning_rate(config, step) for step in definition] == pytest.approx(
-        list(definition.values()), abs=1e-6
-    )
-    model = networks.build_model(dataclasses.replace(config, blocks=1), 1, ALONE)
-    optimizer = networks.make_optimizer(model, config)
-    for step, rate in definition.items():
-        set_learning_rate(optimizer, train.learning_rate(config, step))
-        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate, rate], abs=1e-6)
-    logged = config.log_values()
-    assert {name: logged[name] for name in ENTRIES} == ENTRIES
-    assert {group["momentum"] for group in optimizer.param_groups} == {logged["opt_momentum"]}
-    assert max(group["weight_decay"] for group in optimizer.param_groups) == logged["opt_weight_decay"]
-
-
-def test_the_published_log_says_so():
-    if not LOGS.is_dir():
-        pytest.skip("the published logs are not here")
-    text = (LOGS / "result_0.txt").read_text()
-    lines = [line.partition(": ") for line in text.splitlines() if line.startswith(":::MLL ")]
-    found = {head.split()[-1]: json.loads(rest)["value"] for head, _, rest in lines if head.split()[-1] in ENTRIES}
-    assert found == ENTRIES
+# --- v0.5
 
 
 def test_v0_5_goes_on_as_long_as_its_reference():
