@@ -20,11 +20,18 @@ _LOG_SHARE = 0.8  # of a pod's life: its log is whole before it completes
 
 
 def start_nodes(
-    plane: ControlPlane, count: int, *, pod_seconds: float = 0, log: Path | None = None, replay: Path | None = None
+    plane: ControlPlane,
+    count: int,
+    *,
+    pod_seconds: float = 0,
+    log: Path | None = None,
+    replay: Path | None = None,
+    live: bool = False,
 ) -> None:
     """`count` Ready nodes. Pods of Jobs complete after `pod_seconds`. Logs come in one of two ways:
 
-    `replay`: each pod plays this training log back, line by line, from its own start to 0.8 of `pod_seconds`.
+    `replay`: each pod plays this training log back, line by line, from its own start to 0.8 of `pod_seconds`;
+    with `live` it starts with the first read, otherwise with the first that follows.
     `log`: each pod's log is this file, in the format of a container runtime
     (``2026-01-01T00:00:00.000000000Z stdout F the line``); a stream that follows it never ends, 128 are the most.
     """
@@ -34,7 +41,7 @@ def start_nodes(
     config.write_text("\n---\n".join(json.dumps(document) for document in documents))
     plane.pki.certificate("kwok", "CN=kwok", "IP:127.0.0.1,DNS:localhost", "serverAuth")
     if replay:
-        _serve_logs(plane, replay, pod_seconds)
+        _serve_logs(plane, replay, pod_seconds, live=live)
     plane.processes.start(
         "kwok",
         programs["kwok"],
@@ -83,11 +90,12 @@ def _one_log(file: Path) -> dict[str, Any]:
     return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs", "metadata": {"name": "all"}, "spec": logs}
 
 
-def _serve_logs(plane: ControlPlane, log: Path, pod_seconds: float) -> None:
+def _serve_logs(plane: ControlPlane, log: Path, pod_seconds: float, *, live: bool) -> None:
     plane.processes.start(
         "pod-logs",
         *(sys.executable, "-m", "tests.cluster.podlogs", "--log", log.resolve()),
         *("--seconds", pod_seconds * _LOG_SHARE, "--open", pod_seconds),
+        *(["--live"] if live else []),
         *("--port", plane.logs_port, "--cert", plane.pki.path("kwok.crt"), "--key", plane.pki.path("kwok.key")),
         env={"PYTHONPATH": str(tools.HERE.parents[1])},
     )

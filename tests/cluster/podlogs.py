@@ -1,12 +1,12 @@
 """The logs of fake pods, served as a kubelet serves them: every pod plays back one recorded log, at its own time.
 
-    python -m tests.cluster.podlogs --log FILE --seconds 24 --open 30 --port PORT --cert FILE --key FILE
+    python -m tests.cluster.podlogs --log FILE --seconds 24 --open 30 --port PORT --cert FILE --key FILE [--live]
 
 kwok can serve a file as every pod's log, but its times stand still, a stream that follows it never ends, and it holds
 an inotify instance, of which Linux grants 128. Here a pod's log begins when it is first asked for and takes `seconds`;
 the ``time_ms`` of its MLPerf lines are moved accordingly. A stream that follows ends with the last line, or `--open`
-seconds after the first, as that of a container that takes its time to end. A read that does not follow gives the whole
-log.
+seconds after the first, as that of a container that takes its time to end. A read that does not follow gives what has
+been printed; if it is the first, the log is that of a container that has ended, or with `--live`, begins now.
 """
 
 from __future__ import annotations
@@ -80,19 +80,21 @@ def recorded(text: str, seconds: float) -> list[Line]:
 class PodLogs:
     """Plays `lines` back for each pod."""
 
-    def __init__(self, lines: list[Line], open_seconds: float) -> None:
+    def __init__(self, lines: list[Line], open_seconds: float, *, live: bool = False) -> None:
         self._lines = lines
+        self._live = live
         self._open_seconds = open_seconds
         self._seconds = max(line.at for line in lines)
         self._starts: dict[tuple[str, str], float] = {}
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         pod = request.match_info["namespace"], request.match_info["pod"]
-        wanted = Wanted.of(dict(request.query), time.time())
-        # the first request for a log that does not follow it gets a finished log
-        start = self._starts.setdefault(pod, time.time() - (0 if wanted.follow else self._seconds))
+        now = time.time()
+        wanted = Wanted.of(dict(request.query), now)
+        start = self._starts.setdefault(pod, now - (0 if wanted.follow or self._live else self._seconds))
         lines = [line for line in self._lines if start + line.at >= wanted.since]
         if not wanted.follow:
+            lines = [line for line in lines if start + line.at < now + _TOGETHER_SECONDS]
             chosen = lines[max(0, len(lines) - wanted.tail) :] if wanted.tail is not None else lines
             body = b"".join(line.render(start, timestamps=wanted.timestamps) for line in chosen)
             return web.Response(body=body[: wanted.limit_bytes], content_type="text/plain")
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--open", type=float, default=0.0, help="seconds that a stream stays open, at least")
+    parser.add_argument("--live", action="store_true", help="every log begins with its first read")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cert", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
@@ -132,7 +135,7 @@ def main() -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(given.cert, given.key)
     application = web.Application()
-    logs = PodLogs(recorded(given.log.read_text(), given.seconds), given.open)
+    logs = PodLogs(recorded(given.log.read_text(), given.seconds), given.open, live=given.live)
     application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", logs.serve)
     web.run_app(application, host="127.0.0.1", port=given.port, ssl_context=tls, access_log=None, backlog=1024)
 

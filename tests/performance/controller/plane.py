@@ -54,7 +54,7 @@ async def with_plane(
         plane.up(scheduler=True)
         file = plane.folder / "training.log"
         file.write_text(log)
-        kwok.start_nodes(plane, NODES, pod_seconds=pod_seconds, replay=file if log else None)
+        kwok.start_nodes(plane, NODES, pod_seconds=pod_seconds, replay=file if log else None, live=True)
         plane.kubectl("apply", "--server-side", "-f", source / "crds")
         crd = "crd/benchmarkruns.podium.dev"
         await asyncio.to_thread(until, lambda: _established(plane, crd), 30, f"{crd} is served")
