@@ -146,14 +146,12 @@ class LogStream:
                 if await self._read_last():
                     break
                 await self._pause(max(_AGAIN_SECONDS, self._retry_at - time.monotonic()))
-            elif self.unreadable or not self.known_until:
-                if not await self._read_to_present():
+            elif self.unreadable or not self.known_until or self._streams.locked():
+                if not (read := await self._read_to_present()):
                     await self._pause(self._retry_at - time.monotonic())
-            elif self._streams.locked():
-                self._drained = False
-                await self._pause(self._poll())
-                if not self._over():
-                    await self._read_to_present()
+                elif self._streams.locked():
+                    self._drained = self._drained and not read.new
+                    await self._pause(self._poll())
             else:
                 before = self._known.count
                 async with self._streams:
