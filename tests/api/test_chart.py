@@ -10,6 +10,7 @@ import pytest
 import yaml
 from helm.generate import generated
 
+from podium.api import Submission
 from podium.launch import Allow, PodDefaults, StageCredentials, StageDefaults, TrainerDefaults
 from tests.cluster.charts import CHART, helm, template
 from tests.cluster.fixtures import ROOT, needed_parts
@@ -81,6 +82,7 @@ def test_trainer_values_are_the_operators_model():
     for values, model in (
         (trainer | {"network": {}}, TrainerDefaults),  # from networkPolicy.trainers
         (trainer["allow"], Allow),
+        (trainer["submission"], Submission),
         (trainer["pod"], PodDefaults),
         (trainer["stage"], StageDefaults),
         (trainer["stage"]["credentials"], StageCredentials),

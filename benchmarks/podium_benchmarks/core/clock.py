@@ -14,6 +14,7 @@ from mlperf_logging.mllog import constants as keys
 
 from podium_benchmarks.core import dist
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.files import drop_from_cache
 from podium_benchmarks.core.mllog import Log, finite
 from podium_benchmarks.core.settings import RunSettings
 
@@ -36,14 +37,29 @@ def open_log(
     if settings.round == "v0.6":  # its checker asks for these two, later ones no longer do
         log.event(keys.SUBMISSION_POC_NAME, settings.poc_name)
         log.event(keys.SUBMISSION_ENTRY, settings.platform if settings.entry is None else settings.entry)
-    if settings.cache_cleared:
-        log.event(keys.CACHE_CLEAR, True)
+    _clear_caches(log, ranks, settings)
     log.start(keys.INIT_START)
     if settings.times_initialization and timed_from_start:
         log.end(keys.INIT_STOP)
         log.start(keys.RUN_START, **({} if max_epochs is None else {"max_epochs": max_epochs}))
         dist.wait_for_all()  # no rank begins before the clock runs
     return log
+
+
+def _clear_caches(log: Log, ranks: Ranks, settings: RunSettings) -> None:
+    """Drop the data set from the page cache of every node, and log what was done.
+
+    The rules exclude data that start in memory: "You must flush the cache or restart the system prior to benchmarking"
+    (training_rules.adoc). Without privileges, a process can drop the files that it can read, and nothing else of the
+    node: whoever has flushed the rest before it says so.
+    """
+    cleared = [settings.cache_cleared] if settings.cache_cleared else []
+    if settings.data_dir is None:
+        log.event(keys.CACHE_CLEAR, True, cleared=[*cleared, "no data set is read"])
+        return
+    dropped = drop_from_cache(settings.data_dir) if dist.is_first_on_node() else (0, 0)
+    files, kept = dist.sum_over_ranks(torch.tensor(dropped, device=ranks.device)).tolist()
+    log.event(keys.CACHE_CLEAR, not kept, cleared=[*cleared, "data set"], files=files, files_kept=kept)
 
 
 def log_hyperparameters(log: Log, seed: int, values: Mapping[str, Any]) -> None:

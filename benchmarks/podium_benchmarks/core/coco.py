@@ -19,7 +19,6 @@ from PIL import Image
 
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.coco_index import Outlines, Segmentation, map_index, read_json, write_index
-from podium_benchmarks.core.files import drop_page_cache
 
 LAYOUT = "expected DIR/{train,val}2017/*.jpg and DIR/annotations/instances_{train,val}2017.json"
 
@@ -62,8 +61,6 @@ def check_folder(folder: Path) -> None:
         if not (folder / "annotations" / f"instances_{part}2017.json").is_file():
             raise UsageError(f"--data {folder} has no file annotations/instances_{part}2017.json; {LAYOUT}")
     read_folder(folder, segmentations=False)
-    files = (path(folder, part) for path in (_json_file, index_path) for part in ("train", "val"))
-    drop_page_cache(file for file in files if file.exists())
 
 
 def read_folder(folder: Path, *, segmentations: bool) -> tuple[CocoSet, CocoSet]:

@@ -48,6 +48,11 @@ def join() -> Ranks:
     return Ranks(rank, world_size, device, cores)
 
 
+def is_first_on_node() -> bool:
+    """Whether this rank does what a node needs only once."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
 def leave() -> None:
     """Leave together: no rank tears down its connections while another still needs them."""
     if dist.is_initialized():

@@ -20,7 +20,7 @@ class RunSettings:
     platform: str = "local"
     poc_name: str = "unnamed"  # point of contact, in the log of v0.6 only
     entry: str | None = None  # in the log of v0.6 only; None: the platform
-    cache_cleared: bool = False  # by whoever started the process; a trainer can't do it
+    cache_cleared: str = ""  # what whoever started the process has cleared already, e.g. node
 
     @property
     def times_initialization(self) -> bool:
@@ -31,14 +31,15 @@ class RunSettings:
 _SUBMISSION_VARIABLES = {
     "org": "PODIUM_SUBMISSION_ORG",
     "division": "PODIUM_DIVISION",
-    "status": "PODIUM_STATUS",
+    "status": "PODIUM_SUBMISSION_STATUS",
     "platform": "PODIUM_PLATFORM",
     "poc_name": "PODIUM_SUBMISSION_POC_NAME",
     "entry": "PODIUM_SUBMISSION_ENTRY",
+    "cache_cleared": "PODIUM_CACHE_CLEARED",
 }
 
 
 def submission(environment: Mapping[str, str]) -> RunSettings:
-    """The settings that only the environment has: who submits what, and whether caches were cleared."""
+    """The settings that only the environment has: who submits what, and which caches were cleared."""
     given = {field: environment[name] for field, name in _SUBMISSION_VARIABLES.items() if name in environment}
-    return RunSettings(cache_cleared=environment.get("PODIUM_CACHE_CLEARED") == "1", **given)
+    return RunSettings(**given)

@@ -73,9 +73,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $credentials := include "podium.given" $trainer.stage.credentials | fromYaml -}}
 {{- $stage := include "podium.given" (merge (dict "credentials" $credentials) (omit $trainer.stage "credentials")) | fromYaml -}}
 {{- $image := $trainer.image | default (printf "podium-trainer:%s" .Chart.AppVersion) -}}
-{{- $own := dict "image" $image "pod" (include "podium.given" $trainer.pod | fromYaml) "stage" $stage -}}
+{{- $submission := include "podium.given" $trainer.submission | fromYaml -}}
+{{- $own := dict "image" $image "pod" (include "podium.given" $trainer.pod | fromYaml) "stage" $stage "submission" $submission -}}
 {{- with .Values.networkPolicy.trainers }}{{ if .enabled }}{{ $_ := set $own "network" . }}{{ end }}{{ end -}}
-{{- include "podium.given" (merge $own (omit $trainer "image" "pod" "stage")) -}}
+{{- include "podium.given" (merge $own (omit $trainer "image" "pod" "stage" "submission")) -}}
 {{- end -}}
 
 {{/* The operator's permissions in a namespace with runs. */}}

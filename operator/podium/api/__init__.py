@@ -19,6 +19,7 @@ from podium.api.spec import (
     Quality,
     Resources,
     Stage,
+    Submission,
     System,
     Template,
     Toleration,
@@ -45,6 +46,6 @@ __all__ = [
     "GROUP", "KIND", "MANAGER", "MAX_PINNED", "MAX_SPEC_BYTES", "MAX_SPEC_DEPTH", "PLURAL", "VERSION",
     "AttemptState", "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data",
     "Deadlines", "Division", "EnvVar", "Failure", "FailureClass", "Model", "Pinned", "Pricing", "Progress", "Quality",
-    "Reason", "Resources", "Result", "Score", "Stage", "System", "Template", "Toleration", "TryId",
+    "Reason", "Resources", "Result", "Score", "Stage", "Submission", "System", "Template", "Toleration", "TryId",
     "duration_seconds", "rfc3339", "unix_seconds",
 ]  # fmt: skip

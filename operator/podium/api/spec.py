@@ -37,7 +37,10 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 BENCHMARK = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"  # MLPerf's names have underscores; no object is named after them
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
+SUBMITTER = r"^[A-Za-z0-9]([-A-Za-z0-9 ._+&]*[A-Za-z0-9.])?$"
+
 Division = Literal["closed", "open", "outOfTheBox"]
+Status = Literal["onprem", "cloud", "preview", "research"]
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)] | int
 Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
 Decimal = Annotated[str, Field(max_length=25, pattern=DECIMAL)]
@@ -229,6 +232,22 @@ class Pricing(Model):
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", max_length=3)
 
 
+class Submission(Model):
+    """In whose name the logs are written, as MLPerf's submission_org and submission_status."""
+
+    org: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=SUBMITTER,
+        description="Submitter; default: the administrator's (trainer.submission), else podium.",
+    )
+    status: Status | None = Field(
+        default=None,
+        description="Whether others can get the system: onprem, cloud, preview (soon; from v0.7 on) or research; "
+        "default: the administrator's (trainer.submission), else research.",
+    )
+
+
 class BenchmarkRunSpec(Model):
     """One time-to-train benchmark: what to run, where, and how many times."""
 
@@ -275,6 +294,7 @@ class BenchmarkRunSpec(Model):
     )
     quality: Quality | None = Field(default=None, description="Replaces the round's target; open division only.")
     pricing: Pricing | None = None
+    submission: Submission = Submission()
     suspend: bool = Field(
         default=False,
         description="Pause the run; an attempt before run_start is stopped and repeated on resume, one after run_start "

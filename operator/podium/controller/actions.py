@@ -118,7 +118,8 @@ class ActionExecutor:
         run = state.run
         if held := self._hold(run):  # as of now: no deadline counts this time; thousands may wait
             return self._refused(state, Refusal(held, time.time(), final=False), _HELD_SECONDS)
-        launch, trainer = launch_for(run, id_, new_seed(), self._inputs.rounds(run)), self._inputs.trainer(run)
+        trainer = self._inputs.trainer(run)
+        launch = launch_for(run, id_, new_seed(), self._inputs.rounds(run), trainer.submission)
         try:
             await self._create(run, SERVICES, build_service(launch))
             if trainer.network.enabled:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podium.api import BenchmarkRunSpec, TryId
+from podium.api import BenchmarkRunSpec, Submission, TryId
 from podium.launch.pinning import pinned_image
 from podium.launch.placement import nodes_to_avoid
 from podium.reconcile import Run, job_name, object_name
@@ -39,6 +39,7 @@ class Launch:
     target: str
     trainer: str  # package of podium_benchmarks that implements the benchmark; "" if only an image does
     hyperparameters: Mapping[str, Any]  # the spec's, over those in which the round's reference differs from the preset
+    submission: Submission  # the spec's, over the administrator's
     avoid: tuple[str, ...] = ()  # names of nodes
     pod_group: bool = False  # whether the scheduler starts its pods together
     image: str = ""  # the pinned one, with its digest; "" for the first pods, which find it
@@ -66,8 +67,10 @@ def new_seed() -> int:
     return secrets.randbits(31)
 
 
-def launch_for(run: Run, id_: TryId, seed: int, rounds: Mapping[str, Round]) -> Launch:
-    """Return the launch of a try with `seed`."""
+def launch_for(
+    run: Run, id_: TryId, seed: int, rounds: Mapping[str, Round], submission: Submission | None = None
+) -> Launch:
+    """Return the launch of a try with `seed`; `submission` has the administrator's defaults."""
     spec, round_ = run.spec, rounds[run.spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     defaults = benchmark.defaults if benchmark and spec.division != "open" and spec.template.image is None else {}
@@ -84,6 +87,7 @@ def launch_for(run: Run, id_: TryId, seed: int, rounds: Mapping[str, Round]) -> 
         target=goal_for(spec, rounds).text,
         trainer=(benchmark and benchmark.trainer) or "",
         hyperparameters={**defaults, **spec.hyperparameters},
+        submission=(submission or Submission()).model_copy(update=spec.submission.model_dump(exclude_none=True)),
         image=pinned_image(run.status.pinned),
         pod_group=run.status.pinned is not None and run.status.pinned.gang == "PodGroup",
         avoid=nodes_to_avoid(run.status.attempts),
@@ -120,6 +124,10 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         "PODIUM_TARGET": launch.target,
         "PODIUM_HYPERPARAMETERS": json.dumps(dict(launch.hyperparameters), sort_keys=True),
     }
+    if launch.submission.org:
+        variables["PODIUM_SUBMISSION_ORG"] = launch.submission.org
+    if launch.submission.status:
+        variables["PODIUM_SUBMISSION_STATUS"] = launch.submission.status
     if spec.data:
         variables["PODIUM_DATA_DIR"] = data_dir
     return variables

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from podium.api import BenchmarkRunSpec, Model
+from podium.api import BenchmarkRunSpec, Model, Submission
 from podium.launch.policy import Allow, secret_refusals
 from podium.launch.stage import StageDefaults
 
@@ -55,6 +55,7 @@ class TrainerDefaults(Model):
     secrets: dict[str, tuple[dict[str, Any], ...]] = Field(
         default_factory=dict, description="Variables, as in a pod, by the name that template.secrets uses."
     )
+    submission: Submission = Field(default=Submission(), description="Of runs that name no submitter, or no status.")
     topology_key: str | None = Field(default=None, description="Pods prefer one domain of this node label.")
     app_armor: bool = Field(default=False, description="A kubelet without AppArmor rejects pods that ask for it.")
     share_nodes: bool = Field(default=False, description="Allow several pods of a try on a node, for trials.")

@@ -75,6 +75,11 @@ class LogCheck:
         self._reported: set[str] = set()
         self.seeds: list[Seed] = []
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the log is held to the rules of the open division."""
+        return not self._closed
+
     def add(self, event: Event) -> None:
         """Check one event."""
         self._format = self._format or event.format

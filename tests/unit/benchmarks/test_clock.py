@@ -1,10 +1,14 @@
 """When the clock starts, by round, and what the opening lines of a round's log are."""
 
+import os
+from dataclasses import replace
+
 import pytest
 import torch
 
 from podium_benchmarks.core import cli, clock
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.files import drop_from_cache
 from podium_benchmarks.resnet import BENCHMARK as RESNET
 
 RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
@@ -28,9 +32,9 @@ def written(capsys, log_lines):
 @pytest.mark.parametrize(
     ("environment", "order"),
     [
-        ({}, "init_start, model built, init_stop, run_start, run_stop"),
-        ({"PODIUM_ROUND": "v0.6"}, "init_start, model built, init_stop, run_start, run_stop"),
-        ({"PODIUM_ROUND": "v0.5"}, "init_start, init_stop, run_start, model built, run_stop, run_final"),
+        ({}, "cache_clear, init_start, model built, init_stop, run_start, run_stop"),
+        ({"PODIUM_ROUND": "v0.6"}, "cache_clear, init_start, model built, init_stop, run_start, run_stop"),
+        ({"PODIUM_ROUND": "v0.5"}, "cache_clear, init_start, init_stop, run_start, model built, run_stop, run_final"),
     ],
 )
 def test_the_clock_runs_from_the_model_on_in_v0_5_and_from_the_data_on_since(written, environment, order):
@@ -62,3 +66,54 @@ def test_ncf_s_clock_starts_with_the_first_random_draw(launch, log_lines):
     keys = [line["key"] for line in log_lines(run.stdout)]
     assert keys.index("seed") < keys.index("init_stop") < keys.index("run_start") < keys.index("train_samples")
     assert keys[-2:] == ["run_stop", "run_final"]
+
+
+# ---- caches ----
+
+
+def cache_clear(capsys, log_lines, data_dir, **settings):
+    """The value and what is said about it, of a log that is opened on a data set."""
+    settings = replace(cli.parse(RESNET, [], {}).settings, data_dir=data_dir, **settings)
+    clock.open_log(RANKS, "resnet", settings, 90)
+    (line,) = (line for line in log_lines(capsys.readouterr().out) if line["key"] == "cache_clear")
+    said = line["metadata"]
+    return line["value"], said["cleared"], said.get("files"), said.get("files_kept")
+
+
+def test_the_log_says_which_caches_were_cleared(tmp_path, capsys, log_lines):
+    (tmp_path / "train/n01440764").mkdir(parents=True)
+    for name in ("train/n01440764/1.JPEG", "train/n01440764/2.JPEG", "classes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "train/again").symlink_to(tmp_path)  # a loop
+    assert cache_clear(capsys, log_lines, tmp_path) == (True, ["data set"], 3, 0)
+    assert cache_clear(capsys, log_lines, tmp_path, cache_cleared="node") == (True, ["node", "data set"], 3, 0)
+    assert cache_clear(capsys, log_lines, None) == (True, ["no data set is read"], None, None)
+
+
+def test_a_file_that_cannot_be_dropped_is_not_called_cleared(tmp_path, capsys, log_lines):
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "there").write_bytes(b"x")
+    assert cache_clear(capsys, log_lines, tmp_path) == (False, ["data set"], 1, 1)
+
+
+def is_cached(file):
+    """Whether the first page of a file is in memory: a read that must not wait succeeds."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        return os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        pytest.skip(f"this file system does not say what is cached: {error.strerror}")
+    finally:
+        os.close(descriptor)
+
+
+def test_a_dropped_file_is_no_longer_in_memory(tmp_path):
+    files = [tmp_path / f"{number}.bin" for number in range(600)]
+    for file in files:
+        file.write_bytes(b"x" * 4096)
+    os.sync()  # only what is on the disk can be dropped
+    assert all(map(is_cached, files))
+    assert drop_from_cache(tmp_path) == (600, 0)
+    assert not any(map(is_cached, files))

@@ -79,7 +79,7 @@ def test_the_log_of_a_closed_run_satisfies_the_official_checker(launch, log_line
                  "--set", "eval_interval_samples=1")  # fmt: skip
     with mock.patch.object(llama_train, "evaluate", side_effect=[3.4, 3.29]):
         run = launch("llama31_8b", *arguments, PODIUM_DIVISION="closed", PODIUM_CACHE_CLEARED="1",
-                     PODIUM_STATUS="onprem")  # fmt: skip
+                     PODIUM_SUBMISSION_STATUS="onprem")  # fmt: skip
     assert run.returncode == 0, run.stderr
     lines = log_lines(run.stdout)
     assert lines[-1]["metadata"]["status"] == "success"

@@ -218,6 +218,18 @@ def test_since_v1_0_a_seed_has_to_be_logged(podium_json, tmp_path):
     assert "log.seed.missing" in {f["rule"] for f in log["findings"]}
 
 
+def test_v06_has_no_rules_for_hyperparameters_of_the_open_division(podium_json, tmp_path):
+    """MLCommons' rule files of v0.6 are those of the closed one: they want a schedule of each of ResNet's optimizers."""
+    opened = changed(without(v06_log(), "opt_adam_beta_1"), '"closed"', '"open"')
+    resnet = changed(changed(opened, '"transformer"', '"resnet"'), '"adam"', '"sgd"')
+    write(tmp_path / "open/transformer", [opened])
+    write(tmp_path / "open/resnet", [changed(resnet, "25.4", "0.76")])
+    write(tmp_path / "closed/resnet", [changed(resnet, '"open"', '"closed"')])
+    assert podium_json("check", tmp_path / "open", "--round", "v0.6")[0] == 0
+    _, (log,) = podium_json("check", tmp_path / "closed", "--round", "v0.6")
+    assert {"mlperf", "mlperf.model_bn_span.required"} <= {finding["rule"] for finding in log["findings"]}
+
+
 def test_the_open_division_has_its_own_target(podium_json, tmp_path):
     write(tmp_path / NCF, [changed(v05_log(), "0.64}", "0.5}")])
     assert podium_json("check", tmp_path, "--division", "open")[0] == 0

@@ -11,7 +11,7 @@ from podium.controller.actions import ActionExecutor
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
 from podium.kube import JOBS, ApiError
-from podium.launch import Inputs
+from podium.launch import Inputs, TrainerDefaults
 from podium.reconcile import CreateJob
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -56,6 +56,15 @@ async def test_a_job_that_an_earlier_call_created_is_adopted():
     assert holds
     state.observation.update([], [], 0.0)
     assert state.observation.jobs[CREATE.id].uid == "j1"
+
+
+async def test_the_administrator_names_the_submitter_of_runs_that_do_not():
+    server, state = Server(lambda metadata: None), RunState(ex.run(), None, Observation("lab"))
+    trainer = TrainerDefaults.model_validate({"submission": {"org": "ACME"}})
+    actions = ActionExecutor(server, None, None, inputs=Inputs(load_rounds(), trainer), wake=lambda *_: None)
+    await actions.execute(state, [CREATE])
+    (container,) = server.job["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PODIUM_SUBMISSION_ORG", "value": "ACME"} in container["env"]
 
 
 async def test_a_job_that_must_wait_is_not_asked_for_and_says_why():

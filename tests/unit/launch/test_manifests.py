@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from podium.api import TryId
+from podium.api import Submission, TryId
 from podium.launch import StageCredentials, StageDefaults, TrainerDefaults, build_job, build_service, launch_for
 from podium.launch.stage import stage_folder
 from podium.rounds import load_rounds
@@ -154,6 +154,21 @@ def test_hyperparameters_reach_the_trainer_by_flag_and_variable():
     words = container(job)["command"]
     assert words[-4:] == ["--set", "global_batch_size=64", "--set", "opt_name=lars"]
     assert env(job)["PODIUM_HYPERPARAMETERS"] == '{"global_batch_size": 64, "opt_name": "lars"}'
+
+
+@pytest.mark.parametrize(
+    ("own", "administrators", "org", "status"),
+    [
+        ({}, {}, None, None),
+        ({}, {"org": "ACME", "status": "onprem"}, "ACME", "onprem"),
+        ({"org": "Lab 7"}, {"org": "ACME", "status": "onprem"}, "Lab 7", "onprem"),
+        ({"org": "Lab 7", "status": "cloud"}, {}, "Lab 7", "cloud"),
+    ],
+)
+def test_who_submits_comes_from_the_run_or_else_from_the_administrator(own, administrators, org, status):
+    run, default = ex.run(submission=own), Submission.model_validate(administrators)
+    seen = env(build_job(launch_for(run, TryId(attempt=1, number=0), 1, load_rounds(), default), TrainerDefaults()))
+    assert (seen.get("PODIUM_SUBMISSION_ORG"), seen.get("PODIUM_SUBMISSION_STATUS")) == (org, status)
 
 
 def test_a_queue_admits_a_suspended_job():
