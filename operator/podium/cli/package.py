@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +15,21 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY, RoundOption, asked_round, store_at
 from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
-from podium.rounds import load_scorable_rounds
+from podium.rounds import Round, load_scorable_rounds
 from podium.rules import Finding
-from podium.stores import StoreError
+from podium.rules.catalog import RuleId
+from podium.stores import FileStore, StoreError
 from podium.stores.beneath import OpenFolder
-from podium.submissions import Submission, check_submission, files_of, gather
+from podium.submissions import (
+    ReviewedResult,
+    Submission,
+    check_submission,
+    files_of,
+    gather,
+    kept_files,
+    packaged_logs,
+    review,
+)
 
 _MAX_CODE = 64 << 20
 
@@ -53,28 +64,50 @@ def package(
             raise UsageError(f"{option}: {text!r} is not a valid folder name; {FOLDER_NAME_REMEDY}")
     submission = Submission(name, system.stem, described, email, _read_code(code) if code else None)
     try:
-        parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds)))
+        parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds), described))
         if not parts:
             raise UsageError(f"{', '.join(results)}: no result_<number>.txt found")
-        findings = check_submission(parts, submission, rounds)
-        files = {} if findings else files_of(parts, submission)
-        findings = findings or package_findings(files, name, parts[0].entry.round)
+        findings = _refusals(parts, submission, rounds)
+        files: list[str] = []
+        if not findings:
+            files, findings = _write(out, parts, submission, rounds)
     except (StoreError, MissingCheckerError, DocumentError) as error:
         raise UsageError(str(error)) from error
-    if not findings:
-        _write(out, files)
-    _print(as_json, out, findings, sorted(files))
+    _print(as_json, out, findings, files, packaged_logs(parts, submission))
     raise typer.Exit(1 if findings else 0)
 
 
-def _print(as_json: bool, out: Path, findings: tuple[Finding, ...], files: list[str]) -> None:
+def _refusals(
+    parts: Sequence[ReviewedResult], submission: Submission, rounds: Mapping[str, Round]
+) -> tuple[Finding, ...]:
+    """What is wrong with the results: that no package can be made of them, or what a reviewer would question.
+
+    The package will have a scaling.json where the results need one and have none.
+    """
+    scaled = {part.folder.path or part.entry.benchmark for part in parts if part.folder.scaling is None}
+    found = list(check_submission(parts, submission, rounds))
+    found += (
+        finding
+        for finding in review(parts)
+        if finding.rule != RuleId.PACKAGE_SYSTEM_MISSING  # found already
+        and not (finding.rule == RuleId.REVIEW_SCALING and finding.field in scaled)
+    )
+    return tuple(found)
+
+
+def _print(
+    as_json: bool, out: Path, findings: tuple[Finding, ...], files: Sequence[str], logs: Mapping[str, str]
+) -> None:
     if as_json:
-        written = [] if findings else files
-        print_json({"package": str(out), "files": written, "findings": [f.document() for f in findings]})
+        written = {"files": [], "logs": {}} if findings else {"files": files, "logs": logs}
+        print_json({"package": str(out), **written, "findings": [f.document() for f in findings]})
     elif findings:
         print_findings(console(), findings)
         console().print(f"no package: {len(findings)} findings", style="bold red")
     else:
+        for path, source in logs.items():
+            if PurePosixPath(path).name != PurePosixPath(source).name:
+                print_line(console(), f"{path} is {source}", "dim")
         print_line(console(), f"{out}: {len(files)} files, no findings")
 
 
@@ -118,23 +151,41 @@ def _read_code(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def _write(out: Path, files: dict[str, bytes]) -> None:
-    """Write all files or none. Raises UsageError.
+def _write(
+    out: Path, parts: Sequence[ReviewedResult], submission: Submission, rounds: Mapping[str, Round]
+) -> tuple[list[str], tuple[Finding, ...]]:
+    """Write all files, or none if MLCommons' checker or a review of the package finds anything.
 
-    They are first written into a new folder that nobody else can access, so that no link can be in the way.
+    They are first written into a new folder that nobody else can access, so that no link can be in the way. Returns
+    their names, and the findings. Raises UsageError.
     """
+    round_ = parts[0].entry.round
+    files, kept = files_of(parts, submission), list(kept_files(parts, submission))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as private:
             made = Path(private, out.name)
             for path, content in files.items():
-                file = made / path
-                if not file.resolve().is_relative_to(made.resolve()):
-                    raise UsageError(f"--out {out}: {path} would be outside of it; no package was written")
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file = _new_file(made, path, out)
                 file.write_bytes(content)
                 if file.suffix == ".sh":
                     file.chmod(0o755)
-            made.rename(out)  # replaces an empty folder, and nothing else
+            for path, store, key in kept:
+                with _new_file(made, path, out).open("wb") as copy:
+                    copy.writelines(store.chunks(key))
+            found = package_findings(files, submission.org, round_)
+            found = found or tuple(review(list(gather([FileStore(made)], rounds, round_))))
+            if not found:
+                made.rename(out)  # replaces an empty folder, and nothing else
+            return sorted([*files, *(path for path, _, _ in kept)]), found
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; no package was written") from error
+
+
+def _new_file(made: Path, path: str, out: Path) -> Path:
+    """A file of the package, in a folder that exists. Raises UsageError if it would be elsewhere."""
+    file = made / path
+    if not file.resolve().is_relative_to(made.resolve()):
+        raise UsageError(f"--out {out}: {path} would be outside of it; no package was written")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

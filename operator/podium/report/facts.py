@@ -122,7 +122,7 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
     claims = _check_claims(folder, entry)
     energies = [attempt.energy_joules for attempt in attempts if attempt.scored]
     known = [joules for joules in energies if joules is not None]
-    seen = _read_json(store, f"{folder.path}/system.json".lstrip("/")) if folder.result else {}
+    seen = _read_json(store, folder.key("system.json")) if folder.result else {}
     return Report(
         entry=entry,
         kind=tuple(plain_text(folder.result[key]) for key in ("division", "preset") if folder.result.get(key)),
@@ -269,7 +269,7 @@ def _check_claims(folder: Folder, entry: ScoredResult) -> Iterable[Finding]:
     except ValueError:
         differs = True
     if differs:
-        where = f"{folder.path}/result.json".lstrip("/")
+        where = folder.key("result.json")
         text = f"it says {plain_text(claimed)} minutes, but the logs give {entry.score.minutes:.4f}"
         yield Finding(RuleId.REPORT_SCORE, where, text, remedy="trust the logs if their digests are right")
 
@@ -278,7 +278,7 @@ def _check_sums(store: Store, folder: Folder) -> tuple[str, list[Finding]]:
     """Compare documents and logs of a stored result with SHA256SUMS; returns a sentence and findings."""
     if not folder.result:
         return "", []
-    base = f"{folder.path}/".lstrip("/")
+    base = folder.key("")
     try:
         checked = [(digest, key) for digest, key in read_sums(store, base + SUMS) if key.endswith(_CHECKED)]
     except NotFound:

@@ -205,6 +205,7 @@ class RuleId(StrEnum):
         "A description does not match the logs.",
     )
     REVIEW_SCORE = "review.score", _REVIEW, "The score in result.json is not the one that the logs give."
+    REVIEW_COPY = "review.copy", _REVIEW, "A log of a package is not the one that Podium stored."
     REVIEW_KEY = (
         "review.<key>",
         _REVIEW,

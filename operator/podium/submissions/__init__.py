@@ -7,16 +7,26 @@ from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
 from podium.submissions.history import HistoryRow, read_history
-from podium.submissions.package import ReviewedResult, Submission, check_submission, files_of, gather
+from podium.submissions.package import (
+    ReviewedResult,
+    Submission,
+    check_submission,
+    files_of,
+    gather,
+    is_closed,
+    kept_files,
+    packaged_logs,
+)
 from podium.submissions.power import energy_joules
-from podium.submissions.review import is_closed, review
+from podium.submissions.review import review
 from podium.submissions.spread import Variance, variance
 from podium.submissions.together import platform_note
 from podium.submissions.tree import Folder, Log, read_folders, read_log
 
 __all__ = [
     "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "ReviewedResult",
-    "ScoredResult", "Submission", "Variance", "borrow", "borrowing_run", "check_place", "check_submission", "compare",
-    "convergence_of_entry", "energy_joules", "files_of", "gather", "is_closed", "platform_note", "read_folders",
-    "read_history", "read_log", "review", "score_folder", "variance",
+    "ScoredResult", "Submission", "Variance", "borrow", "borrowing_run", "check_place", "check_submission",
+    "compare", "convergence_of_entry", "energy_joules", "files_of", "gather", "is_closed", "kept_files",
+    "packaged_logs", "platform_note", "read_folders", "read_history", "read_log", "review", "score_folder",
+    "variance",
 ]  # fmt: skip

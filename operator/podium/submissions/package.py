@@ -11,8 +11,9 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import PurePosixPath
 from typing import Any
 
 from podium.api import AttemptState
@@ -23,8 +24,9 @@ from podium.rules import Finding, check_system
 from podium.rules.catalog import RuleId
 from podium.stores import MAX_LOG_BYTES, NotFound, Store, document_bytes
 from podium.submissions.check import Checked, check_folder
+from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.entries import ScoredResult, score_folder
-from podium.submissions.tree import Folder, read_folders
+from podium.submissions.tree import Folder, copy_path, read_folders
 
 _VERSION = re.compile(
     r"\d{1,6}(\.\d{1,6}){0,4}((a|b|rc)\d{1,6})?(\.(post|dev)\d{1,6}){0,2}(\+[a-z0-9.]{1,40})?", re.ASCII
@@ -52,19 +54,35 @@ class Submission:
     code: Mapping[str, bytes] | None = None
 
 
-def gather(stores: Sequence[Store], rounds: Mapping[str, Round], asked_round: str | None) -> Iterator[ReviewedResult]:
-    """Score and check every entry in the stores. Raises StoreError and MissingCheckerError."""
+def gather(
+    stores: Sequence[Store],
+    rounds: Mapping[str, Round],
+    asked_round: str | None,
+    system: Mapping[str, Any] | None = None,
+) -> Iterator[ReviewedResult]:
+    """Score and check every entry in the stores, as a result of `system` if that is given.
+
+    Raises StoreError and MissingCheckerError.
+    """
     for store in stores:
-        for folder in read_folders(store):
+        for each in read_folders(store):
+            folder = each if system is None else replace(each, system=system)
             entry = score_folder(folder, rounds, asked_round)
             checked = check_folder(store, folder, rounds, asked_round=asked_round, division=None)
             yield ReviewedResult(store, folder, entry, tuple(checked))
 
 
+def is_closed(part: ReviewedResult) -> bool:
+    """Whether the entry is held to the closed rules, as results out of the box are, too."""
+    own = part.folder.result.get("division")
+    logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
+    return own != "open" if own else "open" not in logged
+
+
 def check_submission(
     parts: Sequence[ReviewedResult], submission: Submission, rounds: Mapping[str, Round]
 ) -> tuple[Finding, ...]:
-    """Why these results cannot be submitted; empty if they can."""
+    """Why no package can be made of these results; empty if one can. Whether it would pass is for `review` to say."""
     found: list[Finding] = []
     names = {part.entry.round for part in parts}
     if len(names) > 1:
@@ -76,9 +94,7 @@ def check_submission(
             found.append(Finding(RuleId.PACKAGE_TWICE, benchmark, f"{count} results of one benchmark", remedy=remedy))
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
-        found += [f for f in part.entry.findings if f.rule in (RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT)]
         found += _unusable(part, rounds)
-        found += faults(part)
         if submission.code is None and (message := _other_program(part)):
             remedy = "name the folder of its implementation with --code"
             found.append(Finding(RuleId.PACKAGE_CODE, part.entry.benchmark, message, remedy=remedy))
@@ -92,7 +108,7 @@ def _other_program(part: ReviewedResult) -> str:
     """
     if not part.folder.result:
         return "the implementation is missing: this result is not from Podium's trainers"
-    key = _run_key(part)
+    key = part.folder.key("run.yaml")
     try:
         (document,) = read_yaml(document_bytes(part.store, key), key)
         spec = document.get("spec") or {}
@@ -106,7 +122,7 @@ def _other_program(part: ReviewedResult) -> str:
 def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Finding]:
     """Invalid values that would become file names or parts of scripts in the package."""
     entry, result = part.entry, part.folder.result
-    where = f"{part.folder.path}/result.json".lstrip("/") if result else part.folder.path or "."
+    where = part.folder.key("result.json") if result else part.folder.path or "."
     round_ = rounds.get(entry.round)
     if round_ is None:
         message = f"{entry.round[:80]!r} is not a known round"
@@ -148,8 +164,27 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
             yield from (finding for finding in each.findings if finding.rule in UNSAFE)
 
 
+def packaged_logs(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, str]:
+    """The key of each log by its path in the package. MLCommons' tools want them numbered from 0, without gaps."""
+    return {
+        f"{submission.org}/results/{submission.system_id}/{part.entry.benchmark}/result_{number}.txt": log.name
+        for part in parts
+        for number, log in enumerate(part.folder.logs)
+    }
+
+
+def kept_files(parts: Sequence[ReviewedResult], submission: Submission) -> Iterator[tuple[str, Store, str]]:
+    """Yield what the package keeps of each result of Podium's, as it is: path in the package, store and key."""
+    for part in parts:
+        if part.folder.result:
+            base = part.folder.key("")
+            copy = copy_path(submission.system_id, part.entry.benchmark)
+            for key in part.store.list(base):
+                yield f"{submission.org}/{copy}/{key.removeprefix(base)}", part.store, key
+
+
 def files_of(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, bytes]:
-    """The files of the package: content by path."""
+    """The files of the package but those that it only keeps (`kept_files`): content by path."""
     round_ = parts[0].entry.round
     files = _files_v05(parts, submission) if round_ == "v0.5" else _files(parts, submission)
     return {f"{submission.org}/{path}": content for path, content in files.items()}
@@ -197,19 +232,18 @@ def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
         f"{folder}/result_{i}.txt": document_bytes(part.store, log.name, MAX_LOG_BYTES)
         for i, log in enumerate(part.folder.logs)
     }
-    if part.entry.scaling != 1:
-        files[f"{folder}/scaling.json"] = _json({"scaling_factor": part.entry.scaling})
+    scaling = part.entry.scaling
+    if part.folder.scaling is None and is_closed(part):
+        scaling = convergence_of_entry(part.entry).scaling or 1
+    if scaling != 1:
+        files[f"{folder}/scaling.json"] = _json({"scaling_factor": scaling})
     return files
 
 
 def _own_code(part: ReviewedResult) -> dict[str, bytes]:
     """The implementation, if it is Podium's: a released package, whose version identifies the code that ran."""
     text = f"# {part.entry.benchmark}\n\nThe trainer of podium-benchmarks {_version(part)}, started as in run.yaml.\n"
-    return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, _run_key(part))}
-
-
-def _run_key(part: ReviewedResult) -> str:
-    return f"{part.folder.path}/run.yaml".lstrip("/")
+    return {"README.md": text.encode(), "run.yaml": document_bytes(part.store, part.folder.key("run.yaml"))}
 
 
 def _version(part: ReviewedResult) -> str:
@@ -220,6 +254,10 @@ def _version(part: ReviewedResult) -> str:
 def _scripts(part: ReviewedResult, submission: Submission) -> dict[str, bytes]:
     name = part.entry.benchmark
     header = "#!/bin/sh\nset -eu\n"
+    logs = "\n## Logs\n\n" + "".join(
+        f"- `result_{number}.txt`: {f'attempt {log.index}' if part.folder.result else PurePosixPath(log.name).name}\n"
+        for number, log in enumerate(part.folder.logs)
+    )
     if submission.code is None:
         distributions = (f"{name}=={_version(part)}" for name in ("podium-benchmarks", "podium-operator"))
         setup = f"pip install {shlex.join(distributions)}\n"
@@ -236,7 +274,7 @@ def _scripts(part: ReviewedResult, submission: Submission) -> dict[str, bytes]:
         setup, data, run = here + "./setup.sh\n", here + "./init_datasets.sh\n", here + "./run_and_time.sh\n"
         readme = f"# {name}\n\nThe scripts here call those of the implementation.\n"
     return {
-        "README.md": readme.encode(),
+        "README.md": (readme + logs).encode(),
         "setup.sh": (header + setup).encode(),
         "init_datasets.sh": (header + data).encode(),
         "run_and_time.sh": (header + run).encode(),

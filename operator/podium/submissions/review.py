@@ -17,7 +17,7 @@ from podium.rules import Finding, check_spec
 from podium.rules.catalog import RuleId
 from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.convergence import convergence_of_entry
-from podium.submissions.package import ReviewedResult, faults
+from podium.submissions.package import ReviewedResult, faults, is_closed
 from podium.submissions.tree import with_round
 
 _CLOSE_MINUTES = 0.01
@@ -32,6 +32,7 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
             f for f in part.entry.findings if f.rule.startswith((RuleId.SCORE_BENCHMARK_UNKNOWN, RuleId.SCORE_DOCUMENT))
         )
         yield from _identical_files(part)
+        yield from _other_than_stored(part)
         yield from _claimed_score(part)
         if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
             message = f"there is no readable systems/{part.entry.system}.json"
@@ -53,6 +54,22 @@ def _identical_files(part: ReviewedResult) -> Iterator[Finding]:
             remedy = "ask for the attempt's own log"
             yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, f"is a copy of {twin}", remedy=remedy)
         contents.setdefault(content, log.name)
+
+
+def _other_than_stored(part: ReviewedResult) -> Iterator[Finding]:
+    """Report logs of a package that are not those of the attempts in its copy of Podium's result."""
+    folder = part.folder
+    if not folder.result or folder.own == folder.path:
+        return
+    stored = frozenset(part.store.list(folder.key("attempts/")))
+    for log in folder.logs:
+        key = folder.key(f"attempts/{log.index:03}/result.txt")
+        if key not in stored:
+            message = "the result that Podium stored has no such attempt"
+            yield Finding(RuleId.REVIEW_COPY, log.name, message, remedy="ask where it comes from")
+        elif digest(part.store, key) != digest(part.store, log.name):
+            message = f"is not {key}, the log that Podium stored"
+            yield Finding(RuleId.REVIEW_COPY, log.name, message, remedy="restore the original")
 
 
 def _claimed_score(part: ReviewedResult) -> Iterator[Finding]:
@@ -86,7 +103,7 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
     """Check that run.yaml would be admitted, and compare its hyperparameters with those in the logs."""
     if not part.folder.result:
         return
-    key = f"{part.folder.path}/run.yaml".lstrip("/")
+    key = part.folder.key("run.yaml")
     try:
         (document,) = read_yaml(document_bytes(part.store, key), key)
         spec = BenchmarkRunSpec.model_validate(with_round(document["spec"]))
@@ -118,13 +135,6 @@ def _convergence(part: ReviewedResult) -> Iterator[Finding]:
         yield Finding(
             RuleId.REVIEW_SCALING, _where(part), message, remedy="write scaling.json as MLCommons' rcp_checker does"
         )
-
-
-def is_closed(part: ReviewedResult) -> bool:
-    """Whether the entry is held to the closed rules, as results out of the box are, too."""
-    own = part.folder.result.get("division")
-    logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
-    return own != "open" if own else "open" not in logged
 
 
 def _settings(store: Store, key: str) -> Mapping[str, Any]:

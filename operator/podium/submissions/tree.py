@@ -64,6 +64,7 @@ class Folder:
     logs: tuple[Log, ...]
     scaling: object = None  # from scaling.json, unchecked
     result: Mapping[str, Any] = field(default_factory=dict)  # Podium's result.json
+    own: str = ""  # where Podium's files are: in `path`, or in the copy that a package keeps of the result
     system: Mapping[str, Any] = field(default_factory=dict)  # the submission's systems/<system>.json
     unreadable: tuple[tuple[str, str], ...] = ()  # documents that cannot be read: key, what is wrong
     same_number: tuple[tuple[str, str], ...] = ()  # logs with the number of an earlier one: both names
@@ -71,6 +72,10 @@ class Folder:
     other_systems: tuple[str, ...] = ()  # of the package
     power: tuple[str, ...] = ()  # files with power readings
     nodes: int | None = None  # of this benchmark, in the code of a v0.5 submission: its entry.json counts the cluster
+
+    def key(self, name: str) -> str:
+        """The key of one of the files that Podium stored with the result, such as run.yaml."""
+        return f"{self.own}/{name}".lstrip("/")
 
     @property
     def tries(self) -> list[Mapping[str, Any]]:
@@ -103,10 +108,15 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             found[match["folder"]].append((None if number is None else int(number), key))
     around = _Surroundings(store, keys)
     existing = frozenset(keys)
-    for path in sorted(path for path, files in found.items() if _holds_logs(path, files)):
+    copies = {path: copy for path in found if (copy := _copy_of(path)) and copy in found}
+    entries = (path for path, files in found.items() if _holds_logs(path, files) and path not in copies.values())
+    for path in sorted(entries):
         place = _place([*PurePosixPath(unquote(urlsplit(store.url).path)).parts, *PurePosixPath(path).parts])
         documents = _Documents(store, existing)
+        own = copies.get(path, path)
         numbered = _Numbered(found[path])
+        if own != path:
+            numbered.as_attempts(sorted(number for number, _ in found[own] if number is not None))
         yield Folder(
             path=path.rstrip("/"),
             place=place,
@@ -114,7 +124,8 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             scaling=documents.read(f"{path}scaling.json").get(
                 "scaling_factor", "unreadable" if f"{path}scaling.json" in existing else None
             ),
-            result=with_round(documents.read(f"{path}result.json")),
+            result=with_round(documents.read(f"{own}result.json")),
+            own=own.rstrip("/"),
             system=_system(documents, path),
             unreadable=tuple(documents.unreadable),
             same_number=tuple(numbered.same),
@@ -123,6 +134,17 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             power=tuple(around.power[path]),
             nodes=around.nodes(path),
         )
+
+
+def copy_path(system: str, benchmark: str) -> str:
+    """Where a package keeps a result of Podium's, beside its results/: as it was stored, so that it can be verified."""
+    return f"podium/{system}/{benchmark}"
+
+
+def _copy_of(path: str) -> str:
+    """The folder with the copy of Podium's result that a package would have for the entry at `path`; "" for others."""
+    *above, kind, system, benchmark = ("", "", "", *PurePosixPath(path).parts)
+    return "/".join([*filter(None, above), copy_path(system, benchmark), ""]) if kind == "results" else ""
 
 
 def _holds_logs(path: str, files: Sequence[tuple[int | None, str]]) -> bool:
@@ -189,6 +211,13 @@ class _Numbered:
                 self.keys[number] = key
         for index, key in enumerate(late, start=max(self.keys, default=-1) + 1):
             self.keys[index] = key
+
+    def as_attempts(self, attempts: Sequence[int]) -> None:
+        """Number the logs of a package as the attempts that they are: MLCommons counts from 0, Podium from 1."""
+        beyond = max(attempts, default=0) + 1 - len(attempts)
+        self.keys = {
+            attempts[number] if number < len(attempts) else number + beyond: key for number, key in self.keys.items()
+        }
 
 
 def with_round(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -80,6 +80,12 @@ def test_the_official_checker_accepts_a_v07_package(package, tmp_path):
     assert "PACKAGE CHECKER FOUND NO ERRORS" in done.stderr
 
 
+def test_the_description_is_the_given_one(package):
+    """Not the one beside the results, which may be missing."""
+    code, document, _ = package([v07_log(t) for t in TIMES], "v0.7/acme/results/box/resnet")
+    assert (code, document["findings"]) == (0, [])
+
+
 def test_a_tolerated_failure_is_packaged_and_two_are_not(package):
     runs = [v07_log(t) for t in TIMES[:4]] + [v07_log(50, 0.7, "aborted")]
     code, document, _ = package(runs, "v0.7/acme/box/resnet")
@@ -96,7 +102,7 @@ def test_two_failures_are_refused(package):
 
 
 def test_the_v06_tree(package):
-    runs = [changed(v06_log(), '"box"', f'"box {n}"') for n in range(10)]
+    runs = [changed(v06_log(), "A. Person", f"Person {n}") for n in range(10)]
     code, document, out = package(runs, "v0.6/acme/box/transformer")
     assert (code, document["findings"]) == (0, [])
     assert (out / "acme/results/box/transformer/result_9.txt").read_text().splitlines() == runs[9]
