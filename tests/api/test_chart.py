@@ -176,6 +176,8 @@ REFUSED = {
     "half of the credentials": ([URL, "results.accessKeyId=a"], "results.accessKeyId and results.secretAccessKey must be set together: set both, or neither"),
     "credentials twice": ([URL, "results.existingSecret=s,results.accessKeyId=a,results.secretAccessKey=b"], "results.existingSecret and results.accessKeyId are alternative credentials for the store: keep one of them"),
     "no role": ([URL, "results.webIdentity.roleArn=podium"], "write a role such as arn:aws:iam::123456789012:role/podium-results"),
+    "a key without its public key": ([URL, "results.signing.existingSecret=podium-signing"], "set both, from podium keygen, or neither"),
+    "no public key": ([URL, "results.signing.existingSecret=s,results.signing.publicKey=podium.pub"], "pass the file with --set-file results.signing.publicKey=podium.pub"),
     "no certificate": ([URL, "results.caCertificate=ca.crt"], "pass the file with --set-file results.caCertificate=ca.crt"),
     "nobody's account": ([URL, "serviceAccount.create=false"], "set serviceAccount.name to an existing account"),
     "two monitors": ([URL, "serviceMonitor.enabled=true,podMonitor.enabled=true"], "so metrics would be scraped twice: disable one of them"),

@@ -21,6 +21,12 @@
 {{- if and $r.caCertificate (not (contains "-----BEGIN CERTIFICATE-----" $r.caCertificate)) -}}
 {{- include "podium.refuse" "results.caCertificate is not PEM text, which starts with -----BEGIN CERTIFICATE-----: pass the file with --set-file results.caCertificate=ca.crt" -}}
 {{- end -}}
+{{- if ne (empty $r.signing.existingSecret) (empty $r.signing.publicKey) -}}
+{{- include "podium.refuse" "results.signing.existingSecret and results.signing.publicKey belong together: set both, from podium keygen, or neither" -}}
+{{- end -}}
+{{- if and $r.signing.publicKey (not (contains "-----BEGIN PUBLIC KEY-----" $r.signing.publicKey)) -}}
+{{- include "podium.refuse" "results.signing.publicKey is not PEM text, which starts with -----BEGIN PUBLIC KEY-----: pass the file with --set-file results.signing.publicKey=podium.pub" -}}
+{{- end -}}
 {{- range .Values.watchNamespaces -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) -}}
 {{- include "podium.refuse" (printf "%q is not a valid namespace name: use lowercase letters, digits and dashes, such as --set 'watchNamespaces={lab,night}'" .) -}}

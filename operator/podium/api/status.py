@@ -184,6 +184,9 @@ class Result(Model):
 
     uri: str = Field(max_length=2048, description="URL of the folder with the result files.")
     sha256: str = Field(max_length=64, description="Digest of SHA256SUMS, which lists the digest of every file.")
+    public_key: str | None = Field(
+        default=None, max_length=512, description="Key that verifies its signature, as PEM; absent if it is not signed."
+    )
 
 
 MAX_PINNED = 32768

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from podium.cli.errors import UsageError
+from podium.cli.keys import signing_key_in
 from podium.cli.logging_setup import configure_logging
 from podium.controller.listening import listen_address
 from podium.controller.main import OperatorOptions, OperatorProcess
@@ -48,12 +49,21 @@ _ResultsAddressing = Annotated[
 ]
 
 
+_SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PODIUM_SIGNING_KEY", help="File with the key that signs results, from podium keygen. Default: unsigned."
+    ),
+]
+
+
 def operator(
     results_url: _ResultsUrl,
     results_endpoint: _ResultsEndpoint = None,
     results_region: _ResultsRegion = None,
     results_checksum: _ResultsChecksum = None,
     results_addressing: _ResultsAddressing = None,
+    signing_key: _SigningKey = None,
     trainer_image: Annotated[
         str | None, typer.Option(envvar="PODIUM_TRAINER_IMAGE", help="Image of the reference trainers.")
     ] = None,
@@ -91,6 +101,7 @@ def operator(
         results_region=results_region,
         results_checksum=results_checksum,
         results_addressing=results_addressing,
+        signer=signing_key_in(signing_key, "--signing-key"),
         trainer=_trainer(trainer_defaults, trainer_image, operator_image),
         namespaces=namespace or (),
         listen=listen,

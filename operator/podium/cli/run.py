@@ -13,6 +13,7 @@ import typer
 from podium.api import BenchmarkRunSpec
 from podium.cli.errors import UsageError
 from podium.cli.files import read_run_file
+from podium.cli.keys import signing_key_in
 from podium.cli.output import console, print_line
 from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY
 from podium.cli.watch.views import ScreenView
@@ -37,6 +38,12 @@ def run(
         typer.Option(help="Folder for the result; must not already contain a result. Default: a new one in results/."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder to read instead of the run's spec.data.")] = None,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PODIUM_SIGNING_KEY", help="Sign the result with this key, from podium keygen. Default: unsigned."
+        ),
+    ] = None,
 ) -> None:
     """Run a benchmark and score it.
 
@@ -47,6 +54,7 @@ def run(
         raise UsageError(f"in a cluster: kubectl apply -f {file}\non this machine: podium run --local {file}")
     name, spec = read_run_file(file)
     _check_local(file, name, spec, data)
+    signer = signing_key_in(signing_key, "--signing-key")
     folder = (out or Path("results") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}").resolve()
     screen = console()
     if aside := set_aside(folder, datetime.now(UTC)):
@@ -56,7 +64,7 @@ def run(
     rounds = load_rounds()
     print_line(screen, f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops")
     print_line(screen, f"Result folder: {folder}")
-    benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "")
+    benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "", signer=signer)
     view = ScreenView(screen)
     try:
         with view:

@@ -32,6 +32,7 @@ from podium.kube import POD_GROUPS, Api, ApiError, Lease, LeaseLostError, backof
 from podium.launch import Inputs, TrainerDefaults
 from podium.metrics import FinishedSample, Metrics, RunSample, run_sample
 from podium.reconcile import Run
+from podium.results import Signer
 from podium.rounds import load_rounds
 from podium.stores import Store, StoreError, open_store
 
@@ -57,6 +58,7 @@ class OperatorOptions:
     results_region: str | None = None
     results_checksum: str | None = None
     results_addressing: str | None = None
+    signer: Signer | None = None
     trainer: TrainerDefaults = field(default_factory=TrainerDefaults)
     namespaces: Sequence[str] = ()  # empty: all of them
     listen: str = ":8080"
@@ -141,7 +143,7 @@ class OperatorProcess:
     async def _lead(self, api: Api) -> None:
         """Work as the one active replica."""
         await self._wait_for_crd(api)
-        recorder = Recorder(self._store, self.metrics)
+        recorder = Recorder(self._store, self.metrics, signer=self._options.signer)
         logs = LogCollector(api, recorder, self._wake, streams=self._options.log_streams)
         inputs = Inputs(self._rounds, self._options.trainer, await self._has_pod_groups(api))
         uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)
@@ -157,7 +159,8 @@ class OperatorProcess:
         )
         self._leads = True
         self.metrics.leads(leads=True)
-        _LOG.info("leading; results go to %s", self._store.url)
+        signed = "signed" if self._options.signer else "not signed, since results.signing.existingSecret is not set"
+        _LOG.info("leading; results go to %s; they are %s", self._store.url, signed)
         async with _saving(logs, controller), asyncio.TaskGroup() as group:
             informers = group.create_task(controller.informers.run())
             await controller.informers.listed(within=_LIST_SECONDS)

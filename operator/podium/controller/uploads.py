@@ -16,7 +16,7 @@ from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
 from podium.launch import Inputs
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
-from podium.results import AttemptFiles, ResultWriter, RunLedger, Segment, result_folder
+from podium.results import AttemptFiles, ResultWriter, RunLedger, Segment, Signer, result_folder
 from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreUnavailable
 
@@ -38,8 +38,11 @@ class UploadTelemetry(Protocol):
 class Recorder:
     """Writes results under the administrator's URL, for asynchronous callers."""
 
-    def __init__(self, store: Store, telemetry: UploadTelemetry, threads: int = 4) -> None:
+    def __init__(
+        self, store: Store, telemetry: UploadTelemetry, threads: int = 4, *, signer: Signer | None = None
+    ) -> None:
         self._store = store
+        self._signer = signer
         self._telemetry = telemetry
         self._ledgers: dict[str, RunLedger] = {}  # of runs that have not ended, by uid
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
@@ -72,7 +75,8 @@ class Recorder:
 
     def _writer(self, run: Run) -> ResultWriter:
         store = self._store.child(result_folder(run))
-        return ResultWriter(store, run, self._ledgers.setdefault(run.uid, RunLedger(store, run.uid)))
+        kept = self._ledgers.setdefault(run.uid, RunLedger(store, run.uid))
+        return ResultWriter(store, run, kept, self._signer)
 
     async def _timed(self, work: Callable[[], _T], threads: Executor) -> _T:
         started = time.perf_counter()

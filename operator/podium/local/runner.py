@@ -29,7 +29,7 @@ from podium.reconcile import (
     StoreResult,
     decide,
 )
-from podium.results import AttemptFiles, ResultWriter
+from podium.results import AttemptFiles, ResultWriter, Signer
 from podium.rounds import Round
 from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreUnavailable
@@ -50,12 +50,19 @@ class LocalRun:
     """One BenchmarkRun on this machine. Results go directly into `store`, not into a folder under it."""
 
     def __init__(
-        self, name: str, spec: BenchmarkRunSpec, store: Store, rounds: Mapping[str, Round], data_dir: str = ""
+        self,
+        name: str,
+        spec: BenchmarkRunSpec,
+        store: Store,
+        rounds: Mapping[str, Round],
+        data_dir: str = "",
+        *,
+        signer: Signer | None = None,
     ) -> None:
         self.run = Run(NAMESPACE, name, str(uuid.uuid4()), 1, spec, BenchmarkRunStatus())
         self._rounds = rounds
         self._data_dir = data_dir
-        self._writer = ResultWriter(store, self.run)
+        self._writer = ResultWriter(store, self.run, signer=signer)
         self._tries: dict[TryId, _Try] = {}
         self._stored: set[TryId] = set()
         self._result: Result | None = None

@@ -3,9 +3,9 @@
 from podium.results.checkpoints import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, LogDigest, Segment
 from podium.results.run_ledger import RunLedger
 from podium.results.schema import result_folder
-from podium.results.writer import AttemptFiles, PodLog, ResultWriter
+from podium.results.writer import AttemptFiles, PodLog, ResultWriter, Signer
 
 __all__ = [
     "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "LogDigest", "PodLog", "ResultWriter", "RunLedger",
-    "Segment", "result_folder",
+    "Segment", "Signer", "result_folder",
 ]  # fmt: skip

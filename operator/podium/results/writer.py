@@ -30,10 +30,12 @@ from podium.stores import AlreadyExists, Store, digest
 _LOG = logging.getLogger(__name__)
 RESULT = "result.json"
 SUMS = "SHA256SUMS"
+STATEMENT, PUBLIC_KEY = "statement.dsse.json", "podium.pub"
 _RUN, _SYSTEM = "run.yaml", "system.json"
 _ATTEMPT = "attempt.json"
 _TEXT = "result.txt"
-_NOT_SEALED = checkpoints.CHECKPOINTS, PARTS, SUMS, LEDGER  # what is not in a ledger: it is removed, or made from it
+# What is not in a ledger: it is removed, or made from it
+NOT_SEALED = checkpoints.CHECKPOINTS, PARTS, SUMS, LEDGER, STATEMENT, PUBLIC_KEY
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where PyYAML has it
 
 
@@ -43,6 +45,15 @@ class PodLog(Protocol):
     unread: str
 
     def pieces(self) -> Iterator[bytes]: ...
+
+
+class Signer(Protocol):
+    """The administrator's key: see `podium.results.signature`."""
+
+    @property
+    def public_pem(self) -> str: ...
+
+    def sign(self, digests: Mapping[str, str], predicate: Mapping[str, Any]) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +68,14 @@ class AttemptFiles:
 
 
 class ResultWriter:
-    """The result folder of one run. `kept` is its ledger, if the caller keeps one between calls. Methods raise
-    StoreError."""
+    """The result folder of one run. `kept` is its ledger, if the caller keeps one between calls; without a `signer`,
+    the result is not signed. Methods raise StoreError."""
 
-    def __init__(self, store: Store, run: Run, kept: RunLedger | None = None) -> None:
+    def __init__(self, store: Store, run: Run, kept: RunLedger | None = None, signer: Signer | None = None) -> None:
         self.store = store
         self.run = run
         self.ledger = kept or RunLedger(store, run.uid)
+        self.signer = signer
 
     def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
         """Store result.txt, the logs and attempt.json of a finished try; last, the ledger says so.
@@ -157,16 +169,27 @@ class ResultWriter:
 
     def _found(self, known: Mapping[str, str]) -> dict[str, str]:
         """Return the digests of files that are in no entry: a process that died put them, or somebody else."""
-        unknown = (key for key in self.store.list() if key not in known and not key.startswith(_NOT_SEALED))
+        unknown = (key for key in self.store.list() if key not in known and not key.startswith(NOT_SEALED))
         return {key: digest(self.store, key) for key in unknown}
 
     def _seal(self, closed: bytes) -> Result:
-        """Write SHA256SUMS from a closed ledger: whoever writes it, and however often, it is the same."""
+        """Write SHA256SUMS from a closed ledger, and sign both: whoever does it, and however often, it is the same."""
         sums = ledger.files_of(record.entry for record in ledger.read(closed)) | {LEDGER: _sum(closed)}
         text = "".join(f"{sha256}  {key}\n" for key, sha256 in sorted(sums.items())).encode()
         self.store.put(SUMS, text, content_type="text/plain; charset=utf-8")
+        if self.signer:
+            envelope = self.signer.sign({SUMS: _sum(text), LEDGER: _sum(closed)}, self._statement(closed))
+            self.store.put(PUBLIC_KEY, self.signer.public_pem.encode(), content_type="application/x-pem-file")
+            self.store.put(STATEMENT, envelope, content_type="application/json")
         self.ledger.drop_parts()
-        return Result(uri=self.store.url, sha256=_sum(text))
+        return Result(uri=self.store.url, sha256=_sum(text), public_key=self.signer.public_pem if self.signer else None)
+
+    def _statement(self, closed: bytes) -> dict[str, Any]:
+        """What is signed besides the digests: whose ledger it is, and where it ends."""
+        return {
+            "run": {"namespace": self.run.namespace, "name": self.run.name, "uid": self.run.uid},
+            "ledgerHead": ledger.head_of(closed).sha256,
+        }
 
 
 def _has_ended(closed: bytes, id_: TryId) -> bool:

@@ -1,0 +1,50 @@
+"""``podium keygen``, and keys named on the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from podium.cli.errors import UsageError
+from podium.cli.output import console, print_line
+from podium.results import Signer
+
+_PRIVATE, _PUBLIC = "podium.key", "podium.pub"
+
+
+def keygen(
+    out: Annotated[Path, typer.Option(help="Folder for podium.key and podium.pub.")] = Path(),
+) -> None:
+    """Make a key that signs results: podium.key, which only the operator gets, and podium.pub, which everybody gets."""
+    from podium.results.signature import new_signing_key  # noqa: PLC0415 - slow to load
+
+    key = new_signing_key()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content, mode in ((_PRIVATE, key.private_pem, 0o600), (_PUBLIC, key.public_pem.encode(), 0o644)):
+            with os.fdopen(os.open(out / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{error.filename} exists: choose another folder with --out; no key is ever replaced"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename or out}: {error.strerror}") from error
+    print_line(console(), f"{out / _PRIVATE} signs results: keep it secret. {out / _PUBLIC} verifies them.")
+
+
+def signing_key_in(file: Path | None, option: str) -> Signer | None:
+    """Read a private key, if one is named. Raises UsageError."""
+    if file is None:
+        return None
+    from podium.results.signature import KeyFileError, read_signing_key  # noqa: PLC0415 - slow to load
+
+    try:
+        return read_signing_key(file)
+    except KeyFileError as error:
+        raise UsageError(f"{option}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{option}: cannot read {file}: {error.strerror}") from error
