@@ -6,10 +6,13 @@ import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from podium.results import ledger
+from podium.submissions import verify
 from tests.simulation.jobs import is_finished
 from tests.simulation.statuses import is_terminal, summary
+from tests.simulation.stores import SimulatedStore
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -78,7 +81,8 @@ def the_result_equals_the_status(sim: Simulation) -> str:
 
 
 def the_ledger_is_complete(sim: Simulation) -> str:
-    """The ledger of an ended run is an unbroken chain, and has every Job that was created and how it ended."""
+    """The ledger of an ended run is an unbroken chain, has every Job that was created and how it ended, and `podium verify`
+    finds nothing."""
     for key, text in sim.bucket.objects.items():
         broken = [record for record in ledger.read(text) if record.problem] if key.endswith("/ledger.jsonl") else ()
         if broken:
@@ -96,8 +100,10 @@ def the_ledger_is_complete(sim: Simulation) -> str:
             missing = {one.id for one in sim.truth.of_run(metadata["uid"])} - set(listed)
             if missing or (kind == ledger.TRY and len(listed) != len(set(listed))):
                 return f"{metadata['name']}: the ledger has {kind} {listed}; {sorted(missing)} are missing"
-        if refused := [entry for entry in entries if entry["kind"] == ledger.REFUSED]:
-            return f"{metadata['name']}: {refused[0]['segment']} was stored by nobody"
+        with mock.patch.object(sim.bucket, "failing", 0.0):
+            findings = verify(SimulatedStore(sim.bucket), folder, None).findings
+        if findings:
+            return f"{metadata['name']}: {findings[0]}"
     return ""
 
 

@@ -21,6 +21,7 @@ _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of 
     "borrow": ("podium.cli.borrow:borrow", "Copy the hyperparameters of another result into a run."),
     "package": ("podium.cli.package:package", "Build a submission package after checking it."),
     "review": ("podium.cli.review:review", "Review a package: recompute scores, recheck every log."),
+    "verify": ("podium.cli.verify:verify", "Verify a result: its signature, its ledger and every file."),
     "keygen": ("podium.cli.keys:keygen", "Make a key that signs results."),
     "stage": ("podium.cli.stage:stage", "Copy a data set to this machine's disk."),
     "round": ("podium.cli.rounds:app", "Show rounds: targets, attempts, hyperparameters, clock."),

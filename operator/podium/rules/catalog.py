@@ -19,6 +19,7 @@ _MLPERF = "Logs of later rounds, checked by MLCommons' checker"
 _SCORE = "Scores (podium score)"
 _PACKAGE = "Packages (podium package)"
 _REVIEW = "Reviews (podium review)"
+_VERIFY = "Verification (podium verify, review)"
 _REPORT = "Reports and comparisons (podium report, compare, history, borrow)"
 
 
@@ -221,6 +222,23 @@ class RuleId(StrEnum):
     )
     REVIEW_SCALING = "review.scaling", _REVIEW, "The scaling factor is smaller than the convergence points require."
     REVIEW_SUMS = "review.sums", _REVIEW, "A file was changed, added or removed after the result was written."
+    VERIFY_SIGNATURE = (
+        "verify.signature",
+        _VERIFY,
+        "The key has not signed the result, or something else than what is there.",
+    )
+    VERIFY_FILES = "verify.files", _VERIFY, "A file was changed, added or removed after the result was written."
+    VERIFY_LEDGER = (
+        "verify.ledger",
+        _VERIFY,
+        "The ledger has a gap, is not closed, or knows other digests than SHA256SUMS.",
+    )
+    VERIFY_TRIES = (
+        "verify.tries",
+        _VERIFY,
+        "A try is not in the ledger or not in the result, or they contradict each other about it.",
+    )
+    VERIFY_CHECKPOINT = "verify.checkpoint", _VERIFY, "A log is not what had been received while it was printed."
     REPORT_SCORE = "report.score", _REPORT, "The score in result.json is not the one that the logs give."
     REPORT_SUMS = "report.sums", _REPORT, "A file does not match its digest in SHA256SUMS."
     COMPARE_TARGET = "compare.target", _REPORT, "The two rounds have different targets."
