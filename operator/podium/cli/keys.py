@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +12,23 @@ from podium.cli.errors import UsageError
 from podium.cli.output import console, print_line
 from podium.results import Signer
 
+if TYPE_CHECKING:
+    from podium.results.signature import PublicKey
+
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="The administrator's public key; not the one beside the result, which anyone can put."),
+]
 _PRIVATE, _PUBLIC = "podium.key", "podium.pub"
 
 
 def keygen(
     out: Annotated[Path, typer.Option(help="Folder for podium.key and podium.pub.")] = Path(),
 ) -> None:
-    """Make a key that signs results: podium.key, which only the operator gets, and podium.pub, which everybody gets."""
+    """Make a key that signs results.
+
+    podium.key is for the operator alone, podium.pub for everybody who verifies results. No key is ever replaced.
+    """
     from podium.results.signature import new_signing_key  # noqa: PLC0415 - slow to load
 
     key = new_signing_key()
@@ -48,3 +58,17 @@ def signing_key_in(file: Path | None, option: str) -> Signer | None:
         raise UsageError(f"{option}: {error}") from error
     except OSError as error:
         raise UsageError(f"{option}: cannot read {file}: {error.strerror}") from error
+
+
+def public_key_in(file: Path | None) -> PublicKey | None:
+    """Read the public key that --key names, if it names one. Raises UsageError."""
+    if file is None:
+        return None
+    from podium.results.signature import KeyFileError, read_public_key  # noqa: PLC0415 - slow to load
+
+    try:
+        return read_public_key(file.read_bytes(), str(file))
+    except KeyFileError as error:
+        raise UsageError(f"--key: {error}") from error
+    except OSError as error:
+        raise UsageError(f"--key: cannot read {file}: {error.strerror}") from error

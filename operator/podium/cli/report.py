@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from podium.cli.errors import UsageError
+from podium.cli.keys import KeyOption, public_key_in
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
 from podium.rounds import load_scorable_rounds
@@ -29,6 +30,7 @@ def report(
         typer.Option(help="File to write; default: report.html in the current folder, or none with --json."),
     ] = None,
     round_: RoundOption = None,
+    key: KeyOption = None,
     as_json: Json = False,
 ) -> None:
     """Write an HTML report on a result.
@@ -41,9 +43,10 @@ def report(
 
     rounds = load_scorable_rounds()
     asked = asked_round(round_, rounds)
+    public = public_key_in(key)
     try:
         store = store_at(path)
-        reports = [read_report(store, f, score_folder(f, rounds, asked)) for f in read_folders(store)]
+        reports = [read_report(store, f, score_folder(f, rounds, asked), public) for f in read_folders(store)]
     except StoreError as error:
         raise UsageError(str(error)) from error
     if not reports:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from podium.cli.errors import UsageError
+from podium.cli.keys import KeyOption, public_key_in
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
@@ -22,13 +23,18 @@ from podium.submissions import (
     gather,
     is_closed,
     platform_note,
+    provenance,
 )
 from podium.submissions import review as findings_of
+
+if TYPE_CHECKING:
+    from podium.results.signature import PublicKey
 
 
 def review(
     package: Annotated[str, typer.Argument(metavar="PACKAGE", help="Folder or URL of a package or of results.")],
     round_: RoundOption = None,
+    key: KeyOption = None,
     as_json: Json = False,
 ) -> None:
     """Review a package: recompute scores, recheck every log.
@@ -38,9 +44,10 @@ def review(
     convergence points allow. Exits with 1 if there are any findings.
     """
     rounds = load_scorable_rounds()
+    public = public_key_in(key)
     try:
         parts = list(gather([store_at(package)], rounds, asked_round(round_, rounds)))
-        findings = list(findings_of(parts))
+        findings = list(findings_of(parts, public))
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
     if not parts:
@@ -50,7 +57,7 @@ def review(
             {
                 **part.entry.document(),
                 "convergence": _convergence(part),
-                "notes": [*part.entry.notes, *_more_notes(part)],
+                "notes": [*part.entry.notes, *_more_notes(part, public)],
                 "joules": {
                     str(index): round(joules) for index, joules in energy_joules(part.store, part.folder).items()
                 },
@@ -63,7 +70,7 @@ def review(
         print_scores(out, [part.entry for part in parts])
         for part in parts:
             where = part.folder.path or part.entry.benchmark
-            for note in (_convergence(part)["message"], *part.entry.notes, *_more_notes(part)):
+            for note in (_convergence(part)["message"], *part.entry.notes, *_more_notes(part, public)):
                 print_line(out, f"{where}: {note}", "dim")
         print_findings(out, findings)
         out.print(
@@ -79,9 +86,11 @@ def _convergence(part: ReviewedResult) -> dict[str, Any]:
     return asdict(convergence_of_entry(part.entry))
 
 
-def _more_notes(part: ReviewedResult) -> list[str]:
-    """Sentences on the platform that the logs name, and on the energy of the scored attempts."""
+def _more_notes(part: ReviewedResult, key: PublicKey | None) -> list[str]:
+    """Sentences on the platform that the logs name, the energy of the scored attempts, and where the result is from."""
     joules = energy_joules(part.store, part.folder)
     scored = [joules[index] for index in part.entry.score.scored if index in joules]
     energy = f"{statistics.fmean(scored) / 1e6:.4g} MJ on average of {len(scored)} scored attempts" if scored else ""
-    return [note for note in (platform_note(part.folder), energy) if note]
+    known = provenance(part.store, part.folder.path, len(part.entry.score.scored), key) if part.folder.result else None
+    origin = f"{known.signed}; {known.ledger}; {known.tries}" if known else ""
+    return [note for note in (platform_note(part.folder), energy, origin) if note]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium.api import AttemptState, rfc3339
 from podium.documents import DocumentError, LimitError, read_json
@@ -14,7 +14,10 @@ from podium.report.described import described_system, plain_text
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
-from podium.submissions import Folder, ScoredResult, Variance, variance
+from podium.submissions import Folder, Provenance, ScoredResult, Variance, provenance, variance
+
+if TYPE_CHECKING:
+    from podium.results.signature import PublicKey
 
 SUMS = "SHA256SUMS"
 _CHECKED = (".json", ".yaml", "result.txt")  # files whose digests are verified; pod logs may be gigabytes
@@ -113,13 +116,14 @@ class Report:
         }
 
 
-def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
-    """Everything about one scored entry of `store`. Raises StoreError."""
+def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKey | None = None) -> Report:
+    """Everything about one scored entry of `store`; `key` is the administrator's, if it is known. Raises StoreError."""
     digests = {log.index: _digest(store, log.name) for log in folder.logs}
     names = {log.index: log.name for log in folder.logs}
     attempts = tuple(_attempt(entry, index, names[index], digests[index]) for index in entry.logs)
     sums, wrong = _check_sums(store, folder)
     claims = _check_claims(folder, entry)
+    origin = provenance(store, folder.path, len(entry.score.scored), key) if folder.result else None
     energies = [attempt.energy_joules for attempt in attempts if attempt.scored]
     known = [joules for joules in energies if joules is not None]
     seen = _read_json(store, folder.key("system.json")) if folder.result else {}
@@ -133,8 +137,8 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult) -> Report:
         cost=plain_text(_part(folder.result, "score").get("cost") or ""),
         system=described_system(folder, entry, seen),
         hyperparameters=_hyperparameters(entry),
-        provenance=_provenance(store, folder, entry, sums),
-        findings=(*entry.findings, *claims, *wrong),
+        provenance=_provenance(store, folder, entry, sums, origin),
+        findings=(*entry.findings, *claims, *wrong, *(origin.findings if origin else ())),
     )
 
 
@@ -318,7 +322,9 @@ def _read_json(store: Store, key: str) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _provenance(store: Store, folder: Folder, entry: ScoredResult, sums: str) -> tuple[tuple[str, str], ...]:
+def _provenance(
+    store: Store, folder: Folder, entry: ScoredResult, sums: str, origin: Provenance | None
+) -> tuple[tuple[str, str], ...]:
     result, run = folder.result, _part(folder.result, "run")
     starts = [log.run_start for log in entry.logs.values() if log.run_start is not None]
     formats = sorted({str(log.format) for log in entry.logs.values() if log.format})
@@ -333,6 +339,9 @@ def _provenance(store: Store, folder: Folder, entry: ScoredResult, sums: str) ->
         ("Attempts required", _asked(entry)),
         ("Log format", ", ".join(formats)),
         ("Integrity", sums),
+        ("Signature", origin.signed if origin else ""),
+        ("Ledger", origin.ledger if origin else ""),
+        ("Tries", origin.tries if origin else ""),
     ]  # fmt: skip
     return tuple((name, plain_text(value)) for name, value in rows if value)
 

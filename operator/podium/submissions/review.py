@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium.api import BenchmarkRunSpec
 from podium.documents import DocumentError, LimitError, read_json, read_yaml
@@ -19,13 +19,17 @@ from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults, is_closed
 from podium.submissions.tree import with_round
+from podium.submissions.verify import provenance
+
+if TYPE_CHECKING:
+    from podium.results.signature import PublicKey
 
 _CLOSE_MINUTES = 0.01
 _CLOSE_FACTOR = 1e-3
 
 
-def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
-    """Everything that a reviewer would question. Raises StoreError."""
+def review(parts: Sequence[ReviewedResult], key: PublicKey | None = None) -> Iterator[Finding]:
+    """Everything that a reviewer would question; `key` is the administrator's, if it is known. Raises StoreError."""
     for part in parts:
         yield from faults(part)
         yield from (
@@ -40,6 +44,8 @@ def review(parts: Sequence[ReviewedResult]) -> Iterator[Finding]:
         yield from _claimed_settings(part)
         yield from _claimed_run(part)
         yield from _convergence(part)
+        if part.folder.result:
+            yield from provenance(part.store, part.folder.path, len(part.entry.score.scored), key).findings
     for store in dict.fromkeys(part.store for part in parts):
         yield from _sums(store)
 

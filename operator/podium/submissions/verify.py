@@ -103,11 +103,14 @@ def result_paths(store: Store) -> list[str]:
     return sorted({folder for folder, name in folders if name in _NAMES})
 
 
-def verify(store: Store, path: str, key: PublicKey | None) -> Verified:
-    """Verify the result in a folder, with the administrator's public key if it is known. Raises StoreError."""
+def verify(store: Store, path: str, key: PublicKey | None, *, contents: bool = True) -> Verified:
+    """Verify the result in a folder, with the administrator's public key if it is known. Raises StoreError.
+
+    Without `contents`, files are not compared with SHA256SUMS.
+    """
     below = store.child(path) if path else store
     case = _Case(below, path, frozenset(below.list()))
-    found = [*_files(case), *_ledger(case), *_tries(case), *_checkpoints(case)]
+    found = [*_files(case, contents=contents), *_ledger(case), *_tries(case), *_checkpoints(case)]
     signed_by = ""
     if key:
         unsigned = list(_signature(case, key))
@@ -116,7 +119,50 @@ def verify(store: Store, path: str, key: PublicKey | None) -> Verified:
     return Verified(path, signed_by, STATEMENT in case.keys, len(case.sums), case.entries(), tuple(found))
 
 
-def _files(case: _Case) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a review and a report say about where a result comes from, in phrases; findings if it contradicts itself."""
+
+    signed: str
+    ledger: str
+    tries: str
+    findings: tuple[Finding, ...] = ()
+
+
+def provenance(store: Store, path: str, counted: int, key: PublicKey | None = None) -> Provenance:
+    """Say who has signed the result in a folder, whether its ledger is complete, and that `counted` of its tries count.
+
+    Without a `key`, the one beside the result is taken, which anybody can have put there. Raises StoreError.
+    """
+    keys = frozenset((store.child(path) if path else store).list())
+    if not {LEDGER, STATEMENT} & keys:
+        return Provenance("not signed", "no ledger", f"{counted} tries counted; how many were made is not known")
+    beside = None if key or STATEMENT not in keys else _key_beside(store, path)
+    found = verify(store, path, key or beside, contents=False)
+    findings = tuple(finding for finding in found.findings if finding.rule != RuleId.VERIFY_FILES)
+    if STATEMENT not in keys:
+        signed = "not signed"
+    elif not (key or beside):
+        signed = "signed by a key that is not here"
+    elif not found.signed_by:
+        signed = "not signed by the key" if key else "not signed by the key beside it"
+    else:
+        signed = f"signed by key {found.signed_by}" + ("" if key else ", which is beside it: podium verify --key K")
+    gaps = sum(finding.rule == RuleId.VERIFY_LEDGER for finding in findings)
+    complete = f"ledger with {gaps} gaps" if gaps else f"complete ledger of {len(found.entries)} lines"
+    return Provenance(signed, complete, f"{found.tries} tries made, {counted} counted", findings)
+
+
+def _key_beside(store: Store, path: str) -> PublicKey | None:
+    from podium.results.signature import KeyFileError, read_public_key  # noqa: PLC0415 - slow to load
+
+    try:
+        return read_public_key(document_bytes(store, f"{path}/{PUBLIC_KEY}".lstrip("/")), PUBLIC_KEY)
+    except (NotFound, LimitError, KeyFileError):
+        return None
+
+
+def _files(case: _Case, *, contents: bool) -> Iterator[Finding]:
     """Compare every file with SHA256SUMS, in both directions."""
     try:
         case.sums = {name: sha256 for sha256, name in read_sums(case.store, SUMS)}
@@ -129,7 +175,7 @@ def _files(case: _Case) -> Iterator[Finding]:
     for name, sha256 in case.sums.items():
         if name not in case.keys:
             yield case.finding(RuleId.VERIFY_FILES, name, f"is missing; {SUMS} lists it")
-        elif digest(case.store, name) != sha256:
+        elif contents and digest(case.store, name) != sha256:
             yield case.finding(RuleId.VERIFY_FILES, name, f"is not the file that {SUMS} lists: one of them was changed")
     for name in sorted(case.keys - case.sums.keys()):
         if not name.startswith(NOT_SEALED):

@@ -8,8 +8,10 @@ import random
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from podium.cli.errors import UsageError
+from podium.cli.main import app
 from podium.cli.verify import verify as command
 from podium.results import ledger
 from podium.results.signature import new_signing_key
@@ -304,3 +306,55 @@ def test_what_is_left_of_a_result_is_found(folder, left):
     store = open_store(str(folder))
     assert result_paths(store) == ["lab/digits-1", "lab/digits-2"]
     assert verify(store, "lab/digits-1", PUBLIC).findings
+
+
+# ---- what review and report say of it ----
+
+
+def page_of(command_, place, *options):
+    done = CliRunner().invoke(app, [command_, str(place), "--json", *map(str, options)])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    document = json.loads(done.stdout)
+    if command_ == "report":
+        (found,) = document
+        said = [found["provenance"][name] for name in ("Signature", "Ledger", "Tries")]
+        return said, {(f["rule"], f["where"]) for f in found["findings"]}
+    (score,) = document["scores"]
+    return score["notes"][-1].split("; "), {(f["rule"], f["where"]) for f in document["findings"]}
+
+
+@pytest.mark.parametrize("command_", ["report", "review"])
+def test_review_and_report_show_who_signed_and_what_was_tried(folder, command_):
+    signed, unsigned, key = folder / "lab/digits-1", folder / "lab/digits-2", folder / "podium.pub"
+
+    def verified(*arguments):
+        said, findings = page_of(command_, *arguments)
+        return said, {finding for finding in findings if finding[0].startswith("verify.")}
+
+    complete, tries = "complete ledger of 14 lines", "3 tries made, 0 counted"
+    assert verified(signed, "--key", key) == ([f"signed by key {PUBLIC.keyid}", complete, tries], set())
+    beside = f"signed by key {PUBLIC.keyid}, which is beside it: podium verify --key K"
+    assert verified(signed) == ([beside, complete, tries], set())
+    assert verified(unsigned) == (["not signed", complete, tries], set())
+    missing = {("verify.signature", "statement.dsse.json")}
+    assert verified(unsigned, "--key", key) == (["not signed", complete, tries], missing)
+    lines = (signed / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    del lines[1]
+    (signed / "ledger.jsonl").write_bytes(b"".join(lines))
+    said, findings = verified(signed)
+    assert said[0] == "not signed by the key beside it"
+    assert said[1].startswith("ledger with ")
+    assert said[2] == "2 tries made, 0 counted"
+    assert {("verify.ledger", "ledger.jsonl"), ("verify.tries", "ledger.jsonl")} <= findings
+    (signed / "podium.pub").unlink()
+    assert verified(signed)[0][0] == "signed by a key that is not here"
+
+
+def test_a_result_of_an_earlier_version_has_no_ledger(folder):
+    result = folder / "lab/digits-2"
+    (result / "ledger.jsonl").unlink()
+    sums = (result / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (result / "SHA256SUMS").write_text("".join(line for line in sums if "ledger.jsonl" not in line))
+    said, findings = page_of("review", result)
+    assert said == ["not signed", "no ledger", "0 tries counted", "how many were made is not known"]
+    assert not {finding for finding in findings if finding[0].startswith("verify.")}
