@@ -6,7 +6,6 @@ import asyncio
 import errno
 import json
 import time
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -14,85 +13,9 @@ import pytest
 from podium.kube import log_stream
 from podium.kube.client import ApiError
 from podium.mllog import LogBuffer
+from tests.unit.kube.log_nodes import Node, followed, row, stream_of, until, values
 
 COMPLAINT = b"unable to retrieve container logs for containerd://0123456789abcdef"
-
-
-def row(second, nanosecond=0, value=None):
-    body = {"time_ms": second * 1000, "key": "eval_accuracy", "value": second if value is None else value}
-    return f"2026-01-01T00:00:{second:02}.{nanosecond:09}Z :::MLLOG {json.dumps(body)}\n".encode()
-
-
-class Node:
-    """Serves one container's log: each connection is a list of chunks, an error, or a stream that hangs.
-
-    `reads` are the connections that do not follow, if these are to be served apart.
-    """
-
-    def __init__(self, *connections, reads=None):
-        self.connections = list(connections)
-        self.reads = reads
-        self.queries = []
-        self.over = False
-
-    @asynccontextmanager
-    async def log(self, namespace, pod, container, **query):
-        self.queries.append(query)
-        source = self.connections if self.reads is None or "follow" in query else self.reads
-        connection = source.pop(0) if source else []
-        if isinstance(connection, Exception):
-            raise connection
-
-        async def chunks():
-            for chunk in connection:
-                if chunk == "hang":
-                    await asyncio.sleep(3600)
-                elif chunk == "over":
-                    self.over = True
-                elif isinstance(chunk, Exception):
-                    raise chunk
-                else:
-                    yield chunk
-
-        yield chunks()
-
-
-def stream_of(node, buffer, *, checkpoint=None, pod=lambda: "digits-1-0-0", known_until=1.0, **options):
-    async def restore():
-        yield "", checkpoint
-
-    changes = []
-    stream = log_stream.LogStream(
-        node,
-        buffer,
-        namespace="lab",
-        container="trainer",
-        pod=pod,
-        over=lambda: node.over,
-        restore=None if checkpoint is None else restore,
-        changed=changes.append,
-        known_until=0.0 if checkpoint is not None else known_until,
-        **options,
-    )
-    return stream, changes
-
-
-def values(buffer):
-    return [evaluation.quality["eval_accuracy"] for evaluation in buffer.summary.evaluations]
-
-
-async def followed(node, **options):
-    buffer = LogBuffer()
-    stream, _ = stream_of(node, buffer, **options)
-    await asyncio.wait_for(stream.run(), 10)
-    assert (buffer.ended, buffer.problem) == (True, "")
-    return values(buffer), stream
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)
@@ -186,39 +109,6 @@ async def test_megabytes_of_a_progress_bar_before_a_line():
     await asyncio.wait_for(stream_of(node, buffer)[0].run(), 10)
     assert values(buffer) == [1, 2]
     assert max(map(len, buffer.mlperf_lines())) < 300
-
-
-# ---- without a stream ----
-
-
-async def test_a_log_that_must_not_take_a_stream_is_read_again_and_again():
-    node = Node([row(1), row(2)], [row(2), row(3)], ApiError(500, "", "try later"), [row(3), row(4), "over"], [row(4)])
-    found, stream = await followed(node, streams=asyncio.Semaphore(0), poll=lambda: 0.01)
-    assert (found, stream.lost, stream.unreadable) == ([1, 2, 3, 4], "", "")
-    assert not any("follow" in query for query in node.queries)
-
-
-async def test_a_stream_that_is_free_again_goes_to_a_log_that_has_none(running):
-    streams, ending, staying = asyncio.Semaphore(1), Node([row(1), "over"], []), Node(["hang"], reads=[[]] * 50)
-    first, _ = stream_of(ending, LogBuffer(), streams=streams)
-    second, _ = stream_of(staying, LogBuffer(), streams=streams, poll=lambda: 0.01)
-    running(first)
-    running(second)
-    await until(lambda: {"follow": "true"} in staying.queries)
-    assert staying.queries[0] == {}
-    assert streams.locked()
-
-
-async def test_reading_now_does_not_wait_for_the_next_poll(running):
-    node = Node(reads=[[row(1)], [row(1), row(2)]])
-    buffer = LogBuffer()
-    stream, changes = stream_of(node, buffer, known_until=0.0, streams=asyncio.Semaphore(0), poll=lambda: 3600.0)
-    running(stream)
-    await until(lambda: values(buffer) == [1])
-    asked = time.time()
-    stream.read_now()
-    await until(lambda: stream.known_until >= asked)
-    assert (values(buffer), changes[-1]) == ([1, 2], True)
 
 
 # ---- known until ----
