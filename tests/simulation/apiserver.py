@@ -125,20 +125,17 @@ class ApiServer:
             raise Refused(409, "Conflict", f'{plural} "{name}": the object has been modified')
         return self._store("MODIFIED", plural, copy(body))
 
-    def patch_status(self, plural: str, namespace: str, name: str, patch: Object) -> Object:
-        """Merge-patch the status. A uid or resourceVersion in the patch is a precondition."""
+    def patch_status(self, plural: str, namespace: str, name: str, operations: list[Object]) -> Object:
+        """Apply a JSON patch (RFC 6902) of `test` and `add` to an object; only its status can change."""
         before = self.get(plural, namespace, name)
-        if number := _beyond_int64(patch):
+        document = copy(before)
+        for operation in operations:
+            _apply(document, **operation)
+        if number := _beyond_int64(document.get("status")):
             raise Refused(422, "Invalid", f"status: Invalid value: {number}: must be an int64")
-        for precondition in ("uid", "resourceVersion"):
-            wanted = patch.get("metadata", {}).get(precondition)
-            if wanted is not None and wanted != before["metadata"][precondition]:
-                raise Refused(409, "Conflict", f"the {precondition} in the precondition ({wanted}) does not match")
-        after = copy(before)
-        after["status"] = merged(after.get("status") or {}, patch.get("status") or {})
-        if after["status"] == before.get("status"):
+        if document.get("status") == before.get("status"):
             return before
-        return self._store("MODIFIED", plural, after)
+        return self._store("MODIFIED", plural, copy(before) | {"status": document["status"]})
 
     def delete(
         self,
@@ -216,18 +213,16 @@ class ApiServer:
             self.compacted[plural] = self.version
 
 
-def merged(old: Object, patch: Object) -> Object:
-    """Return `old` after an RFC 7386 merge patch."""
-    result = dict(old)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict):
-            before = result.get(key)
-            result[key] = merged(before if isinstance(before, dict) else {}, value)
-        else:
-            result[key] = value
-    return result
+def _apply(document: Object, *, op: str, path: str, value: object) -> None:
+    """Carry out one operation of a JSON patch; nobody patches members of arrays here."""
+    *parents, key = path.strip("/").split("/")
+    place: object = document
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or (op == "test" and place.get(key) != value):
+        raise Refused(422, "Invalid", "the server rejected our request due to an error in our request")
+    if op == "add":
+        place[key] = value
 
 
 def _beyond_int64(value: object) -> int:

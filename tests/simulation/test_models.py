@@ -127,14 +127,20 @@ def test_pods_of_a_deleted_job_get_sigterm():
 
 def test_writes_with_preconditions(server):
     run = server.create("benchmarkruns", "lab", {"metadata": {"name": "a"}, "spec": {}})
-    with pytest.raises(Refused, match="uid in the precondition"):
-        server.patch_status("benchmarkruns", "lab", "a", {"metadata": {"uid": "other"}, "status": {"x": 1}})
-    server.patch_status("benchmarkruns", "lab", "a", {"status": {"x": 1, "y": {"z": 2}}})
-    after = server.patch_status("benchmarkruns", "lab", "a", {"status": {"x": None, "y": {"w": 3}}})
-    assert after["status"] == {"y": {"z": 2, "w": 3}}
-    stale = {"metadata": {"resourceVersion": run["metadata"]["resourceVersion"]}, "status": {}}
-    with pytest.raises(Refused, match="does not match"):
-        server.patch_status("benchmarkruns", "lab", "a", stale)
+    uid = run["metadata"]["uid"]
+
+    def patch(uid, **added):
+        operations = [{"op": "add", "path": path, "value": value} for path, value in added.items()]
+        test = {"op": "test", "path": "/metadata/uid", "value": uid}
+        return server.patch_status("benchmarkruns", "lab", "a", [test, *operations])
+
+    for refused in ({"uid": "other", "/status": {}}, {"uid": uid, "/status/x": 1}, {"uid": uid, "/status": 2**63}):
+        with pytest.raises(Refused) as answer:
+            patch(**refused)
+        assert answer.value.code == 422
+    patch(uid, **{"/status": {"x": 1, "y": {"z": 2}}})
+    after = patch(uid, **{"/status/x": 3, "/status/y/w": 4, "/metadata/name": "b"})
+    assert (after["metadata"]["name"], after["status"]) == ("a", {"x": 3, "y": {"z": 2, "w": 4}})
     with pytest.raises(Refused, match="already exists"):
         server.create("benchmarkruns", "lab", {"metadata": {"name": "a"}, "spec": {}})
     with pytest.raises(Refused, match="UID in the precondition"):

@@ -168,7 +168,7 @@ class Connection:
         """Nothing is open."""
 
     async def request(
-        self, verb: str, url: str, *, headers: object, body: Object | None, _request_timeout: aiohttp.ClientTimeout
+        self, verb: str, url: str, *, headers: object, body: Any, _request_timeout: aiohttp.ClientTimeout
     ) -> SimpleNamespace:
         """Send one request. Raises what aiohttp raises."""
         world, network, process = self._network.world, self._network, self._process
@@ -203,7 +203,7 @@ class Connection:
         return SimpleNamespace(response=response)
 
     def _execute(
-        self, verb: str, path: str, query: dict[str, str], body: Object | None, timeout: aiohttp.ClientTimeout
+        self, verb: str, path: str, query: dict[str, str], body: Any, timeout: aiohttp.ClientTimeout
     ) -> Response:
         plural, namespace, name, sub = _parts(path)
         try:
@@ -223,7 +223,7 @@ class Connection:
         except Refused as refused:
             return Response(refused.code, refused.body())
 
-    def _write(self, verb: str, plural: str, namespace: str, name: str, body: Object) -> Object:
+    def _write(self, verb: str, plural: str, namespace: str, name: str, body: Any) -> Object:
         server = self._server
         for listener in self.on_write:
             listener(verb, plural, {"namespace": namespace, "name": name, "body": body})

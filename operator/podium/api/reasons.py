@@ -258,10 +258,7 @@ class Reason(ExplainedReason):
 
     # ---- conditions of the run ----
 
-    VALID = "Valid", Facts(
-        true=(_ADMITTED,), routine=True,
-        means="The spec is valid.",
-    )
+    VALID = "Valid", Facts(true=(_ADMITTED,), routine=True, means="The spec is valid.")
     INVALID_SPEC = "InvalidSpec", Facts(
         true=(_FAILED,), false=(_ADMITTED,), event="Warning",
         means="The spec has an error that the API server cannot check. The message names field, value and fix.",
@@ -309,19 +306,20 @@ class Reason(ExplainedReason):
               "meanwhile. This is not a failure: the log is read on as soon as that is possible.",
         do="Check the node of rank 0, its kubelet, and the connection between the API server and the kubelet.",
     )
-    FINISHED = "Finished", Facts(
-        false=(_RUNNING,), routine=True,
-        means="Nothing is running anymore.",
+    STATUS_UNREADABLE = "StatusUnreadable", Facts(
+        false=(_RUNNING,),
+        means="This operator cannot read the status of the run: a newer operator wrote it, or somebody edited it. The "
+              "message names the fields. Nothing is done for the run; what runs goes on, and what is recorded stays.",
+        do="Run the version of the operator that wrote the status, or correct the fields with kubectl edit "
+           "--subresource=status. To start from the beginning, delete the run and create it again.",
     )
+    FINISHED = "Finished", Facts(false=(_RUNNING,), routine=True, means="Nothing is running anymore.")
     STORING = "Storing", Facts(
         false=(_RUNNING,),
         means="All attempts have ended; the result is being stored.",
         do="Wait. If it takes long, see the condition ResultStored.",
     )
-    NOT_SUSPENDED = "NotSuspended", Facts(
-        false=(_SUSPENDED,), routine=True,
-        means="The run is not paused.",
-    )
+    NOT_SUSPENDED = "NotSuspended", Facts(false=(_SUSPENDED,), routine=True, means="The run is not paused.")
     STORED = "Stored", Facts(
         true=(_STORED,), routine=True,
         means="Every file is in the store; the message is the URL of the result.",
@@ -351,10 +349,7 @@ class Reason(ExplainedReason):
         means="The run has a valid score.",
         do="Read it.",
     )
-    COMPLETE = "Complete", Facts(
-        false=(_FAILED,), routine=True,
-        means="The run is complete.",
-    )
+    COMPLETE = "Complete", Facts(false=(_FAILED,), routine=True, means="The run is complete.")
     FAILED = "Failed", Facts(
         true=(_RUNNING,), false=(_COMPLETE,), routine=True,
         means="The attempt or the run has failed.",

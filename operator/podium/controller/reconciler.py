@@ -22,7 +22,8 @@ from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.state import LogState, ReportState, RunState
 from podium.controller.status_writer import StatusWriter, status_document
 from podium.controller.turns import Turns
-from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue, object_name
+from podium.controller.unreadable import UnreadableRuns
+from podium.kube import PODS, Api, ApiError, FencedError, WorkQueue
 from podium.launch import Inputs, with_image_digest, without_texts
 from podium.reconcile import Container, Decision, DropCheckpoint, ListPods, Observed, Run, decide, read_run
 from podium.rules import Goal, check_spec, goal_for
@@ -83,7 +84,7 @@ class Controller:
         self._active: set[str] = set()  # uids of runs that have not ended
         self._turns = Turns(self._inputs.own_trainer.max_runs_per_namespace, self._has_not_ended)
         self._elsewhere: set[str] = set()  # uids of runs that other controllers manage
-        self._unreadable: set[str] = set()  # uids of runs already reported as unreadable
+        self._unreadable = UnreadableRuns(api, clock)
         self._status = StatusWriter(
             api,
             progress_seconds=progress_seconds,
@@ -98,7 +99,6 @@ class Controller:
         try:
             uid = str(body["metadata"]["uid"])
             if deleted:
-                self._unreadable.discard(uid)
                 self._elsewhere.discard(uid)
                 self.forget([uid])
             elif uid in self.states:
@@ -106,13 +106,11 @@ class Controller:
             elif uid not in self.finished or body["metadata"]["generation"] != self.finished[uid].generation:
                 self._add(body)
         except Exception as error:  # noqa: BLE001 - one bad run must not stop the others
-            if uid not in self._unreadable:
-                self._unreadable.add(uid)
+            if self._unreadable.add(body, error):
                 self._telemetry.ignored(PLURAL, "unreadable")
-                cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                _LOG.warning("ignoring unreadable %s %s: %s", PLURAL, object_name(body), cause)
+                self.queue.add(uid)
         else:
-            self._unreadable.discard(uid)
+            self._unreadable.forget(uid)
 
     def _add(self, body: Mapping[str, Any]) -> None:
         if _managed_elsewhere(body):
@@ -215,6 +213,8 @@ class Controller:
                     await self._reconcile(uid)
             elif state:
                 self.queue.add_after(uid, _UNKNOWN_SECONDS)
+            elif uid in self._unreadable:
+                await self._unreadable.explain(uid)
             outcome = "success"
         except FencedError as error:  # this process is about to end, since another one may lead
             _LOG.warning("%s", error)
@@ -287,7 +287,9 @@ class Controller:
         """Delete a run once its time to live is over, or take it up again because one of its Jobs runs."""
         sample = finished.sample
         if self._works_again(uid):
-            self._add(await self._api.get(BENCHMARK_RUNS, sample.namespace, sample.name))
+            found = await self._api.get(BENCHMARK_RUNS, sample.namespace, sample.name)
+            if found["metadata"]["uid"] == uid:  # not of one that was created under its name since
+                self._add(found)
         elif finished.expires is not None:
             if (wait := finished.expires - self._clock()) > 0:
                 self.queue.add_after(uid, wait)
@@ -348,12 +350,14 @@ class Controller:
         return (
             known
             | self._elsewhere
+            | self._unreadable.known_in(namespace)
             | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
         )
 
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
+            self._unreadable.forget(uid)
             if state := self.states.get(uid):
                 self._gone(state)
             elif self.finished.pop(uid, None):

@@ -58,8 +58,8 @@ class StatusWriter:
         document = status_document(run.status)
         if report.cut:
             document = fitted(BenchmarkRunStatus, document)
-        patch = merge_patch(report.written, document)
-        if not patch:
+        operations = changes(report.written, document)
+        if not operations:
             report.changed_at, report.attempts = None, run.status.attempts
             return False
         now, reported = self._clock(), significant(run.status)
@@ -67,21 +67,34 @@ class StatusWriter:
         if (wait := self._due(state, reported) - now) > 0:
             self._write_later(run.uid, wait)
             return False
-        _LOG.debug("status of %s/%s: %s", run.namespace, run.name, patch)
+        _LOG.debug("status of %s/%s: %s", run.namespace, run.name, operations)
         try:
-            await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
+            await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, operations, uid=run.uid)
         except ApiError as error:
-            if report.cut or not error.final:
+            if not error.final:
                 raise
-            report.cut = True
-            _LOG.warning("status of %s/%s is cut to what its schema allows: %s", run.namespace, run.name, error)
-            document = fitted(BenchmarkRunStatus, document)
-            patch = merge_patch(report.written, document)
-            await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, patch)
+            document = await self._write_whole(state, document, error)
         report.written, report.attempts = document, run.status.attempts
         report.changed_at, report.last_reported = None, reported
         report.quiet_until = now + max(self._progress_seconds, self._runs_in_progress() / _PROGRESS_WRITES_PER_SECOND)
         return True
+
+    async def _write_whole(self, state: RunState, document: dict[str, Any], refusal: ApiError) -> dict[str, Any]:
+        """Write a whole status after the API server has refused a change. Returns what it has accepted.
+
+        Raises ApiError: 404 if the run is gone, or another one has its name.
+        """
+        run = state.run
+        found = await self._api.get(BENCHMARK_RUNS, run.namespace, run.name)
+        if found["metadata"]["uid"] != run.uid:
+            raise ApiError(404, "NotFound", f"{run.namespace}/{run.name} has been deleted and created again")
+        if not state.report.cut:
+            state.report.cut = True
+            text = "the whole status of %s/%s is written, cut to what its schema allows: %s"
+            _LOG.warning(text, run.namespace, run.name, refusal)
+        document = fitted(BenchmarkRunStatus, document)
+        await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, changes({}, document), uid=run.uid)
+        return document
 
     def _due(self, state: RunState, reported: tuple[object, ...]) -> float:
         """Return when to write a changed status; 0.0 means at once."""
@@ -107,17 +120,21 @@ def status_document(status: BenchmarkRunStatus) -> dict[str, Any]:
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the RFC 7386 merge patch that turns `old` into `new`; empty if they are equal."""
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
+def changes(old: dict[str, Any], new: dict[str, Any], path: str = "/status") -> list[dict[str, Any]]:
+    """Return the operations (RFC 6902) that turn `old`, at `path` in an object, into `new`; none if they are equal.
+
+    An object that loses a key is replaced as a whole: only additions may be repeated when an answer was lost.
+    """
+    if not old or old.keys() - new.keys():
+        return [] if old == new else [{"op": "add", "path": path, "value": new}]
+    operations = []
     for key, value in new.items():
         before = old.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
-            if inner := merge_patch(before, value):
-                patch[key] = inner
+            operations += changes(before, value, f"{path}/{key}")
         elif value != before:
-            patch[key] = value
-    return patch
+            operations.append({"op": "add", "path": f"{path}/{key}", "value": value})
+    return operations
 
 
 def _cause(condition: Condition) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -232,12 +232,17 @@ class Api:
         """Replace an object, unless it was written since `body` was read."""
         return await self._json("PUT", resource, resource.path(namespace, name), body)
 
-    async def patch_status(self, resource: Resource, namespace: str, name: str, status: Object) -> Object:
-        """Merge-patch the status of an object; lists are replaced entirely."""
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, operations: Sequence[Object], *, uid: str
+    ) -> Object:
+        """Apply a JSON patch to the status of the object with this uid.
+
+        The API server ignores a uid in a merge patch of a status; a test in a JSON patch is part of the write. Raises
+        ApiError (422) if the object has another uid, or not what an operation needs.
+        """
         path = resource.path(namespace, name) + "/status"
-        return await self._json(
-            "PATCH", resource, path, {"status": status}, content_type="application/merge-patch+json"
-        )
+        body = [{"op": "test", "path": "/metadata/uid", "value": uid}, *operations]
+        return await self._json("PATCH", resource, path, body, content_type="application/json-patch+json")
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object if it has this uid, and its dependents in the background. It may already be gone."""
@@ -271,7 +276,7 @@ class Api:
         verb: str,
         resource: Resource,
         path: str,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         *,
         content_type: str = "application/json",
         accept: str = "",
@@ -291,7 +296,7 @@ class Api:
         verb: str,
         resource: str,
         path: str,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         *,
         content_type: str = "application/json",
         accept: str = "",
@@ -319,7 +324,7 @@ class Api:
         verb: str,
         resource: str,
         path: str,
-        body: Object | None,
+        body: Object | list[Object] | None,
         *,
         headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,

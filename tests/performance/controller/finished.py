@@ -18,6 +18,7 @@ from podium.api import (
     rfc3339,
 )
 from podium.controller.pods import BENCHMARK_RUNS
+from podium.controller.status_writer import changes
 from podium.kube import Api
 from tests.cluster.controlplane import ControlPlane
 from tests.performance.controller.load import SPEC, benchmark_run, post_all
@@ -29,12 +30,11 @@ _SETTLE_SECONDS = 20.0
 async def finished_case(plane: ControlPlane, api: Api, runs: int) -> dict[str, float]:
     """Start the operator where `runs` runs of five attempts have ended long ago."""
     spec = {**SPEC, "attempts": 5}
-    status = {"status": _complete().model_dump(mode="json", by_alias=True, exclude_none=True)}
+    status = changes({}, _complete().model_dump(mode="json", by_alias=True, exclude_none=True))
 
     async def post(index: int) -> None:
-        body = benchmark_run(index, spec)
-        await api.create(BENCHMARK_RUNS, "default", body)
-        await api.patch_status(BENCHMARK_RUNS, "default", body["metadata"]["name"], status["status"])
+        made = (await api.create(BENCHMARK_RUNS, "default", benchmark_run(index, spec)))["metadata"]
+        await api.patch_status(BENCHMARK_RUNS, "default", made["name"], status, uid=made["uid"])
 
     await post_all(runs, post)
     operator = operator_of(plane)

@@ -35,7 +35,7 @@ class Api:
     async def delete(self, resource, namespace, name, *, uid):
         self.calls.append(f"delete {namespace}/{name} {uid}")
 
-    async def patch_status(self, resource, namespace, name, status):
+    async def patch_status(self, resource, namespace, name, operations, *, uid):
         self.calls.append(f"patch {namespace}/{name}")
 
 
@@ -138,6 +138,16 @@ async def test_a_job_that_runs_again_brings_it_back(controller, api):
     assert list(controller.queue._due) == [UID]
     await controller._work(UID)
     assert (api.calls, list(controller.states), controller.finished) == (["get lab/digits"], [UID], {})
+
+
+async def test_a_job_that_runs_again_does_not_bring_back_another_run_of_its_name(controller, api):
+    controller.now = FULL_SECONDS
+    controller.run_changed(ended(), deleted=False)
+    await controller._work(UID)
+    api.served["metadata"]["uid"] = "other"
+    controller.jobs = [job(finished="")]
+    await controller._work(UID)
+    assert (api.calls, controller.states, list(controller.finished)) == (["get lab/digits"], {}, [UID])
 
 
 async def test_its_time_to_live_goes_on(controller, api):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from podium.api import AttemptState
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
-from podium.controller.status_writer import StatusWriter, merge_patch, significant
+from podium.controller.status_writer import StatusWriter, changes, significant, status_document
 from podium.kube import ApiError
 from podium.reconcile import decide
 from podium.rounds import load_rounds
@@ -21,23 +22,25 @@ leaves = st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=
 documents = st.dictionaries(st.sampled_from("abc"), leaves | st.dictionaries(st.sampled_from("xyz"), leaves))
 
 
-def applied(old, patch):
-    """RFC 7386, as the API server does it."""
-    new = dict(old)
-    for key, value in patch.items():
-        if value is None:
-            new.pop(key, None)
-        elif isinstance(value, dict):
-            new[key] = applied(new[key] if isinstance(new.get(key), dict) else {}, value)
-        else:
-            new[key] = value
-    return new
+def applied(old, operations):
+    """The status after additions, as the API server makes them: every parent must exist."""
+    body = {"status": copy.deepcopy(old)} if old else {}
+    for operation in copy.deepcopy(operations):
+        assert operation["op"] == "add"
+        place = body
+        *parents, key = operation["path"].removeprefix("/").split("/")
+        for parent in parents:
+            place = place[parent]
+        place[key] = operation["value"]
+    return body.get("status", {})
 
 
 @given(documents, documents)
-def test_a_patch_makes_the_new_of_the_old(old, new):
-    assert applied(old, merge_patch(old, new)) == new
-    assert merge_patch(new, new) == {}
+def test_changes_make_the_new_of_the_old(old, new):
+    operations = changes(old, new)
+    assert applied(old, operations) == new
+    assert applied(applied(old, operations), operations) == new  # the answer to the first request was lost
+    assert changes(new, new) == []
 
 
 def status(containers, log):
@@ -105,9 +108,15 @@ class Writes:
         )
         self.runs = runs
         self.state = RunState(ex.run(), None, Observation("lab"))
+        self.served = {"metadata": {"uid": self.state.run.uid}}
 
-    async def patch_status(self, resource, namespace, name, patch):
-        self.patches.append(patch)
+    async def get(self, resource, namespace, name):
+        return self.served
+
+    async def patch_status(self, resource, namespace, name, operations, *, uid):
+        self.patches.append({operation["path"]: operation["value"] for operation in operations})
+        if uid != self.served["metadata"]["uid"]:
+            raise ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
 
     async def at(self, second, status):
         """The writer is asked at `second`; how many patches it sent, and the delay that it asked for."""
@@ -177,7 +186,7 @@ async def test_a_write_that_is_refused_is_due_again():
     writes = Writes()
     await writes.at(0, PENDING)
 
-    async def refuse(*_):
+    async def refuse(*_, **__):
         raise ApiError(500, "", "later")
 
     writes.patch_status, send = refuse, writes.patch_status
@@ -185,3 +194,31 @@ async def test_a_write_that_is_refused_is_due_again():
         await writes.at(8, PENDING)
     writes.patch_status = send
     assert await writes.at(9, PENDING) == (1, [])
+
+
+async def test_a_status_never_reaches_a_run_that_was_created_under_the_same_name():
+    writes = Writes()
+    await writes.at(0, PENDING)
+    await writes.at(8, PENDING)
+    writes.served = {"metadata": {"uid": "of another run"}}
+    with pytest.raises(ApiError, match="lab/digits has been deleted and created again") as refused:
+        await writes.at(10, TRAINING)
+    assert refused.value.not_found
+    assert len(writes.patches) == 2  # the refused one is not repeated
+
+
+async def test_a_status_that_somebody_has_edited_is_written_as_a_whole(caplog):
+    """They removed what the change is an addition to."""
+    writes = Writes()
+    await writes.at(0, TRAINING)
+    await writes.at(1, TRAINING)
+
+    async def refuse_once(*_, **__):
+        del writes.patch_status
+        raise ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+
+    writes.patch_status = refuse_once
+    assert await writes.at(20, EVALUATED) == (0, [3.0])
+    assert await writes.at(23, EVALUATED) == (1, [])
+    assert writes.patches[-1] == {"/status": status_document(EVALUATED)}
+    assert "the whole status of lab/digits is written, cut to what its schema allows" in caplog.text

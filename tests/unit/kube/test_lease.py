@@ -175,7 +175,7 @@ def test_a_write_is_refused_without_the_lease(run, monkeypatch):
     api.may_write = lambda: False
     for write in (
         lambda: api.create(module.LEASES, "lab", {}),
-        lambda: api.patch_status(module.LEASES, "lab", "x", {}),
+        lambda: api.patch_status(module.LEASES, "lab", "x", [], uid="u"),
         lambda: api.delete(module.LEASES, "lab", "x", uid="u"),
     ):
         with pytest.raises(FencedError, match="this process does not lead any more"):
