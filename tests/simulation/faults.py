@@ -318,18 +318,35 @@ def _run_deleted(sim: Simulation, seconds: float) -> bool:
     run = _some_run(sim)
     if run is None:
         return False
-    policy = sim.world.random.choice(("Background", "Foreground"))
-    sim.server.delete("benchmarkruns", NAMESPACE, run["metadata"]["name"], policy=policy)
+    _delete_run(sim, run)
     return True
 
 
+def _delete_run(sim: Simulation, run: Object) -> None:
+    policy = sim.world.random.choice(("Background", "Foreground"))
+    sim.server.delete("benchmarkruns", NAMESPACE, run["metadata"]["name"], policy=policy)
+
+
 def _run_made_again(sim: Simulation, seconds: float) -> bool:
-    """A user deletes a run and creates another one of the same name."""
+    """A user deletes a run and creates another one of the same name; perhaps while its next status is on its way."""
     run = _some_run(sim)
-    if run is None or not _run_deleted(sim, seconds):
+    if run is None:
         return False
-    name, spec = run["metadata"]["name"], run["spec"]
-    _later(sim, sim.world.random.choice((0.05, 2.0, 30.0)), lambda: sim.create_run(name, {**spec, "suspend": False}))
+    name, spec = run["metadata"]["name"], {**run["spec"], "suspend": False}
+    requests = sim.leader.connection.on_request
+
+    def at_a_write(process: str, verb: str, path: str) -> None:
+        if verb == "PATCH" and f"/benchmarkruns/{name}/" in path:
+            requests.remove(at_a_write)
+            if sim.server.find("benchmarkruns", NAMESPACE, name):
+                sim.server.delete("benchmarkruns", NAMESPACE, name)
+                sim.create_run(name, spec)
+
+    if sim.world.random.random() < 0.5:
+        requests.append(at_a_write)
+        return True
+    _delete_run(sim, run)
+    _later(sim, sim.world.random.choice((0.05, 2.0, 30.0)), lambda: sim.create_run(name, spec))
     return True
 
 

@@ -86,6 +86,7 @@ class Watchdog:
             if self._run.get(one.run_uid, {"spec": {}})["spec"].get("suspend"):
                 one.disturbed.add("suspended")  # the operator did not know it yet
             self.one_job_per_try(one)
+            self.attempts_take_turns(one)
             self.nothing_is_repeated_silently(one)
             self.terminal_means_no_new_job(one)
 
@@ -118,6 +119,23 @@ class Watchdog:
         """A try has exactly one Job, ever."""
         if sum(other.id == one.id for other in self.truth.of_run(one.run_uid)) > 1:
             self.breaks(self.one_job_per_try, f"Job {one.name} is created a second time")
+
+    def attempts_take_turns(self, one: Try) -> None:
+        """No more attempts of a run hold machines than `spec.parallelAttempts` allows: the next Job is created once every
+        pod of the one before has ended, or is being deleted."""
+        holding = {other.name for other in self.truth.of_run(one.run_uid) if other is not one and self._holds(other)}
+        allowed = self._run.get(one.run_uid, {"spec": {}})["spec"].get("parallelAttempts", 1)
+        if len(holding) >= allowed:
+            self.breaks(self.attempts_take_turns, f"{one.name} is created while {sorted(holding)} hold machines")
+
+    def _holds(self, one: Try) -> bool:
+        """Return whether a Job has pods that have not ended, which nobody is about to delete."""
+        job = self.server.find("jobs", NAMESPACE, one.name)
+        if job is None or job["metadata"]["uid"] != one.job_uid or "deletionTimestamp" in job["metadata"]:
+            return False
+        pods = self.server.owned_by("pods", one.job_uid)
+        alive = (pod for pod in pods if pod["status"]["phase"] in ("Pending", "Running"))
+        return any("deletionTimestamp" not in pod["metadata"] for pod in alive)
 
     def nothing_is_repeated_silently(self, one: Try) -> None:
         """An attempt that was measured, or whose program failed by itself, is never made again; retries are counted."""
@@ -312,6 +330,7 @@ GUARANTEES = (
     Watchdog.verdicts_are_true,
     Watchdog.nothing_is_repeated_silently,
     Watchdog.one_job_per_try,
+    Watchdog.attempts_take_turns,
     Watchdog.no_attempt_is_invented,
     Watchdog.recorded_stays_recorded,
     Watchdog.terminal_means_no_new_job,

@@ -7,8 +7,6 @@ from podium.mllog import LogSummary
 from podium.reconcile.model import Observed, ObservedLog
 from podium.rules import Goal
 
-_MAX_SAMPLES = 2**63 - 1  # what a CRD's integer holds
-
 
 def progress(shown: AttemptStatus | None, observed: Observed, goal: Goal, before: Progress | None) -> Progress | None:
     """Return the progress of the try to show. `before` is the status so far."""
@@ -18,11 +16,10 @@ def progress(shown: AttemptStatus | None, observed: Observed, goal: Goal, before
     attempt, ratio = f"{shown.index}/{goal.attempts}"[:16], goal.ratio(summary)
     known = before.quality_ratio if before and before.attempt == attempt and shown.quality else None
     finish = finish_time(summary) if shown.state is AttemptState.TRAINING else None
-    samples = summary.samples
     return Progress(
         attempt=attempt,
         epoch=f"{summary.epoch:.4g}" if summary.epoch is not None else shown.epochs,
-        samples=samples if samples is None or abs(samples) <= _MAX_SAMPLES else None,
+        samples=summary.samples,
         quality=shown.quality,
         target=goal.text,
         quality_ratio=known if ratio is None else f"{ratio:.3g}",
