@@ -49,7 +49,7 @@ FAMILIES = (
     ),
     _gauges(
         "podium_run_attempts",
-        "Tries of the run's attempts, by state.",
+        "Tries of the run's attempts, by state; Preempted: their machines were taken, which costs no retry.",
         ("state",),
         lambda s: (((state,), count) for state, count in s.attempts.items()),
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from podium.api import AttemptState, AttemptStatus, ConditionType, Reason, unix_seconds
 from podium.metrics.phases import ended, phases
 from podium.mllog import LogSummary, seconds
-from podium.reconcile import Container, Observed, ObservedLog, Run, finish_time
+from podium.reconcile import Container, Observed, ObservedLog, Run, concluded, finish_time
 from podium.rules import Goal
 
 STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
@@ -87,15 +87,12 @@ def run_sample(
     run: Run, observed: Observed, goal: Goal | None, now: float, containers: Iterable[Container] = ()
 ) -> RunSample:
     """Return the sample of `run`; `goal` is None if the run was not admitted, `containers` are all it ever had."""
-    attempts = dict.fromkeys(AttemptState, 0)
-    for attempt in run.status.attempts:
-        attempts[attempt.state] += 1
     score = run.status.score
     minutes = score.time_to_train_minutes if score else None
     known = RunSample(
         run=run,
         state=_state(run),
-        attempts={str(state): count for state, count in attempts.items()},
+        attempts=_by_state(run),
         planned=goal.attempts if goal else None,
         target=goal.targets if goal else {},
         time_to_train=float(minutes) * 60 if minutes else None,
@@ -168,6 +165,18 @@ def _quality(summary: LogSummary, goal: Goal) -> Mapping[str, float]:
         return {}
     values = goal.values(summary, summary.evaluations[-1])
     return {metric: value for metric, value in values.items() if metric in goal.targets}
+
+
+def _by_state(run: Run) -> dict[str, int]:
+    """Return the number of tries in each state. One whose machines were only taken for a while did not fail: it is
+    `Preempted`, and tried again at no cost."""
+    counts = dict.fromkeys(map(str, AttemptState), 0)
+    tries = run.status.attempts
+    for one in tries:
+        taken = one.reason == Reason.PREEMPTED and not concluded(tries, one, run.spec.max_retries)
+        state = "Preempted" if taken else str(one.state)
+        counts[state] = counts.get(state, 0) + 1
+    return counts
 
 
 def _converged(attempts: Collection[AttemptStatus]) -> dict[int, float]:

@@ -23,10 +23,10 @@ from podium.reconcile.model import (
 )
 from podium.reconcile.progress import finish_time
 from podium.reconcile.read import read_run
-from podium.reconcile.tries import job_name, job_names, object_name
+from podium.reconcile.tries import concluded, job_name, job_names, object_name
 
 __all__ = [
     "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "ListPods",
     "Observed", "ObservedJob", "ObservedLog", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult",
-    "decide", "finish_time", "job_name", "job_names", "object_name", "read_run",
+    "concluded", "decide", "finish_time", "job_name", "job_names", "object_name", "read_run",
 ]  # fmt: skip

@@ -81,6 +81,17 @@ def test_a_run_in_training():
     assert {name: values[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("preempted", "free"), [(1, 1), (20, 20), (23, 22)])
+def test_an_attempt_whose_machines_were_taken_has_not_failed(preempted, free):
+    """Unless that ended it: after 20 times, each counts against spec.maxRetries."""
+    made = {"state": "Failed", "created_time": "2023-11-14T22:13:22Z"}
+    taken = [ex.attempt(1, try_=number, reason="Preempted", **made) for number in range(preempted)]
+    lost = ex.attempt(2, reason="NodeLost", **made)
+    values = series(page(ex.run(ex.status(*taken, lost), attempts=2, maxRetries=2)))
+    counted = {name[1]: value for name, value in values.items() if name[0] == "podium_run_attempts" and value}
+    assert counted == {"Preempted": free, "Failed": 1 + preempted - free}
+
+
 def test_a_finished_run_keeps_the_time_of_each_attempt():
     values = series(page(ex.run(ex.status(ex.converged(1, 42.5), ex.converged(2, 40)), attempts=2)))
     assert values["podium_run_attempt_time_to_train_seconds", "1"] == 42.5
