@@ -1,6 +1,13 @@
 """The rounds of MLPerf Training, one YAML file per round: targets, number of runs, tunable hyperparameters, clock."""
 
-from podium.rounds.catalog import DEFAULT_RUNS, load_scorable_rounds, round_at, round_name, round_of_folder
+from podium.rounds.catalog import (
+    DEFAULT_RUNS,
+    load_scorable_rounds,
+    round_at,
+    round_name,
+    round_number,
+    round_of_folder,
+)
 from podium.rounds.kinds import BATCH, Settings, same, shown
 from podium.rounds.model import (
     Benchmark,
@@ -32,6 +39,7 @@ __all__ = [
     "reference_mean",
     "round_at",
     "round_name",
+    "round_number",
     "round_of_folder",
     "same",
     "shown",

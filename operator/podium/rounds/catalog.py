@@ -97,7 +97,13 @@ def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
         if own := rounds.get(name):
             round_ = own.model_copy(update={"benchmarks": {**round_.benchmarks, **own.benchmarks}})
         rounds[name] = round_
-    return MappingProxyType(dict(sorted(rounds.items(), key=lambda item: [int(n) for n in item[0][1:].split(".")])))
+    return MappingProxyType(dict(sorted(rounds.items(), key=lambda item: round_number(item[0]))))
+
+
+def round_number(name: str) -> tuple[int, ...]:
+    """Return (4, 1) for "v4.1": rounds in their order. (0, 0), before all others, for a name without a number."""
+    parts = name.removeprefix("v").split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else (0, 0)
 
 
 def round_name(text: str) -> str | None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-_NO_ROUND = (0, 0)
+from podium.rounds.catalog import round_number
 
 
 class Published(BaseModel):
@@ -62,9 +62,9 @@ class Published(BaseModel):
 
 def published(round_: str, benchmark: str) -> Published | None:
     """Return what the published logs of a round's benchmark have in common, or those of the last round before it."""
-    number = _number(round_)
+    number = round_number(round_)
     for span in _published().get(benchmark, ()):
-        if _number(span.since) <= number and (not span.until or number <= _number(span.until)):
+        if round_number(span.since) <= number and (not span.until or number <= round_number(span.until)):
             return span
     return None
 
@@ -85,11 +85,6 @@ def reference_mean(round_: str, benchmark: str, batch_size: int) -> float | None
     if at == 0 or batch_size == size:
         return mean
     return mean_below + (mean - mean_below) * (batch_size - below) / (size - below)
-
-
-def _number(round_: str) -> tuple[int, ...]:
-    parts = round_.removeprefix("v").split(".")
-    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else _NO_ROUND
 
 
 @cache

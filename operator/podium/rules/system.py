@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from podium.rounds import round_number
 from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 
@@ -44,11 +45,6 @@ def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator
             message,
             remedy="write closed or open; an out-of-the-box run is closed",
         )
-    if _major(round_) >= 4 and system.get("status", STATUSES[0]) not in STATUSES:
+    if round_number(round_) >= (4, 0) and system.get("status", STATUSES[0]) not in STATUSES:
         message, remedy = f"{system['status']!r} is not allowed", f"write one of: {'; '.join(STATUSES)}"
         yield Finding(RuleId.PACKAGE_SYSTEM_STATUS, f"{where}: status", message, remedy=remedy)
-
-
-def _major(round_: str) -> int:
-    number = round_.removeprefix("v").partition(".")[0]
-    return int(number) if number.isdecimal() else 0

@@ -13,7 +13,7 @@ from mlperf_logging import compliance_checker
 from pydantic import ValidationError
 
 import podium_benchmarks
-from podium.rounds import Hyperparameter, load_rounds, load_scorable_rounds, targets, vocabulary
+from podium.rounds import Hyperparameter, load_rounds, load_scorable_rounds, round_number, targets, vocabulary
 from podium.rules import check_spec, closed_breach
 from tests.unit.reconcile import examples as ex
 
@@ -308,3 +308,12 @@ def test_rounds_are_frozen() -> None:
         load_rounds()["v0.6"].name = "v0.7"
     with pytest.raises(TypeError):
         vocabulary()["opt_new"] = Hyperparameter(type="number")  # type: ignore[index]
+
+
+def test_rounds_are_in_the_order_of_their_numbers():
+    assert [round_number(name) for name in ("v0.5", "v4.1", "v10.0", "lab", "v1.x")] == [
+        (0, 5), (4, 1), (10, 0), (0, 0), (0, 0),
+    ]  # fmt: skip
+    names = list(load_scorable_rounds())
+    assert names == sorted(names, key=round_number)
+    assert names[:3] == ["v0.5", "v0.6", "v0.7"]
