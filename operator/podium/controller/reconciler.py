@@ -209,8 +209,7 @@ class Controller:
             if finished := self.finished.get(uid):
                 await self._after_the_end(uid, finished)
             elif (state := self.states.get(uid)) and self.informers.known(state.run.namespace):
-                if await self._has_reported_the_end(state):
-                    await self._reconcile(uid)
+                await self._reconcile(uid)
             elif state:
                 self.queue.add_after(uid, _UNKNOWN_SECONDS)
             elif uid in self._unreadable:
@@ -327,14 +326,6 @@ class Controller:
             self.queue.add_after(run.uid, max(0.0, again - now) + 0.05)
         state.observation.explain(self.causes.of(jobs))
 
-    async def _has_reported_the_end(self, state: RunState) -> bool:
-        """Write the last status if it is due. Nothing may be deleted before the API server knows how the run ended."""
-        if not state.run.status.terminal or state.run.deleted:
-            return True
-        if state.report.changed_at is not None:
-            await self._report(state)
-        return state.report.changed_at is None
-
     async def _report(self, state: RunState) -> bool:
         try:
             return await self._status.write(state)
@@ -382,7 +373,9 @@ class Controller:
 def _awaits_record(state: RunState) -> bool:
     """Return whether something may be deleted now that the status on the API server has been written."""
     if state.run.status.terminal:
-        return bool(state.logs.checkpoints) or any(not job.finished for job in state.observation.jobs.values())
+        expires = state.run.spec.ttl_seconds_after_finished is not None
+        working = any(not job.finished for job in state.observation.jobs.values())
+        return bool(state.logs.checkpoints) or expires or working
     finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
     return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
 

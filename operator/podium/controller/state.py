@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.api import AttemptStatus, Result, TryId
+from podium.api import AttemptStatus, ConditionType, Result, TryId
 from podium.controller.observation import Observation
 from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
@@ -83,6 +83,14 @@ class ReportState:
     quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written
 
+    @property
+    def ended(self) -> bool:
+        """Whether the API server has the condition that says how the run ended."""
+        conditions = self.written.get("conditions", ())
+        return any(
+            c["type"] in (ConditionType.COMPLETE, ConditionType.FAILED) and c["status"] == "True" for c in conditions
+        )
+
 
 @dataclass(slots=True)
 class LaunchState:
@@ -120,5 +128,6 @@ class RunState:
             launch_refusal=self.launch.refusal,
             jobs_known=self.jobs_known,
             recorded={attempt.id: attempt for attempt in self.report.attempts},
+            end_recorded=self.run.status.terminal and self.report.ended,
             checkpoints=self.logs.checkpoints,
         )

@@ -28,9 +28,10 @@ def checkpoints_of(attempts: Iterable[AttemptStatus], observed: Observed) -> lis
 def after_the_end(run: Run, observed: Observed, now: float) -> Decision:
     """Terminal is final: no Job may run again, and the time to live remains.
 
-    Before the API server has the last status, nothing is deleted: the next process would know nothing of the end.
+    Before the API server has the last status, nothing is deleted: the next process would know nothing of the end. It
+    never has that of a deleted run.
     """
-    if any(observed.recorded.get(attempt.id) != attempt for attempt in run.status.attempts):
+    if not (observed.end_recorded or run.deleted):
         return Decision((), run.status)
     due = {id_: left_behind(job, run.spec.system.nodes) for id_, job in observed.jobs.items()}
     deadlines = [at for at in due.values() if at is not None and now < at]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from podium.api import BenchmarkRunStatus, Condition
+from podium.api import BenchmarkRunStatus, Condition, rfc3339
 from podium.controller.reconciler import Controller
+from podium.controller.status_writer import status_document
 from podium.controller.turns import Turns
 from podium.kube import FencedError
 from podium.launch import Inputs, TrainerDefaults
@@ -210,14 +212,15 @@ async def test_nothing_is_deleted_before_the_api_server_knows_how_the_run_ended(
     """The status has its own pace, and may be refused; a process that dies in between would measure all of it again."""
     controller.run_changed(body(ttlSecondsAfterFinished=0), deleted=False)
     state, executed, due = controller.states[UID], [], False
-    end = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+    end = Condition(type="Complete", status="True", reason="Scored", last_transition_time=rfc3339(time.time()))
     state.run = replace(state.run, status=BenchmarkRunStatus(conditions=(end,)))
     state.report.changed_at = 1.0
 
     async def write(written):
-        if due:
-            written.report.changed_at = None
-        return due
+        if due and not written.report.written:
+            written.report.written, written.report.changed_at = status_document(written.run.status), None
+            return True
+        return False
 
     async def execute(_, actions):
         executed.extend(actions)
@@ -230,6 +233,9 @@ async def test_nothing_is_deleted_before_the_api_server_knows_how_the_run_ended(
     await controller._work(UID)
     assert executed == []
     due = True
+    controller.queue._queued.clear()
+    await controller._work(UID)
+    assert (executed, controller.queue._queued) == ([], {UID})  # to look again, now that it is written
     await controller._work(UID)
     assert executed == [DeleteRun()]
 

@@ -194,7 +194,7 @@ def test_a_terminal_run_creates_nothing_whatever_is_gone():
 def test_time_to_live():
     done = decision(ex.run(ex.status(converged(1, 40))), observed(result=STORED), now=200).status
     run = ex.run(done, ttlSecondsAfterFinished=60)
-    written = observed(recorded=ex.recorded(*done.attempts))
+    written = observed(end_recorded=True)
     assert decision(run, written, now=259).wake_at == T0 + 260
     assert decision(run, written, now=261).actions == (DeleteRun(),)
 

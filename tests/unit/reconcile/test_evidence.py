@@ -200,9 +200,11 @@ def test_checkpoints_go_after_the_end_as_well():
     """The last try is often recorded as stored together with the end of the run."""
     complete = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
     ended = ex.run(ex.status(DONE).model_copy(update={"conditions": (complete,)}))
-    seen = replace(HANGS, jobs={}, recorded=ex.recorded(DONE), checkpoints=frozenset({FIRST}))
+    seen = replace(HANGS, jobs={}, recorded=ex.recorded(DONE), checkpoints=frozenset({FIRST}), end_recorded=True)
     assert decide(ended, seen, ROUNDS, T0 + 500).actions == (DropCheckpoint(FIRST),)
-    assert decide(ended, replace(seen, recorded={}), ROUNDS, T0 + 500).actions == ()
+    unwritten = replace(seen, end_recorded=False)
+    assert decide(ended, unwritten, ROUNDS, T0 + 500).actions == ()
+    assert decide(replace(ended, deleted=True), unwritten, ROUNDS, T0 + 500).actions == (DropCheckpoint(FIRST),)
     deleted = replace(ex.run(ex.status(DONE)), deleted=True)
     assert DropCheckpoint(FIRST) not in decide(deleted, seen, ROUNDS, T0 + 500).actions
     result = Result(uri="s3://results/lab", sha256="0" * 64)
@@ -234,7 +236,7 @@ def test_a_finished_try_leaves_no_job_that_could_hold_machines(job, deleted, wai
         assert result.wake_at == T0 + 130
     assert result.status.terminal is not job.may_run(2)  # terminal: nothing of ours can run again
     done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
-    written = observed(job, recorded=ex.recorded(*done.attempts))
+    written = observed(job, end_recorded=True)
     assert (decide(ex.run(done), written, ROUNDS, T0 + 110).actions == (DeleteJob(FIRST),)) is deleted
 
 
@@ -258,7 +260,7 @@ def test_a_job_that_comes_to_life_after_the_end_is_deleted():
     done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
     assert done.terminal
     ghosts = {FIRST: PODS, TryId(attempt=9, number=3): ex.job(suspended=True)}
-    written = observed(ghosts, recorded=ex.recorded(*done.attempts))
+    written = observed(ghosts, end_recorded=True)
     assert decide(ex.run(done), written, ROUNDS, T0).actions == tuple(map(DeleteJob, ghosts))
     assert decide(ex.run(done), replace(written, jobs={FIRST: ex.job(finished="Complete")}), ROUNDS, T0).actions == ()
 
@@ -267,7 +269,7 @@ def test_nothing_is_deleted_while_the_status_of_the_end_could_not_be_written():
     """A process that dies now leaves a try in training, whose Job its successor would miss."""
     done = decide(ex.run(ex.status(DONE)), observed(result=ex.RESULT), ROUNDS, T0).status
     ended = ex.run(done, ttlSecondsAfterFinished=0)
-    for before in ((), (TRAINING,), (DONE.model_copy(update={"stored": False}),)):
+    for before in ((), (TRAINING,), (DONE.model_copy(update={"stored": False}),), done.attempts):
         assert decide(ended, observed(PODS, recorded=ex.recorded(*before)), ROUNDS, T0 + 900).actions == ()
 
 
