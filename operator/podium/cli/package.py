@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,14 @@ from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import Round, load_scorable_rounds
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
+from podium.rules.system import OPEN
 from podium.stores import FileStore, StoreError
 from podium.stores.beneath import OpenFolder
 from podium.submissions import (
     ReviewedResult,
     Submission,
     check_submission,
+    describe_system,
     files_of,
     gather,
     kept_files,
@@ -37,9 +40,16 @@ _MAX_CODE = 64 << 20
 def package(
     results: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Folders or URLs with results.")],
     system: Annotated[
-        Path, typer.Option(metavar="S.json", help="System description; the file's name becomes the system's name.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the package; must be new or empty.")],
+        Path | None,
+        typer.Option(metavar="S.json", help="System description; the file's name becomes the system's name."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the package; must be new or empty.")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="S.json", help="Instead: write a system description from what the run saw of its nodes."),
+    ] = None,
     org: Annotated[
         str | None, typer.Option(help="Folder name of the submitter; default: the submitter in S.json.")
     ] = None,
@@ -54,6 +64,11 @@ def package(
     with 1 and writes no package if there are any findings.
     """
     rounds = load_scorable_rounds()
+    if init is not None:
+        _write_description(init, results, rounds, asked_round(round_, rounds))
+        return
+    if system is None or out is None:
+        raise UsageError("name the system description with --system and the package's folder with --out, or use --init")
     _require_new(out)
     described = _read_system(system)
     name = org or str(described.get("submitter") or "")
@@ -75,6 +90,29 @@ def package(
         raise UsageError(str(error)) from error
     _print(as_json, out, findings, files, packaged_logs(parts, submission))
     raise typer.Exit(1 if findings else 0)
+
+
+def _write_description(file: Path, results: Sequence[str], rounds: Mapping[str, Round], asked: str | None) -> None:
+    """Write the description of the first result's system, and list what is left to fill in. Raises UsageError."""
+    try:
+        part = next(gather([store_at(place) for place in results], rounds, asked), None)
+        if part is None:
+            raise UsageError(f"{', '.join(results)}: no result_<number>.txt found")
+        if part.entry.round == "v0.5":
+            raise UsageError("--init: v0.5 describes systems in an entry.json of another form; write it by hand")
+        described = describe_system(part)
+        with file.open("x", encoding="utf-8") as new:
+            new.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    except FileExistsError as error:
+        raise UsageError(f"--init {file} exists: remove it first, or choose another name") from error
+    except OSError as error:
+        raise UsageError(f"--init {file}: {error.strerror}") from error
+    except (StoreError, MissingCheckerError) as error:
+        raise UsageError(str(error)) from error
+    left = {field: value.removeprefix(OPEN) for field, value in described.items() if value.startswith(OPEN)}
+    for field, allowed in left.items():
+        print_line(console(), f"{field}: {allowed}")
+    print_line(console(), f"{file}: {len(described) - len(left)} fields from the run, {len(left)} to fill in")
 
 
 def _refusals(

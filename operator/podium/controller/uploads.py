@@ -24,7 +24,8 @@ _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
 _RETRY_SECONDS = 2.0
 _STALLED_SECONDS = 600.0  # S3 gives up by itself before; a network file system does not
-_NODE_LABELS = ("node.kubernetes.io/", "topology.kubernetes.io/", "nvidia.com/", "kubernetes.io/arch")
+_NODE_LABELS = ("node.kubernetes.io/", "topology.kubernetes.io/", "nvidia.com/", "amd.com/", "kubernetes.io/arch",
+                "feature.node.kubernetes.io/rdma.")  # fmt: skip
 
 _T = TypeVar("_T")
 

@@ -181,8 +181,16 @@ class RuleId(StrEnum):
     )
     PACKAGE_SCORE = "package.score", _PACKAGE, "The score is not official."
     PACKAGE_OFFICIAL = "package.official", _PACKAGE, "A message from MLCommons' package checker."
-    PACKAGE_SYSTEM_MISSING = "package.system.missing", _PACKAGE, "A field of the system description is missing."
-    PACKAGE_SYSTEM_TYPE = "package.system.type", _PACKAGE, "A field of the system description is not a string."
+    PACKAGE_SYSTEM_MISSING = (
+        "package.system.missing",
+        _PACKAGE,
+        "A field of the system description is missing, or not filled in.",
+    )
+    PACKAGE_SYSTEM_TYPE = (
+        "package.system.type",
+        _PACKAGE,
+        "A field that MLCommons' tools join as text is something else.",
+    )
     PACKAGE_SYSTEM_DIVISION = "package.system.division", _PACKAGE, "The division is neither closed nor open."
     PACKAGE_SYSTEM_STATUS = "package.system.status", _PACKAGE, "The round does not allow this status."
     REVIEW_RUNS_MISSING = (

@@ -9,32 +9,63 @@ from podium.rounds import round_number
 from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 
-# mlperf_logging's system_desc_checker (4.1.68), for v0.6 and later
-FIELDS = (
-    "submitter", "division", "status", "system_name", "number_of_nodes", "host_processors_per_node",
-    "host_processor_model_name", "host_processor_core_count", "host_processor_vcpu_count", "host_processor_frequency",
-    "host_processor_caches", "host_processor_interconnect", "host_memory_capacity", "host_storage_type",
-    "host_storage_capacity", "host_networking", "host_networking_topology", "host_memory_configuration",
-    "accelerators_per_node", "accelerator_model_name", "accelerator_host_interconnect", "accelerator_frequency",
-    "accelerator_on-chip_memories", "accelerator_memory_configuration", "accelerator_memory_capacity",
-    "accelerator_interconnect", "accelerator_interconnect_topology", "cooling", "hw_notes", "framework",
-    "other_software_stack", "operating_system", "sw_notes",
-)  # fmt: skip
+STATUSES = ("Available on-premise", "Available cloud", "Research, Development, or Internal (RDI)", "Preview")
+_TEXT = 'text, or "" where there is nothing to say'
+# mlperf_logging's system_desc_checker (4.1.68), for v0.6 and later: each field, and what may be written there
+FIELDS = {
+    "submitter": "name of the organization, as in the logs",
+    "division": "closed or open",
+    "status": f"one of: {'; '.join(STATUSES)}",
+    "system_name": "text",
+    "number_of_nodes": 'a number as text, such as "8"',
+    "host_processors_per_node": 'number of sockets as text, such as "2"',
+    "host_processor_model_name": 'text, such as "AMD EPYC 9654"',
+    "host_processor_core_count": 'cores of one processor as text, such as "96"',
+    "host_processor_vcpu_count": 'a number as text, or ""',
+    "host_processor_frequency": _TEXT,
+    "host_processor_caches": _TEXT,
+    "host_processor_interconnect": _TEXT,
+    "host_memory_capacity": 'text, such as "2 TB"',
+    "host_storage_type": 'text, such as "NVMe SSD"',
+    "host_storage_capacity": 'text, such as "8x 3.84 TB"',
+    "host_networking": 'text, such as "8x ConnectX-7 NDR 400 Gb/s"',
+    "host_networking_topology": _TEXT,
+    "host_memory_configuration": _TEXT,
+    "accelerators_per_node": 'a number as text, such as "8"; "0" without accelerators',
+    "accelerator_model_name": 'text, such as "NVIDIA H100-SXM5-80GB"; "" without accelerators',
+    "accelerator_host_interconnect": _TEXT,
+    "accelerator_frequency": _TEXT,
+    "accelerator_on-chip_memories": _TEXT,
+    "accelerator_memory_configuration": _TEXT,
+    "accelerator_memory_capacity": 'text, such as "80 GB"; "" without accelerators',
+    "accelerator_interconnect": 'text, such as "NVLink 900 GB/s"; "" without accelerators',
+    "accelerator_interconnect_topology": _TEXT,
+    "cooling": 'air or liquid, or ""',
+    "hw_notes": _TEXT,
+    "framework": 'text, such as "PyTorch 2.8"',
+    "other_software_stack": "text: drivers, libraries, images",
+    "operating_system": 'text, such as "Ubuntu 24.04"',
+    "sw_notes": _TEXT,
+}
+# the checker joins them as text, and crashes on anything else
+_JOINED = ("submitter", "system_name", "host_processor_model_name", "host_processor_core_count",
+           "accelerator_model_name", "accelerators_per_node", "framework")  # fmt: skip
 # The v0.5 tools' verify_submission, entry.json
 ENTRY_FIELDS = ("division", "status", "hardware", "framework", "interconnect", "nodes", "os", "libraries", "compilers")
-STATUSES = ("Available on-premise", "Available cloud", "Research, Development, or Internal (RDI)", "Preview")
+OPEN = "FILL IN: "  # before what may be written in a field
 
 
 def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator[Finding]:
     """Yield findings on missing fields, and on values that break MLCommons' tools."""
-    missing = [field for field in (ENTRY_FIELDS if round_ == "v0.5" else FIELDS) if field not in system]
-    if missing:
-        remedy = 'add them; use "" where not applicable'
-        yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, f"lacks {', '.join(missing)}", remedy=remedy)
+    for field in ENTRY_FIELDS if round_ == "v0.5" else FIELDS:
+        value = system.get(field)
+        if field not in system or (isinstance(value, str) and value.startswith(OPEN)):
+            message = f"{field} is {'not filled in' if field in system else 'missing'}"
+            yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, message, remedy=FIELDS.get(field, _TEXT))
     if round_ == "v0.5":
         return
-    for field, value in system.items():
-        if not isinstance(value, str):
+    for field in _JOINED:
+        if field in system and not isinstance(value := system[field], str):
             remedy = f'write "{value}"; MLCommons\' tools expect text'
             yield Finding(RuleId.PACKAGE_SYSTEM_TYPE, f"{where}: {field}", f"{value!r} is not text", remedy=remedy)
     if system.get("division", "closed") not in ("closed", "open"):

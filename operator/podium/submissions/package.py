@@ -95,13 +95,13 @@ def check_submission(
     found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
     for part in parts:
         found += _unusable(part, rounds)
-        if submission.code is None and (message := _other_program(part)):
+        if submission.code is None and (message := other_program(part)):
             remedy = "name the folder of its implementation with --code"
             found.append(Finding(RuleId.PACKAGE_CODE, part.entry.benchmark, message, remedy=remedy))
     return tuple(found)
 
 
-def _other_program(part: ReviewedResult) -> str:
+def other_program(part: ReviewedResult) -> str:
     """Why the package cannot claim that Podium's trainer ran; "" if it can.
 
     Its scripts start run.yaml, which anyone who can write to the result may have changed. Raises StoreError.

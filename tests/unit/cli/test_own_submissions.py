@@ -211,3 +211,59 @@ def test_a_package_that_would_not_pass_its_review_is_not_made(closed, package, m
     monkeypatch.setattr("podium.cli.package.files_of", with_a_wrong_log)
     code, document, out = package(closed)
     assert (code, rules(document), document["files"], out.exists()) == (1, {"review.copy"}, [], False)
+
+
+# ---- the description of the system ----
+
+NODE = {
+    "capacity": {"cpu": "224", "memory": "2113407692Ki", "ephemeral-storage": "3750Gi", "nvidia.com/gpu": "8",
+                 "rdma/hca_shared_devices_a": "63", "pods": "110"},
+    "info": {"osImage": "Ubuntu 24.04.3 LTS", "kernelVersion": "6.8.0-1028-nvidia",
+             "containerRuntimeVersion": "containerd://2.1.4", "architecture": "amd64"},
+    "labels": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559",
+               "nvidia.com/cuda.driver.major": "580", "nvidia.com/cuda.driver.minor": "82",
+               "nvidia.com/cuda.driver.rev": "07", "nvidia.com/gpu.clique": "a1.0",
+               "node.kubernetes.io/instance-type": "p5.48xlarge"},
+}  # fmt: skip
+OTHER_GPU = {**NODE, "labels": {**NODE["labels"], "nvidia.com/gpu.product": "NVIDIA-H200"}}
+
+
+def test_a_description_says_what_the_nodes_were(podium_text, closed, tmp_path):
+    nodes = [{"name": "a", **NODE}, {"name": "b", **NODE}, {"name": "c", **OTHER_GPU}, {"name": "d", "unknown": "gone"}]
+    (closed / "system.json").write_text(json.dumps({"name": "box", "nodesSeen": nodes}))
+    edit(closed / "result.json", '"outcome"', '"pinned": {"image": "t:1", "imageDigest": "sha256:ab"}, "outcome"')
+    code, text = podium_text("package", closed, "--init", tmp_path / "box.json")
+    described = json.loads((tmp_path / "box.json").read_text())
+    assert (code, list(described)) == (0, list(FIELDS))
+    known = {field: value for field, value in described.items() if not value.startswith("FILL IN: ")}
+    version = json.loads((closed / "result.json").read_text())["podium"]
+    assert known == {
+        "submitter": "ACME", "division": "closed", "status": "Available on-premise", "system_name": "box",
+        "number_of_nodes": "1", "accelerators_per_node": "8", "host_processor_vcpu_count": "224",
+        "host_memory_capacity": "2016 GiB", "host_storage_capacity": "3750 GiB",
+        "host_networking": "63x rdma/hca_shared_devices_a, that of p5.48xlarge",
+        "accelerator_model_name": "NVIDIA-H100-80GB-HBM3 / NVIDIA-H200", "accelerator_memory_capacity": "81559 MiB",
+        "accelerator_interconnect": "NVLink", "operating_system": "Ubuntu 24.04.3 LTS",
+        "other_software_stack": "driver 580.82.07, kernel 6.8.0-1028-nvidia, container runtime containerd://2.1.4, "
+                                f"Podium {version}, image t:1@sha256:ab",
+    }  # fmt: skip
+    assert 'cooling: air or liquid, or ""' in text
+    assert text.endswith("box.json: 15 fields from the run, 18 to fill in\n")
+    code, text = podium_text("package", closed, "--init", tmp_path / "box.json")
+    assert (code, "exists: remove it first" in text) == (2, True)
+
+
+def test_a_description_must_be_filled_in(podium_json, podium_text, closed, package, tmp_path):
+    podium_text("package", closed, "--init", tmp_path / "new.json")
+    described = json.loads((tmp_path / "new.json").read_text())
+    code, document, out = package(closed, described)
+    left = [field for field, value in described.items() if value.startswith("FILL IN: ")]
+    assert [f["message"] for f in document["findings"]] == [f"{field} is not filled in" for field in left]
+    assert (code, out.exists()) == (1, False)
+    code, document, out = package(closed, described | dict.fromkeys(left, ""))
+    assert (code, document["findings"]) == (0, [])
+
+
+def test_without_a_description_or_a_folder_the_options_are_named(podium_text, closed):
+    code, text = podium_text("package", closed)
+    assert (code, "--system" in text, "--init" in text) == (2, True, True)

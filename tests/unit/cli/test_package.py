@@ -121,7 +121,7 @@ def test_the_v05_tree(package):
 
 REFUSED = {
     "a field is missing": ({"system": {k: v for k, v in SYSTEM.items() if k != "cooling"}}, "package.system.missing"),
-    "a number": ({"system": SYSTEM | {"number_of_nodes": 1}}, "package.system.type"),
+    "a number": ({"system": SYSTEM | {"accelerators_per_node": 8}}, "package.system.type"),
     "an invented division": ({"system": SYSTEM | {"division": "ajar"}}, "package.system.division"),
     "no implementation": ({"code": False}, "package.code"),
     "too few runs": ({"runs": 4}, "package.score"),

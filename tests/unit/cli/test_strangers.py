@@ -77,8 +77,16 @@ def test_every_missing_field_of_a_system_is_named(podium_json, tmp_path):
     system = tmp_path / "box.json"
     system.write_text(json.dumps({k: v for k, v in SYSTEM.items() if k not in ("cooling", "framework")}))
     code, document = podium_json("package", tmp_path / "results", "--system", system, "--out", tmp_path / "package")
-    missing = [f["message"] for f in document["findings"] if f["rule"] == "package.system.missing"]
-    assert (code, missing) == (1, ["lacks cooling, framework"])
+    missing = [
+        (f["where"], f["message"], f["remedy"]) for f in document["findings"] if f["rule"] == "package.system.missing"
+    ]
+    assert (code, missing) == (
+        1,
+        [
+            ("box", "cooling is missing", 'air or liquid, or ""'),
+            ("box", "framework is missing", 'text, such as "PyTorch 2.8"'),
+        ],
+    )
 
 
 def commands(group=None, prefix=()):

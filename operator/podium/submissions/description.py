@@ -1,0 +1,120 @@
+"""Describe the system of a result for a submission, as far as Podium saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from podium.documents import DocumentError, read_json
+from podium.rules.system import FIELDS, OPEN, STATUSES
+from podium.stores import StoreError, document_bytes
+from podium.submissions.package import ReviewedResult, is_closed, other_program
+
+_STATUS = dict(zip(("onprem", "cloud", "research", "preview"), STATUSES, strict=True))
+_DRIVERS = (  # labels of NVIDIA's GPU feature discovery, the newer one first, and of AMD's node labeller
+    ("nvidia.com/cuda.driver-version.full",),
+    ("nvidia.com/cuda.driver.major", "nvidia.com/cuda.driver.minor", "nvidia.com/cuda.driver.rev"),
+    ("amd.com/gpu.driver-version",),
+)
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "": 1}
+
+
+def describe_system(part: ReviewedResult) -> dict[str, str]:
+    """The fields of systems/<system>.json. What nobody saw says what may be written there, after `OPEN`."""
+    seen = _nodes(part)
+    own = part.folder.result.get("system")
+    system: Mapping[str, Any] = own if isinstance(own, dict) else {}
+    logged = next((log.summary.submission for log in part.folder.logs if log.summary.submission), {})
+    known = {
+        "submitter": logged.get("org", ""),
+        "division": "closed" if is_closed(part) else "open",
+        "status": _STATUS.get(logged.get("status", ""), ""),
+        "system_name": str(system.get("name") or part.entry.system),
+        "number_of_nodes": str(system.get("nodes") or len(seen) or ""),
+        "host_processor_model_name": _joined(_of(seen, "info", "processor")),
+        "host_processor_vcpu_count": _joined(_of(seen, "capacity", "cpu")),
+        "host_memory_capacity": _joined(map(_size, _of(seen, "capacity", "memory"))),
+        "host_storage_capacity": _joined(map(_size, _of(seen, "capacity", "ephemeral-storage"))),
+        "host_networking": _joined(map(_network, seen)),
+        "accelerators_per_node": str(system.get("acceleratorsPerNode", "")),
+        "accelerator_model_name": _joined(_label(seen, "nvidia.com/gpu.product", "amd.com/gpu.product-name")),
+        "accelerator_memory_capacity": _joined(
+            f"{text} MiB" if text.isdecimal() else text
+            for text in _label(seen, "nvidia.com/gpu.memory", "amd.com/gpu.vram")
+        ),
+        "accelerator_interconnect": "NVLink" if any(_label(seen, "nvidia.com/gpu.clique")) else "",
+        "framework": "" if other_program(part) else "PyTorch",
+        "other_software_stack": ", ".join(_software(part, seen)),
+        "operating_system": _joined(_of(seen, "info", "osImage")),
+    }
+    none = system.get("acceleratorsPerNode") == 0
+    return {
+        field: known.get(field) or ("" if none and field.startswith("accelerator_") else f"{OPEN}{allowed}")
+        for field, allowed in FIELDS.items()
+    }
+
+
+def _nodes(part: ReviewedResult) -> list[Mapping[str, Any]]:
+    """The nodes that system.json has seen. Raises StoreError if the store cannot be read."""
+    key = part.folder.key("system.json")
+    try:
+        document = read_json(document_bytes(part.store, key), key)
+    except (StoreError, DocumentError):
+        return []
+    nodes = document.get("nodesSeen") if isinstance(document, dict) else None
+    return [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+
+
+def _of(nodes: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[str]:
+    """One value of each node that has it."""
+    found = (node[kind].get(name) for node in nodes if isinstance(node.get(kind), dict))
+    return [str(value) for value in found if value]
+
+
+def _label(nodes: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
+    """The labels of the first of `names` that any node has."""
+    return next((values for name in names if (values := _of(nodes, "labels", name))), [])
+
+
+def _joined(values: Iterable[str]) -> str:
+    """Different values of different nodes, each once."""
+    return " / ".join(sorted({value for value in values if value}))
+
+
+def _network(node: Mapping[str, Any]) -> str:
+    """What labels and resources of a node say about its network: RDMA devices, and the machine type of a cloud."""
+    devices = [f"{count}x {name}" for name, count in dict(node.get("capacity") or {}).items()
+               if any(word in name for word in ("rdma", "/hca", "/efa", "/mlnx")) and str(count) != "0"]  # fmt: skip
+    labels = dict(node.get("labels") or {})
+    if labels.get("feature.node.kubernetes.io/rdma.available") == "true" and not devices:
+        devices = ["RDMA"]
+    machine = labels.get("node.kubernetes.io/instance-type")
+    return ", ".join([*devices, *([f"that of {machine}"] if machine else [])])
+
+
+def _software(part: ReviewedResult, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    pinned = part.folder.result.get("pinned")
+    pinned = pinned if isinstance(pinned, dict) else {}
+    image = "@".join(str(pinned[key]) for key in ("image", "imageDigest") if pinned.get(key))
+    named = {
+        "driver": _joined(map(_driver, nodes)),
+        "kernel": _joined(_of(nodes, "info", "kernelVersion")),
+        "container runtime": _joined(_of(nodes, "info", "containerRuntimeVersion")),
+        "Podium": str(part.folder.result.get("podium") or ""),
+        "image": image,
+    }
+    return [f"{name} {value}" for name, value in named.items() if value]
+
+
+def _driver(node: Mapping[str, Any]) -> str:
+    """The version of the accelerators' driver; "" if no label says it."""
+    labels = dict(node.get("labels") or {})
+    known = (names for names in _DRIVERS if all(name in labels for name in names))
+    return ".".join(str(labels[name]) for name in next(known, ()))
+
+
+def _size(quantity: str) -> str:
+    """A quantity of Kubernetes in GiB."""
+    number = quantity.rstrip("KMGTi")
+    unit = _UNITS.get(quantity.removeprefix(number))
+    return f"{int(number) * unit / (1 << 30):.0f} GiB" if unit and number.isdecimal() else quantity
