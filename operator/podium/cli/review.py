@@ -91,6 +91,6 @@ def _more_notes(part: ReviewedResult, key: PublicKey | None) -> list[str]:
     joules = energy_joules(part.store, part.folder)
     scored = [joules[index] for index in part.entry.score.scored if index in joules]
     energy = f"{statistics.fmean(scored) / 1e6:.4g} MJ on average of {len(scored)} scored attempts" if scored else ""
-    known = provenance(part.store, part.folder.path, len(part.entry.score.scored), key) if part.folder.result else None
+    known = provenance(part.store, part.folder.own, len(part.entry.score.scored), key) if part.folder.result else None
     origin = f"{known.signed}; {known.ledger}; {known.tries}" if known else ""
     return [note for note in (platform_note(part.folder), energy, origin) if note]

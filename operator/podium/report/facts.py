@@ -123,7 +123,7 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKe
     attempts = tuple(_attempt(entry, index, names[index], digests[index]) for index in entry.logs)
     sums, wrong = _check_sums(store, folder)
     claims = _check_claims(folder, entry)
-    origin = provenance(store, folder.path, len(entry.score.scored), key) if folder.result else None
+    origin = provenance(store, folder.own, len(entry.score.scored), key) if folder.result else None
     energies = [attempt.energy_joules for attempt in attempts if attempt.scored]
     known = [joules for joules in energies if joules is not None]
     seen = _read_json(store, folder.key("system.json")) if folder.result else {}

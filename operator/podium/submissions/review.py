@@ -45,7 +45,7 @@ def review(parts: Sequence[ReviewedResult], key: PublicKey | None = None) -> Ite
         yield from _claimed_run(part)
         yield from _convergence(part)
         if part.folder.result:
-            yield from provenance(part.store, part.folder.path, len(part.entry.score.scored), key).findings
+            yield from provenance(part.store, part.folder.own, len(part.entry.score.scored), key).findings
     for store in dict.fromkeys(part.store for part in parts):
         yield from _sums(store)
 

@@ -111,7 +111,7 @@ def rules(document):
     return {finding["rule"] for finding in document["findings"]}
 
 
-def test_an_untouched_closed_result_is_submitted_without_a_finding(podium_json, closed, package):
+def test_an_untouched_closed_result_is_submitted_without_a_finding(podium_json, podium_text, closed, package):
     code, logs = podium_json("check", closed)
     assert (code, [log["findings"] for log in logs]) == (0, [[]] * 5)
     code, document, out = package(closed)
@@ -119,6 +119,8 @@ def test_an_untouched_closed_result_is_submitted_without_a_finding(podium_json, 
     code, document = podium_json("review", out)
     assert (code, document["findings"]) == (0, [])
     (score,) = document["scores"]
+    assert any("complete ledger" in note for note in score["notes"])  # of the copy, which can be verified
+    assert podium_text("verify", out)[0] == 0
     claimed = float(json.loads((closed / "result.json").read_text())["score"]["timeToTrainMinutes"])
     assert (score["round"], score["official"], score["minutes"]) == ("v0.6", True, pytest.approx(claimed, abs=1e-4))
 
