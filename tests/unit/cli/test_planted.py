@@ -12,9 +12,14 @@ import yaml
 from podium.cli.errors import UsageError
 from podium.cli.run import set_aside
 from tests.unit.cli.logs import v06_log, write
-from tests.unit.cli.test_malicious_packages import own_result, package
+from tests.unit.cli.test_malicious_packages import package, v07_log
 
 NOW = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
+
+
+def results(folder):
+    """Write the logs of five good runs."""
+    write(folder / "v0.7/acme/box/resnet", [v07_log(t) for t in (60, 70, 80, 90, 100)])
 
 
 @pytest.fixture
@@ -30,8 +35,8 @@ def elsewhere(tmp_path):
 
 def test_a_package_is_not_written_through_a_link(podium_json, tmp_path, elsewhere):
     (tmp_path / "package.partial").symlink_to(elsewhere)
-    own_result(tmp_path, "0.1.0")
-    code, _ = package(podium_json, tmp_path)
+    results(tmp_path)
+    code, _ = package(podium_json, tmp_path, "--code", tmp_path / "code")
     assert (code, (tmp_path / "package").is_symlink()) == (0, False)
     assert (tmp_path / "package/acme/systems/box.json").is_file()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -39,24 +44,24 @@ def test_a_package_is_not_written_through_a_link(podium_json, tmp_path, elsewher
 
 def test_a_folder_beside_the_package_stays(podium_json, tmp_path, elsewhere):
     beside = elsewhere.rename(tmp_path / "package.partial")
-    own_result(tmp_path, "0.1.0")
-    assert package(podium_json, tmp_path)[0] == 0
+    results(tmp_path)
+    assert package(podium_json, tmp_path, "--code", tmp_path / "code")[0] == 0
     beside.rename(elsewhere)
 
 
 @pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
 def test_the_folder_of_a_package_is_no_link(podium_json, tmp_path, elsewhere, target):
     (tmp_path / "package").symlink_to(tmp_path / target)
-    own_result(tmp_path, "0.1.0")
-    code, said = package(podium_json, tmp_path)
+    results(tmp_path)
+    code, said = package(podium_json, tmp_path, "--code", tmp_path / "code")
     assert (code, said) == (2, f"--out {tmp_path / 'package'} is a symbolic link: name the folder itself")
     assert elsewhere.is_dir()
 
 
 def test_a_package_replaces_an_empty_folder(podium_json, tmp_path):
     (tmp_path / "package").mkdir()
-    own_result(tmp_path, "0.1.0")
-    assert package(podium_json, tmp_path)[0] == 0
+    results(tmp_path)
+    assert package(podium_json, tmp_path, "--code", tmp_path / "code")[0] == 0
     assert (tmp_path / "package/acme/systems/box.json").is_file()
 
 
