@@ -108,7 +108,10 @@ def the_ledger_is_complete(sim: Simulation) -> str:
 
 
 def the_log_is_complete(sim: Simulation) -> str:
-    """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order."""
+    """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order.
+
+    If the clock of its node was set back while its log could not be read, some lines may be found later.
+    """
     for run in sim.server.all("benchmarkruns"):
         status, metadata = run.get("status") or {}, run["metadata"]
         for attempt in status.get("attempts", ()) if status.get("result") else ():
@@ -119,7 +122,8 @@ def the_log_is_complete(sim: Simulation) -> str:
             printed = [text for c in sim.truth.containers(one) if c.index == 0 for _, key, text in c.printed if key]
             folder = status["result"]["uri"].removeprefix("s3://results/")
             stored = sim.bucket.objects[f"{folder}/attempts/{one.attempt:03}/result.txt"].decode().splitlines()
-            if stored != printed:
+            clock_was_set = any(c.node.steps for c in sim.truth.containers(one) if c.index == 0)
+            if stored != printed and not (clock_was_set and sorted(stored) == sorted(printed)):
                 return f"{one.name}: {len(stored)} lines are stored, {len(printed)} were printed"
     return ""
 

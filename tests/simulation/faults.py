@@ -201,6 +201,17 @@ def _stranger(sim: Simulation, seconds: float) -> bool:
     return True
 
 
+def _node_clock_set(sim: Simulation, seconds: float) -> bool:
+    """Somebody sets the clock of a node, and later sets it right."""
+    node = _some_node(sim)
+    if node is None:
+        return False
+    step = sim.world.random.choice((-3600.0, -40.0, -8.0, 8.0, 40.0, 3600.0))
+    sim.set_clock(node, step)
+    _later(sim, seconds, lambda: sim.set_clock(node, -step))
+    return True
+
+
 # ---- logs ----
 
 
@@ -366,6 +377,7 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "watch silent": _watch_silent,
     "compaction": _compaction,
     "clock step": _clock_step,
+    "node clock set": _node_clock_set,
     "node lost": _node_lost,
     "node without power": lambda sim, seconds: _node_lost(sim, seconds, power=True),
     "node removed": lambda sim, seconds: _node_lost(sim, seconds, power=True, remove=True),

@@ -38,6 +38,8 @@ Every run must then end, and nothing of it may be left.
 - If a pod is taken away and gone while no operator watches, or right before the operator dies, nothing says anymore why
   it went. How the other programs of its attempt end because of that counts as their own exit.
 - While a node is cut off, what runs on it cannot be stopped by anybody. It ends when the node returns.
+- The clock of a node that is set while nobody reads the log of an attempt, in the middle of it, may stay unnoticed;
+  the time of that attempt is then wrong by as much. A step that the operator sees is named (`NodeClockStepped`).
 - A clock of the operator's machine that is stepped makes deadlines end earlier or later by the step.
 """
 

@@ -25,6 +25,7 @@ class Node:
 
     name: str
     clock_offset: float = 0.0
+    steps: list[tuple[float, float]] = field(default_factory=list)  # of its clock: when (virtual), by how many seconds
     connected: bool = True  # whether its kubelet and the API server reach each other
     hindrance: str = ""  # why the kubelet cannot start containers at the moment
     exists: bool = True  # whether its Node object does

@@ -24,6 +24,7 @@ FAULTS = {
     "watch silent": 2,
     "compaction": 3,
     "clock step": 2,
+    "node clock set": 6,
     "node lost": 4,
     "node without power": 3,
     "node removed": 2,

@@ -129,6 +129,15 @@ class Simulation:
             if container.node is node and not container.removed:
                 self.truth.disturb(container.job_uid, "node lost")
 
+    def set_clock(self, node: Node, seconds: float) -> None:
+        """Set the clock of a node ahead, or back: an attempt whose clock runs there has no time that anybody knows."""
+        node.clock_offset += seconds
+        node.steps.append((self.world.now, seconds))
+        for container in self.cluster.containers.values():
+            keys = {key for _, key, _ in container.printed}
+            if container.node is node and "run_start" in keys and "run_stop" not in keys:
+                self.truth.disturb(container.job_uid, "node clock set")
+
     def create_run(self, name: str, spec: dict[str, Any]) -> None:
         """A user creates a BenchmarkRun; again later if the old one of that name is still there."""
         if self.server.find("benchmarkruns", NAMESPACE, name):

@@ -106,6 +106,22 @@ class Truth:
                         return int(match[1]) / 1000
         return None
 
+    def happened(self, one: Try, key: str) -> float | None:
+        """Return when rank 0 of a try printed its first line with this key: in unix seconds, by no node's clock."""
+        ranks = [container for container in self.containers(one) if container.index == 0]
+        found = (at for container in ranks for at, name, _ in container.printed if name == key)
+        at = next(found, None)
+        return None if at is None else self.world.wall - self.world.now + at
+
+    def steps(self, one: Try) -> list[float]:
+        """Return by how many seconds the clock of rank 0's node was set, each time, while that of the attempt ran."""
+        start, stop = self.happened(one, "run_start"), self.happened(one, "run_stop")
+        if start is None or stop is None:
+            return []
+        epoch = self.world.wall - self.world.now
+        node = next(c.node for c in self.containers(one) if c.index == 0 and c.printed)
+        return [seconds for at, seconds in node.steps if start < epoch + at < stop]
+
     def undisturbed(self, one: Try) -> bool:
         """Return whether nothing but the program itself decided how a try ended."""
         cut_off = any(container.cut_off for container in self.containers(one))

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 OWN_EXIT = ("ProgramFailed", "ProgramExited")  # reasons: the program ended itself before, or after, run_start
 NOTICED_SECONDS = 1200.0  # from the loss of a node until its try must have ended: the toleration, and patience
+# Faults after which nobody may know anymore when a line was printed, so that a step of a node's clock stays unnoticed
+READING = frozenset({
+    "kill", "kill at a step", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
+    "answers lost", "api slow", "kubelet unreachable", "log half-open", "log unreadable", "log cut", "log rotated",
+    "node lost", "node without power", "node removed",
+})  # fmt: skip
 SLACK_SECONDS = 100.0  # a stepped clock judges this much too early
 
 
@@ -59,11 +65,13 @@ def _converged(case: Case) -> str:
     if measured is None:
         return "it never reached the target"
     seconds = float(case.attempt.get("timeToTrainSeconds") or "nan")
+    if sum(case.truth.steps(case.one)) and not READING & {fault.kind for fault in case.sim.plan.faults}:
+        return "the clock of its node was set meanwhile"
     return "" if abs(seconds - measured) < 0.002 else f"it took {measured:.3f} s, not {seconds} s"
 
 
 def _run_deadline(case: Case) -> str:
-    start, stop = case.truth.printed(case.one, "run_start"), case.truth.printed(case.one, "run_stop")
+    start, stop = case.truth.happened(case.one, "run_start"), case.truth.happened(case.one, "run_stop")
     late = start is not None and case.latest >= start + case.deadline("run")
     if not late or stop is not None:
         return "its deadline has not passed"
@@ -95,7 +103,7 @@ def _suspended(case: Case) -> str:
 
 
 def _suspended_early(case: Case) -> str:
-    start = case.truth.printed(case.one, "run_start")
+    start = case.truth.happened(case.one, "run_start")
     running = start is not None and case.latest > start + 2 * SLACK_SECONDS and not case.one.rotated
     return "its clock was running" if running else _suspended(case)
 
@@ -104,6 +112,10 @@ def _log_lost(case: Case) -> str:
     hidden = case.one.rotated or case.truth.hidden(case.one) or not case.truth.undisturbed(case.one)
     gone = any(c.index == 0 and c.removed for c in case.truth.containers(case.one))  # the Job controller was faster
     return "" if hidden or gone else "its log could be read"
+
+
+def _clock_stepped(case: Case) -> str:
+    return "" if case.truth.steps(case.one) else "nobody set the clock of its node"
 
 
 def _invalid(case: Case) -> str:
@@ -134,6 +146,7 @@ def _without_a_cause(case: Case) -> str:
 _BY_REASON = {
     "RunDeadlineExceeded": _run_deadline,
     "NoMLPerfLog": _no_log,
+    "NodeClockStepped": _clock_stepped,
     "JobLost": _job_lost,
     "PendingDeadlineExceeded": _pending_deadline,
     "Suspended": _suspended_early,

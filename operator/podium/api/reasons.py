@@ -47,8 +47,7 @@ class Reason(ExplainedReason):
     # ---- attempts that ended, according to their log ----
 
     TARGET_REACHED = "TargetReached", Facts(
-        state=AttemptState.CONVERGED,
-        means="The attempt converged.",
+        state=AttemptState.CONVERGED, means="The attempt converged.",
     )
     QUALITY_NOT_REACHED = "QualityNotReached", Facts(
         state=AttemptState.NOT_CONVERGED,
@@ -101,8 +100,9 @@ class Reason(ExplainedReason):
     )
     CLOCK_INVALID = "ClockInvalid", Facts(
         state=AttemptState.INVALID,
-        means="A run_stop comes before run_start, or run_start is stamped before the container started.",
-        do="Check the nodes' clocks (chrony, NTP), and that the program timestamps each line when it prints it.",
+        means="A run_stop comes before run_start, or a line of the clock is stamped with another time than the one at "
+              "which it was printed. The message has both.",
+        do="Have the program stamp each line when it prints it, with the clock of its node, and flush it.",
     )
     INIT_TOO_LONG = "InitTooLong", Facts(
         state=AttemptState.INVALID, keeps_place=True,
@@ -179,6 +179,12 @@ class Reason(ExplainedReason):
         means="The end of rank 0's log can no longer be read, so nobody knows whether run_stop was logged. What was "
               "read is kept. The attempt is retried.",
         do="Check the node of rank 0 and its kubelet, and what removes pods and logs.",
+    )
+    NODE_CLOCK_STEPPED = "NodeClockStepped", Facts(
+        state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
+        means="The clock of rank 0's node was set between run_start and run_stop, so the times in the log are not "
+              "those of the attempt. The message has the time by the log and by the operator. The attempt is retried.",
+        do="Let an NTP service of the node slew its clock rather than step it, and find out what sets it.",
     )
     IMAGE_PULL_FAILED = "ImagePullFailed", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
@@ -271,13 +277,11 @@ class Reason(ExplainedReason):
         do="Wait.",
     )
     INITIALIZING = "Initializing", Facts(
-        true=(_RUNNING,),
-        means="All pods are running; the clock has not started.",
+        true=(_RUNNING,), means="All pods are running; the clock has not started.",
         do="Wait.",
     )
     TRAINING = "Training", Facts(
-        true=(_RUNNING,),
-        means="The clock is running.",
+        true=(_RUNNING,), means="The clock is running.",
         do="Wait.",
     )
     CONVERGED = "Converged", Facts(

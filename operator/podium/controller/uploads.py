@@ -157,6 +157,7 @@ class Uploader:
             containers=state.observation.pods_of(id_),
             pod_logs=await self._logs.pod_logs(state, id_),
             findings=log.findings,
+            sightings=log.observed.sightings,
         )
         try:
             await self._recorder.put_attempt(state.run, action, files)

@@ -22,12 +22,13 @@ from podium.kube.lease import Lease, LeaseLostError
 from podium.kube.log_lines import LineCutter, read_line
 from podium.kube.log_stream import LogSink, LogStream
 from podium.kube.patience import patient_session
+from podium.kube.receipts import Receipts
 from podium.kube.run_watch import Outage, watch_run
 from podium.kube.workqueue import WorkQueue
 
 __all__ = [
     "EVENTS", "JOBS", "LEASES", "NETWORK_POLICIES", "NODES", "PODS", "POD_GROUPS", "SERVICES",
     "Api", "ApiError", "FencedError", "Informer", "Lease", "LeaseLostError", "LineCutter", "LogSink", "LogStream",
-    "Object", "Outage", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl", "object_name",
-    "patient_session", "read_line", "watch_run",
+    "Object", "Outage", "Receipts", "Resource", "WatchPace", "WorkQueue", "backoff", "connect", "connect_as_kubectl",
+    "object_name", "patient_session", "read_line", "watch_run",
 ]  # fmt: skip

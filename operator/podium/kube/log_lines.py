@@ -11,14 +11,14 @@ MAX_LINE = 1 << 20  # bytes kept of a line, from its end: a progress bar may pre
 _BEGINNING = 64  # bytes kept of the beginning of a longer line, with its timestamp
 _SECOND = 1_000_000_000  # in nanoseconds
 _MOST_KNOWN = 8192  # lines remembered one by one; beyond that, only their order counts
-_ROW = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)(?: |$)")
+_ROW = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)(?:@\S{0,64})?(?: |$)")
 _TORN_TIMESTAMP = re.compile(rb"[-\d:.TZ+]*")
 
 
 class LogLine(NamedTuple):
     """One line as the kubelet writes it."""
 
-    timestamp: str
+    timestamp: str  # in a checkpoint, with the receipt
     at: int  # the same in nanoseconds since 1970
     text: str
 

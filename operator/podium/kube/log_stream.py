@@ -20,6 +20,7 @@ import aiohttp
 from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
 from podium.kube.log_lines import KnownConnection, KnownLines, LineCutter, LogLine, is_torn, read_line
+from podium.kube.receipts import Receipts
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -43,8 +44,11 @@ class LogSink(Protocol):
         """Split a line into the lines to add."""
 
     def add(self, line: str, timestamp: str = "") -> bool | None:
-        """Take one piece. Returns None if nothing has changed, True if the change is urgent. Raises OSError if there is
-        no room for it."""
+        """Take one piece, with its timestamp and receipt. Returns None if nothing has changed, True if the change is
+        urgent. Raises OSError if there is no room for it."""
+
+    def lacks(self, line: str, timestamp: str) -> bool:
+        """Return whether a piece is still to be added although lines with later timestamps were."""
 
     def end(self) -> None:
         """The log is complete, or its end is lost."""
@@ -114,6 +118,8 @@ class LogStream:
         self._poll = poll
         self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
+        self._receipts = Receipts()
+        self._was_interrupted = restore is not None  # a clock may have stepped back meanwhile: see `_read`
         self._news = asyncio.Event()
         self._was_over = False
         self._asked = False
@@ -151,11 +157,13 @@ class LogStream:
                     await self._pause(self._retry_at - time.monotonic())
                 elif self._streams.locked():
                     self._drained = self._drained and not read.new
+                    self._was_interrupted = True
                     await self._pause(self._poll())
             else:
                 before = self._known.count
                 async with self._streams:
                     await self._follow()
+                self._was_interrupted |= not (self._drained and self._over())
                 fruitless = 1 if self._known.count > before else fruitless + 1
                 first = _CLOSED_SECONDS if self._drained else _RETRY_SECONDS
                 await self._pause(backoff(fruitless, first=first, limit=_RETRY_LIMIT_SECONDS))
@@ -170,7 +178,7 @@ class LogStream:
             connection = connections.setdefault(writer, self._known.connection())
             for row in rows.split(b"\n")[:-1]:
                 line = read_line(row)
-                if line and (key := connection.new(line.at, line.text)):
+                if line and (key := self._key_if_new(connection, line, line.text)):
                     await self._add_restored(line)
                     self._known.take(key)
         self.unreadable = ""
@@ -197,20 +205,21 @@ class LogStream:
 
     async def _read_to_present(self) -> _Read | None:
         """Read what is there now over a connection that does not follow. Returns None if that failed."""
-        began = time.time()
+        began, receipt = time.time(), self._receipts.now()
         try:
-            read = await self._read(follow=False)
+            read = await self._read(follow=False, whole=self._asked)
         except _ERRORS as error:
             self._fail(error)
             return None
         awaited = self._asked or self.unreadable or not self.known_until
-        self._succeed(began)
+        self._succeed(began, receipt)
         if awaited:
             self._changed(True)
         return read
 
-    def _succeed(self, began: float) -> None:
+    def _succeed(self, began: float, receipt: float) -> None:
         self.known_until, self.unreadable = began, ""
+        self._receipts.complete_until(receipt)
         self._failures, self._retry_at, self._asked = 0, 0.0, False
         self._heard_at = time.monotonic()
 
@@ -229,12 +238,12 @@ class LogStream:
     async def _read_last(self) -> bool:
         """Read what is left of the log of a container that has ended. Returns whether that was all there will be."""
         self._was_over = True
-        began = time.time()
+        began, receipt = time.time(), self._receipts.now()
         if not self._started():  # it has printed nothing
             self.known_until = began
             return True
         try:
-            read = await self._read(follow=False)
+            read = await self._read(follow=False, whole=True)
         except _ERRORS as error:
             self._fail(error)
             final = isinstance(error, ApiError) and error.code in _NEVER
@@ -242,12 +251,12 @@ class LogStream:
                 self._lose(self.unreadable)
                 return True
             return False
-        self._succeed(began)
+        self._succeed(began, receipt)
         if read.new or read.rest != self._rest:  # a connection that broke may look like the end: read once more
             self._rest, self._drained = read.rest, not read.rest
             return False
         if line := read_line(read.rest):
-            self._take(self._known.connection(), line)
+            self._take(self._known.connection(), line, self._receipts.receipt())
         return True
 
     def _lose(self, cause: str) -> None:
@@ -296,13 +305,15 @@ class LogStream:
             news.cancel()
         self._news.clear()
 
-    async def _read(self, *, follow: bool) -> _Read:
+    async def _read(self, *, follow: bool, whole: bool = False) -> _Read:
         """Read one connection to its end. Raises ApiError for what is not a log, and the errors of the connection.
 
         The kubelet stores long lines in parts and writes a timestamp only before the first of them. If the log is read
-        from a second within such a line, it begins without one, and is read from its beginning instead.
+        from a second within such a line, it begins without one, and is read from its beginning instead. So is a log
+        whose stream was interrupted if it is to be `whole`: the node's clock may have stepped back in the meantime, and
+        a connection that begins at a second leaves out all lines with earlier timestamps.
         """
-        if since := self._known.since:
+        if (since := self._known.since) and not (whole and self._was_interrupted):
             with suppress(_InsideLineError):
                 return await self._read_from(since, follow=follow)
         return await self._read_from("", follow=follow)
@@ -315,17 +326,22 @@ class LogStream:
         if since:
             query["sinceTime"] = since
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
+        if follow:
+            self._receipts.follow()
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
+                receipt = self._receipts.arrived() if follow else self._receipts.receipt()
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):
                     line = read_line(row)
                     if line is None:
                         raise _InsideLineError if since and first else _not_a_line(row)
-                    new += self._take(connection, line, first=first)
+                    new += self._take(connection, line, receipt, first=first)
                     first = False
+                if follow:
+                    self._receipts.wait()
                 if follow and len(chunk) < _FULL_CHUNK_BYTES:
                     await self._rest_a_while()
         rest = bytes(cutter.rest)
@@ -350,17 +366,26 @@ class LogStream:
         if self._resting and not self._resting.done():
             self._resting.set_result(None)
 
-    def _take(self, connection: KnownConnection, line: LogLine, *, first: bool = False) -> int:
+    def _take(self, connection: KnownConnection, line: LogLine, receipt: str, *, first: bool = False) -> int:
         """Add a line unless it is known. Returns the number of lines added."""
         added = 0
         for piece in self._sink.pieces(line.text):
-            if key := connection.new(line.at, piece, first=first):
-                urgent = self._sink.add(piece, line.timestamp)
+            if key := self._key_if_new(connection, line, piece, first=first):
+                urgent = self._sink.add(piece, line.timestamp + receipt)
                 self._known.take(key)
                 added += 1
                 if urgent is not None:
                     self._changed(urgent)
         return added
+
+    def _key_if_new(
+        self, connection: KnownConnection, line: LogLine, piece: str, *, first: bool = False
+    ) -> tuple[int, int] | None:
+        """Return the key to take a piece with, None if it is known. Its time alone does not prove that it is."""
+        key = connection.new(line.at, piece, first=first)
+        if key or first or not self._known.is_before(line.at):
+            return key
+        return (line.at, hash(piece)) if self._sink.lacks(piece, line.timestamp) else None
 
 
 def _not_a_line(row: bytes) -> ApiError:

@@ -114,6 +114,7 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         "PET_NPROC_PER_NODE": str(spec.system.processes_per_node),
         "PET_MASTER_ADDR": master,
         "PET_MASTER_PORT": str(port),
+        "PYTHONUNBUFFERED": "1",  # lines arrive when they are printed: rules.clock compares
         "PODIUM_RUN": launch.run,
         "PODIUM_ATTEMPT": str(launch.attempt),
         "PODIUM_ROUND": spec.round,

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from podium.kube import LineCutter
+from podium.api import rfc3339
+from podium.kube import LineCutter, Receipts
 from podium.launch import Launch, command, environment
 from podium.reconcile import Container, ObservedJob
 
@@ -38,8 +40,9 @@ class LaunchError(Exception):
 class LocalJob:
     """The processes of one try; `observed` presents them as a Job with pods."""
 
-    def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str], object]) -> None:
-        """`folder` gets one log file per node; `on_line` gets every line that node 0 prints."""
+    def __init__(self, launch: Launch, folder: Path, data_dir: str, on_line: Callable[[str, str], object]) -> None:
+        """`folder` gets one log file per node; `on_line` gets every line that node 0 prints, and its timestamp and
+        receipt, as LogBuffer.add takes them."""
         self._launch = launch
         self._folder = folder
         self._data_dir = data_dir
@@ -129,18 +132,21 @@ class LocalJob:
 
     async def _read(self, node: int) -> None:
         """Copy the node's output into its file, and pass on the lines of node 0."""
-        output, cutter = asyncio.StreamReader(), LineCutter()
+        output, cutter, receipts = asyncio.StreamReader(), LineCutter(), Receipts()
+        receipts.complete_until(receipts.now())  # the program has only just started
         loop = asyncio.get_running_loop()
         pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), self._outputs[node])
         with closing(pipe), self._log_file(node).open("wb", buffering=0) as log:
             while chunk := await output.read(_CHUNK_BYTES):
+                stamp = _now() + receipts.arrived()
                 left = memoryview(chunk)
                 while left:
                     left = left[await _when_there_is_room(log.write, left) :]
                 for line in cutter.feed(chunk) if node == 0 else ():
-                    await _when_there_is_room(self._on_line, _text(line))
+                    await _when_there_is_room(partial(self._on_line, _text(line)), stamp)
+                receipts.wait()
         if cutter.rest:
-            await _when_there_is_room(self._on_line, _text(bytes(cutter.rest)))
+            await _when_there_is_room(partial(self._on_line, _text(bytes(cutter.rest))), _now() + receipts.receipt())
 
     def _log_file(self, node: int) -> Path:
         return self._folder / f"{self._launch.job}-pod-{node}.log"
@@ -183,6 +189,10 @@ class LocalJob:
             "PET_NODE_RANK": str(node),
             **{name: str(value) for name, value in ranks.items()},
         }
+
+
+def _now() -> str:
+    return rfc3339(time.time(), milliseconds=True)
 
 
 def _text(line: bytes) -> str:

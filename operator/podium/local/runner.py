@@ -146,9 +146,9 @@ class LocalRun:
         launch = launch_for(self.run, id_, new_seed(), self._rounds)
         buffer = LogBuffer()
 
-        def add(line: str) -> None:
+        def add(line: str, timestamp: str) -> None:
             for piece in buffer.pieces(line):
-                buffer.add(piece)
+                buffer.add(piece, timestamp)
 
         job = LocalJob(launch, Path(self._folder.name), self._data_dir, add)
         try:
@@ -184,6 +184,7 @@ class LocalRun:
             lines=one.buffer.mlperf_lines(),
             containers=one.job.observed().containers,
             pod_logs=logs,
+            sightings=one.buffer.sightings,
         )
         try:
             self._writer.put_attempt(action, files)

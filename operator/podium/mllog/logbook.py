@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from podium.mllog.parser import is_mlperf_line, parse_line
 from podium.mllog.record import START, Event, Problem
+from podium.mllog.sightings import SEEN_KEYS, SightingCollector, Sightings
 from podium.mllog.spool import Spool
 from podium.mllog.summary import LogAccumulator, LogSummary
 
@@ -21,7 +22,8 @@ _URGENT = frozenset({"run_start", "run_stop"})  # they change a try's state; the
 
 
 class LogBuffer:
-    """Rank 0's log of one try. Lines have the timestamps of the container runtime, or none."""
+    """Rank 0's log of one try. Lines have the timestamps of the container runtime, or none; those of the clock and the
+    evaluations also have a receipt (see kube.receipts), which checkpoints keep across restarts of the operator."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -32,7 +34,9 @@ class LogBuffer:
         self._reported = False
         self._accumulator = LogAccumulator()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._sightings = SightingCollector()
         self._rows = Spool()  # each MLPerf line after its timestamp
+        self._known: set[int] | None = None  # hashes of the rows; only once `lacks` is asked
 
     @property
     def size_bytes(self) -> int:
@@ -58,21 +62,36 @@ class LogBuffer:
             self._lines += 1
             self._add_to_tail(line.strip())
             return None
-        row = f"{timestamp} {line}\n".encode(errors="replace")
+        parsed = parse_line(line, self._lines + 1)
+        seen = isinstance(parsed, Event) and parsed.key in SEEN_KEYS
+        runtime = timestamp.partition("@")[0]
+        row = f"{timestamp if seen else runtime} {line}\n".encode(errors="replace")
         if self.overflow or self.size_bytes + len(row) > MAX_MLPERF_BYTES:
             first, self.overflow = not self.overflow, True
             return True if first else None
         self._rows.append(row)
         self._lines += 1
-        parsed = parse_line(line, self._lines)
+        if self._known is not None:
+            self._known.add(hash((runtime, line)))
         if isinstance(parsed, Event):
             self._accumulator.add(parsed)
+            if seen:
+                self._sightings.add(parsed, timestamp)
             if parsed.key in _URGENT:
                 self.urgent_bytes = self.size_bytes
             return parsed.key in _URGENT
         if isinstance(parsed, Problem) and not self.problem:
             self.problem = f"line {parsed.line_number} cannot be read: {parsed.cause}"
         return False
+
+    def lacks(self, line: str, timestamp: str) -> bool:
+        """Return whether an MLPerf line is not here, although lines with later timestamps are: clocks may step back."""
+        if not is_mlperf_line(line):
+            return False
+        if self._known is None:
+            rows = (row.decode(errors="replace").partition(" ") for row in self._rows.lines())
+            self._known = {hash((stamp.partition("@")[0], text)) for stamp, _, text in rows}
+        return hash((timestamp.partition("@")[0], line)) not in self._known
 
     def _add_to_tail(self, line: str) -> None:
         self._reported = self._reported or _TORCHRUN_REPORT.search(line) is not None
@@ -95,6 +114,10 @@ class LogBuffer:
     @property
     def summary(self) -> LogSummary:
         return self._accumulator.snapshot()
+
+    @property
+    def sightings(self) -> Sightings:
+        return self._sightings.snapshot()
 
     @property
     def tail(self) -> str:

@@ -13,7 +13,7 @@ from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
 from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, listed, move, move_to, no_log_text, until
 from podium.reconcile.text import known_time
-from podium.rules import Goal, judge
+from podium.rules import Goal, Verdict, clock_fault, judge
 
 # How long containers may keep running after run_stop, or after one of them has failed.
 LEAVE_SECONDS = 300
@@ -171,7 +171,7 @@ def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     if silent := silent_node(job):
         return Step(failed(attempt, job, silent, look.log))
     message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
-    if early := _early_start(look.log.summary, job):
+    if early := _early_start(look.log, job):
         return Step(move_to(attempt, Reason.CLOCK_INVALID, f"{early}; {message}"))
     return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
 
@@ -180,7 +180,8 @@ def _clock_start(attempt: AttemptStatus, job: ObservedJob, look: Look) -> float:
     """Return when run_start was logged, on the cluster's clock.
 
     It comes after the start of the Job, and within the deadlines before it. A stamp outside of that is from a node
-    with a wrong clock, which must neither end a healthy attempt nor keep a hanging one.
+    with a wrong clock, which must neither end a healthy attempt nor keep a hanging one. Nor is it later than the line
+    was received, or earlier than it can have been printed.
     """
     limits = look.spec.deadlines
     earliest = job.launched
@@ -188,6 +189,9 @@ def _clock_start(attempt: AttemptStatus, job: ObservedJob, look: Look) -> float:
     stamp = look.log.summary.run_start
     if stamp is None:
         stamp = known_time(attempt.start_time)
+    if (seen := look.log.sightings.start(stamp)) and seen.received is not None:
+        printed = seen.received if seen.delay is None else seen.received - seen.delay
+        stamp = min(max(seen.stamp, printed), seen.received)
     return latest if stamp is None else min(max(stamp, earliest), latest)
 
 
@@ -200,22 +204,40 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
         return move_to(attempt, verdict.reason, no_log_text(log, "before it ended") + unreadable)
-    early = _early_start(log.summary, job)
-    if early or verdict.seconds is None:
+    wrong = _wrong_clock(verdict, log, job)
+    if wrong or verdict.seconds is None:
         attempt = attempt.model_copy(update={"time_to_train_seconds": None})
-    if early and verdict.state is not AttemptState.INVALID:
-        return move_to(attempt, Reason.CLOCK_INVALID, early + unreadable)
+    if wrong:
+        reason, message = wrong
+        return move_to(attempt, reason, message + unreadable)
     return move_to(
         attempt, verdict.reason, verdict.text + (unreadable if verdict.state is AttemptState.INVALID else "")
     )
 
 
-def _early_start(summary: LogSummary, job: ObservedJob | None) -> str:
+def _wrong_clock(verdict: Verdict, log: ObservedLog, job: ObservedJob | None) -> tuple[Reason, str] | None:
+    """Return why the times of a log are wrong, if that is not what it was judged by anyway.
+
+    A clock that steps makes an honest log look like one that breaks the rules of the clock.
+    """
+    fault = clock_fault(log.summary, log.sightings)
+    if fault and fault[0] is Reason.NODE_CLOCK_STEPPED:
+        blamed = verdict.converged or verdict.reason in (Reason.CLOCK_INVALID, Reason.INIT_TOO_LONG)
+        return fault if blamed else None
+    if verdict.state is AttemptState.INVALID:
+        return None
+    early = _early_start(log, job)
+    return fault or ((Reason.CLOCK_INVALID, early) if early else None)
+
+
+def _early_start(log: ObservedLog, job: ObservedJob | None) -> str:
     """Return a message if the log's clock started before its container did; empty if it did not.
 
-    Both have the node's clock. That it differs from the cluster's does not matter: times are differences.
+    Both have the node's clock. That it differs from the cluster's does not matter: times are differences. Where the
+    container runtime says when the line was printed, that is the better evidence: the clock may have stepped before it.
     """
-    if job is None or summary.run_start is None:
+    summary, start = log.summary, log.sightings.start(log.summary.run_start)
+    if job is None or summary.run_start is None or (start and start.printed is not None):
         return ""
     rank0 = job.container(0)
     node = f" {rank0.node}" if rank0 and rank0.node else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Reason, Result, Score, TryId
-from podium.mllog import LogBuffer, LogSummary
+from podium.mllog import LogBuffer, LogSummary, Sightings
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,7 @@ class ObservedLog:
     unreadable: str = ""  # why it cannot be read at present
     lost: str = ""  # with `ended`: why its end will never be read
     overflow: bool = False  # it is longer than the limit; what came after is not in `summary`
+    sightings: Sightings = field(default_factory=Sightings)  # when its lines were seen
 
     @property
     def complete(self) -> bool:
@@ -132,6 +133,7 @@ class ObservedLog:
             unreadable=unreadable,
             lost=lost,
             overflow=buffer.overflow,
+            sightings=buffer.sightings,
         )
 
 

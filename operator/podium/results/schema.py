@@ -7,9 +7,10 @@ from typing import Any
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus
 from podium.api.credentials import without_credentials
-from podium.mllog import LogSummary
+from podium.mllog import LogSummary, Sighting, Sightings
 from podium.reconcile import Container, Run, Staging, StoreResult
 from podium.results.evidence import Stored
+from podium.rules import node_clock_offset
 from podium.version import podium_version
 
 ATTEMPT_SCHEMA = f"{GROUP}/attempt/v1"
@@ -37,7 +38,7 @@ def system_document(run: Run, nodes: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 
 def attempt_document(
-    run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container]
+    run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container], sightings: Sightings
 ) -> dict[str, Any]:
     """attempt.json: one try with everything parsed from its log. Times are in unix seconds."""
     start = summary.run_start
@@ -67,6 +68,7 @@ def attempt_document(
             }
             for e in summary.evaluations
         ],
+        "seen": _seen(summary, sightings),
         "pods": [
             {
                 "name": c.name,
@@ -84,6 +86,28 @@ def attempt_document(
             }
             for c in containers
         ],
+    }
+
+
+def _seen(summary: LogSummary, sightings: Sightings) -> dict[str, Any]:
+    """When the lines of the clock and the evaluations were seen; `submissions.own` reads it back."""
+    start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
+    return {
+        "runStart": None if start is None else _sighting(start),
+        "runStop": None if stop is None else _sighting(stop),
+        "evaluations": [_sighting(one) for one in sightings.evaluations],
+        "evaluationsLeftOut": sightings.left_out,
+        "nodeClockOffsetSeconds": node_clock_offset(sightings),
+    }
+
+
+def _sighting(one: Sighting) -> dict[str, Any]:
+    return {
+        "logged": one.stamp,
+        "printed": one.printed,
+        "received": one.received,
+        "maxDelaySeconds": one.delay,
+        "observer": one.observer,
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import yaml
 
 from podium.api import AttemptStatus, Result, TryId
-from podium.mllog import LogSummary
+from podium.mllog import LogSummary, Sightings
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
 from podium.results import checkpoints, ledger
 from podium.results.checkpoints import Segment
@@ -25,6 +25,7 @@ from podium.results.evidence import put_lines, put_packed
 from podium.results.ledger import LEDGER
 from podium.results.run_ledger import PARTS, RunLedger
 from podium.results.schema import attempt_document, result_document, run_document, stored_files, system_document
+from podium.rules import clock_notes
 from podium.stores import AlreadyExists, Store, digest
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class AttemptFiles:
     containers: Sequence[Container] = ()
     pod_logs: Mapping[str, PodLog] = field(default_factory=dict)  # by file name
     findings: Sequence[str] = ()  # what is odd about them
+    sightings: Sightings = field(default_factory=Sightings)  # when the lines were seen
 
 
 class ResultWriter:
@@ -97,8 +99,8 @@ class ResultWriter:
                 stored.append(put_packed(self.store, folder, f"logs/{name}.gz", _chain(first, pieces), existing))
             if log.unread:
                 unread[name] = log.unread
-        document = attempt_document(self.run, attempt, files.summary, files.containers)
-        document |= stored_files(stored, unread, files.findings)
+        document = attempt_document(self.run, attempt, files.summary, files.containers, files.sightings)
+        document |= stored_files(stored, unread, [*files.findings, *clock_notes(files.sightings)])
         content = _json(document)
         self.store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
         digests = {f"{folder}/{_ATTEMPT}": _sum(content)} | {f"{folder}/{file.name}": file.sha256 for file in stored}

@@ -24,6 +24,7 @@ _SEEN_OUTSIDE = frozenset(
     {Reason.RUN_DEADLINE_EXCEEDED, Reason.CLOCK_INVALID}
     | {reason for reason in Reason if reason.state in (AttemptState.FAILED, AttemptState.ABORTED)}
 )
+_WRONG_CLOCK = frozenset({Reason.CLOCK_INVALID, Reason.NODE_CLOCK_STEPPED})  # whatever the log says
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _verdicts(folder: Folder, goals: Mapping[int, Goal]) -> dict[int, Verdict]:
     for log in folder.logs:
         verdict, stored = judge(log.summary, goals[log.index], log.name), tries.get(log.index, {})
         reason = Reason.known(str(stored.get("reason")))
-        if reason in _SEEN_OUTSIDE and (reason is Reason.CLOCK_INVALID or not verdict.converged):
+        if reason in _SEEN_OUTSIDE and (reason in _WRONG_CLOCK or not verdict.converged):
             message = str(stored.get("message") or verdict.message)[:_MAX_MESSAGE]
             verdict = replace(verdict, reason=reason, seconds=None, message=message)
         verdicts[log.index] = verdict

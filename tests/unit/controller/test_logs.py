@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -86,7 +87,12 @@ class Store:
 
     @property
     def text(self):
-        return b"".join(rows for _, rows in sorted(self.segments.items()))
+        """All rows, without their receipts."""
+        return without_receipts(b"".join(rows for _, rows in sorted(self.segments.items())))
+
+
+def without_receipts(rows):
+    return re.sub(rb"(?m)^(\S+)@[0-9a-f]{8}:[\d.]+(?:\+[\d.]+)? ", rb"\1 ", rows)
 
 
 class Clock:

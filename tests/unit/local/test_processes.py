@@ -30,7 +30,7 @@ def try_of(**spec):
 
 async def outputs(launch, folder):
     """What each node prints, as JSON."""
-    job = LocalJob(launch, folder, "", lambda _: None)
+    job = LocalJob(launch, folder, "", lambda *_: None)
     await job.start()
     while not job.observed().finished:
         await asyncio.sleep(0.05)
@@ -82,16 +82,16 @@ async def test_a_command_of_the_run_gets_no_ranks(tmp_path):
 
 
 async def test_without_the_trainers_the_way_to_install_them_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("podium.local.processes.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("podium.local.processes.importlib.util.find_spec", lambda *_: None)
     with pytest.raises(LaunchError, match=r"install podium-benchmarks into this environment \(make install\)"):
-        await LocalJob(try_of(), tmp_path, "", lambda _: None).start()
+        await LocalJob(try_of(), tmp_path, "", lambda *_: None).start()
 
 
 async def ended(code, folder, **spec):
     """Run `code` on one node to its end. Returns the Job, the lines that it printed, and the seconds that it took."""
     lines, started = [], time.monotonic()
     one = {"system": {"name": "a", "nodes": 1}, "template": {"command": ["python3", "-c", code]}, **spec}
-    job = LocalJob(try_of(**one), folder, "", lines.append)
+    job = LocalJob(try_of(**one), folder, "", lambda line, _: lines.append(line))
     await job.start()
     async with asyncio.timeout(30):
         while not job.observed().finished:
@@ -150,7 +150,7 @@ async def test_a_full_disk_holds_up_the_program_and_loses_nothing(tmp_path, monk
     monkeypatch.setattr(processes, "_FULL_DISK_SECONDS", 0.01)
     lines, failures = [], [OSError(errno.ENOSPC, "No space left on device")] * 3
 
-    def keep(line):
+    def keep(line, _):
         if failures:
             raise failures.pop()
         lines.append(line)

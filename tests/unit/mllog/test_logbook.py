@@ -113,3 +113,48 @@ def test_the_first_unreadable_line_is_named():
     for text in ("hello", ":::MLLOG {", ":::MLLOG ["):
         book.add(text)
     assert book.problem.startswith("line 2 cannot be read: broken JSON")
+
+
+def test_the_lines_of_the_clock_keep_when_they_were_seen():
+    book = LogBuffer()
+    at = "2026-11-18T11:06:40.500000000Z@0badcafe:1795000001.250+0.750"
+    for text in (line("run_start"), line("tracked_stats", {"throughput": 1}), line("eval_accuracy", 0.5)):
+        book.add(text, at)
+    book.add(line("run_stop"), "2026-11-18T11:06:42Z")
+    (start,), (evaluation,), (stop,) = (
+        book.sightings.starts,
+        book.sightings.evaluations,
+        book.sightings.stops,
+    )
+    assert start[2:] == evaluation[2:] == (1_795_000_000.5, 1_795_000_001.25, 0.75, "0badcafe")
+    assert stop[2:] == (1_795_000_002.0, None, None, "")
+    rows = [row.partition(b" ")[0].decode() for row in book.rows(0, 10_000).splitlines()]
+    assert rows == [at, at.partition("@")[0], at, "2026-11-18T11:06:42Z"]  # the others cost no bytes
+    assert all(text.startswith(":::MLLOG") for text in book.mlperf_lines())
+
+
+def test_what_is_kept_of_many_evaluations_is_bounded():
+    book = LogBuffer()
+    for number in range(1000):
+        book.add(line("eval_accuracy", number), f"2026-11-18T11:06:40Z@0badcafe:{number}.000")
+        book.add(line("run_start"), "2026-11-18T11:06:40Z")
+    seen = book.sightings
+    assert [one.received for one in seen.evaluations] == [*range(128), *range(872, 1000)]
+    assert (seen.left_out, len(seen.starts)) == (744, 8)
+
+
+@pytest.mark.parametrize("receipt", ["", "@", "@0badcafe:x", "@0badcafe:1.000+", "@ffff:1.000", "@0badcafe:1.0+2.0x"])
+def test_a_broken_receipt_says_nothing(receipt):
+    book = LogBuffer()
+    book.add(line("run_start"), f"yesterday{receipt}")
+    assert book.sightings.starts[0][2:] == (None, None, None, "")
+
+
+def test_a_line_that_is_not_there_is_lacking_whatever_its_time():
+    book = LogBuffer()
+    book.add(line("run_start"), "2026-11-18T11:06:40Z@0badcafe:1.000")
+    assert not book.lacks(line("run_start"), "2026-11-18T11:06:40Z")
+    assert book.lacks(line("run_start"), "2026-11-18T10:06:40Z")
+    book.add(line("run_start"), "2026-11-18T10:06:40Z")
+    assert not book.lacks(line("run_start"), "2026-11-18T10:06:40Z")
+    assert not book.lacks("noise", "2026-11-18T10:06:40Z")

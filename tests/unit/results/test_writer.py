@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from podium.api import AttemptState, Score, TryId
 from podium.cli.files import read_run_file
-from podium.mllog import BoundedSpool
+from podium.mllog import BoundedSpool, Sighting, Sightings
 from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
 from podium.stores import AlreadyExists, NotFound, digest, open_store
@@ -94,6 +94,24 @@ def test_the_documents(writer):
     assert attempt["evaluations"] == [{"epoch": 3.0, "seconds": 40.0, "quality": {"eval_accuracy": 0.95}}]
     assert [pod["exitCode"] for pod in attempt["pods"]] == [0, 0]
     assert json.loads(writer.store.get("system.json"))["nodesSeen"] == [{"name": "node-1"}]
+
+
+def test_when_the_lines_were_seen(writer):
+    start, good, stop = (Sighting(key, ex.T0 + at, ex.T0 + at + 3600, ex.T0 + at + 0.5, 0.25, "0badcafe") for key, at in (
+        ("run_start", 20), ("eval_accuracy", 60), ("run_stop", 61)
+    ))  # fmt: skip
+    put_all(writer, replace(FILES, sightings=Sightings((start,), (stop,), (good,), 3)))
+    document = json.loads(writer.store.get("attempts/001/attempt.json"))
+    seen = document["seen"]
+    assert seen["runStart"] == {
+        "logged": ex.T0 + 20, "printed": ex.T0 + 3620, "received": ex.T0 + 20.5, "maxDelaySeconds": 0.25,
+        "observer": "0badcafe",
+    }  # fmt: skip
+    assert [one["received"] for one in (*seen["evaluations"], seen["runStop"])] == [ex.T0 + 60.5, ex.T0 + 61.5]
+    assert (seen["evaluationsLeftOut"], seen["nodeClockOffsetSeconds"]) == (3, 3599.5)
+    assert document["findings"] == [
+        "the clock of rank 0's node is 3599.5 s ahead of the operator's: check its NTP service"
+    ]
 
 
 def test_run_yaml_can_be_run_again(writer, tmp_path):

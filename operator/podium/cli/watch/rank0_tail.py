@@ -144,5 +144,9 @@ class _Lines:
         self._show(line)
         return None
 
+    def lacks(self, line: str, timestamp: str) -> bool:
+        del line, timestamp
+        return False
+
     def end(self) -> None:
         """Do nothing."""

@@ -1,0 +1,51 @@
+"""Notes when the lines of a log are received, and how late at most that may be."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+# Data that arrive sooner after the last ones may have been held up together with these on their way.
+_GAP_SECONDS = 0.05
+
+
+class Receipts:
+    """The receipts of one stream: what is added to a line's timestamp, ``@<observer>:<received>[+<delay>]``.
+
+    Times are unix seconds on a clock that never steps: that of this machine as it was when the stream began. Receipts
+    of two observers (streams, processes) come from two clocks. A line was printed at most `delay` seconds before it was
+    received; without one, nobody knows, since it was there when this process began to read.
+    """
+
+    def __init__(self) -> None:
+        self._observer = f"{secrets.randbits(32):08x}"
+        self._ahead = time.time() - time.monotonic()
+        self._complete: float | None = None  # everything that was printed until then has been received
+        self._idle: float | None = None  # since when the stream that follows the log has had nothing to deliver
+
+    def now(self) -> float:
+        return self._ahead + time.monotonic()
+
+    def complete_until(self, at: float) -> None:
+        """A read that began `at` has come to the end of what was there."""
+        self._complete = max(at, self._complete or at)
+
+    def follow(self) -> None:
+        """A stream begins: what it delivers first may be old."""
+        self._idle = None
+
+    def wait(self) -> None:
+        """The stream has nothing to deliver at the moment."""
+        self._idle = self.now()
+
+    def arrived(self) -> str:
+        """Return the receipt of what the stream has delivered after `wait`."""
+        if self._idle is not None and self.now() - self._idle >= _GAP_SECONDS:
+            self.complete_until(self._idle)
+        return self.receipt()
+
+    def receipt(self) -> str:
+        """Return the receipt of what has been read now."""
+        now = self.now()
+        delay = "" if self._complete is None else f"+{max(0.0, now - self._complete):.3f}"
+        return f"@{self._observer}:{now:.3f}{delay}"

@@ -1,0 +1,163 @@
+"""Compares the stamps of a log with the times at which its lines were seen. Pure.
+
+Three clocks take part. The program stamps a line; the container runtime receives it, on the clock of the same node; the
+operator receives it, on its own clock, perhaps late but at most `Sighting.delay` late. So a stamp that differs from the
+runtime's time is the program's doing, and a runtime's time that differs from the operator's by more than at the start
+means that the clock of the node has stepped. Whatever nobody saw at the time, such as a log that was there when the
+operator started, proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from podium.api import Reason
+from podium.mllog import LogSummary, Sighting, Sightings
+
+# A line cannot be printed before the time that it is stamped with; two readings of one clock differ by milliseconds.
+AHEAD_SECONDS = 0.5
+# It may be printed a little later: rank 0 is busy, or its output is passed on by another program.
+BEHIND_SECONDS = 2.0
+BEHIND_RATIO = 0.01  # of the time between run_start and run_stop
+# Clocks of nodes are slewed by up to 0.05 %, and what is on its way to the operator may be held up for a moment.
+STEP_SECONDS = 2.0
+STEP_RATIO = 0.001
+# Two lines that are seen with the same difference of the clocks were not held up, unless both were, by the same time.
+SAME_SECONDS = 0.5
+APART_SECONDS = 1.0
+WITNESSED_STEP_SECONDS = 6.0  # an API server in trouble holds everything up by seconds
+# The clocks of the machines on which the operator ran before and after a restart may differ by as much.
+MACHINES_SECONDS = 300.0
+_OFFSET_SECONDS = 5.0  # of a node's clock from the operator's that is worth a note
+_CURRENT_SECONDS = 60.0  # a line that may have been received later than this says little about the offset
+
+
+def clock_fault(summary: LogSummary, sightings: Sightings) -> tuple[Reason, str] | None:
+    """Return why the time between run_start and run_stop is not what the log says; None if nothing contradicts it."""
+    start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
+    if start is None:
+        return None
+    lines = [start, *sightings.evaluations, *([stop] if stop else [])]
+    if text := _stamped_wrongly(start, stop, lines):
+        return Reason.CLOCK_INVALID, text
+    if stop and (text := _stepped(start, stop, lines)):
+        return Reason.NODE_CLOCK_STEPPED, text
+    return None
+
+
+def _stamped_wrongly(start: Sighting, stop: Sighting | None, lines: Sequence[Sighting]) -> str:
+    """Say which line has a stamp that is not the time at which it was printed; "" if none has.
+
+    Evaluations may be printed later than they were made: some programs evaluate beside the training.
+    """
+    ahead = max(lines, key=lambda one: _difference(one) or 0.0)
+    late = [one for one in (start, stop) if one]
+    behind = min(late, key=lambda one: _difference(one) or 0.0)
+    seen = _between(start.printed, stop.printed) if stop else None
+    if (difference := _difference(ahead) or 0.0) > AHEAD_SECONDS:
+        worst, how = ahead, f"{difference:.1f} s before its stamp"
+    elif -(difference := _difference(behind) or 0.0) > max(BEHIND_SECONDS, BEHIND_RATIO * (seen or 0.0)):
+        worst, how = behind, f"{-difference:.1f} s after its stamp"
+    else:
+        return ""
+    logged = _between(start.stamp, stop.stamp) if stop else None
+    both = "" if logged is None or seen is None else f"the log says {logged:.1f} s, the operator saw {seen:.1f} s; "
+    return (
+        f"{both}{worst.key} arrived {how} ({_clock(worst.printed)} instead of {_clock(worst.stamp)}): print each line "
+        "at the time that it is stamped with, by the node's clock, and flush it"
+    )
+
+
+def _stepped(start: Sighting, stop: Sighting, lines: Sequence[Sighting]) -> str:
+    """Say how the clock of the node stepped between run_start and run_stop; "" if nothing shows that it did.
+
+    A clock that was set back and then right again does no harm if the operator saw as much time pass as the log says.
+    """
+    on_node, seen = _between(start.printed, stop.printed), _between(start.received, stop.received)
+    if on_node is None or seen is None:
+        return ""
+    same = start.observer == stop.observer
+    delays = (start.delay, stop.delay)
+    step = _beyond(on_node, seen, delays, STEP_SECONDS if same else MACHINES_SECONDS)
+    if not step and same:
+        delays = (_witnessed(start, lines), _witnessed(stop, lines))
+        step = _beyond(on_node, seen, delays, WITNESSED_STEP_SECONDS)
+    if not step and (None in delays or sum(delay or 0.0 for delay in delays) > WITNESSED_STEP_SECONDS):
+        step = min(_backwards(lines), default=0.0)
+    if not step:
+        return ""
+    return (
+        f"the clock of the node was set {'ahead' if step > 0 else 'back'} by {abs(step):.1f} s or more between "
+        f"run_start and run_stop: the log says {stop.stamp - start.stamp:.1f} s, the operator saw {seen:.1f} s"
+    )
+
+
+def _beyond(on_node: float, seen: float, delays: tuple[float | None, float | None], slack: float) -> float:
+    """Return by how many seconds the time between two lines on their node is beyond what the operator can have seen.
+
+    `delays` are those of the two lines; without one, there is no bound. 0.0 if the difference is within `slack`.
+    """
+    slack += STEP_RATIO * max(0.0, seen)
+    delay_of_start, delay_of_stop = delays
+    if delay_of_start is not None and on_node - (seen + delay_of_start) > slack:
+        return on_node - (seen + delay_of_start)
+    if delay_of_stop is not None and (seen - delay_of_stop) - on_node > slack:
+        return on_node - (seen - delay_of_stop)
+    return 0.0
+
+
+def _witnessed(one: Sighting, lines: Sequence[Sighting]) -> float | None:
+    """Return the delay of a line at most: little if another line, received at another time, shows the same offset."""
+    offset = _between(one.received, one.printed)
+    for other in lines:
+        apart, shown = _between(one.received, other.received), _between(other.received, other.printed)
+        if other.observer != one.observer or offset is None or apart is None or shown is None:
+            continue
+        if abs(apart) >= APART_SECONDS and abs(shown - offset) <= SAME_SECONDS:
+            return SAME_SECONDS if one.delay is None else min(one.delay, SAME_SECONDS)
+    return one.delay
+
+
+def _backwards(lines: Sequence[Sighting]) -> Iterator[float]:
+    """Yield the steps (negative, in seconds) by which lines were printed before those that were received earlier."""
+    for one, after in pairwise(line for line in lines if line.printed is not None and line.received is not None):
+        certain = AHEAD_SECONDS if one.observer == after.observer else MACHINES_SECONDS
+        gap = (after.printed or 0.0) - (one.printed or 0.0)
+        if gap < -certain:
+            yield gap
+
+
+def node_clock_offset(sightings: Sightings) -> float | None:
+    """Return by how many seconds the node's clock is ahead of the operator's; None if no line shows it."""
+    known = [one for one in sightings if one.printed and one.received and one.delay is not None]
+    best = min(known, key=lambda one: one.delay or 0.0, default=None)
+    if best is None or (best.delay or 0.0) > _CURRENT_SECONDS:
+        return None
+    return round((best.printed or 0.0) - (best.received or 0.0), 3)
+
+
+def clock_notes(sightings: Sightings) -> list[str]:
+    """Return what is odd about the clock of the node although the time of the attempt is right, for attempt.json."""
+    offset = node_clock_offset(sightings)
+    if offset is None or abs(offset) <= _OFFSET_SECONDS:
+        return []
+    way = "ahead of" if offset > 0 else "behind"
+    return [f"the clock of rank 0's node is {abs(offset):.1f} s {way} the operator's: check its NTP service"]
+
+
+def _difference(one: Sighting) -> float | None:
+    """Return by how many seconds a line is stamped later than it was printed."""
+    return None if one.printed is None else one.stamp - one.printed
+
+
+def _between(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else other - one
+
+
+def _clock(at: float | None) -> str:
+    try:
+        return datetime.fromtimestamp(at or 0.0, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{at}"

@@ -1,0 +1,62 @@
+"""A log stream of a node whose clock is set back, and when lines were received."""
+
+from __future__ import annotations
+
+import time
+
+import aiohttp
+import pytest
+
+from podium.mllog import LogBuffer
+from tests.unit.kube.test_log_stream import Node, followed, no_waiting, row, running, stream_of, until, values
+
+__all__ = ["no_waiting", "running"]
+
+
+def hour(number, second):
+    return row(second, value=f"{number}.{second:02}").replace(b"T00:", f"T{number:02}:".encode())
+
+
+BEFORE, AFTER = [hour(5, second) for second in range(40)], [hour(4, second) for second in range(40)]
+ALL = [float(f"{number}.{second:02}") for number in (5, 4) for second in range(40)]
+
+
+async def test_no_line_is_dropped_when_the_clock_of_the_node_is_set_back():
+    assert (await followed(Node([*BEFORE, *AFTER, "over"], [AFTER[-1]])))[0] == ALL
+
+
+async def test_lines_that_a_connection_left_out_for_their_time_are_read_at_the_end():
+    node = Node([*BEFORE, aiohttp.ClientPayloadError("reset")], ["over"], BEFORE + AFTER, BEFORE + AFTER)
+    assert (await followed(node))[0] == ALL
+    assert node.queries[-1] == {}  # from the beginning
+
+
+async def test_a_stream_that_was_never_interrupted_is_not_read_again_from_the_beginning():
+    node = Node([*BEFORE, "over"], [BEFORE[-1]])
+    await followed(node)
+    assert node.queries[-1] == {"sinceTime": "2026-01-01T05:00:38Z"}
+
+
+async def test_a_deadline_is_not_judged_by_a_connection_that_left_lines_out(running):
+    reads = [BEFORE + AFTER]
+    node = Node([*BEFORE, aiohttp.ClientPayloadError("reset")], ["hang"], reads=reads)
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: len(node.queries) == 2)
+    stream.read_now()
+    await until(lambda: values(buffer) == ALL)
+
+
+async def test_a_new_process_keeps_when_lines_were_received():
+    earlier, buffer = LogBuffer(), LogBuffer()
+    first = Node([row(1), "over"], [row(1)])
+    await stream_of(first, earlier)[0].run()
+    node = Node([row(1), row(2)], [row(2)])
+    node.over = True
+    await stream_of(node, buffer, checkpoint=earlier.rows(0, 1 << 20))[0].run()
+    (before,) = earlier.sightings.evaluations
+    kept, new = buffer.sightings.evaluations
+    assert kept == before
+    assert before.received == pytest.approx(time.time(), abs=30)
+    assert (new.observer != before.observer, new.delay) == (True, None)

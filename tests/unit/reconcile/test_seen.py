@@ -1,0 +1,66 @@
+"""What the operator saw of a log counts: when its lines were printed and received."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from podium.mllog import Sighting, Sightings
+from tests.unit.reconcile import examples as ex
+from tests.unit.reconcile.examples import GOOD, START, SUCCESS, ended, log, observed
+from tests.unit.reconcile.test_decide import decision
+
+
+def seen(start=20.0, stop=61.0, *, node=0.0, step=0.0):
+    """When the lines of START and SUCCESS were printed and received."""
+    return Sightings(
+        (Sighting("run_start", ex.T0 + 20, ex.T0 + start, ex.T0 + start - node, 0.1, "a"),),
+        (Sighting("run_stop", ex.T0 + 61, ex.T0 + stop, ex.T0 + stop - node - step, 0.1, "a"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("sightings", "lines", "reason", "seconds", "text"),
+    [
+        (seen(), (), "TargetReached", "41.000", "quality 0.95"),
+        (seen(node=3600), (), "TargetReached", "41.000", "quality 0.95"),
+        (seen(stop=91), (), "ClockInvalid", None, "the log says 41.0 s, the operator saw 71.0 s; run_stop arrived 30"),
+        (seen(start=12), (), "ClockInvalid", None, "the log says 41.0 s, the operator saw 49.0 s; run_start arrived 8"),
+        (seen(step=-30), (), "NodeClockStepped", None, "set back by 29.9 s or more between run_start and run_stop"),
+        (seen(step=-30), [(62, "run_stop", None), (10, "run_start", None)], "TargetReached", "52.000", "quality"),
+    ],
+)  # fmt: skip
+def test_what_the_operator_saw_counts(sightings, lines, reason, seconds, text):
+    """A log whose lines nobody saw, such as one with other stamps, is judged by itself."""
+    run = ex.run(ex.status(ex.attempt()))
+    whole = log(START, GOOD, SUCCESS, *lines, whole=True, sightings=sightings)
+    attempt = decision(run, observed(ex.job(ended(0), ended(1)), whole)).status.attempts[0]
+    assert (attempt.reason, attempt.time_to_train_seconds) == (reason, seconds)
+    assert text in attempt.message
+
+
+def test_a_step_of_the_clock_is_not_held_against_the_program():
+    """Its run_stop comes before its run_start, or its run_start before its container."""
+    run = ex.run(ex.status(ex.attempt()))
+    back = log(START, GOOD, (5, "run_stop", (None, {"status": "success"})), whole=True, sightings=Sightings(
+        (Sighting("run_start", ex.T0 + 20, ex.T0 + 20, ex.T0 + 20, 0.1, "a"),),
+        (Sighting("run_stop", ex.T0 + 5, ex.T0 + 5, ex.T0 + 61, 0.1, "a"),),
+    ))  # fmt: skip
+    attempt = decision(run, observed(ex.job(ended(0), ended(1)), back)).status.attempts[0]
+    assert (attempt.state, attempt.reason, attempt.time_to_train_seconds) == ("Failed", "NodeClockStepped", None)
+    assert attempt.failure.class_ == "infrastructure"
+    started = replace(ended(0), started=ex.T0 + 3620)  # set back by an hour before run_start
+    whole = log(START, GOOD, SUCCESS, whole=True, sightings=seen(node=-3600))
+    attempt = decision(run, observed(ex.job(started, ended(1)), whole)).status.attempts[0]
+    assert attempt.reason == "TargetReached"
+
+
+@pytest.mark.parametrize(("stamp", "due"), [(20, 3620), (-3580, 3620), (3620, 3620.1)])
+def test_a_deadline_counts_from_when_run_start_was_printed(stamp, due):
+    """As the operator saw it, whatever the clock of the node."""
+    run = ex.run(ex.status(ex.attempt()), deadlines={"run": "1h"})
+    sighting = Sighting("run_start", ex.T0 + stamp, ex.T0 + stamp, ex.T0 + 20.1, 0.1, "a")
+    clock = log((stamp, "run_start", None), sightings=Sightings((sighting,)))
+    result = decision(run, observed(ex.job(ex.running(0), ex.running(1)), clock), now=100)
+    assert result.wake_at == pytest.approx(ex.T0 + due, abs=0.2)

@@ -1,0 +1,156 @@
+"""The stamps of a log against the times at which its lines were seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from podium.api import Reason
+from podium.mllog import LogSummary, Sighting, Sightings
+from podium.rules import clock_fault, clock_notes, node_clock_offset
+
+T0 = 1_795_000_000.0
+
+
+def seen(key, at, *, stamped=0.0, node=0.0, late=0.0, delay=0.01, observer="a"):
+    """A line that was printed `at` seconds: stamped so much later, by a node's clock that is so much ahead, received so
+    much later by an operator that can vouch for `delay` seconds."""
+    printed = T0 + at + node
+    return Sighting(key, printed + stamped, printed, T0 + at + late, delay, observer)
+
+
+def fault(*lines):
+    starts, stops, evaluations = (
+        tuple(line for line in lines if line.key == key) for key in ("run_start", "run_stop", "eval_accuracy")
+    )
+    summary = LogSummary(
+        lines=len(lines),
+        run_start=starts[0].stamp if starts else None,
+        run_stop=stops[0].stamp if stops else None,
+    )
+    return clock_fault(summary, Sightings(starts, stops, evaluations))
+
+
+def attempt(*, step=0.0, at=70.0, **of):
+    """An attempt of two minutes on a node whose clock is set by `step` seconds `at` some time."""
+    times = {"run_start": [0.0], "eval_accuracy": [30.0, 60.0, 90.0, 119.9], "run_stop": [120.0]}
+    return [
+        seen(key, one, **{"node": step if one > at else 0.0, **of}) for key, places in times.items() for one in places
+    ]
+
+
+HONEST = {
+    "seen at once": attempt(),
+    "on a node that is an hour ahead": attempt(node=3600.0),
+    "on a node that is an hour behind": attempt(node=-3600.0),
+    "read an hour late, when the operator started": attempt(late=3600.0, delay=None),
+    "printed half a second late": attempt(stamped=-0.5),
+    "held up for a second each": attempt(late=1.0, delay=1.0),
+    "followed by two processes, with clocks that differ by a minute": [
+        *attempt()[:3], *(seen(line.key, line.received - T0, late=-60.0, observer="b") for line in attempt()[3:]),
+    ],
+    "the end was held up for a minute, as the operator knows": [
+        *attempt()[:-1], seen("run_stop", 120.0, late=60.0, delay=60.0),
+    ],
+    "the start was read when the operator started, the end as it came": [
+        seen("run_start", 0.0, late=100.0, delay=None), seen("run_stop", 120.0),
+    ],
+    "set back and right again, so that the operator saw as much time pass": [
+        seen("run_start", 0.0), seen("eval_accuracy", 60.0, node=-3600.0), seen("run_stop", 120.0),
+    ],
+    "evaluated beside the training, and printed later": [
+        seen("run_start", 0.0), seen("eval_accuracy", 60.0, stamped=-45.0), seen("run_stop", 120.0),
+    ],
+    "slewed by 0.05 % for an hour": [seen("run_start", 0.0), seen("run_stop", 3600.0, node=1.8)],
+    "without any times": [Sighting("run_start", T0), Sighting("run_stop", T0 + 120)],
+    "on a laptop whose start was not seen": [seen("run_stop", 120.0)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HONEST)
+def test_what_nothing_contradicts_is_believed(case):
+    assert fault(*HONEST[case]) is None
+
+
+LIES = {
+    "the start is stamped later": (
+        [seen("run_start", 0.0, stamped=8.0), seen("run_stop", 12.0, stamped=-1.0)],
+        "the log says 3.0 s, the operator saw 12.0 s; run_start arrived 8.0 s before its stamp (2026-11-18T11:06:40.000Z",
+    ),
+    "the end is stamped earlier": (
+        [seen("run_start", 0.0), seen("run_stop", 60.0, stamped=-30.0)],
+        "the log says 30.0 s, the operator saw 60.0 s; run_stop arrived 30.0 s after its stamp",
+    ),
+    "the end is stamped later": (
+        [seen("run_start", 0.0), seen("run_stop", 60.0, stamped=5.0)],
+        "the log says 65.0 s, the operator saw 60.0 s; run_stop arrived 5.0 s before its stamp",
+    ),
+    "an evaluation is stamped before it can be known": (
+        [seen("run_start", 0.0), seen("eval_accuracy", 30.0, stamped=29.0), seen("run_stop", 60.0)],
+        "eval_accuracy arrived 29.0 s before its stamp",
+    ),
+    "everything is printed at the end": (
+        [seen("run_start", 60.0, stamped=-60.0), seen("run_stop", 60.0)],
+        "the log says 60.0 s, the operator saw 0.0 s; run_start arrived 60.0 s after its stamp",
+    ),
+    "all stamps are an hour behind the node": (
+        attempt(stamped=-3600.0), "run_start arrived 3600.0 s after its stamp"
+    ),
+    "all stamps are an hour ahead of a node that is an hour behind": (
+        attempt(stamped=3600.0, node=-3600.0), "run_start arrived 3600.0 s before its stamp"
+    ),
+    "more than a hundredth of a long attempt": (
+        [seen("run_start", 0.0), seen("run_stop", 1000.0, stamped=-10.1)], "run_stop arrived 10.1 s after its stamp"
+    ),
+    "a log that was read an hour late": (
+        attempt(stamped=-8.0, late=3600.0, delay=None), "run_start arrived 8.0 s after its stamp"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_a_line_is_printed_at_the_time_that_it_is_stamped_with(case):
+    lines, text = LIES[case]
+    reason, message = fault(*lines)
+    assert reason is Reason.CLOCK_INVALID
+    assert message.startswith(text) or f"; {text}" in message
+
+
+def test_a_hundredth_of_a_long_attempt_may_be_late():
+    assert fault(seen("run_start", 0.0), seen("run_stop", 1000.0, stamped=-9.9)) is None
+
+
+@pytest.mark.parametrize("step", [-3600.0, -40.0, -8.0, 8.0, 40.0, 3600.0])
+@pytest.mark.parametrize("delay", [0.01, 60.0, None])
+def test_a_clock_that_is_set_is_a_cause_of_its_own(step, delay):
+    """With a long delay nobody vouches for a single line; that all show the same offset does."""
+    reason, message = fault(*attempt(step=step, delay=delay))
+    way = "ahead" if step > 0 else "back"
+    assert reason is Reason.NODE_CLOCK_STEPPED
+    assert message.startswith(f"the clock of the node was set {way} by ")
+    assert message.endswith(
+        f"s or more between run_start and run_stop: the log says {120 + step:.1f} s, the operator saw 120.0 s"
+    )
+
+
+def test_a_clock_that_is_set_back_shows_across_a_restart():
+    lines = attempt(step=-3600.0)
+    after = [replace_(line, observer="b", delay=None) for line in lines[3:]]
+    assert fault(*lines[:3], *after)[0] is Reason.NODE_CLOCK_STEPPED
+    assert fault(*attempt(step=-40.0)[:3], *(replace_(line, observer="b") for line in attempt(step=-40.0)[3:])) is None
+
+
+def replace_(line, **changes):
+    return line._replace(**changes)
+
+
+def test_the_offset_of_a_node_is_noted():
+    lines = attempt(node=3600.0)
+    sightings = Sightings((lines[0],), (lines[-1],), tuple(lines[1:-1]))
+    assert node_clock_offset(sightings) == 3600.0
+    assert clock_notes(sightings) == [
+        "the clock of rank 0's node is 3600.0 s ahead of the operator's: check its NTP service"
+    ]
+    unknown = replace(sightings, starts=(), stops=(), evaluations=(lines[1]._replace(delay=None),))
+    assert (node_clock_offset(unknown), clock_notes(unknown)) == (None, [])
