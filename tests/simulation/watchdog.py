@@ -161,7 +161,7 @@ class Watchdog:
                 _NAMED_SECONDS,
                 lambda: (
                     self.a_wait_names_its_cause(self.truth.tries[job_uid], event["message"])
-                    if self.sim.leader is leader and faults == self._disturbances()
+                    if self.sim.leader is leader and faults is not None and faults == self._disturbances()
                     else None
                 ),
             )
