@@ -24,9 +24,9 @@ Quality = TypeVar("Quality", float, dict[str, float])
 def open_log(
     ranks: Ranks, benchmark: str, settings: RunSettings, max_epochs: int | None = None, *, timed_from_start: bool = True
 ) -> Log:
-    """The run's log, begun with who submits what and the start of initialization; in v0.5 also with the clock's start.
+    """The run's log, begun with who submits what on how many ranks, and the start of initialization.
 
-    `timed_from_start` is false where v0.5 has another rule (NCF).
+    In v0.5 the clock starts with it, too. `timed_from_start` is false where v0.5 has another rule (NCF).
     """
     log = Log(enabled=ranks.rank == 0)
     log.event(keys.SUBMISSION_BENCHMARK, benchmark)
@@ -37,6 +37,7 @@ def open_log(
     if settings.round == "v0.6":  # its checker asks for these two, later ones no longer do
         log.event(keys.SUBMISSION_POC_NAME, settings.poc_name)
         log.event(keys.SUBMISSION_ENTRY, settings.platform if settings.entry is None else settings.entry)
+    log.event("number_of_ranks", ranks.world_size)
     _clear_caches(log, ranks, settings)
     log.start(keys.INIT_START)
     if settings.times_initialization and timed_from_start:

@@ -72,6 +72,11 @@ class System(Model):
         """Ranks that torchrun starts on each node."""
         return max(1, self.accelerators_per_node)
 
+    @property
+    def ranks(self) -> int:
+        """Ranks that a try starts on all nodes together."""
+        return self.nodes * self.processes_per_node
+
 
 class PersistentVolumeClaim(Model):
     """A claim in the run's namespace that holds the data set."""

@@ -114,6 +114,7 @@ class RuleId(StrEnum):
     LOG_EVALUATION_REPEATED = "log.evaluation.repeated", _LOG, "One point is evaluated twice, with two results."
     LOG_EVALUATION_MISSING = "log.evaluation.missing", _LOG, "An evaluation that the round requires is not in the log."
     LOG_EPOCHS_MISSING = "log.epochs.missing", _LOG, "An epoch between the first and the last is not in the log."
+    LOG_RANKS = "log.ranks", _LOG, "The log has more or fewer ranks than the run started."
     LOG_PACE_BLOCK = "log.pace.block", _LOG, "The stamps of one stretch of training are faster than the others."
     LOG_PACE_EVALUATION = "log.pace.evaluation", _LOG, "The stamps of one evaluation are faster than the others."
     LOG_PACE_THROUGHPUT = "log.pace.throughput", _LOG, "The logged throughput does not match the stamps."

@@ -24,6 +24,9 @@ _ASK = "ask for the unedited log: the published logs of this benchmark never do 
 def evidence(summary: LogSummary, goal: Goal, where: str) -> Iterator[Finding]:
     """Yield the findings against one log. Values that no clock and no data set explains are asked about in any log."""
     yield from _values(summary, goal, where)
+    if None not in (summary.ranks, goal.ranks) and summary.ranks != goal.ranks:
+        message = f"number_of_ranks is {summary.ranks}; the run started {goal.ranks}"
+        yield Finding(RuleId.LOG_RANKS, where, message, remedy="train on all processes that the run starts")
     usual = goal.published
     if usual is None:
         return

@@ -33,6 +33,7 @@ class Goal:
     other_benchmarks: frozenset[str] = frozenset()  # of the round
     published: Published | None = None  # what closed logs of the benchmark have in common
     evaluated_offline: bool = False  # evaluations come after the clock stops
+    ranks: int | None = None  # processes that the run started; None for other people's logs
 
     @property
     def targets(self) -> dict[str, float]:
@@ -106,6 +107,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         other_benchmarks=frozenset(round_.benchmarks) - {spec.benchmark},
         published=usual if is_closed(spec.division) else None,
         evaluated_offline=usual is not None and usual.evaluated_offline,
+        ranks=spec.system.ranks,
     )
 
 

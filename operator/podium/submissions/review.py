@@ -106,7 +106,7 @@ def _claimed_settings(part: ReviewedResult) -> Iterator[Finding]:
 
 
 def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
-    """Check that run.yaml would be admitted, and compare its hyperparameters with those in the logs."""
+    """Check that run.yaml would be admitted, and compare its hyperparameters and ranks with those in the logs."""
     if not part.folder.result:
         return
     key = part.folder.key("run.yaml")
@@ -119,6 +119,10 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
         return
     for finding in check_spec(spec, load_rounds()):
         yield Finding(finding.rule, f"{key}: {finding.field}", finding.message, remedy=finding.remedy)
+    counted = {log.summary.ranks or 0 for log in part.folder.logs} - {0, spec.system.ranks}
+    if counted:
+        message = f"the run starts {spec.system.ranks} ranks, a log has {', '.join(map(str, sorted(counted)))}"
+        yield Finding(RuleId.REVIEW_KEY.of("chips"), key, message, remedy="ask which of them was used")
     logged = _first(part)
     for name, value in spec.hyperparameters.items():
         if name in logged and not _equal(value, logged[name]):

@@ -6,7 +6,7 @@ import pytest
 
 OPENING = [
     "submission_benchmark", "submission_org", "submission_division", "submission_status", "submission_platform",
-    "cache_clear", "init_start", "seed", "global_batch_size", "opt_name", "opt_base_learning_rate",
+    "number_of_ranks", "cache_clear", "init_start", "seed", "global_batch_size", "opt_name", "opt_base_learning_rate",
     "opt_learning_rate_warmup_epochs", "opt_weight_decay", "label_smoothing", "model_bn_span",
     "sgd_opt_base_learning_rate", "sgd_opt_weight_decay", "sgd_opt_momentum", "sgd_opt_end_learning_rate",
     "sgd_opt_learning_rate_decay_poly_power", "init_stop", "run_start", "train_samples", "eval_samples",

@@ -22,15 +22,17 @@ NCF = ("--set", "generated_users=400", "--set", "generated_ratings=16", "--set",
 @pytest.mark.parametrize(("benchmark_name", "settings"), [("resnet", RESNET), ("ncf", NCF)])
 def test_one_and_two_ranks_give_the_same_loss_curve(benchmark_name, settings, launch, launch_process, log_lines):
     arguments = ("--seed", "3", "--target", "1.0", "--set", "stats_interval_seconds=0", *settings)
-    losses, qualities = [], []
+    losses, qualities, ranks = [], [], []
     for run in (launch(benchmark_name, *arguments), launch_process(benchmark_name, *arguments, ranks=2)):
         assert run.returncode == 0, run.stderr
         lines = log_lines(run.stdout)
         losses.append([line["value"]["loss"] for line in lines if line["key"] == "tracked_stats"])
         qualities.append([line["value"] for line in lines if line["key"] == "eval_accuracy"])
+        ranks += [line["value"] for line in lines if line["key"] == "number_of_ranks"]
     assert len(losses[0]) == 24
     assert losses[1][:20] == pytest.approx(losses[0][:20], rel=1e-4)
     assert qualities[1] == pytest.approx(qualities[0], abs=0.02)
+    assert ranks == [1, 2]
 
 
 def _normalize_a_shard(rank: int, folder: str) -> None:

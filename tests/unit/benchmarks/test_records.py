@@ -105,7 +105,8 @@ def test_a_new_trainer_runs_by_the_same_command_line(with_coin, log_lines):
     assert "a number above 0 and up to 1 (or up to 100, in percent)" in " ".join(usage.split())
     lines = log_lines(with_coin("podium_benchmarks.coin", "--seed", "5", "--target", "10", "--set", "sides=7"))
     assert [line["key"] for line in lines if not line["key"].startswith("submission_")] == [
-        "init_start", "seed", "sides", "init_stop", "run_start", "eval_start", "eval_accuracy", "eval_stop", "run_stop",
+        "number_of_ranks", "cache_clear", "init_start", "seed", "sides", "init_stop", "run_start", "eval_start",
+        "eval_accuracy", "eval_stop", "run_stop",
     ]  # fmt: skip
     assert (lines[0]["value"], lines[-1]["metadata"]["status"]) == ("coin", "success")
     refusal = with_coin("podium_benchmarks.coin", "--set", "side=7", code=2)

@@ -208,6 +208,14 @@ OWN = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("ranks", "messages"), [(8, []), (4, ["the run starts 8 ranks, a log has 4"])])
+def test_ranks_of_a_log_are_those_that_the_run_starts(podium_json, tmp_path, ranks, messages):
+    log = own_run(tmp_path, {"division": "closed"}) / "attempts/001/result.txt"
+    log.write_text(mllog("number_of_ranks", ranks) + "\n" + log.read_text())
+    _, document = podium_json("review", tmp_path)
+    assert [f["message"] for f in document["findings"] if f["rule"] == "review.chips"] == messages
+
+
 @pytest.mark.parametrize(("spec", "expected"), OWN.values(), ids=OWN)
 def test_podiums_own_runs_are_held_to_the_rules_and_to_their_logs(podium_json, tmp_path, spec, expected):
     own_run(tmp_path, spec)

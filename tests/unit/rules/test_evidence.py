@@ -11,8 +11,9 @@ import yaml
 from podium import rounds
 from podium.mllog import parse, summarize
 from podium.rounds import load_scorable_rounds, published
-from podium.rules import goal_of_log, judge
+from podium.rules import goal_for, goal_of_log, judge
 from tests.unit.cli.logs import lora_run, mllog
+from tests.unit.reconcile import examples as ex
 
 ROUNDS = load_scorable_rounds()
 
@@ -65,6 +66,17 @@ def test_an_epoch_left_out():
     assert "1 epoch is missing between the first and the last" in found(lines, "ssd", "v3.0").values()
     whole = [*lines[:3], mllog("epoch_start", None, 3, epoch_num=3), *lines[3:]]
     assert "log.epochs.missing" not in found(whole, "ssd", "v3.0")
+
+
+@pytest.mark.parametrize(
+    ("logged", "messages"),
+    [([16], []), ([], []), ([8], ["number_of_ranks is 8; the run started 16"])],
+)
+def test_ranks_that_the_run_did_not_start(logged, messages):
+    spec = ex.spec(benchmark="resnet", system={"name": "box", "nodes": 2, "acceleratorsPerNode": 8})
+    lines = [*(mllog("number_of_ranks", count, 0) for count in logged), mllog("run_start", None, 1)]
+    findings = judge(summarize(parse(lines)[0]), goal_for(spec, ROUNDS)).findings
+    assert [finding.message for finding in findings if finding.rule == "log.ranks"] == messages
 
 
 def test_evaluation_results_after_eval_stop_belong_to_it():
