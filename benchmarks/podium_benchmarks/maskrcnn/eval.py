@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pycocotools import mask as rle
 from torchvision.ops import batched_nms
 
@@ -101,8 +102,23 @@ def outline(shape: torch.Tensor, box: Sequence[float], photo: Photo) -> Segmenta
     )
     width, height = max(right - left + 1, 1), max(bottom - top + 1, 1)
     scaled = F.interpolate(F.pad(shape, (1, 1, 1, 1))[None, None], (height, width), mode="bilinear")[0, 0]
-    canvas = np.zeros((photo.height, photo.width), dtype=np.uint8, order="F")
     x, y = max(left, 0), max(top, 0)
     within = scaled[y - top : photo.height - top, x - left : photo.width - left]
-    canvas[y : y + within.shape[0], x : x + within.shape[1]] = within.numpy() > MASK_LEVEL
-    return rle.encode(canvas)
+    return encode(within.numpy() > MASK_LEVEL, x, y, photo.height, photo.width)
+
+
+def encode(part: NDArray[np.bool_], x: int, y: int, height: int, width: int) -> Segmentation:
+    """The run-length encoding of a mask (height, width) that is `part` from column x and row y on, and empty elsewhere.
+
+    Runs go down the columns, as pycocotools' do; what is outside of the part is never drawn.
+    """
+    columns = np.zeros((part.shape[1], part.shape[0] + 1), dtype=np.bool_)  # each ends with a pixel that is empty
+    columns[:, :-1] = part.T
+    flat = columns.ravel()
+    column, row = divmod(np.flatnonzero(np.diff(flat, prepend=False)), part.shape[0] + 1)  # begins and ends of runs
+    # A run to the foot of a column and one from the head of the next are one
+    changes, times = np.unique((x + column) * height + y + row, return_counts=True)
+    counts = np.diff(changes[times == 1], prepend=0, append=height * width)
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    return rle.frPyObjects({"counts": counts.tolist(), "size": [height, width]}, height, width)

@@ -18,7 +18,7 @@ from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.maskrcnn import BENCHMARK, boxes, config, data, detector, model, train
-from podium_benchmarks.maskrcnn.eval import best_of, outline
+from podium_benchmarks.maskrcnn.eval import best_of, encode, outline
 from podium_benchmarks.maskrcnn.masks import Masks, rasterize
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -315,6 +315,20 @@ def test_a_box_sees_nothing_beyond_the_mask_s_extent():
     assert found[0, :, :14].all()
     assert not found[0, :, 14:].any()
     assert not found[1].any()
+
+
+@pytest.mark.parametrize("full", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("shape", "x", "y"),
+    [((5, 7), 3, 2), ((11, 13), 0, 0), ((11, 4), 9, 0), ((3, 13), 0, 8), ((1, 1), 12, 10), ((0, 4), 2, 11)],
+)
+def test_a_part_s_run_lengths_are_pycocotools_of_the_whole_mask(shape, x, y, full):
+    """Byte for byte: runs that end at the foot of a column, or with the mask, included."""
+    for seed in range(20):
+        part = np.random.default_rng(seed).random(shape) < full
+        whole = np.zeros((11, 13), dtype=np.uint8, order="F")
+        whole[y : y + shape[0], x : x + shape[1]] = part
+        assert encode(part, x, y, 11, 13) == rle.encode(whole)
 
 
 def test_a_mask_is_put_back_where_its_box_is():
