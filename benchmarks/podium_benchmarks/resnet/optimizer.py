@@ -1,4 +1,5 @@
 """SGD and LARS with the reference's choice of what decays."""
+# ruff: noqa: SLF001 (torch's own optimizers update all tensors at once by these operations; they have no public names)
 
 from __future__ import annotations
 
@@ -48,16 +49,29 @@ class Lars(torch.optim.Optimizer):
         """One update of every parameter that has a gradient."""
         assert closure is None, "gradients are computed by the caller"
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                decay = group["weight_decay"]
-                update = weight.grad.add(weight, alpha=decay)
-                rate = group["lr"]
-                if group["adapt"]:
-                    weight_norm, grad_norm = weight.norm(), weight.grad.norm()
-                    trust = LARS_TRUST * weight_norm / (grad_norm + decay * weight_norm + group["epsilon"])
-                    rate = rate * torch.where((weight_norm > 0) & (grad_norm > 0), trust, 1.0)
-                velocity = self.state[weight].setdefault("velocity", torch.zeros_like(weight))
-                velocity.mul_(group["momentum"]).add_(update * rate if self._rate_inside else update)
-                weight.sub_(velocity if self._rate_inside else velocity * rate)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            for weight in weights:
+                if weight not in self.state:
+                    self.state[weight]["velocity"] = torch.zeros_like(weight)
+            gradients, velocities = [w.grad for w in weights], [self.state[w]["velocity"] for w in weights]
+            rates = _rates(group, weights, gradients)
+            updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+            torch._foreach_mul_(velocities, group["momentum"])
+            if self._rate_inside:
+                torch._foreach_mul_(updates, rates)
+                torch._foreach_add_(velocities, updates)
+                torch._foreach_sub_(weights, velocities)
+            else:
+                torch._foreach_add_(velocities, updates)
+                torch._foreach_sub_(weights, torch._foreach_mul(velocities, rates))
+
+
+def _rates(group: dict[str, Any], weights: list[torch.Tensor], gradients: list[torch.Tensor]) -> Any:
+    """The rate of each weight, times its trust where that adapts; the host doesn't wait for any."""
+    if not group["adapt"]:
+        return group["lr"]
+    weight_norms, grad_norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, gradients))
+    trust = LARS_TRUST * weight_norms / (grad_norms + group["weight_decay"] * weight_norms + group["epsilon"])
+    return (group["lr"] * torch.where((weight_norms > 0) & (grad_norms > 0), trust, 1.0)).unbind()

@@ -41,6 +41,42 @@ def test_lars_by_hand(rate_inside):
     torch.testing.assert_close(weight.detach(), before - momentum - 2.0 * 0.1 * before)
 
 
+def lars_one_by_one(weight, gradient, velocity, *, rate, decay, epsilon, adapt, rate_inside):
+    """One weight and its velocity after one step, by the definition."""
+    update = gradient + decay * weight
+    if adapt and weight.norm() > 0 and gradient.norm() > 0:
+        rate = rate * LARS_TRUST * weight.norm() / (gradient.norm() + decay * weight.norm() + epsilon)
+    velocity = 0.9 * velocity + (rate * update if rate_inside else update)
+    return weight - (velocity if rate_inside else rate * velocity), velocity
+
+
+@pytest.mark.parametrize("rate_inside", [False, True])
+def test_all_weights_at_once_move_as_one_by_one(rate_inside):
+    """Zero weights, zero gradients and weights without a gradient among them."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(8, 3, 3, 3), (5,), (7, 4), (6,), (2, 2)]
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    weights[2].data.zero_()
+    groups = [{"params": weights[:3], "weight_decay": 2e-4},
+              {"params": weights[3:], "weight_decay": 0.0, "adapt": False}]  # fmt: skip
+    optimizer = Lars(groups, lr=0.0, momentum=0.9, epsilon=1e-5, rate_inside=rate_inside)
+    wanted = [(weight.detach().clone(), torch.zeros(weight.shape)) for weight in weights]
+    for step in range(5):
+        set_learning_rate(optimizer, 10.0 / (step + 1))
+        for place, weight in enumerate(weights):
+            weight.grad = torch.randn(weight.shape, generator=generator) if place != 1 or step % 2 else None
+            if place == 3 and step == 2:
+                weight.grad.zero_()
+            if weight.grad is not None:
+                wanted[place] = lars_one_by_one(
+                    *(wanted[place][0], weight.grad, wanted[place][1]), rate=10.0 / (step + 1), epsilon=1e-5,
+                    decay=2e-4 if place < 3 else 0.0, adapt=place < 3, rate_inside=rate_inside,
+                )  # fmt: skip
+        optimizer.step()
+        for weight, (value, _) in zip(weights, wanted, strict=True):
+            torch.testing.assert_close(weight.detach(), value, rtol=1e-6, atol=1e-7)
+
+
 def momentum_of(optimizer, weight, rates, gradients):
     """The weight after each step."""
     values = []
