@@ -72,7 +72,7 @@ class Simulation:
         self.queue = Queue(self.world, self.server, self.plan.queue_slots)
         self.watchdog = Watchdog(self)
         self.restart_seconds = 0.0  # until the next leader starts; 0: a few seconds
-        self._started = 0
+        self._started = self.deaths = 0
         self.replicas: list[Replica] = []
         self._to_create = len(self.plan.runs)
         self._quiet_since = 0.0
@@ -110,6 +110,7 @@ class Simulation:
 
     def _died(self, replica: Replica) -> None:
         """Its Deployment starts another one."""
+        self.deaths += 1
         self.world.say(replica.process.name, f"is dead after {replica.process.steps} steps")
         for container in self.cluster.containers.values():
             if self.server.find("pods", *container.place) is None:
