@@ -212,7 +212,7 @@ def _write(
                 with _new_file(made, path, out).open("wb") as copy:
                     copy.writelines(store.chunks(key))
             found = package_findings(files, submission.org, round_)
-            found = found or tuple(review(list(gather([FileStore(made)], rounds, round_))))
+            found = found or tuple(review(list(gather([FileStore(made.resolve())], rounds, round_))))
             if not found:
                 made.rename(out)  # replaces an empty folder, and nothing else
             return sorted([*files, *(path for path, _, _ in kept)]), found
