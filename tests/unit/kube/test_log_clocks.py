@@ -8,9 +8,7 @@ import aiohttp
 import pytest
 
 from podium.mllog import LogBuffer
-from tests.unit.kube.test_log_stream import Node, followed, no_waiting, row, running, stream_of, until, values
-
-__all__ = ["no_waiting", "running"]
+from tests.unit.kube.log_nodes import Node, followed, row, stream_of, until, values
 
 
 def hour(number, second):

@@ -5,28 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
-from podium.kube import log_stream
 from podium.kube.client import ApiError
 from podium.mllog import LogBuffer
 from tests.unit.kube.log_nodes import Node, followed, row, stream_of, until, values
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(log_stream, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(log_stream, "_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(log_stream, "_LINGER_SECONDS", 0.05)
-
-
-@pytest.fixture
-async def running():
-    tasks = []
-    yield lambda stream: tasks.append(asyncio.create_task(stream.run()))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_log_that_must_not_take_a_stream_is_read_again_and_again():

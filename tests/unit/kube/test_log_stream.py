@@ -18,22 +18,6 @@ from tests.unit.kube.log_nodes import Node, followed, row, stream_of, until, val
 COMPLAINT = b"unable to retrieve container logs for containerd://0123456789abcdef"
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(log_stream, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(log_stream, "_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(log_stream, "_LINGER_SECONDS", 0.05)
-
-
-@pytest.fixture
-async def running():
-    tasks = []
-    yield lambda stream: tasks.append(asyncio.create_task(stream.run()))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 # ---- every line once ----
 
 
