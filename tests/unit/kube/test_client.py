@@ -38,18 +38,27 @@ class Answers:
         self.raw = type("Raw", (), {"response": Response(status, chunks)})
         self.configuration = type("Configuration", (), {"host": "https://api"})
         self.rest_client = self
-        self.urls = []
+        self.urls, self.bodies = [], []
 
     async def update_params_for_auth(self, *_):
         pass
 
-    async def request(self, verb, url, **_):
+    async def request(self, verb, url, *, body, **_):
         self.urls.append(url)
+        self.bodies.append(body)
         return self.raw
 
 
 def api(*chunks, status=200):
     return Api(Answers(*chunks, status=status), rate=1000, burst=1000, observer=lambda *_: None)
+
+
+async def test_a_status_is_patched_only_if_the_object_has_the_uid():
+    client = api(b"{}")
+    change = {"op": "add", "path": "/status/x", "value": 1}
+    await client.patch_status(PODS, "lab", "p", [change], uid="u1")
+    assert client.client.urls == ["https://api/api/v1/namespaces/lab/pods/p/status"]
+    assert client.client.bodies == [[{"op": "test", "path": "/metadata/uid", "value": "u1"}, change]]
 
 
 async def test_objects_are_found_under_the_path_of_their_resource():
