@@ -75,7 +75,7 @@ class UploadState:
 class ReportState:
     """What was reported to the API server. Written by `StatusWriter`. Times are unix seconds."""
 
-    written: dict[str, Any] = field(default_factory=dict)  # the status as the API server has it
+    written: dict[str, Any] | None = field(default_factory=dict)  # the status on the API server; None: not known
     cut: bool = False  # whether the status must be cut to what its schema allows
     attempts: tuple[AttemptStatus, ...] = ()  # the tries in it
     changed_at: float | None = None  # when the oldest unwritten change was made
@@ -86,7 +86,7 @@ class ReportState:
     @property
     def ended(self) -> bool:
         """Whether the API server has the condition that says how the run ended."""
-        conditions = self.written.get("conditions", ())
+        conditions = (self.written or {}).get("conditions", ())
         return any(
             c["type"] in (ConditionType.COMPLETE, ConditionType.FAILED) and c["status"] == "True" for c in conditions
         )

@@ -58,7 +58,7 @@ class StatusWriter:
         document = status_document(run.status)
         if report.cut:
             document = fitted(BenchmarkRunStatus, document)
-        operations = changes(report.written, document)
+        operations = changes(report.written or {}, document)
         if not operations:
             report.changed_at, report.attempts = None, run.status.attempts
             return False
@@ -68,6 +68,7 @@ class StatusWriter:
             self._write_later(run.uid, wait)
             return False
         _LOG.debug("status of %s/%s: %s", run.namespace, run.name, operations)
+        report.written = None  # an answer may be lost
         try:
             await self._api.patch_status(BENCHMARK_RUNS, run.namespace, run.name, operations, uid=run.uid)
         except ApiError as error:
@@ -100,7 +101,7 @@ class StatusWriter:
         """Return when to write a changed status; 0.0 means at once."""
         report, due = state.report, 0.0
         changed_at = report.changed_at or 0.0
-        if not report.written:
+        if report.written == {}:
             runs = self._runs_in_progress()
             if report.starting_due is None:  # kept: the last runs of a burst wait for machines as long as the first
                 report.starting_due = changed_at + max(_STARTING_DELAY_SECONDS, runs / _STARTING_STATUSES_PER_SECOND)

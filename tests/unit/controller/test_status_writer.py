@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from dataclasses import replace
 
@@ -194,6 +195,24 @@ async def test_a_write_that_is_refused_is_due_again():
         await writes.at(8, PENDING)
     writes.patch_status = send
     assert await writes.at(9, PENDING) == (1, [])
+
+
+@pytest.mark.parametrize("lost", [ApiError(504, "Timeout", "?"), TimeoutError(), asyncio.CancelledError()])
+async def test_what_a_lost_answer_left_behind_is_overwritten(lost):
+    """Although the status is again as it was before."""
+    writes = Writes()
+    await writes.at(0, UNSCHEDULABLE)
+    await writes.at(1, UNSCHEDULABLE)
+
+    async def lose(*_, **__):
+        del writes.patch_status
+        raise lost
+
+    writes.patch_status = lose
+    with pytest.raises(type(lost)):
+        await writes.at(20, TRAINING)
+    assert await writes.at(23, UNSCHEDULABLE) == (1, [])
+    assert writes.patches[-1] == {"/status": status_document(UNSCHEDULABLE)}
 
 
 async def test_a_status_never_reaches_a_run_that_was_created_under_the_same_name():
