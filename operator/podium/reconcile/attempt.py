@@ -44,6 +44,9 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
 def _launched(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Advance a try whose Job may have pods."""
     log = look.log
+    unexplained = job.finished == "Failed" and log.summary.run_stop is None and first_failure(job) is None
+    if unexplained and not look.pods_known_until:  # the watch of the pods may be later than that of the Jobs
+        return Step(attempt, look.now + READ_AGAIN_SECONDS, list_pods=True)
     undecided = log.summary.run_stop is None and awaits_cause(job)
     if log.complete and (job.finished or (job.exited(look.spec.system.nodes) and not undecided)):
         return Step(_ended(attempt, job, look))

@@ -157,7 +157,7 @@ class Observed:
     store_error: str = ""
     launch_refusal: Refusal | None = None
     jobs_known: bool = True  # whether a Job that is not in `jobs` is known not to exist
-    pods_known_until: float = math.inf  # unix time up to which all changes of Jobs and pods are known
+    pods_known_until: float = math.inf  # unix time up to which all changes of Jobs and pods are known; 0.0: not listed
     recorded: Mapping[TryId, AttemptStatus] = field(default_factory=dict)  # the tries as the API server has them
     end_recorded: bool = False  # whether the status on the API server says how the run ended
     checkpoints: frozenset[TryId] = frozenset()  # tries whose log may have a checkpoint in the store

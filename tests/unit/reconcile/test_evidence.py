@@ -123,6 +123,18 @@ def test_pods_are_missing_only_if_they_are_known_up_to_the_deadline(job, deadlin
     assert decided(ex.attempt(), late, deadline - 1, deadlines=limits)[1] == []
 
 
+@pytest.mark.parametrize("watched", [ex.job(finished="Failed"), ex.job(ex.running(0), finished="Failed")])
+def test_a_failed_job_is_explained_by_its_pods_even_if_their_watch_is_late(watched):
+    lines = log((12, "x", None), whole=True)
+    waits, actions, result = decided(ex.attempt(), observed(watched, lines, pods_known_until=0.0), 30)
+    assert (waits.state, actions, result.wake_at) == ("Pending", [ListPods()], T0 + 35)
+    crashed = ex.job(ended(0, 1), ended(1, 1), finished="Failed")
+    listed = observed(crashed, lines, pods_known_until=T0 + 30)
+    assert decided(ex.attempt(), listed, 30)[0].reason == "ProgramFailed"
+    gone = observed(watched, lines, pods_known_until=T0 + 30)
+    assert decided(ex.attempt(), gone, 30)[0].reason == "PodLost"
+
+
 def test_a_line_is_missing_only_if_the_end_of_its_program_would_be_known():
     """A program that crashed has not exceeded a deadline, whatever the watch shows."""
     late = observed(PODS, log((12, "init_start", None)), pods_known_until=T0 + 309)
