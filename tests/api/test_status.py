@@ -58,6 +58,20 @@ async def test_a_status_reaches_only_the_run_with_its_uid(kubectl, namespace, ap
     assert (reached["metadata"]["uid"], reached["status"]) == (new["metadata"]["uid"], STATUS)
 
 
+def test_a_deletion_that_waits_for_a_finalizer_changes_the_generation(kubectl, namespace):
+    """The operator looks at a run again only if its generation has changed."""
+    body = run(OPEN, "digits")
+    body["metadata"]["finalizers"] = ["podium.dev/test"]
+    kubectl("-n", namespace, "create", "-f", "-", stdin=body)
+    kubectl("-n", namespace, "delete", "benchmarkrun", "digits", "--wait=false")
+    path = "jsonpath={.metadata.generation} {.metadata.deletionTimestamp}"
+    generation, _, deleted = kubectl("-n", namespace, "get", "benchmarkrun", "digits", "-o", path).partition(" ")
+    assert (generation, bool(deleted)) == ("2", True)
+    kubectl(
+        "-n", namespace, "patch", "benchmarkrun", "digits", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+    )
+
+
 def test_a_run_whose_status_cannot_be_read_says_so(kubectl, namespace, replicas):  # noqa: F811
     """A newer operator wrote it, and its CRD, which stays when the chart is rolled back, allowed that."""
     crd = ("crd/benchmarkruns.podium.dev", "--type=json", "-p")

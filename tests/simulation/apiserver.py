@@ -161,6 +161,7 @@ class ApiServer:
                 return body
             body = copy(body)
             body["metadata"]["deletionTimestamp"] = self.world.stamp()
+            body["metadata"]["generation"] += 1
             return self._store("MODIFIED", plural, body)
         return self._remove(plural, body)
 

@@ -147,6 +147,13 @@ def test_writes_with_preconditions(server):
         server.delete("benchmarkruns", "lab", "a", uid="other")
 
 
+def test_a_run_whose_deletion_waits_has_another_generation(server):
+    server.create("benchmarkruns", "lab", {"metadata": {"name": "a"}, "spec": {}})
+    server.delete("benchmarkruns", "lab", "a", policy="Foreground")
+    metadata = server.get("benchmarkruns", "lab", "a")["metadata"]
+    assert (metadata["generation"], metadata["finalizers"]) == (2, ["foregroundDeletion"])
+
+
 def test_a_watch_cannot_be_resumed_after_compaction(server):
     server.create("jobs", "lab", {"metadata": {"name": "a"}})
     version = server.version
