@@ -54,10 +54,13 @@ def check_folder(
 ) -> Iterator[Checked]:
     """Check the logs of one entry: each one by itself, and then all together, with their seeds and documents."""
     entry = score_folder(folder, rounds, asked_round, division)
-    together = (
-        *entry.together, *different_settings(folder), *claimed_system(folder, entry.round), *check_power(store, folder)
-    )  # fmt: skip
     round_ = rounds.get(entry.round)
+    together = (
+        *entry.together,
+        *different_settings(folder, round_),
+        *claimed_system(folder, entry.round),
+        *check_power(store, folder),
+    )
     if round_ is None:
         unknown = tuple(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN)
         for log in folder.logs:

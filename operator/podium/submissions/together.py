@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from podium.mllog import LogSummary
-from podium.rounds import Published
+from podium.rounds import Published, Round, round_number
 from podium.rules import Finding, check_system, pace
 from podium.rules.catalog import RuleId
 from podium.submissions.systems import described_chips, logged_chips
@@ -19,6 +19,7 @@ _TELLING_NUMBERS = 3  # with this many nearly equal ones, two attempts are the s
 _SAME = 5e-5  # no two published logs of different attempts are as close; noise that hides a copy is smaller
 _LONG_ROW = 4  # shorter ones may come close by chance, so they must be equal
 _MOST = 20
+_DESCRIBED_SINCE = (1, 0)  # MLCommons' package checker asks for no field of a description before
 # What logs and system descriptions call the same status; v0.7 to v5.1 spell it in twelve ways.
 _STATUSES = (
     ("onprem", ("onprem", "on-prem", "on prem", "premise")),
@@ -88,10 +89,14 @@ def uneven_pace(logs: Sequence[Log], usual: Published | None) -> Iterator[Findin
             yield Finding(RuleId.SCORE_PACE, name, message, remedy=remedy)
 
 
-def different_settings(folder: Folder) -> Iterator[Finding]:
-    """Report hyperparameters that differ between the attempts of a result."""
+def different_settings(folder: Folder, round_: Round | None) -> Iterator[Finding]:
+    """Report hyperparameters that differ between the attempts of a result.
+
+    The last value of one that a round's logs repeat at each change says only how far an attempt got.
+    """
+    changing = round_.log_rules.schedules if round_ and round_.log_rules else ()
     logs = [log.summary.hyperparameters for log in folder.logs if log.summary.lines]
-    for key in sorted({key for log in logs for key in log}):
+    for key in sorted({key for log in logs for key in log}.difference(changing)):
         values = sorted({repr(log.get(key)) for log in logs})
         if len(values) > 1:
             remedy = "a result must have one set of hyperparameters for all its attempts"
@@ -105,7 +110,7 @@ def claimed_system(folder: Folder, round_: str) -> Iterator[Finding]:
     logs = [log.summary for log in folder.logs if log.summary.lines]
     if not system:
         return
-    if "number_of_nodes" in system or "system_name" in system:
+    if round_number(round_) >= _DESCRIBED_SINCE and ("number_of_nodes" in system or "system_name" in system):
         yield from (f for f in check_system(system, where, round_) if f.rule == RuleId.PACKAGE_SYSTEM_MISSING)
     for key, claim, agrees in (
         ("division", system.get("division"), _same_text),

@@ -212,6 +212,27 @@ def test_two_runs_with_one_seed(podium_json, tmp_path):
     assert finding["line"] == 3
 
 
+def test_a_rate_that_changes_in_a_log_or_is_left_out_is_no_difference(podium_json, tmp_path):
+    """NVIDIA's SSD of v0.5 logs the rate at each change, and Google's logs have placeholders in its place."""
+    rates = ["0.016", "0.0016", '"DEFERRED: 1b2c"', '"DEFERRED: 9f0e"']
+    runs = [[*v05_log()[:-1], mlp("ncf", "opt_learning_rate", rate, 1), v05_log()[-1]] for rate in rates]
+    runs = [changed(run, "seed: 7", f"seed: {n}") for n, run in enumerate(runs)]
+    write(tmp_path / NCF, [*runs, changed(changed(v05_log(), "beta1: 0.9", "beta1: 0.8"), "seed: 7", "seed: 9")])
+    _, logs = podium_json("check", tmp_path)
+    differ = [f["message"] for log in logs for f in log["findings"] if f["rule"] == "review.hyperparameters.differ"]
+    assert differ == ["the attempts differ in opt_hp_Adam_beta1: 0.8, 0.9"]
+
+
+@pytest.mark.parametrize(("round_", "asks"), [("v0.7", False), ("v1.0", True)])
+def test_fields_of_a_description_are_asked_for_since_v1_0(podium_json, tmp_path, round_, asks):
+    """MLCommons' package checker does not look at those of earlier rounds."""
+    write(tmp_path / round_ / "acme/results/box/resnet", [v07_run("resnet", 60, 0.76)])
+    (tmp_path / round_ / "acme/systems").mkdir()
+    (tmp_path / round_ / "acme/systems/box.json").write_text('{"system_name": "box"}')
+    _, logs = podium_json("check", tmp_path)
+    assert any(f["rule"] == "package.system.missing" for log in logs for f in log["findings"]) is asks
+
+
 def test_since_v1_0_a_seed_has_to_be_logged(podium_json, tmp_path):
     write(tmp_path / "v1.0/acme/results/box/resnet", [v07_run("resnet", 60, 0.76)])
     _, (log,) = podium_json("check", tmp_path)
