@@ -33,10 +33,6 @@ def _later(sim: Simulation, seconds: float, action: Callable[[], object]) -> Non
 # ---- the operator's process ----
 
 
-def _kill(sim: Simulation, seconds: float) -> None:
-    sim.leader.process.die()
-
-
 def _kill_at_step(sim: Simulation, seconds: float) -> None:
     process = sim.leader.process
     process.dies_at_step = process.steps + sim.world.random.randint(1, 400)
@@ -57,10 +53,6 @@ def _freeze_at_step(sim: Simulation, seconds: float) -> None:
 def _stand_still(sim: Simulation, process: Process, seconds: float) -> None:
     process.frozen, process.freezes_at_step = True, None
     _later(sim, max(seconds, 20.0), lambda: setattr(process, "frozen", False))
-
-
-def _upgrade(sim: Simulation, seconds: float) -> None:
-    sim.leader.stop()
 
 
 def _operator_down(sim: Simulation, seconds: float) -> None:
@@ -97,10 +89,6 @@ def _watch_lags(sim: Simulation, seconds: float) -> None:
     plural = sim.world.random.choice(("jobs", "pods", "benchmarkruns"))
     sim.network.watch_lag[plural] = sim.world.random.choice((1.0, 5.0, 40.0))
     _later(sim, seconds, lambda: sim.network.watch_lag.pop(plural, None))
-
-
-def _watch_cut(sim: Simulation, seconds: float) -> None:
-    sim.network.cut(silent=False)
 
 
 def _watch_silent(sim: Simulation, seconds: float) -> None:
@@ -362,18 +350,18 @@ def _run_made_again(sim: Simulation, seconds: float) -> bool:
 
 
 _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
-    "kill": _kill,
+    "kill": lambda sim, seconds: sim.leader.process.die(),
     "kill at a step": _kill_at_step,
     "freeze": _freeze,
     "freeze at a step": _freeze_at_step,
-    "upgrade": _upgrade,
+    "upgrade": lambda sim, seconds: sim.leader.stop(),
     "operator down": _operator_down,
     "api down": _api_down,
     "api errors": _for_a_while("refusing", 0.3),
     "answers lost": _for_a_while("losing", 0.5),
     "api slow": _for_a_while("slow_seconds", 5.0),
     "watch lags": _watch_lags,
-    "watch cut": _watch_cut,
+    "watch cut": lambda sim, seconds: sim.network.cut(silent=False),
     "watch silent": _watch_silent,
     "compaction": _compaction,
     "clock step": _clock_step,

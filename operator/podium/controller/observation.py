@@ -104,6 +104,8 @@ class Observation:
                 if container.waiting:
                     since = last.waiting_since if last and last.waiting == container.waiting else None
                     container = replace(container, waiting_since=now if since is None else since)  # noqa: PLW2901
+                elif container.started is not None and last:
+                    container = replace(container, came_up=now if last.started is None else last.came_up)  # noqa: PLW2901
                 known[name] = container
         return foreign
 

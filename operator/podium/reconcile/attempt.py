@@ -28,7 +28,7 @@ _LAST_TIME = 253402300799.0  # the end of the year 9999, where calendars end
 def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step:
     """Return the state of an unfinished try, from what is observed of it now. A `job` of None does not exist."""
     log = look.log
-    attempt = _measured(attempt, log.summary, look.goal)
+    attempt = measured(attempt, log.summary, look.goal)
     if job is None:
         return Step(_without_job(attempt, log, look.goal))
     if log.overflow:
@@ -250,7 +250,7 @@ def _early_start(log: ObservedLog, job: ObservedJob | None) -> str:
     return ""
 
 
-def _measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> AttemptStatus:
+def measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> AttemptStatus:
     """Set the status fields that come from the log."""
     changes: dict[str, object] = {}
     if summary.run_start is not None:

@@ -44,6 +44,7 @@ class Container:
     name: str  # of the pod
     node_index: int
     started: float | None = None
+    came_up: float | None = None  # when it was first seen running, if it was seen waiting before: no node's clock
     finished: float | None = None
     exit_code: int | None = None
     waiting: str = ""  # why it is not running yet: ErrImagePull, Unschedulable, ...

@@ -26,7 +26,9 @@ def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         return _stuck(attempt, job, look) or _pending(attempt, job, look)
     limit = spec.deadlines.init
     latest = job.launched + sum(map(duration_seconds, (spec.deadlines.pending, spec.deadlines.stage) * 2))
-    began = min(max(*started, job.launched), latest)  # a node's clock may be wrong: see attempt._clock_start
+    # a node's clock may be wrong: see attempt._clock_start
+    up = [c.started if c.came_up is None else c.came_up for c in job.containers if c.started is not None]
+    began = min(max(*up, job.launched), latest)
     if step := until(attempt, AttemptState.INITIALIZING, began + duration_seconds(limit), look):
         return step
     if silent := silent_node(job):

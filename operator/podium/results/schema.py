@@ -41,11 +41,36 @@ def attempt_document(
     run: Run, attempt: AttemptStatus, summary: LogSummary, containers: Sequence[Container], sightings: Sightings
 ) -> dict[str, Any]:
     """attempt.json: one try with everything parsed from its log. Times are in unix seconds."""
-    start = summary.run_start
     return {
         "schema": ATTEMPT_SCHEMA,
         "run": {"namespace": run.namespace, "name": run.name, "uid": run.uid},
         **_attempt(attempt),
+        **logged(summary),
+        "seen": _seen(summary, sightings),
+        "pods": [
+            {
+                "name": c.name,
+                "uid": c.uid,
+                "nodeIndex": c.node_index,
+                "node": c.node,
+                "imageID": c.image_id,
+                "started": c.started,
+                "finished": c.finished,
+                "exitCode": c.exit_code,
+                "signal": c.signal,
+                "stopped": c.stopped,
+                **({"disruption": c.disruption} if c.disruption else {}),
+                **({"stage": _staging(c.staging)} if c.staging else {}),
+            }
+            for c in containers
+        ],
+    }
+
+
+def logged(summary: LogSummary) -> dict[str, Any]:
+    """What attempt.json repeats of the log in result.txt."""
+    start = summary.run_start
+    return {
         "log": {
             "mlperfLines": summary.lines,
             "initStart": summary.init_start,
@@ -68,29 +93,11 @@ def attempt_document(
             }
             for e in summary.evaluations
         ],
-        "seen": _seen(summary, sightings),
-        "pods": [
-            {
-                "name": c.name,
-                "uid": c.uid,
-                "nodeIndex": c.node_index,
-                "node": c.node,
-                "imageID": c.image_id,
-                "started": c.started,
-                "finished": c.finished,
-                "exitCode": c.exit_code,
-                "signal": c.signal,
-                "stopped": c.stopped,
-                **({"disruption": c.disruption} if c.disruption else {}),
-                **({"stage": _staging(c.staging)} if c.staging else {}),
-            }
-            for c in containers
-        ],
     }
 
 
 def _seen(summary: LogSummary, sightings: Sightings) -> dict[str, Any]:
-    """When the lines of the clock and the evaluations were seen; `submissions.own` reads it back."""
+    """When the lines of the clock and the evaluations were seen; `submissions.contradictions` reads it back."""
     start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
     return {
         "runStart": None if start is None else _sighting(start),

@@ -248,6 +248,16 @@ class RuleId(StrEnum):
         "A try is not in the ledger or not in the result, or they contradict each other about it.",
     )
     VERIFY_CHECKPOINT = "verify.checkpoint", _VERIFY, "A log is not what had been received while it was printed."
+    REVIEW_CONTRADICTION = (
+        "review.contradiction",
+        _REVIEW,
+        "Two files of Podium's result say different things, or a file that belongs to it is missing.",
+    )
+    REVIEW_SEEN = (
+        "review.seen",
+        _REVIEW,
+        "The operator saw the lines of the log at other times than the log says.",
+    )
     REPORT_SCORE = "report.score", _REPORT, "The score in result.json is not the one that the logs give."
     REPORT_SUMS = "report.sums", _REPORT, "A file does not match its digest in SHA256SUMS."
     COMPARE_TARGET = "compare.target", _REPORT, "The two rounds have different targets."

@@ -16,6 +16,7 @@ from podium.rounds import load_rounds, shown
 from podium.rules import Finding, check_spec
 from podium.rules.catalog import RuleId
 from podium.stores import Store, StoreError, digest, document_bytes, read_sums
+from podium.submissions.contradictions import contradictions
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults, is_closed
 from podium.submissions.tree import with_round
@@ -24,7 +25,7 @@ from podium.submissions.verify import provenance
 if TYPE_CHECKING:
     from podium.results.signature import PublicKey
 
-_CLOSE_MINUTES = 0.01
+_CLOSE_MINUTES = 1e-4  # the digits in result.json
 _CLOSE_FACTOR = 1e-3
 
 
@@ -38,6 +39,7 @@ def review(parts: Sequence[ReviewedResult], key: PublicKey | None = None) -> Ite
         yield from _identical_files(part)
         yield from _other_than_stored(part)
         yield from _claimed_score(part)
+        yield from contradictions(part)
         if not part.folder.system and PurePosixPath(part.folder.path).parts[-3:-2] == ("results",):
             message = f"there is no readable systems/{part.entry.system}.json"
             yield Finding(RuleId.REVIEW_SYSTEM, _where(part), message, remedy="add a description of the system")

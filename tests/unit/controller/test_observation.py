@@ -15,7 +15,7 @@ JOB = JobSnapshot("lab", "r1", ID, ObservedJob("j1", created=0.0))
 
 def pod(index, *, uid="", job="j1", namespace="lab", **container):
     name = uid or f"long-1-0-{index}"
-    return PodSnapshot(namespace, name, "r1", job, "node", Container(name, index, started=1.0, **container))
+    return PodSnapshot(namespace, name, "r1", job, "node", Container(name, index, **{"started": 1.0, **container}))
 
 
 def seen(*passes):
@@ -103,6 +103,19 @@ def test_since_when_a_pod_waits_for_the_same_reason():
     ):
         observation.update([JOB], [pod(0, waiting=why)], now)
     assert observation.rank0(ID).waiting_since == 101
+
+
+def test_when_a_container_came_up_is_known_only_to_who_saw_it_wait():
+    """By the operator's clock: that of the node may be wrong by an hour."""
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0, waiting="ContainerCreating", started=None)], 100)
+    for now in (105, 110):
+        observation.update([JOB], [pod(0, started=3705)], now)
+        assert observation.rank0(ID).came_up == 105
+    other = Observation("lab")
+    for now in (105, 110):
+        other.update([JOB], [pod(0, started=3705)], now)
+        assert other.rank0(ID).came_up is None
 
 
 def test_a_job_that_no_watch_shows_is_asked_for_and_may_not_exist():

@@ -64,3 +64,12 @@ def test_a_deadline_counts_from_when_run_start_was_printed(stamp, due):
     clock = log((stamp, "run_start", None), sightings=Sightings((sighting,)))
     result = decision(run, observed(ex.job(ex.running(0), ex.running(1)), clock), now=100)
     assert result.wake_at == pytest.approx(ex.T0 + due, abs=0.2)
+
+
+@pytest.mark.parametrize(("started", "due"), [(15, 320), (-3585, 320), (3615, 320)])
+def test_a_deadline_counts_from_when_a_container_was_seen_to_come_up(started, due):
+    """A node that is an hour behind must not end an attempt whose pods came up late."""
+    run = ex.run(ex.status(ex.attempt()), deadlines={"init": "5m"})
+    pods = [replace(ex.running(node, started), came_up=ex.T0 + 20) for node in (0, 1)]
+    result = decision(run, observed(ex.job(*pods), log()), now=100)
+    assert result.wake_at == pytest.approx(ex.T0 + due, abs=1)

@@ -1,0 +1,134 @@
+"""Compare a stored log with what its pod printed: every MLPerf line of either must be in the other."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from podium.kube import LineCutter, read_line
+from podium.mllog import LogBuffer, Sighting, is_mlperf_line
+from podium.stores import Store
+
+_LIMIT = 20 << 20  # bytes of a pod's log; the operator keeps 16 MiB
+_LEFT_OUT = b"[podium: "  # the line that stands for what was left out
+_FIRST_SECONDS = 30.0  # from the container's start to its first line; a later one may not be the first
+_OUT_OF_ORDER_SECONDS = 1.0  # lines of stdout and stderr are out of order by less
+_TIME_SECONDS = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What else is known of a pod's log: when its container started, when run_start was seen, and whether result.txt
+    may end earlier."""
+
+    started: float | None = None
+    start: Sighting | None = None
+    cut: bool = False
+
+
+def compare_logs(store: Store, pod_log: str, log: str, known: Known) -> Iterator[str]:
+    """Yield what is wrong with `log` (result.txt) or with the log of rank 0's pod. Raises StoreError.
+
+    The pod's log may lack its beginning, which its node had rotated away, and what the operator left out of a long one.
+    """
+    printed, stored, start = _Printed(), list(_lines_of(store, log)), known.start
+    try:
+        for row in _rows(_unpacked(store, pod_log)):
+            printed.add(row)
+    except (zlib.error, ValueError) as error:
+        yield f"cannot be read: {error}"
+        return
+    if not printed.size:
+        return  # its node no longer had it
+    missing, added = Counter(printed.lines) - Counter(stored), Counter(stored) - Counter(printed.lines)
+    if known.cut:
+        missing &= Counter(_before_last(printed.lines, missing))
+    if missing:
+        yield f"{missing.total()} MLPerf lines that the pod printed are not in result.txt, such as {_short(missing)}"
+    if printed.rotated(known.started):
+        added &= Counter(_before_last(stored[::-1], added))
+    if added and not printed.gap:
+        yield f"{added.total()} lines of result.txt are not among what the pod printed, such as {_short(added)}"
+    if not (missing or added or known.cut or printed.clock_set) and printed.lines != stored:
+        yield "has the lines of result.txt in another order"
+    if start and start.printed is not None and printed.starts:
+        near = min(printed.starts, key=lambda at: abs(at - (start.printed or 0.0)))
+        if abs(near - start.printed) > _TIME_SECONDS:
+            yield f"run_start was printed at {near:.3f} here, at {start.printed:.3f} by seen.runStart in attempt.json"
+
+
+class _Printed:
+    """The MLPerf lines of a pod's log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.starts: list[float] = []  # when run_start was printed, where the rows have timestamps
+        self.size = 0
+        self.gap = False
+        self.clock_set = False  # whether the clock of its node was set back meanwhile
+        self._first: float | None = None  # when the first line was printed
+        self._last = 0.0
+
+    def rotated(self, started: float | None) -> bool:
+        """Return whether the first lines may be gone."""
+        return self._first is not None and (started is None or self._first > started + _FIRST_SECONDS)
+
+    def add(self, row: bytes) -> None:
+        self.size += len(row) + 1
+        self.gap |= row.startswith(_LEFT_OUT)
+        line = read_line(row)
+        if line:
+            at = line.at / 1e9
+            self._first = at if self._first is None else self._first
+            self.clock_set |= at < self._last - _OUT_OF_ORDER_SECONDS
+            self._last = at
+        text = line.text if line else row.decode(errors="replace").rstrip("\r")
+        for piece in LogBuffer.pieces(text):
+            if is_mlperf_line(piece):
+                self.lines.append(piece)
+                if line and '"run_start"' in piece:
+                    self.starts.append(line.at / 1e9)
+
+
+def _before_last(lines: Sequence[str], other: Mapping[str, int]) -> Sequence[str]:
+    """Return the lines before the last one that is not among `other`."""
+    last = max((number for number, line in enumerate(lines) if line not in other), default=0)
+    return lines[:last]
+
+
+def _lines_of(store: Store, key: str) -> Iterator[str]:
+    for row in _rows(store.chunks(key)):
+        if row:
+            yield row.decode(errors="replace")
+
+
+def _rows(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    cutter = LineCutter()
+    for chunk in chunks:
+        yield from cutter.feed(chunk)
+    if cutter.rest:
+        yield bytes(cutter.rest)
+
+
+def _unpacked(store: Store, key: str) -> Iterator[bytes]:
+    """Yield the content of a gzip file, piece by piece. Raises ValueError if there is more than the operator keeps, and
+    zlib.error."""
+    unpacker, size = zlib.decompressobj(wbits=31), 0
+    for chunk in store.chunks(key):
+        rest = chunk
+        while rest:
+            piece = unpacker.decompress(rest, 1 << 20)
+            size += len(piece)
+            if size > _LIMIT:
+                raise ValueError(f"unpacked, it is larger than {_LIMIT >> 20} MiB")
+            yield piece
+            rest = unpacker.unconsumed_tail
+    if not unpacker.eof:
+        raise ValueError("it ends in the middle")
+
+
+def _short(lines: Counter[str]) -> str:
+    line = next(iter(lines))
+    return repr(line if len(line) <= 160 else f"{line[:160]}...")

@@ -1,0 +1,232 @@
+"""The files of Podium's results against each other: `review` names what one of them says and another one does not.
+
+Digests are made again after each change, and the ledger is taken out: what is named is named by the contents.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+CASES = Path(__file__).parents[4] / "shared/cases/logs"
+PROGRAM = textwrap.dedent(
+    """
+    import json, os, sys, time
+    def log(key, value=None, **metadata):
+        body = {"namespace": "", "time_ms": int(time.time() * 1000), "event_type": "POINT_IN_TIME", "key": key}
+        print(":::MLLOG " + json.dumps({**body, "value": value, "metadata": metadata}), flush=True)
+    if os.environ["PET_NODE_RANK"] != "0":
+        sys.exit(0)
+    seed = int(os.environ["PODIUM_SEED"])
+    print("hello", flush=True)
+    log("seed", seed)
+    log("global_batch_size", 32)
+    log("run_start", max_epochs=3)
+    for epoch in range(1, 4):
+        time.sleep(0.2)
+        log("tracked_stats", {"throughput": 100 + seed % 13}, epoch_num=epoch, samples_count=1000 * epoch)
+        log("eval_accuracy", 0.2 * epoch + (seed % 1000) / 10000, epoch_num=epoch)
+    log("run_stop", status="success")
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A result of three honest attempts on this machine."""
+    folder = tmp_path_factory.mktemp("own")
+    spec = {
+        "round": "v0.6", "benchmark": "mine", "division": "open", "attempts": 3, "quality": {"target": "0.6"},
+        "system": {"name": "laptop", "nodes": 2},
+        "template": {"image": "mine:1", "command": [sys.executable, "-c", PROGRAM]},
+    }  # fmt: skip
+    body = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "metadata": {"name": "mine"}, "spec": spec}
+    (folder / "run.yaml").write_text(yaml.safe_dump(body))
+    command = [sys.executable, "-m", "podium", "run", "--local", "run.yaml", "--out", "out"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out"
+
+
+class Result:
+    """A copy of the result, and how to change it."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def edit(self, name, change):
+        """Change the lines of a text, or the document in a JSON or YAML file."""
+        file = self.place / name
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        if file.suffix in (".json", ".yaml"):
+            document = yaml.safe_load(content)
+            change(document)
+            content = (json.dumps(document) if file.suffix == ".json" else yaml.safe_dump(document)).encode()
+        else:
+            content = "".join(f"{line}\n" for line in change(content.decode().splitlines())).encode()
+        file.write_bytes(gzip.compress(content) if file.suffix == ".gz" else content)
+
+    def seal(self):
+        (self.place / "ledger.jsonl").unlink(missing_ok=True)
+        for record in self.place.glob("attempts/*/attempt.json"):
+            document = json.loads(record.read_text())
+            for name in document["files"]:
+                if (file := record.parent / name).exists():
+                    document["files"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            record.write_text(json.dumps(document))
+        files = sorted(file for file in self.place.rglob("*") if file.is_file() and file.name != "SHA256SUMS")
+        sums = (f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(self.place)}\n" for f in files)
+        (self.place / "SHA256SUMS").write_text("".join(sums))
+
+
+ONE = "attempts/001"
+RECORD, LOG, POD = f"{ONE}/attempt.json", f"{ONE}/result.txt", f"{ONE}/logs/pod-0.log.gz"
+
+
+def document(name, *path, to):
+    """Set one field."""
+
+    def change(value):
+        *above, last = path
+        for key in above:
+            value = value[key]
+        value[last] = to
+
+    return lambda result: result.edit(name, change)
+
+
+def lines(name, change):
+    return lambda result: result.edit(name, change)
+
+
+def halved(found):
+    """All stamps after run_start come half as late."""
+    start = next(int(re.search(r'"time_ms": (\d+)', line)[1]) for line in found if '"run_start"' in line)
+    return [
+        re.sub(r'("time_ms": )(\d+)', lambda m: f"{m[1]}{start + (int(m[2]) - start) // 2}", line) for line in found
+    ]
+
+
+def removed(name):
+    return lambda result: (result.place / name).unlink()
+
+
+def added(name, like):
+    def change(result):
+        (result.place / name).parent.mkdir(parents=True, exist_ok=True)
+        (result.place / name).write_bytes((result.place / like).read_bytes())
+
+    return change
+
+
+CHANGES = {
+    "the stamps of a log": (lines(LOG, halved), RECORD, "evaluations[0].seconds is"),
+    "the stamps of a log and of its pod": (
+        lambda r: (r.edit(LOG, halved), r.edit(POD, halved)), RECORD, "evaluations[0].seconds is"
+    ),
+    "a line is taken out": (lines(LOG, lambda found: found[:4] + found[5:]), POD, "1 MLPerf lines that the pod printed"),
+    "a line is put in": (
+        lines(LOG, lambda found: [*found[:4], found[4].replace("100", "200") + " ", *found[4:]]), POD,
+        "1 lines of result.txt are not among what the pod printed",
+    ),
+    "a line is taken out of the pod's log": (
+        lines(POD, lambda found: found[:5] + found[6:]), POD, "1 lines of result.txt are not among"
+    ),
+    "two lines change places": (
+        lines(LOG, lambda found: [found[1], found[0], *found[2:]]), POD, "has the lines of result.txt in another order"
+    ),
+    "a time in result.json": (
+        document("result.json", "attempts", 0, "timeToTrainSeconds", to="0.100"), RECORD, "here, '0.100' in result.json"
+    ),
+    "a time in attempt.json": (
+        document(RECORD, "timeToTrainSeconds", to="0.100"), RECORD, "timeToTrainSeconds is '0.100' here"
+    ),
+    "a state": (document("result.json", "attempts", 0, "state", to="NotConverged"), RECORD, "state is 'Converged' here"),
+    "a seed": (document("result.json", "attempts", 0, "seed", to=1), RECORD, "here, 1 in result.json"),
+    "the score": (document("result.json", "score", "timeToTrainMinutes", to="0.0001"), "result.json", "its attempts"),
+    "the variation": (document("result.json", "score", "coefficientOfVariation", to="0"), "result.json", "its attempts"),
+    "the dropped attempts": (document("result.json", "score", "dropped", to=[]), "result.json", "its attempts"),
+    "the outcome": (document("result.json", "outcome", to="Done"), "result.json", "the outcome is 'Done'"),
+    "an evaluation": (
+        document(RECORD, "evaluations", 0, "quality", "eval_accuracy", to=0.5), RECORD, "in result.txt"
+    ),
+    "a hyperparameter": (document(RECORD, "hyperparameters", "global_batch_size", to=8), RECORD, "32 in result.txt"),
+    "when run_start was printed": (document(RECORD, "seen", "runStart", "printed", to=1.0), RECORD, "although the log"),
+    "when run_stop was received": (document(RECORD, "seen", "runStop", "received", to=1.0), RECORD, "although the clock"),
+    "a stamp that was seen": (document(RECORD, "seen", "runStop", "logged", to=1.0), RECORD, "seen.runStop.logged is"),
+    "an evaluation that was not seen": (
+        document(RECORD, "seen", "evaluations", to=[]), RECORD, "0 evaluations were seen and 0 left out"
+    ),
+    "when the container ended": (
+        document(RECORD, "pods", 0, "finished", to=1.0), RECORD, "the container of rank 0 ran from"
+    ),
+    "a pod": (document(RECORD, "pods", to=[]), RECORD, "has pods none; run.yaml wants 2 nodes"),
+    "another run": (document(RECORD, "run", "uid", to="x"), RECORD, "run.uid is 'x' here"),
+    "the target": (document("run.yaml", "spec", "quality", "target", to="0.5"), "run.yaml", "target.quality is 0.5 here"),
+    "the system": (document("system.json", "nodes", to=1), "system.json", "system.nodes is 1 here, 2 in result.json"),
+    "an attempt is taken out": (
+        lambda r: r.edit("result.json", lambda value: value["attempts"].pop()), "attempts/003/attempt.json",
+        "result.json does not list attempt 3",
+    ),
+    "a record is taken out": (removed(RECORD), RECORD, "is missing; result.json lists attempt 1"),
+    "a pod's log is taken out": (removed(POD), POD, "attempt.json lists it, and it is missing"),
+    "a log is put in": (
+        added(f"{ONE}/logs/pod-2.log.gz", POD), f"{ONE}/logs/pod-2.log.gz", "attempt.json does not list it"
+    ),
+    "a file is put in": (added("notes.txt", LOG), "notes.txt", "is not a file of a result"),
+    "a try is put in": (
+        added(f"{ONE}/tries/0/attempt.json", RECORD), f"{ONE}/attempt.json", "result.json lists attempt 1"
+    ),
+}  # fmt: skip
+
+
+def test_each_change_is_named(original, tmp_path, podium_json):
+    """One test, since it takes a run."""
+    code, honest = podium_json("review", original)
+    assert (code, honest["findings"]) == (0, [])
+    assert CHANGES
+    for name, (change, where, words) in CHANGES.items():
+        place = tmp_path / name.replace(" ", "-")
+        shutil.copytree(original, place)
+        result = Result(place)
+        change(result)
+        result.seal()
+        found = podium_json("review", place)[1]["findings"]
+        named = [f for f in found if f["where"] == where and words in f["message"]]
+        assert named, (name, found)
+
+
+def test_files_that_no_digest_lists_are_named(original, tmp_path, podium_json):
+    place = tmp_path / "result"
+    shutil.copytree(original, place)
+    (place / "attempts/004").mkdir()
+    (place / "attempts/004/attempt.json").write_text("{}")
+    found = {(f["rule"], f["where"]) for f in podium_json("review", place)[1]["findings"]}
+    assert ("review.sums", "attempts/004/attempt.json") in found
+    (place / "SHA256SUMS").unlink()
+    found = {(f["rule"], f["where"]) for f in podium_json("review", place)[1]["findings"]}
+    assert ("review.sums", "SHA256SUMS") in found
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not here")
+def test_the_case(podium_json):
+    """Log, score and digests halved in agreement; attempt.json and the pod's log left as written."""
+    (place,) = CASES.glob("22-*/edited")
+    found = [(f["where"], f["message"]) for f in podium_json("review", place)[1]["findings"]]
+    for number in range(1, 6):
+        folder = f"attempts/{number:03}"
+        record = [text for where, text in found if where == f"{folder}/attempt.json"]
+        assert any("timeToTrainSeconds is" in text and "in result.json" in text for text in record)
+        assert any("evaluations[0].seconds is" in text and "in result.txt" in text for text in record)
+        assert any("MLPerf lines that the pod printed are not in result.txt" in text for where, text in found
+                   if where == f"{folder}/logs/pod-0.log.gz")  # fmt: skip
