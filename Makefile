@@ -122,14 +122,16 @@ fuzz: tools ## create SPECS generated runs on a real API server: each is accepte
 perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
 	$(BIN)/python -m tests.performance.controller --out docs/performance/operator.json
 
-perf-train: install ## measure the trainers' seconds to their target quality
+perf-train: install ## measure the trainers: seconds to quality, ranks, memory; writes docs/performance/training.json
+	$(BIN)/python tests/performance/train/tiny.py --out docs/performance/training.json
 	$(BIN)/python tests/performance/perf_train.py --naive
 	$(BIN)/python tests/performance/perf_resnet_seeds.py
 	$(BIN)/python tests/performance/train/detection.py
 	$(BIN)/python tests/performance/train/translation.py
 	$(BIN)/python tests/performance/train/minigo.py
 	$(BIN)/python tests/performance/train/ncf.py
-	$(BIN)/python tests/performance/train/llama.py
+	$(BIN)/python tests/performance/train/ranks.py --out docs/performance/training.json
+	$(BIN)/python tests/performance/train/memory.py --out docs/performance/training.json
 
 perf-gpu: install ## measure training throughput of the full models on a GPU; writes docs/performance/gpu.json
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json

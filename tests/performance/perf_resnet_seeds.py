@@ -39,7 +39,7 @@ def main() -> int:
     settings = [part for setting in arguments.settings for part in ("--set", setting)]
     good, epochs, seconds = 0, [], []
     for seed in range(arguments.first, arguments.first + arguments.seeds):
-        run = timed_run("resnet", seed, *settings, ranks=RANKS, threads=max(1, cpu_count() // RANKS))
+        run = timed_run("resnet", "--seed", str(seed), *settings, ranks=RANKS, threads=max(1, cpu_count() // RANKS))
         good += run.reached and run.wall_seconds <= AIM_SECONDS
         epochs.append(run.lines[-1]["metadata"]["epoch_num"])
         seconds.append(run.clock_seconds)

@@ -1,10 +1,10 @@
-"""NCF: seconds to a hit rate of 0.70 on generated ratings (aim on two cores: 20 s), training samples per second beside a
-Dataset that makes one pair at a time and a DataLoader (aim: 20 times), and with --ml-20m the size of ml-20m: seconds to
-generate it (aim: 60), an epoch and a full evaluation of the full network, and their peak memory (aim: 16 GB).
+"""NCF: training samples per second beside a Dataset that makes one pair at a time and a DataLoader (aim: 20 times), and
+with --ml-20m the size of ml-20m: seconds to generate it (aim: 60), an epoch and a full evaluation of the full network,
+and their peak memory (aim: 16 GB).
 
-    python tests/performance/train/ncf.py [--seeds 1 2 3 4 5] [--ml-20m]
+    python tests/performance/train/ncf.py [--ml-20m]
 
-Seconds to quality are those from starting a process to its end. Exits with 1 if an aim is missed.
+Exits with 1 if an aim is missed.
 """
 
 from __future__ import annotations
@@ -18,29 +18,19 @@ import tempfile
 import time
 
 import torch
-from timing import ENVIRONMENT, timed_run
+from timing import ENVIRONMENT
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from podium_benchmarks.core.dist import Ranks, cpu_count
 from podium_benchmarks.core.precision import mixed_precision
-from podium_benchmarks.ncf import BENCHMARK
 from podium_benchmarks.ncf import train as trainer
 from podium_benchmarks.ncf.config import TINY
 from podium_benchmarks.ncf.data import Data, generate
 from podium_benchmarks.ncf.optimizer import build_optimizer
 from podium_benchmarks.ncf.ratings import Ratings
 
-AIM_SECONDS = BENCHMARK.performance.tiny_seconds
 AIM_TIMES, AIM_GENERATED_SECONDS, AIM_BYTES = 20, 60, 16e9
-
-
-def measure(seed: int) -> bool:
-    """One tiny run; prints its line and returns whether it reached its target in time."""
-    run = timed_run("ncf", seed)
-    print(f"ncf, seed {seed}: {run.wall_seconds:.1f} s wall (aim {AIM_SECONDS}), {len(run.qualities)} epochs, HR@10 "
-          f"{run.qualities[-1]:.4f}", flush=True)  # fmt: skip
-    return run.reached and run.wall_seconds <= AIM_SECONDS
 
 
 class Pairs(Dataset[tuple[int, int, float]]):
@@ -130,14 +120,11 @@ def at_full_size() -> bool:
 
 
 def main() -> int:
-    """Measure each seed, the two loops in turns, and on request the full size."""
+    """Measure the two loops in turns, and on request the full size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--ml-20m", action="store_true", help="also at ml-20m's size: about a quarter of an hour")
     arguments = parser.parse_args()
     good = True
-    for seed in arguments.seeds:
-        good &= measure(seed)
     torch.set_num_threads(cpu_count())
     ranks, ratings = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=cpu_count()), generate(TINY)
     for what, measured in (

@@ -18,6 +18,7 @@ from podium_benchmarks.llama31_8b import train as llama_train
 SMALL = ("--set", "hidden_size=32", "--set", "filter_size=48", "--set", "layers=2", "--set", "max_sequence_length=24",
          "--set", "global_batch_size=12", "--set", "eval_samples=13", "--set", "eval_interval_samples=48",
          "--set", "precision=fp32", "--set", "stats_interval_seconds=0")  # fmt: skip
+SHARED = ("--seed", "3", "--set", "max_steps=24", "--set", "opt_learning_rate_warmup_steps=5", *SMALL)
 FULL_LOG = {"global_batch_size", "gradient_accumulation_steps", "max_sequence_length", "eval_samples", "opt_name",
             "opt_base_learning_rate", "opt_end_learning_rate", "opt_learning_rate_warmup_steps", "max_steps",
             "opt_learning_rate_decay_steps", "opt_learning_rate_decay_schedule", "opt_adamw_beta_1",
@@ -37,9 +38,8 @@ def losses(lines):
 
 def test_one_and_two_ranks_and_smaller_parts_give_the_same_losses(launch, launch_process, log_lines):
     """13 sequences to evaluate: on two ranks one of them has one less."""
-    arguments = ("--seed", "3", "--set", "max_steps=24", "--set", "opt_learning_rate_warmup_steps=5", *SMALL)
-    runs = [launch("llama31_8b", *arguments), launch_process("llama31_8b", *arguments, ranks=2),
-            launch("llama31_8b", *arguments, "--set", "gradient_accumulation_steps=3")]  # fmt: skip
+    runs = [launch("llama31_8b", *SHARED), launch_process("llama31_8b", *SHARED, ranks=2),
+            launch("llama31_8b", *SHARED, "--set", "gradient_accumulation_steps=3")]  # fmt: skip
     for run in runs:
         assert run.returncode == 0, run.stderr
     alone, *others = [log_lines(run.stdout) for run in runs]

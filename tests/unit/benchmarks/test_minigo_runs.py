@@ -13,6 +13,10 @@ from podium_benchmarks.minigo.networks import build_model, save_weights
 SMALL = ("--set", "width=4", "--set", "blocks=1", "--set", "features=4", "--set", "games_per_generation=10",
          "--set", "readouts=8", "--set", "eval_readouts=8", "--set", "eval_games=6", "--set", "max_epochs=2",
          "--set", "global_batch_size=48", "--set", "gate_games=0", "--seed", "5")  # fmt: skip
+# 21 positions a step don't divide by two, nor does the last batch
+SHARED = (*SMALL, "--target", "1", "--set", "global_batch_size=21", "--set", "sync_bn=true", "--set", "max_epochs=1",
+          "--set", "games_per_generation=20", "--set", "games_at_a_time=1", "--set", "eval_games=2",
+          "--set", "opt_base_learning_rate=0.002", "--set", "stats_interval_seconds=0")  # fmt: skip
 GENERATION = (
     "epoch_start( tracked_stats)+ actual_selfplay_games_per_generation training_positions( tracked_stats)+ save_model"
 )
@@ -94,12 +98,8 @@ def test_a_target_that_no_model_reaches_aborts_the_run(launch, log_lines):
 
 
 def test_one_and_two_ranks_give_the_same_loss_curve(launch, launch_process, log_lines):
-    # 21 positions a step don't divide by two, nor does the last batch
-    shared = (*SMALL, "--target", "1", "--set", "global_batch_size=21", "--set", "sync_bn=true", "--set", "max_epochs=1",
-              "--set", "games_per_generation=20", "--set", "games_at_a_time=1", "--set", "eval_games=2",
-              "--set", "opt_base_learning_rate=0.002", "--set", "stats_interval_seconds=0")  # fmt: skip
     losses, samples = [], []
-    for run in (launch("minigo", *shared), launch_process("minigo", *shared, ranks=2)):
+    for run in (launch("minigo", *SHARED), launch_process("minigo", *SHARED, ranks=2)):
         assert run.returncode == 0, run.stderr
         lines = log_lines(run.stdout)
         losses.append([x["value"]["loss"] for x in lines if x["key"] == "tracked_stats" and "loss" in x["value"]])

@@ -17,11 +17,12 @@ RESNET = ("--set", "global_batch_size=250", "--set", "model_bn_span=250", "--set
 # 400 users x 15 training ratings x 5 = 30,000 pairs in batches of 5,003: 6 steps an epoch, the last of 4,985, odd.
 NCF = ("--set", "generated_users=400", "--set", "generated_ratings=16", "--set", "global_batch_size=5003",
        "--set", "max_epochs=4")  # fmt: skip
+SHARED = ("--seed", "3", "--target", "1.0", "--set", "stats_interval_seconds=0")
 
 
 @pytest.mark.parametrize(("benchmark_name", "settings"), [("resnet", RESNET), ("ncf", NCF)])
 def test_one_and_two_ranks_give_the_same_loss_curve(benchmark_name, settings, launch, launch_process, log_lines):
-    arguments = ("--seed", "3", "--target", "1.0", "--set", "stats_interval_seconds=0", *settings)
+    arguments = (*SHARED, *settings)
     losses, qualities, ranks = [], [], []
     for run in (launch(benchmark_name, *arguments), launch_process(benchmark_name, *arguments, ranks=2)):
         assert run.returncode == 0, run.stderr

@@ -15,6 +15,7 @@ SMALL = {
                     "--set", "toy_pairs=900", "--set", "dropout=0", "--set", "global_batch_size=300",
                     "--set", "precision=fp32"),
 }  # fmt: skip
+SHARED = ("--seed", "3", "--target", "1.0", "--set", "max_epochs=2", "--set", "stats_interval_seconds=0")
 HYPERPARAMETERS = {
     "gnmt": {
         "opt_base_learning_rate", "global_batch_size", "opt_learning_rate_alt_decay_func",
@@ -33,8 +34,7 @@ both = pytest.mark.parametrize("benchmark_name", ["gnmt", "transformer"])
 @both
 def test_one_and_two_ranks_give_the_same_losses_and_bleu(benchmark_name, launch, launch_process, log_lines):
     """Batches of odd sizes, so that ranks have unequal numbers of sentences and tokens; 501 to evaluate."""
-    arguments = ("--seed", "3", "--target", "1.0", "--set", "max_epochs=2", "--set", "stats_interval_seconds=0",
-                 *SMALL[benchmark_name])  # fmt: skip
+    arguments = (*SHARED, *SMALL[benchmark_name])
     losses, bleus = [], []
     for run in (launch(benchmark_name, *arguments), launch_process(benchmark_name, *arguments, ranks=2)):
         assert run.returncode == 0, run.stderr
