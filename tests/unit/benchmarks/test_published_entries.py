@@ -169,3 +169,11 @@ def test_full_resnet_is_the_entry_that_reached_the_target_of_v06_in_56_to_60_epo
     entry = configured("v0.6/NVIDIA/dgx1_ngc19.05_mxnet/resnet")
     assert full.decay_steps(math.ceil(IMAGENET / full.global_batch_size)) == 51590
     assert dataclasses.replace(entry, opt_learning_rate_decay_steps=0, model_bn_span=0) == full
+
+
+@pytest.mark.parametrize(("example", "images"), [("resnet", 7_500), ("ssd", 3_000), ("maskrcnn", 180)])
+def test_an_example_has_the_cpus_to_decode_for_fast_gpus(example: str, images: int) -> None:
+    """A CPU decodes about 500 images a second (docs/performance/resnet.md), an H200 trains on that many."""
+    spec = yaml.safe_load((REPOSITORY / "examples" / f"{example}.yaml").read_text())["spec"]
+    cpus = int(spec["template"]["resources"]["requests"]["cpu"])
+    assert cpus * 500 >= spec["system"]["acceleratorsPerNode"] * images
