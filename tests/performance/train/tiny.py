@@ -57,14 +57,14 @@ def measure(name: str, seed: int, ranks: int, threads: int | None) -> tuple[dict
 
 
 def keep_run(out: Path, name: str, run: dict[str, Any]) -> None:
-    """Put a run into the file, in place of that of the same seed; runs of another commit go."""
+    """Put a run into the file, in place of that of the same seed on as many ranks; runs of another commit go."""
     record, here = benchmark(name), environment()
-    kept = (json.loads(out.read_text()) if out.exists() else {}).get("tiny", {}).get(name, {"runs": []})
-    others = [one for one in kept["runs"]
-              if kept["environment"]["commit"] == here["commit"] and one["seed"] != run["seed"]]  # fmt: skip
+    kept = (json.loads(out.read_text()) if out.exists() else {}).get("tiny", {}).get(name)
+    runs = {(run["ranks"], run["seed"]): run}
+    if kept and kept["environment"]["commit"] == here["commit"]:
+        runs = {(one["ranks"], one["seed"]): one for one in kept["runs"]} | runs
     aims = {"target": record.presets["tiny"].target, "aim_seconds": record.performance.tiny_seconds}
-    runs = sorted([*others, run], key=lambda one: one["seed"])
-    keep(out, "tiny", name, {"environment": here, **aims, "runs": runs})
+    keep(out, "tiny", name, {"environment": here, **aims, "runs": [runs[place] for place in sorted(runs)]})
 
 
 def main() -> int:
