@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from podium.results import ledger
+from podium.results.chain import chain_text
 from podium.submissions import verify
 from tests.simulation.jobs import is_finished
+from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
 from tests.simulation.stores import SimulatedStore
 
@@ -107,6 +109,20 @@ def the_ledger_is_complete(sim: Simulation) -> str:
     return ""
 
 
+def every_result_is_in_the_chain(sim: Simulation) -> str:
+    """The chain over all runs of a namespace is unbroken, and has every run that has a result."""
+    with mock.patch.object(sim.bucket, "failing", 0.0):
+        records = list(ledger.read(chain_text(SimulatedStore(sim.bucket, f"ledger/{NAMESPACE}/"))))
+    if broken := [record for record in records if record.problem]:
+        return f"line {broken[0].number}: {broken[0].problem}"
+    known = {(record.entry["run"]["uid"], record.entry["sumsSha256"]) for record in records}
+    for run in sim.server.all("benchmarkruns"):
+        result = (run.get("status") or {}).get("result")
+        if result and (run["metadata"]["uid"], result["sha256"]) not in known:
+            return f"{run['metadata']['name']} is missing among {len(known)} runs"
+    return ""
+
+
 def the_log_is_complete(sim: Simulation) -> str:
     """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order.
 
@@ -166,6 +182,7 @@ FINAL = (
     no_attempt_is_lost,
     the_result_equals_the_status,
     the_ledger_is_complete,
+    every_result_is_in_the_chain,
     the_log_is_complete,
     nothing_grows,
 )

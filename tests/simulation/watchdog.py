@@ -312,10 +312,11 @@ class Watchdog:
     def no_ledger_changes(self, key: str, before: bytes | None, after: bytes | None) -> None:
         """What was added to a ledger never changes; its parts go only when the closed ledger has them."""
         folder, _, name = key.partition("/ledger")
-        if not name or before is None:
+        of_all_runs = key.startswith("ledger/")
+        if not (name or of_all_runs) or before is None:
             return
-        if after is not None:
-            self.breaks(self.no_ledger_changes, f"{key} is put again")
+        if after is not None or of_all_runs:
+            self.breaks(self.no_ledger_changes, f"{key} is put again, or removed")
         elif before not in self.sim.bucket.objects.get(f"{folder}/ledger.jsonl", b""):
             self.breaks(self.no_ledger_changes, f"{key} is gone, and the ledger lacks it")
 

@@ -83,7 +83,7 @@ class LogCollector:
         self._streams = asyncio.Semaphore(streams)
         self._checkpoints = checkpoints
         self._wake = wake
-        self._writer = f"{secrets.randbits(32):08x}"  # of this process's checkpoints
+        self.writer = f"{secrets.randbits(32):08x}"  # of this process's checkpoints
         self._pod_logs = PodLogReader(api)
         self._kept_bytes = 0  # of pod logs
         self._reading: set[asyncio.Task[None]] = set()
@@ -229,7 +229,7 @@ class LogCollector:
             rows = rows[: rows.rfind(b"\n") + 1]
             state.logs.saved.add(id_)
             lines = log.saved_lines.with_rows(rows[log.saved_bytes - log.segment_start :])
-            segment = Segment(id_, self._writer, log.segment_start, rows, lines.size, lines.sha256)
+            segment = Segment(id_, self.writer, log.segment_start, rows, lines.size, lines.sha256)
             await self._checkpoints.put_checkpoint(state.run, segment, state.observation.pods_of(id_))
             log.saved_lines = lines
             log.saved_bytes = log.segment_start + len(rows)

@@ -16,9 +16,20 @@ from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
 from podium.launch import Inputs
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
-from podium.results import AttemptFiles, ResultWriter, RunLedger, Segment, Signer, result_folder
+from podium.results import (
+    AttemptFiles,
+    Chain,
+    ResultWriter,
+    RunLedger,
+    Segment,
+    Signer,
+    chain,
+    chain_folder,
+    result_folder,
+)
+from podium.results.ledger import Entry
 from podium.rules import goal_for
-from podium.stores import Store, StoreError, StoreUnavailable
+from podium.stores import Store, StoreError, StoreRefused, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
@@ -36,6 +47,41 @@ class UploadTelemetry(Protocol):
     def uploaded(self, outcome: str, seconds: float) -> None: ...
 
 
+class _Chain:
+    """Adds runs to the chain of a namespace. All that wait are added at once, so that a thousand runs that end together
+    put a few objects, and do not compete for the next place."""
+
+    def __init__(self, chain: Chain, call: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        self.chain = chain
+        self._call = call
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, entry: Entry) -> None:
+        """Return when the chain has the entry. Raises StoreError; a store that refuses it only costs the entry."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._add_all())
+        try:
+            await future
+        except StoreRefused as error:
+            _LOG.warning("the chain over all runs lacks %s: %s", entry["result"], error)
+
+    async def _add_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                await self._call(partial(self.chain.append, [entry for entry, _ in batch]))
+            except Exception as failure:  # noqa: BLE001 - those that wait get it
+                error = failure
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error) if error else future.set_result(None)
+        self._task = None
+
+
 class Recorder:
     """Writes results under the administrator's URL, for asynchronous callers."""
 
@@ -46,6 +92,7 @@ class Recorder:
         self._signer = signer
         self._telemetry = telemetry
         self._ledgers: dict[str, RunLedger] = {}  # of runs that have not ended, by uid
+        self._chains: dict[str, _Chain] = {}  # by namespace
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
         # apart, so that results do not wait for the checkpoints of other runs
         self._checkpoint_threads = ThreadPoolExecutor(threads, thread_name_prefix="checkpoints")
@@ -59,6 +106,7 @@ class Recorder:
     ) -> Result:
         writer = self._writer(run)
         result = await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
+        await self._chain(run).add(chain.ended(run, action, result_folder(run), result.sha256))
         self._ledgers.pop(run.uid, None)
         return result
 
@@ -77,7 +125,15 @@ class Recorder:
     def _writer(self, run: Run) -> ResultWriter:
         store = self._store.child(result_folder(run))
         kept = self._ledgers.setdefault(run.uid, RunLedger(store, run.uid))
-        return ResultWriter(store, run, kept, self._signer)
+        chain = self._chain(run).chain
+        return ResultWriter(store, run, kept, signer=self._signer, chain=chain)
+
+    def _chain(self, run: Run) -> _Chain:
+        """Return the chain of the run's namespace."""
+        if run.namespace not in self._chains:
+            store = self._store.child(chain_folder(run.namespace))
+            self._chains[run.namespace] = _Chain(Chain(store), lambda work: self._call(work, self._threads))
+        return self._chains[run.namespace]
 
     async def _timed(self, work: Callable[[], _T], threads: Executor) -> _T:
         started = time.perf_counter()
@@ -158,6 +214,7 @@ class Uploader:
             pod_logs=await self._logs.pod_logs(state, id_),
             findings=log.findings,
             sightings=log.observed.sightings,
+            writer=self._logs.writer,
         )
         try:
             await self._recorder.put_attempt(state.run, action, files)

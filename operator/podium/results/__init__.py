@@ -1,11 +1,12 @@
 """What the operator writes about a run: its documents, and the order in which files are stored."""
 
+from podium.results.chain import Chain, chain_folder
 from podium.results.checkpoints import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, LogDigest, Segment
 from podium.results.run_ledger import RunLedger
 from podium.results.schema import result_folder
 from podium.results.writer import AttemptFiles, PodLog, ResultWriter, Signer
 
 __all__ = [
-    "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "LogDigest", "PodLog", "ResultWriter", "RunLedger",
-    "Segment", "Signer", "result_folder",
+    "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "Chain", "LogDigest", "PodLog", "ResultWriter",
+    "RunLedger", "Segment", "Signer", "chain_folder", "result_folder",
 ]  # fmt: skip

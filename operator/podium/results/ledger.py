@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.api import AttemptStatus, Score, TryId, rfc3339
+from podium.api import AttemptStatus, TryId, rfc3339
 from podium.documents import DocumentError, read_json
-from podium.reconcile import Container, Run
+from podium.reconcile import Container, Run, StoreResult
 
 LEDGER = "ledger.jsonl"
 ADMITTED, TRY, CHECKPOINT, REFUSED, END, RESULT = "admitted", "try", "checkpoint", "refused", "end", "result"
+_PLACE = frozenset({"n", "time", "previous"})
 _ONCE = frozenset({ADMITTED, TRY})
 _SEEDS = "a new random seed for each try, drawn by the operator"
 
@@ -84,6 +85,14 @@ def head_of(text: bytes) -> Head:
     return Head(len(lines), hashlib.sha256(lines[-1]).hexdigest()) if lines else Head()
 
 
+def records_of(text: bytes) -> tuple[Head, list[Entry]]:
+    """Return the head after some lines of a longer ledger, and what they say without their place in it."""
+    lines = [record.entry for record in read(text)]
+    number = lines[-1].get("n") if lines else None
+    head = Head(number if isinstance(number, int) else 0, head_of(text).sha256)
+    return head, [{key: value for key, value in line.items() if key not in _PLACE} for line in lines]
+
+
 def subject(entry: Entry) -> tuple[str, str]:
     """Return what an entry is about, and a digest of what it says; the digest is empty for what is said only once.
 
@@ -95,7 +104,7 @@ def subject(entry: Entry) -> tuple[str, str]:
     about = f"{kind} {entry.get('attempt', '')}.{entry.get('try', '')}"
     if kind in _ONCE:
         return about, ""
-    said = {key: value for key, value in entry.items() if key not in ("n", "time", "previous")}
+    said = {key: value for key, value in entry.items() if key not in _PLACE}
     return about, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -148,34 +157,35 @@ def refused(id_: TryId, segment: str, rows: bytes) -> Entry:
     return {"kind": REFUSED, **_id(id_), "segment": segment, "segmentSha256": hashlib.sha256(rows).hexdigest()}
 
 
-def end(attempt: AttemptStatus, files: Mapping[str, str]) -> Entry:
-    """The end of a try, with the digests of its `files`."""
+def end(attempt: AttemptStatus, files: Mapping[str, str], writer: str) -> Entry:
+    """The end of a try, with the digests of its `files`; `writer` is the process that had its log, if one had all."""
     return {
         "kind": END,
         **_id(attempt.id),
         "state": attempt.state.value,
         "reason": attempt.reason,
         "timeToTrainSeconds": attempt.time_to_train_seconds,
+        "writer": writer,
         "files": dict(files),
     }
 
 
-def result(
-    outcome: str, score: Score, attempts: Sequence[AttemptStatus], files: Mapping[str, str], found: Mapping[str, str]
-) -> Entry:
+def result(action: StoreResult, files: Mapping[str, str], found: Mapping[str, str], chain: Head | None = None) -> Entry:
     """The result: its score, how many tries were made, and the digests of its `files`.
 
-    `found` are the digests of files of which nobody knows what was stored: they were read at the end.
+    `found` are the digests of files of which nobody knows what was stored: they were read at the end. `chain` is the
+    head of the chain over all runs of the namespace, if there is one.
     """
     return {
         "kind": RESULT,
-        "outcome": outcome,
-        "timeToTrainMinutes": score.time_to_train_minutes,
-        "valid": score.valid,
-        "official": score.official,
-        "tries": len(attempts),
+        "outcome": action.outcome,
+        "timeToTrainMinutes": action.score.time_to_train_minutes,
+        "valid": action.score.valid,
+        "official": action.score.official,
+        "tries": len(action.attempts),
         "files": dict(files),
         **({"found": dict(found)} if found else {}),
+        **({"chain": {"lines": chain.records, "sha256": chain.sha256}} if chain else {}),
     }
 
 

@@ -20,13 +20,14 @@ from podium.api import AttemptStatus, Result, TryId
 from podium.mllog import LogSummary, Sightings
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
 from podium.results import checkpoints, ledger
+from podium.results.chain import Chain
 from podium.results.checkpoints import Segment
 from podium.results.evidence import put_lines, put_packed
-from podium.results.ledger import LEDGER
+from podium.results.ledger import LEDGER, Head
 from podium.results.run_ledger import PARTS, RunLedger
 from podium.results.schema import attempt_document, result_document, run_document, stored_files, system_document
 from podium.rules import clock_notes
-from podium.stores import AlreadyExists, Store, digest
+from podium.stores import AlreadyExists, Store, StoreRefused, digest
 
 _LOG = logging.getLogger(__name__)
 RESULT = "result.json"
@@ -67,17 +68,27 @@ class AttemptFiles:
     pod_logs: Mapping[str, PodLog] = field(default_factory=dict)  # by file name
     findings: Sequence[str] = ()  # what is odd about them
     sightings: Sightings = field(default_factory=Sightings)  # when the lines were seen
+    writer: str = ""  # the process whose `lines` these are: that of its checkpoints
 
 
 class ResultWriter:
     """The result folder of one run. `kept` is its ledger, if the caller keeps one between calls; without a `signer`,
-    the result is not signed. Methods raise StoreError."""
+    the result is not signed; `chain` is that of the namespace. Methods raise StoreError."""
 
-    def __init__(self, store: Store, run: Run, kept: RunLedger | None = None, signer: Signer | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        kept: RunLedger | None = None,
+        *,
+        signer: Signer | None = None,
+        chain: Chain | None = None,
+    ) -> None:
         self.store = store
         self.run = run
         self.ledger = kept or RunLedger(store, run.uid)
         self.signer = signer
+        self.chain = chain
 
     def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
         """Store result.txt, the logs and attempt.json of a finished try; last, the ledger says so.
@@ -104,7 +115,8 @@ class ResultWriter:
         content = _json(document)
         self.store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
         digests = {f"{folder}/{_ATTEMPT}": _sum(content)} | {f"{folder}/{file.name}": file.sha256 for file in stored}
-        self.ledger.append(*self._launched(attempt, files.containers), ledger.end(attempt, digests))
+        writer = "" if any(file.finding for file in stored) else files.writer
+        self.ledger.append(*self._launched(attempt, files.containers), ledger.end(attempt, digests, writer))
 
     def put_result(
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
@@ -126,8 +138,16 @@ class ResultWriter:
             entries = [*self._launched(None, ()), *(ledger.try_(attempt, ()) for attempt in action.attempts)]
             self.ledger.append(*entries)
             found = self._found(ledger.files_of(self.ledger.entries()) | files)
-            closed = self.ledger.close(ledger.result(action.outcome, action.score, action.attempts, files, found))
+            closed = self.ledger.close(ledger.result(action, files, found, self._chain_head()))
         return self._seal(closed)
+
+    def _chain_head(self) -> Head | None:
+        """Return the head of the namespace's chain; None if there is none, or the store refuses to show it."""
+        try:
+            return self.chain.head() if self.chain else None
+        except StoreRefused as error:
+            _LOG.warning("the chain over all runs cannot be read: %s", error)
+            return None
 
     def put_checkpoint(self, segment: Segment, containers: Sequence[Container]) -> None:
         """Store a part of a growing log, after the ledger says so: no line that is restored was not received."""

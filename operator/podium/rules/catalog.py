@@ -247,6 +247,11 @@ class RuleId(StrEnum):
         _VERIFY,
         "A try is not in the ledger or not in the result, or they contradict each other about it.",
     )
+    VERIFY_CHAIN = (
+        "verify.chain",
+        _VERIFY,
+        "The chain over all runs has a gap or contradicts a result, or a run in it has no result here.",
+    )
     VERIFY_CHECKPOINT = "verify.checkpoint", _VERIFY, "A log is not what had been received while it was printed."
     REVIEW_CONTRADICTION = (
         "review.contradiction",

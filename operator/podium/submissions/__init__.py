@@ -8,6 +8,7 @@ from podium.submissions.description import describe_system
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
 from podium.submissions.history import HistoryRow, read_history
+from podium.submissions.left_out import VerifiedChain, chain_paths, verify_chain
 from podium.submissions.package import (
     ReviewedResult,
     Submission,
@@ -27,8 +28,9 @@ from podium.submissions.verify import Provenance, Verified, provenance, result_p
 
 __all__ = [
     "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "Provenance",
-    "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified", "borrow", "borrowing_run",
-    "check_place", "check_submission", "compare", "convergence_of_entry", "describe_system", "energy_joules",
-    "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance",
+    "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified", "VerifiedChain", "borrow", "borrowing_run",
+    "chain_paths", "check_place", "check_submission", "compare", "convergence_of_entry", "describe_system",
+    "energy_joules", "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance",
     "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "variance", "verify",
+    "verify_chain",
 ]  # fmt: skip

@@ -32,6 +32,10 @@ class Verified:
     files: int = 0
     entries: Sequence[Entry] = ()
     findings: tuple[Finding, ...] = ()
+    namespace: str = ""  # of the run
+    uid: str = ""
+    benchmark: tuple[str, str] = ("", "")  # with its round before it
+    sums: str = ""  # SHA-256 of SHA256SUMS
 
     @property
     def tries(self) -> int:
@@ -116,7 +120,21 @@ def verify(store: Store, path: str, key: PublicKey | None, *, contents: bool = T
         unsigned = list(_signature(case, key))
         signed_by = "" if unsigned else key.keyid
         found = unsigned + found
-    return Verified(path, signed_by, STATEMENT in case.keys, len(case.sums), case.entries(), tuple(found))
+    document = case.document(RESULT)
+    run = document.get("run")
+    run = run if isinstance(run, dict) else {}
+    return Verified(
+        path,
+        signed_by,
+        has_statement=STATEMENT in case.keys,
+        files=len(case.sums),
+        entries=case.entries(),
+        findings=tuple(found),
+        namespace=str(run.get("namespace")),
+        uid=str(run.get("uid")),
+        benchmark=(str(document.get("round")), str(document.get("benchmark"))),
+        sums=digest(case.store, SUMS) if SUMS in case.keys else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +266,10 @@ def _contradictions(case: _Case, where: str, made: Entry, end: Entry, listed: Ma
 
 
 def _checkpoints(case: _Case) -> Iterator[Finding]:
-    """Check that each log begins with what had been received of it, if one process received all of it."""
+    """Check that each log begins with what had been received of it, if the process that received all of it stored it.
+
+    One that died may have lost what it had received and not stored yet.
+    """
     ends = {_id(entry): entry for entry in case.entries(ledger.END)}
     received: dict[tuple[str, str], list[Entry]] = {}
     for entry in case.entries(ledger.CHECKPOINT):
@@ -257,7 +278,7 @@ def _checkpoints(case: _Case) -> Iterator[Finding]:
         files = ends.get(id_, {}).get("files")
         name = next((n for n in files or () if n.endswith("/result.txt")), "") if isinstance(files, dict) else ""
         writers = {str(entry.get("segment")).rpartition("-")[2] for entry in entries}
-        if len(writers) != 1 or name not in case.keys:
+        if writers != {f"{ends.get(id_, {}).get('writer')}.log"} or name not in case.keys:
             continue
         sizes = ((entry.get("logBytes"), entry.get("logSha256")) for entry in entries)
         wanted = {size: sha256 for size, sha256 in sizes if isinstance(size, int) and size >= 0}

@@ -284,7 +284,7 @@ def test_without_a_key_it_says_what_that_means(folder, capsys):
 
 def test_as_json(folder, capsys):
     code, out = run(capsys, str(folder / "lab/digits-1"), folder / "podium.pub", as_json=True)
-    (document,) = json.loads(out)
+    (document,) = json.loads(out)["results"]
     assert (code, document["signedBy"], document["tries"], document["findings"]) == (0, PUBLIC.keyid, 3, [])
 
 

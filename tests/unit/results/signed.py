@@ -42,6 +42,7 @@ def made(folder, signer=KEY):
             lines=lines,
             containers=[replace(ex.ended(0), node=f"node-{number}")],
             pod_logs={"pod-0.log": pod_log(b"hello\n" * (number + 1))},
+            writer="aa",
         )
         writer.put_attempt(StoreAttempt(attempt, concluding=attempt is not lost), files)
         writer.drop_checkpoint(attempt.id)
