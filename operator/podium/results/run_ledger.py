@@ -46,7 +46,7 @@ class RunLedger:
 
     def append(self, *entries: Entry) -> None:
         """Add the entries that say something new. A ledger that is closed stays as it is."""
-        known = self._known or self._read()
+        known = self._now_known()
         for _ in range(_MOST_LOSSES):
             new = [entry for entry in entries if _is_new(entry, known.said)]
             if known.closed or not new:
@@ -61,40 +61,57 @@ class RunLedger:
                 return
         raise StoreUnavailable(f"{self._store.url}/{self._prefix}: others write all the time; a retry may help")
 
+    def begun(self) -> bool:
+        """Return whether the ledger has a line."""
+        known = self._now_known()
+        return known.closed or known.head.records > 0
+
     def entries(self) -> list[Entry]:
         """Return all entries so far."""
-        return [record.entry for record in read(self._text())]
+        return [record.entry for record in read(self._text(self._now_known()))]
 
     def closed(self) -> bytes | None:
         """Return the whole ledger if it is closed."""
-        known = self._known or self._read()
-        return self._store.get(LEDGER) if known.closed else None
+        return self._store.get(LEDGER) if self._now_known().closed else None
 
     def close(self, last: Entry) -> bytes:
         """Put the whole ledger, with its last entry, and return it: as another process has closed it, if one has."""
-        known = self._known or self._read()
-        text = self._text()
+        known = self._now_known()
+        text = self._text(known)
         line, _ = append(known.head, [last], time.time())
         try:
             self._store.put(LEDGER, text + line, if_absent=True, content_type=_TYPE)
         except AlreadyExists:
             text, line = self._store.get(LEDGER), b""
-        self._known = _Known(closed=True, text=None)
+        self._known = _Known(known.parts, closed=True, text=None)
         return text + line
 
     def drop_parts(self) -> None:
         """Remove what the closed ledger holds."""
-        for key in self._store.list(self._prefix):
+        known = [self._part(number) for number in range(1, self._known.parts + 1)] if self._known else []
+        for key in known or self._store.list(self._prefix):
             self._store.delete(key)
 
     def _part(self, number: int) -> str:
         return f"{self._prefix}{number:06}.jsonl"
 
-    def _text(self) -> bytes:
-        known = self._known = self._known or self._read()
+    def _now_known(self) -> _Known:
+        """Return what is known, which another thread may add to at any time."""
+        known = self._known
+        if known is None:
+            known = self._known = self._read()
+        return known
+
+    def _text(self, known: _Known) -> bytes:
+        if known.closed:
+            return self._store.get(LEDGER)
         if known.text is not None:
             return known.text
-        return b"".join(self._store.get(self._part(number)) for number in range(1, known.parts + 1))
+        try:
+            return b"".join(self._store.get(self._part(number)) for number in range(1, known.parts + 1))
+        except NotFound as error:
+            self._known = None
+            raise StoreUnavailable(f"{error}: another process has closed the ledger; a retry helps") from error
 
     def _read(self) -> _Known:
         """Read what earlier processes have written."""

@@ -179,7 +179,7 @@ class ResultWriter:
     def _launched(self, attempt: AttemptStatus | None, containers: Sequence[Container]) -> list[ledger.Entry]:
         """Return the first entries of the run and of a try, which the ledger has only once."""
         tries = [ledger.try_(attempt, containers)] if attempt else []
-        return [ledger.admitted(self.run, self._run_yaml()), *tries]
+        return tries if self.ledger.begun() else [ledger.admitted(self.run, self._run_yaml()), *tries]
 
     def _put_once(self, key: str, content: bytes, content_type: str) -> bytes:
         """Store a file unless there is one. Returns what is stored."""

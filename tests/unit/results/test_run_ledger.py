@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
 from podium.api import TryId
 from podium.reconcile import StoreAttempt
 from podium.results import ResultWriter
-from podium.stores import digest
+from podium.stores import StoreUnavailable, digest
 from tests.unit.reconcile import examples as ex
 from tests.unit.results.ledgers import put_checkpoint, unbroken
 from tests.unit.results.test_writer import DONE, FILES, LOST, put_all, put_result
@@ -80,3 +82,16 @@ def test_a_checkpoint_that_somebody_has_changed_is_not_restored(writer):
     assert [found for _, found in later.checkpoint(id_)] == []
     kinds = [entry["kind"] for entry in later.ledger.entries()]
     assert kinds == ["admitted", "checkpoint", "checkpoint", "refused", "refused"]
+
+
+def test_a_process_that_does_not_know_that_the_ledger_is_closed_finds_out(writer):
+    row = b"2026-01-01T00:00:00Z :::MLLOG one\n"
+    late = ResultWriter(writer.store, writer.run)
+    for count in range(1, 30):
+        put_checkpoint(late, DONE.id, "aa", 0, row * count)
+    put_all(writer)
+    with pytest.raises(StoreUnavailable, match="another process has closed the ledger; a retry helps"):
+        put_result(late)
+    closed = writer.store.get("ledger.jsonl")
+    put_result(late)
+    assert writer.store.get("ledger.jsonl") == closed
