@@ -88,7 +88,8 @@ def package(
             files, findings = _write(out, parts, submission, rounds)
     except (StoreError, MissingCheckerError, DocumentError) as error:
         raise UsageError(str(error)) from error
-    _print(as_json, out, findings, files, packaged_logs(parts, submission))
+    notes = [f"{part.entry.benchmark}: {note}" for part in parts for note in part.entry.notes]
+    _print(as_json, out, findings, files, packaged_logs(parts, submission), notes)
     raise typer.Exit(1 if findings else 0)
 
 
@@ -134,15 +135,18 @@ def _refusals(
 
 
 def _print(
-    as_json: bool, out: Path, findings: tuple[Finding, ...], files: Sequence[str], logs: Mapping[str, str]
-) -> None:
+    as_json: bool, out: Path, findings: Sequence[Finding], files: Sequence[str], logs: Mapping[str, str],
+    notes: Sequence[str],
+) -> None:  # fmt: skip
     if as_json:
         written = {"files": [], "logs": {}} if findings else {"files": files, "logs": logs}
-        print_json({"package": str(out), **written, "findings": [f.document() for f in findings]})
+        print_json({"package": str(out), **written, "notes": notes, "findings": [f.document() for f in findings]})
     elif findings:
         print_findings(console(), findings)
         console().print(f"no package: {len(findings)} findings", style="bold red")
     else:
+        for note in notes:
+            print_line(console(), note, "dim")
         for path, source in logs.items():
             if PurePosixPath(path).name != PurePosixPath(source).name:
                 print_line(console(), f"{path} is {source}", "dim")

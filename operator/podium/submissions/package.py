@@ -26,7 +26,7 @@ from podium.stores import MAX_LOG_BYTES, NotFound, Store, document_bytes
 from podium.submissions.check import Checked, check_folder
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.entries import ScoredResult, score_folder
-from podium.submissions.tree import Folder, copy_path, read_folders
+from podium.submissions.tree import Folder, Log, copy_path, read_folders
 
 _VERSION = re.compile(
     r"\d{1,6}(\.\d{1,6}){0,4}((a|b|rc)\d{1,6})?(\.(post|dev)\d{1,6}){0,2}(\+[a-z0-9.]{1,40})?", re.ASCII
@@ -164,12 +164,21 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
             yield from (finding for finding in each.findings if finding.rule in UNSAFE)
 
 
+def _submitted(part: ReviewedResult) -> list[Log]:
+    """The logs that are handed in: of more attempts than the round asks for, those that its rules designate.
+
+    All of Podium's own: the package keeps every attempt, and numbers each as it is.
+    """
+    chosen = () if part.folder.result else part.entry.score.designated
+    return [log for log in part.folder.logs if not chosen or log.index in chosen]
+
+
 def packaged_logs(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, str]:
     """The key of each log by its path in the package. MLCommons' tools want them numbered from 0, without gaps."""
     return {
         f"{submission.org}/results/{submission.system_id}/{part.entry.benchmark}/result_{number}.txt": log.name
         for part in parts
-        for number, log in enumerate(part.folder.logs)
+        for number, log in enumerate(_submitted(part))
     }
 
 
@@ -230,7 +239,7 @@ def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
     """The unchanged logs, numbered from 0, and the scaling factor from the reference convergence points."""
     files = {
         f"{folder}/result_{i}.txt": document_bytes(part.store, log.name, MAX_LOG_BYTES)
-        for i, log in enumerate(part.folder.logs)
+        for i, log in enumerate(_submitted(part))
     }
     scaling = part.entry.scaling
     if part.folder.scaling is None and is_closed(part):
@@ -256,7 +265,7 @@ def _scripts(part: ReviewedResult, submission: Submission) -> dict[str, bytes]:
     header = "#!/bin/sh\nset -eu\n"
     logs = "\n## Logs\n\n" + "".join(
         f"- `result_{number}.txt`: {f'attempt {log.index}' if part.folder.result else PurePosixPath(log.name).name}\n"
-        for number, log in enumerate(part.folder.logs)
+        for number, log in enumerate(_submitted(part))
     )
     if submission.code is None:
         distributions = (f"{name}=={_version(part)}" for name in ("podium-benchmarks", "podium-operator"))

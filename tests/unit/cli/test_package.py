@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,18 @@ def test_a_tolerated_failure_is_packaged_and_two_are_not(package):
     runs = [v07_log(t) for t in TIMES[:4]] + [v07_log(50, 0.7, "aborted")]
     code, document, _ = package(runs, "v0.7/acme/box/resnet")
     assert (code, document["findings"]) == (0, [])
+
+
+def test_of_more_attempts_than_the_round_asks_for_the_designated_ones_are_packaged(package):
+    """MLCommons' package checker wants exactly as many logs; the command says which, and what they were called."""
+    runs = [v07_log(t) for t in (50, *TIMES, 110)]
+    code, document, out = package(runs, "v0.7/acme/box/resnet")
+    assert (code, document["findings"]) == (0, [])
+    (note,) = (note for note in document["notes"] if "scored are attempts" in note)
+    assert note.startswith("resnet: scored are attempts 1, 2, 3, 4, 5: of all 5 consecutive ones")
+    assert [Path(source).name for source in document["logs"].values()] == [f"result_{n}.txt" for n in range(1, 6)]
+    assert (out / "acme/results/box/resnet/result_0.txt").read_text().splitlines() == runs[1]
+    assert not (out / "acme/results/box/resnet/result_5.txt").exists()
 
 
 def test_two_failures_are_refused(package):
