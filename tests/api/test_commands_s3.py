@@ -13,6 +13,7 @@ from podium.cli.main import app
 from podium.stores import open_store
 from tests.cluster.parts import REGION, S3
 from tests.unit.cli.logs import v06_run
+from tests.unit.results.signed import made
 
 
 @pytest.fixture
@@ -76,3 +77,21 @@ def test_the_other_readers_of_a_bucket(url: str, tmp_path: Path) -> None:
     code, package = run("package", url, "--system", str(system), "--out", str(tmp_path / "package"))
     assert (code, package["files"]) == (1, [])
     assert "package.system.missing" in {finding["rule"] for finding in package["findings"]}
+
+
+def test_a_result_in_a_bucket_is_compared_with_itself(url: str, server: S3, tmp_path: Path) -> None:
+    """As in a folder: the same files have the same findings, and a file that is put in has one more."""
+    files = made(tmp_path)
+    store = open_store(f"{url}/lab/digits-1", endpoint_url=server.endpoint, region=REGION)
+    for name, content in files.items():
+        store.put(name, content)
+    found = {(f["rule"], f["where"], f["message"]) for f in run("review", f"{url}/lab/digits-1")[1]["findings"]}
+    local = {(f["rule"], f["where"], f["message"]) for f in run("review", str(tmp_path))[1]["findings"]}
+    assert found == local
+    # the records are made up: they repeat another log than the one that is stored
+    assert any(rule == "review.contradiction" and "evaluations" in text for rule, _, text in found)
+    store.put("attempts/002/logs/pod-9.log.gz", files["attempts/002/logs/pod-0.log.gz"])
+    store.delete("attempts/001/logs/pod-0.log.gz")
+    more = {(f["rule"], f["where"]) for f in run("review", f"{url}/lab/digits-1")[1]["findings"]}
+    assert ("review.sums", "attempts/002/logs/pod-9.log.gz") in more
+    assert ("review.contradiction", "attempts/001/logs/pod-0.log.gz") in more
