@@ -38,7 +38,7 @@ _LOOKS_PER_SECOND = 200.0  # at logs that grow, at most
 _READS_PER_SECOND = 3.0  # of silent logs, at most
 MAX_STREAMS = 64  # logs that are followed: each takes a connection of its own, and the memory for it
 _POLLS_PER_SECOND = 50.0  # of all other logs
-_POLL_SECONDS = 2.0, 15.0  # at least and at most: what is not read by then is lost if its node goes
+_POLL_SECONDS = 5.0, 15.0  # at least and at most: what is not read by then is lost if its node goes
 _RETRY_SECONDS = 2.0
 _RETRY_LIMIT_SECONDS = 30.0
 
