@@ -133,7 +133,7 @@ perf-train: install ## measure the trainers: seconds to quality, ranks, memory; 
 	$(BIN)/python tests/performance/train/ranks.py --out docs/performance/training.json
 	$(BIN)/python tests/performance/train/memory.py --out docs/performance/training.json
 
-perf-gpu: install ## measure training throughput of the full models on a GPU; writes docs/performance/gpu.json
+perf-gpu: install ## measure steps, epochs and evaluations of the full models on a GPU; writes docs/performance/gpu.json
 	$(BIN)/python tests/performance/train_gpu.py --out docs/performance/gpu.json
 
 perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3 loop
