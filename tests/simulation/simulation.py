@@ -36,7 +36,7 @@ from tests.simulation.world import VirtualClock, World
 
 _LIMIT_SECONDS = 60_000.0
 _QUIET_SECONDS = 1500.0  # after the last run has ended: what was left behind would show
-_LOG_STREAMS = 64, 64, 64, 1, 64, 64, 64, 0  # of each process in turn: most follow all logs, some read them again and again
+_LOG_STREAMS = 64, 64, 64, 1, 64, 64, 64, 0  # of each process in turn: most follow all logs, some poll them
 
 
 @dataclass
