@@ -331,7 +331,8 @@ class LogStream:
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
-                receipt = self._receipts.arrived() if follow else self._receipts.receipt()
+                hidden = self._was_interrupted and not since
+                receipt = self._receipts.arrived() if follow else self._receipts.receipt(hidden=hidden)
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):

@@ -44,8 +44,8 @@ class Receipts:
             self.complete_until(self._idle)
         return self.receipt()
 
-    def receipt(self) -> str:
-        """Return the receipt of what has been read now."""
+    def receipt(self, *, hidden: bool = False) -> str:
+        """Return the receipt of what has been read now. `hidden`: earlier reads may have left it out."""
         now = self.now()
-        delay = "" if self._complete is None else f"+{max(0.0, now - self._complete):.3f}"
+        delay = "" if self._complete is None or hidden else f"+{max(0.0, now - self._complete):.3f}"
         return f"@{self._observer}:{now:.3f}{delay}"
