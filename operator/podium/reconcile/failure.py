@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from podium.api import AttemptStatus, Failure, Reason
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import colon, move_to, tail_text
+from podium.text import printable
 
 # The Job controller stamps the condition right before it deletes the pods; both times are whole seconds, of two clocks.
 # More would take a pod that a person deleted, and the failures of the others that follow, for a crash of the program.
@@ -153,7 +154,7 @@ def with_failure(attempt: AttemptStatus, first: Container | None, tail: str) -> 
                 "pod": first.name[:253] or None,
                 "exit_code": code,
                 "signal": signal,
-                "message": (first.message or tail or attempt.message or "")[:1024],
+                "message": printable(first.message or tail or attempt.message or "")[:1024],
             }
         )
     return attempt.model_copy(update={"failure": found})

@@ -287,11 +287,13 @@ def test_a_run_out_of_the_box_is_as_official_as_a_closed_one():
 
 
 def test_what_a_log_prints_cannot_steer_a_terminal():
-    """The last output of a failed try is in its message, in the conditions and in an Event."""
+    """The last output of a failed try is in its message and failure, in the conditions and in an Event."""
     seen = observed(
         {FIRST: ex.job(ex.ended(0, 1), ex.ended(1))}, {FIRST: ex.log(tail="\x1b]0;owned\x07 and \u202e", whole=True)}
     )
     result = decision(ex.run(ex.status(ex.attempt()), max_retries=0), seen)
-    texts = [a.message for a in result.status.attempts] + [c.message for c in result.status.conditions]
-    assert "\ufffd]0;owned" in result.status.attempts[0].message
+    failed = result.status.attempts[0]
+    texts = [failed.message, failed.failure.message] + [c.message for c in result.status.conditions]
+    assert "\ufffd]0;owned" in failed.message
+    assert "\ufffd]0;owned" in failed.failure.message
     assert not any("\x1b" in text or "\u202e" in text for text in texts)
