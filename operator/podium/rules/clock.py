@@ -130,21 +130,37 @@ def _backwards(lines: Sequence[Sighting]) -> Iterator[float]:
 
 
 def node_clock_offset(sightings: Sightings) -> float | None:
-    """Return by how many seconds the node's clock is ahead of the operator's; None if no line shows it."""
+    """Return by how many seconds the node's clock is ahead of the operator's; None if no line shows it.
+
+    It may be more by as much as the line was received late.
+    """
+    bounds = _offset_bounds(sightings)
+    return None if bounds is None else round(bounds[0], 3)
+
+
+def _offset_bounds(sightings: Sightings) -> tuple[float, float] | None:
+    """Return by how many seconds the node's clock is ahead, at least and at most."""
     known = [one for one in sightings if one.printed and one.received and one.delay is not None]
     best = min(known, key=lambda one: one.delay or 0.0, default=None)
     if best is None or (best.delay or 0.0) > _CURRENT_SECONDS:
         return None
-    return round((best.printed or 0.0) - (best.received or 0.0), 3)
+    least = (best.printed or 0.0) - (best.received or 0.0)
+    return least, least + (best.delay or 0.0)
 
 
 def clock_notes(sightings: Sightings) -> list[str]:
-    """Return what is odd about the clock of the node although the time of the attempt is right, for attempt.json."""
-    offset = node_clock_offset(sightings)
-    if offset is None or abs(offset) <= _OFFSET_SECONDS:
+    """Return what is odd about the clock of the node although the time of the attempt is right, for attempt.json.
+
+    A line that was received late is no sign of a wrong clock.
+    """
+    least, most = _offset_bounds(sightings) or (0.0, 0.0)
+    if least > _OFFSET_SECONDS:
+        offset, way = least, "ahead of"
+    elif most < -_OFFSET_SECONDS:
+        offset, way = -most, "behind"
+    else:
         return []
-    way = "ahead of" if offset > 0 else "behind"
-    return [f"the clock of rank 0's node is {abs(offset):.1f} s {way} the operator's: check its NTP service"]
+    return [f"the clock of rank 0's node is {offset:.1f} s or more {way} the operator's: check its NTP service"]
 
 
 def _difference(one: Sighting) -> float | None:
