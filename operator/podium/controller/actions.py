@@ -17,6 +17,9 @@ from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
 from podium.kube import EVENTS, JOBS, NETWORK_POLICIES, POD_GROUPS, SERVICES, Api, ApiError, Resource, backoff
 from podium.launch import (
+    ATTEMPT_LABEL,
+    RUN_UID_LABEL,
+    TRY_LABEL,
     Inputs,
     build_job,
     build_network_policy,
@@ -100,7 +103,7 @@ class ActionExecutor:
             found = None
             for name in job_names(run.name, id_):
                 try:
-                    found = found or read_job(await self._api.get(JOBS, run.namespace, name))
+                    found = found or read_job(_as_recorded(run, id_, await self._api.get(JOBS, run.namespace, name)))
                 except (ApiError, *UNREACHABLE) as error:
                     if not (isinstance(error, ApiError) and error.not_found):
                         _LOG.warning("looking for the Job of %s/%s %s: %s", run.namespace, run.name, id_, error)
@@ -187,6 +190,18 @@ class ActionExecutor:
             await self._api.create(EVENTS, run.namespace, body)
         except (ApiError, *UNREACHABLE) as error:
             _LOG.warning("event %s of %s/%s: %s", event.reason, run.namespace, run.name, error)
+
+
+def _as_recorded(run: Run, id_: TryId, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the Job of a try with the labels that it was created with, if the status recorded its uid.
+
+    A Job that somebody has taken the labels off still runs, although no watch shows it.
+    """
+    metadata = body["metadata"]
+    if not any((a.id, a.job_uid) == (id_, metadata["uid"]) for a in run.status.attempts):
+        return body
+    labels = {RUN_UID_LABEL: run.uid, ATTEMPT_LABEL: str(id_.attempt), TRY_LABEL: str(id_.number)}
+    return {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}}}
 
 
 def _own_job(body: dict[str, Any]) -> JobSnapshot:

@@ -35,7 +35,9 @@ class Server:
         raise ApiError(409, "AlreadyExists", "exists")
 
     async def get(self, resource, namespace, name):
-        assert (resource, namespace, name) == (JOBS, "lab", "podium-digits-1-0")
+        assert (resource, namespace) == (JOBS, "lab")
+        if name != "podium-digits-1-0":
+            raise ApiError(404, "NotFound", name)
         return self.job
 
 
@@ -56,6 +58,17 @@ async def test_a_job_that_an_earlier_call_created_is_adopted():
     assert holds
     state.observation.update([], [], 0.0)
     assert state.observation.jobs[CREATE.id].uid == "j1"
+
+
+@pytest.mark.parametrize("uid", ["j1", "another"])
+@pytest.mark.parametrize("change", [lambda m: m.pop("labels"), lambda m: m["labels"].update({"podium.dev/try": "4"})])
+async def test_a_recorded_job_without_its_labels_is_no_lost_one(uid, change):
+    """Another try would run beside it. One that somebody else created under its name is not ours."""
+    server, state = Server(change), RunState(ex.run(ex.status(ex.attempt(job_uid=uid))), None, Observation("lab"))
+    actions = ActionExecutor(server, None, None, inputs=Inputs(load_rounds()), wake=lambda *_: None)
+    await actions.execute(state, [CREATE])
+    assert await actions.confirm(state, [CREATE.id])
+    assert [job.uid for job in state.observation.jobs.values()] == (["j1"] if uid == "j1" else [])
 
 
 async def test_the_administrator_names_the_submitter_of_runs_that_do_not():
