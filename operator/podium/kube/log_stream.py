@@ -326,13 +326,11 @@ class LogStream:
         if since:
             query["sinceTime"] = since
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
-        if follow:
-            self._receipts.follow()
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
                 hidden = self._was_interrupted and not since
-                receipt = self._receipts.arrived() if follow else self._receipts.receipt(hidden=hidden)
+                receipt = self._receipts.receipt(hidden=hidden)
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):
@@ -341,8 +339,6 @@ class LogStream:
                         raise _InsideLineError if since and first else _not_a_line(row)
                     new += self._take(connection, line, receipt, first=first)
                     first = False
-                if follow:
-                    self._receipts.wait()
                 if follow and len(chunk) < _FULL_CHUNK_BYTES:
                     await self._rest_a_while()
         rest = bytes(cutter.rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-# Data that arrive sooner after the last ones may have been held up together with these on their way.
+# Data that arrive sooner after the last ones may have been printed together with these.
 _GAP_SECONDS = 0.05
 
 
@@ -14,14 +14,14 @@ class Receipts:
 
     Times are unix seconds on a clock that never steps: that of this machine as it was when the stream began. Receipts
     of two observers (streams, processes) come from two clocks. A line was printed at most `delay` seconds before it was
-    received; without one, nobody knows, since it was there when this process began to read.
+    received; without one, nobody knows, since this process has not come to the end of the log since it began to read.
     """
 
     def __init__(self) -> None:
         self._observer = f"{secrets.randbits(32):08x}"
         self._ahead = time.time() - time.monotonic()
         self._complete: float | None = None  # everything that was printed until then has been received
-        self._idle: float | None = None  # since when the stream that follows the log has had nothing to deliver
+        self._idle: float | None = None  # since when the pipe has been empty
 
     def now(self) -> float:
         return self._ahead + time.monotonic()
@@ -30,16 +30,12 @@ class Receipts:
         """A read that began `at` has come to the end of what was there."""
         self._complete = max(at, self._complete or at)
 
-    def follow(self) -> None:
-        """A stream begins: what it delivers first may be old."""
-        self._idle = None
-
     def wait(self) -> None:
-        """The stream has nothing to deliver at the moment."""
+        """The pipe to the program is empty. A stream over a network is no proof of that: it may be held up anywhere."""
         self._idle = self.now()
 
     def arrived(self) -> str:
-        """Return the receipt of what the stream has delivered after `wait`."""
+        """Return the receipt of what has come out of the pipe after `wait`."""
         if self._idle is not None and self.now() - self._idle >= _GAP_SECONDS:
             self.complete_until(self._idle)
         return self.receipt()

@@ -16,7 +16,8 @@ def row(second, nanosecond=0, value=None):
 
 
 class Node:
-    """Serves one container's log: each connection is a list of chunks, an error, or a stream that hangs.
+    """Serves one container's log: each connection is a list of chunks, seconds between them, an error, or a stream that
+    hangs.
 
     `reads` are the connections that do not follow, if these are to be served apart.
     """
@@ -43,6 +44,8 @@ class Node:
                     self.over = True
                 elif isinstance(chunk, Exception):
                     raise chunk
+                elif isinstance(chunk, float):
+                    await asyncio.sleep(chunk)
                 else:
                     yield chunk
 

@@ -58,3 +58,12 @@ async def test_a_new_process_keeps_when_lines_were_received():
     assert kept == before
     assert before.received == pytest.approx(time.time(), abs=30)
     assert (new.observer != before.observer, new.delay) == (True, None)
+
+
+async def test_a_stream_vouches_for_no_line(running):
+    """One that was held up on its way delivers its lines one by one, each long after it was printed."""
+    node, buffer = Node([row(1), 0.06, row(2), 0.06, row(3), "hang"], reads=[[row(3)]]), LogBuffer()
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: len(values(buffer)) == 3)
+    assert [one.delay for one in buffer.sightings.evaluations] == [None, None, None]
