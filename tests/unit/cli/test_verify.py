@@ -199,10 +199,14 @@ def a_signature_of_another_result(files, rng):
     return {**files, "statement.dsse.json": envelope}, expected, True
 
 
+def another_key_beside(files, rng):
+    return {**files, "podium.pub": new_signing_key().public_pem.encode()}, {("verify.signature", "podium.pub")}, True
+
+
 KINDS = [
     a_byte, a_dropped_attempt, a_swapped_seed, a_reordered_record, a_moved_clock, sums_made_again, everything_made_again,
     a_forged_beginning, a_try_that_was_never_made, an_added_file, another_signer, no_signature,
-    a_signature_of_another_result,
+    a_signature_of_another_result, another_key_beside,
 ]  # fmt: skip
 
 
