@@ -86,6 +86,10 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
         template(env=[{"name": "FINE", "value": "1"}, {"name": "LD_PRELOAD", "value": "/proc/self/cwd/x.so"}]),
         "spec.template.env[1].name: 'LD_PRELOAD' is not allowed (none is); remove it, " + ASK + "env",
     ),
+    "every-gpu": (
+        {"system": {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": "rdma/hca"}},
+        "spec.system.acceleratorResource: 'rdma/hca' is not allowed (allowed: nvidia.com/*",
+    ),
     "device-claim": (
         template(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "admin-access"}]),
         "spec.template.resourceClaims[0].resourceClaimTemplateName: 'admin-access' is not allowed (none is); remove it, "

@@ -19,7 +19,7 @@ from tests.e2e.gpus import GpuExporter
 from tests.e2e.run_queries import attempts, condition, ended, wait_for
 
 RULES = ROOT / "helm/podium/alerts/podium.yaml"
-GPU = "example.com/gpu"
+GPU = "amd.com/gpu"
 # A custom image that reports energy, evaluates once and then hangs.
 HANGS = """
 import json, time

@@ -37,6 +37,10 @@ class Allow(Model):
     writable_claims: tuple[str, ...] = Field(default=(), description="As namespace/claim.")
     resource_claim_templates: tuple[str, ...] = ()
     env: tuple[str, ...] = Field(default=(), description="Among RUNTIME_VARIABLES.")
+    # any other resource would switch off the "void" that keeps an image from opening every GPU of the node
+    accelerator_resources: tuple[str, ...] = (
+        "nvidia.com/*", "amd.com/gpu", "gpu.intel.com/*", "habana.ai/gaudi", "aws.amazon.com/neuron*", "google.com/tpu",
+    )  # fmt: skip
 
     def refusals(self, namespace: str, spec: BenchmarkRunSpec, own_images: tuple[str, ...]) -> Iterator[str]:
         """Yield what `spec` asks for without being allowed to, each with its field, value and remedy."""
@@ -66,6 +70,9 @@ class Allow(Model):
                     "readOnly: false, or ask the administrator to add it to trainer.allow.writableClaims"
                 )
         yield from self._variables(template)
+        if spec.system.accelerators_per_node:
+            resource, allowed = spec.system.accelerator_resource, self.accelerator_resources
+            yield from self._listed("system.acceleratorResource", resource, allowed, "acceleratorResources")
 
     def _priorities(self, spec: BenchmarkRunSpec) -> Iterator[str]:
         if name := spec.template.priority_class_name:

@@ -25,6 +25,10 @@ def refusal(allow=OPEN, namespace="lab", secrets=None, **spec):
     return TrainerDefaults.model_validate(defaults).refusal(namespace, ex.spec(**spec))
 
 
+def accelerators(resource):
+    return {"system": {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": resource}}
+
+
 def template(**fields):
     return {"template": fields}
 
@@ -77,6 +81,8 @@ def test_what_is_listed_or_harmless_is_allowed(spec):
         template(env=[{"name": "DOCKER_RESOURCE_GPU", "value": "all"}]),
         template(env=[{"name": "CUDA_DISABLE_CONTROL", "value": "true"}]),
         template(secrets=["wandb"]),
+        accelerators("rdma/hca"),
+        accelerators("cpu"),
     ],
 )
 def test_what_is_not_listed_is_refused(spec):
@@ -88,6 +94,19 @@ def test_a_run_adds_to_the_administrators_node_selector_but_does_not_replace_it(
     assert defaults.refusal("lab", ex.spec(**template(nodeSelector={"pool": "benchmarks", "zone": "a"}))) == ""
     said = "spec.template.nodeSelector: 'pool' must be 'benchmarks', as the administrator set it; remove it"
     assert defaults.refusal("lab", ex.spec(**template(nodeSelector={"pool": "production"}))) == said
+
+
+def test_only_resources_that_bring_devices_are_accelerators():
+    """With any other, nothing would keep an image from opening every GPU of the node."""
+    assert (
+        refusal(allow={}, **accelerators("nvidia.com/mig-1g.5gb"))
+        == refusal(allow={}, **accelerators("amd.com/gpu"))
+        == ""
+    )
+    assert refusal(allow={"acceleratorResources": ["devices.example/*"]}, **accelerators("devices.example/vgpu")) == ""
+    assert "add it to trainer.allow.acceleratorResources" in refusal(
+        allow={}, **accelerators("devices.kubevirt.io/kvm")
+    )
 
 
 def test_a_claim_of_another_namespace_is_another_claim():
