@@ -83,6 +83,7 @@ class LogStream:
         exited: Callable[[], bool] = lambda: True,
         restore: Callable[[], AsyncIterator[tuple[str, bytes]]] | None = None,
         known_until: float = 0.0,
+        nothing_before: float | None = None,
         silence: Callable[[], float] = lambda: 60.0,
         pace: Callable[[], float] = lambda: 0.0,
         streams: asyncio.Semaphore | None = None,
@@ -93,8 +94,9 @@ class LogStream:
 
         `restore` yields what earlier processes have kept: rows of timestamp and line, and which process it was.
         `changed` is called when something has changed: with True if urgent. `known_until` is the container's start if
-        everything it printed is still to be had, 0.0 if this process continues another one's work. `silence` returns
-        the seconds after which a silent log is read again, `pace` those after which one that grows is looked at again.
+        everything it printed is still to be had, 0.0 if this process continues another one's work. Nothing was printed
+        before `nothing_before`; None: unknown. `silence` returns the seconds after which a silent log is read again,
+        `pace` those after which one that grows is looked at again.
 
         A log that gets one of `streams` (None: always) is followed; any other is read again every `poll` seconds.
         """
@@ -119,6 +121,8 @@ class LogStream:
         self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
         self._receipts = Receipts()
+        if nothing_before is not None:
+            self._receipts.complete_until(nothing_before)
         self._was_interrupted = restore is not None  # a clock may have stepped back meanwhile: see `_read`
         self._news = asyncio.Event()
         self._was_over = False

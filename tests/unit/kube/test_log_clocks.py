@@ -67,3 +67,11 @@ async def test_a_stream_vouches_for_no_line(running):
     running(stream)
     await until(lambda: len(values(buffer)) == 3)
     assert [one.delay for one in buffer.sightings.evaluations] == [None, None, None]
+
+
+async def test_no_line_is_older_than_its_job(running):
+    node, buffer = Node([row(1), "hang"]), LogBuffer()
+    stream, _ = stream_of(node, buffer, nothing_before=time.time() - 30)
+    running(stream)
+    await until(lambda: values(buffer))
+    assert buffer.sightings.evaluations[0].delay == pytest.approx(30, abs=5)

@@ -163,3 +163,10 @@ def test_a_line_that_was_received_late_does_not_make_a_clock_wrong(node, noted):
     lines = attempt(node=node, late=8.0, delay=13.0)
     notes = clock_notes(Sightings((lines[0],), (lines[-1],), tuple(lines[1:-1])))
     assert notes == ([f"the clock of rank 0's node is {noted} the operator's: check its NTP service"] if noted else [])
+
+
+def test_a_stream_that_was_only_followed_shows_a_step_longer_than_the_time_since_the_job():
+    """Nothing else vouches for its lines, and each shows the same difference as no other that came at another time."""
+    start, stop = seen("run_start", 0.0, late=20.0, delay=60.0), seen("run_stop", 120.0, node=3600.0, delay=180.0)
+    assert fault(start, stop)[0] is Reason.NODE_CLOCK_STEPPED
+    assert fault(start, seen("run_stop", 120.0, node=35.0, delay=180.0)) is None
