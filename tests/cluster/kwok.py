@@ -17,6 +17,7 @@ from tests.cluster.processes import ClusterError
 
 _SIZE = {"cpu": "64", "memory": "512Gi", "pods": "110"}
 _LOG_SHARE = 0.8  # of a pod's life: its log is whole before it completes
+_LIVE_LOG_SHARE = 0.5  # the same, for a log that begins when it is first read, which may be seconds later
 
 
 def start_nodes(
@@ -30,8 +31,8 @@ def start_nodes(
 ) -> None:
     """`count` Ready nodes. Pods of Jobs complete after `pod_seconds`. Logs come in one of two ways:
 
-    `replay`: each pod plays this training log back, line by line, from its own start to 0.8 of `pod_seconds`;
-    with `live` it starts with the first read, otherwise with the first that follows.
+    `replay`: each pod plays this training log back, line by line, from the first read that follows it to 0.8 of
+    `pod_seconds`; with `live`, from the first read to 0.5 of it.
     `log`: each pod's log is this file, in the format of a container runtime
     (``2026-01-01T00:00:00.000000000Z stdout F the line``); a stream that follows it never ends, 128 are the most.
     """
@@ -94,7 +95,7 @@ def _serve_logs(plane: ControlPlane, log: Path, pod_seconds: float, *, live: boo
     plane.processes.start(
         "pod-logs",
         *(sys.executable, "-m", "tests.cluster.podlogs", "--log", log.resolve()),
-        *("--seconds", pod_seconds * _LOG_SHARE, "--open", pod_seconds),
+        *("--seconds", pod_seconds * (_LIVE_LOG_SHARE if live else _LOG_SHARE), "--open", pod_seconds),
         *(["--live"] if live else []),
         *("--port", plane.logs_port, "--cert", plane.pki.path("kwok.crt"), "--key", plane.pki.path("kwok.key")),
         env={"PYTHONPATH": str(tools.HERE.parents[1])},
