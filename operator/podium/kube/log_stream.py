@@ -20,7 +20,7 @@ import aiohttp
 from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
 from podium.kube.log_lines import KnownConnection, KnownLines, LineCutter, LogLine, is_torn, read_line
-from podium.kube.receipts import Receipts
+from podium.kube.receipts import BEHIND_OTHER, Receipts
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -372,7 +372,8 @@ class LogStream:
         added = 0
         for piece in self._sink.pieces(line.text):
             if key := self._key_if_new(connection, line, piece, first=first):
-                urgent = self._sink.add(piece, line.timestamp + receipt)
+                behind = "" if piece == line.text else BEHIND_OTHER  # a progress bar, which may have begun long ago
+                urgent = self._sink.add(piece, line.timestamp + receipt + behind)
                 self._known.take(key)
                 added += 1
                 if urgent is not None:

@@ -7,14 +7,17 @@ import time
 
 # Data that arrive sooner after the last ones may have been printed together with these.
 _GAP_SECONDS = 0.05
+BEHIND_OTHER = "~"
 
 
 class Receipts:
-    """The receipts of one stream: what is added to a line's timestamp, ``@<observer>:<received>[+<delay>]``.
+    """The receipts of one stream: what is added to a line's timestamp, ``@<observer>:<received>[+<delay>][~]``.
 
     Times are unix seconds on a clock that never steps: that of this machine as it was when the stream began. Receipts
     of two observers (streams, processes) come from two clocks. A line was printed at most `delay` seconds before it was
     received; without one, nobody knows, since this process has not come to the end of the log since it began to read.
+    With ``~`` (`BEHIND_OTHER`), the timestamp is not the line's own: the runtime stamps a long line in parts, and the
+    log shows the time of the first.
     """
 
     def __init__(self) -> None:

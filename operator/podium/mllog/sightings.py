@@ -14,7 +14,7 @@ from podium.mllog.record import Event
 SEEN_KEYS = frozenset({"run_start", "run_stop", "eval_accuracy"})
 MAX_EVALUATIONS_SEEN = 256  # of a try: the first and the latest ones, half of each
 _MAX_CLOCK_LINES = 8  # of each key
-_RECEIPT = re.compile(r"([0-9a-f]{8}):(\d{1,12}\.\d{1,6})(?:\+(\d{1,12}\.\d{1,6}))?")  # see kube.receipts
+_RECEIPT = re.compile(r"([0-9a-f]{8}):(\d{1,12}\.\d{1,6})(?:\+(\d{1,12}\.\d{1,6}))?(~)?")  # see kube.receipts
 
 
 class Sighting(NamedTuple):
@@ -83,11 +83,11 @@ class SightingCollector:
 def _sighting(event: Event, timestamp: str) -> Sighting:
     runtime, _, receipt = timestamp.partition("@")
     match = _RECEIPT.fullmatch(receipt)
-    observer, received, delay = match.groups() if match else ("", None, None)
+    observer, received, delay, behind_other = match.groups() if match else ("", None, None, None)
     return Sighting(
         event.key,
         event.time,
-        _unix_seconds(runtime),
+        None if behind_other else _unix_seconds(runtime),
         None if received is None else float(received),
         None if delay is None else float(delay),
         observer,

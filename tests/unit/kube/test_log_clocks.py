@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -75,3 +76,21 @@ async def test_no_line_is_older_than_its_job(running):
     running(stream)
     await until(lambda: values(buffer))
     assert buffer.sightings.evaluations[0].delay == pytest.approx(30, abs=5)
+
+
+async def test_a_line_behind_a_progress_bar_has_no_time_of_its_own(running):
+    """The runtime stamps a long line in parts, and the kubelet shows the time of the first."""
+    bar = b"2026-01-01T00:00:05.000000000Z " + b"\r10 %" * 4000
+    node, buffer = Node([bar + row(9).partition(b" ")[2], row(10), "hang"]), LogBuffer()
+    stream, _ = stream_of(node, buffer)
+    running(stream)
+    await until(lambda: len(values(buffer)) == 2)
+    behind, alone = buffer.sightings.evaluations
+    assert (behind.printed, behind.received is None, alone.printed) == (
+        None,
+        False,
+        datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC).timestamp(),
+    )
+    again = LogBuffer()
+    await stream_of(Node([], []), again, checkpoint=buffer.rows(0, 1 << 20))[0]._restore_lines()
+    assert again.sightings.evaluations == buffer.sightings.evaluations
