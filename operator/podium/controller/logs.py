@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import aiohttp
 
-from podium.api import TryId
+from podium.api import AttemptState, TryId
 from podium.controller.pod_logs import PodLogReader, PodLogs
 from podium.controller.rank0 import Rank0Pod
 from podium.controller.state import OpenLog, RunState
@@ -98,8 +98,8 @@ class LogCollector:
         open_tries = [id_ for id_, a in listed.items() if not (a.state.finished and (a.stored or id_ in stored))]
         for id_ in [*open_tries, *(id_ for id_ in state.observation.jobs if id_ not in listed)]:
             rank0 = state.observation.rank0(id_)
-            # what earlier processes read of a finished try is in its checkpoint, even if its pods are gone
-            restores = id_ in state.logs.inherited and id_ in listed and listed[id_].state.finished
+            # what earlier processes read of a try is in its checkpoint, even if its pods are gone
+            restores = id_ in state.logs.inherited and id_ in listed and listed[id_].state is not AttemptState.PENDING
             printed = state.observation.silent(id_) or (rank0 and rank0.started)
             if id_ not in state.logs.open and (restores or printed):
                 state.logs.open[id_] = self._open(state, id_)

@@ -6,7 +6,7 @@ All of it can be restored from the API server, the pods' logs and the store: a r
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from podium.api import AttemptStatus, ConditionType, Result, TryId
@@ -36,9 +36,10 @@ class OpenLog:
 
     def observed(self) -> ObservedLog:
         stream = self.stream
-        return ObservedLog.of(
+        log = ObservedLog.of(
             self.buffer, known_until=stream.known_until, unreadable=stream.unreadable, lost=stream.lost
         )
+        return log if self.restored else replace(log, restored=False)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,8 @@ _LAST_TIME = 253402300799.0  # the end of the year 9999, where calendars end
 def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step:
     """Return the state of an unfinished try, from what is observed of it now. A `job` of None does not exist."""
     log = look.log
+    if not log.restored:  # perhaps its run_stop was seen before its machine was lost
+        return Step(attempt, look.now + READ_AGAIN_SECONDS)
     attempt = measured(attempt, log.summary, look.goal)
     if job is None:
         return Step(_without_job(attempt, log, look.goal))

@@ -116,6 +116,7 @@ class ObservedLog:
     lost: str = ""  # with `ended`: why its end will never be read
     overflow: bool = False  # it is longer than the limit; what came after is not in `summary`
     sightings: Sightings = field(default_factory=Sightings)  # when its lines were seen
+    restored: bool = True  # what earlier processes have kept of it, if anything, is in `summary`
 
     @property
     def complete(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from podium.controller import logs as logs_module
@@ -186,6 +188,25 @@ async def test_what_an_earlier_process_kept_is_stored_although_its_pods_were_nev
     assert not state.logs.open
     log = await collector.finished(state, ex.FIRST)
     assert len(list(log.lines)) == 2
+    collector.close(state)
+
+
+async def test_nothing_is_judged_before_a_checkpoint_is_read(world, monkeypatch):
+    """A node took its pods with it while no operator ran: an earlier one may have seen its run_stop."""
+    monkeypatch.setattr(logs_module, "_RETRY_SECONDS", 0.01)
+    collector, _, store, _ = world
+    state = state_of(inherited=True)
+    state.run = replace(state.run, status=ex.status(ex.attempt(state="Training")))
+    state.observation.containers = {ex.FIRST: {}}
+    store.segments[0, "earlier"] = row(1) + row(2)
+    store.away = True
+    collector.follow(state)
+    log = state.logs.open[ex.FIRST]
+    await until(lambda: log.observed().unreadable)
+    assert not log.observed().restored
+    store.away = False
+    await until(lambda: log.observed().restored)
+    assert log.observed().summary.lines == 2
     collector.close(state)
 
 
