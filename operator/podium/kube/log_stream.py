@@ -90,15 +90,12 @@ class LogStream:
         poll: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
-        has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node).
-
-        `restore` yields what earlier processes have kept: rows of timestamp and line, and which process it was.
-        `changed` is called when something has changed: with True if urgent. `known_until` is the container's start if
-        everything it printed is still to be had, 0.0 if this process continues another one's work. Nothing was printed
-        before `nothing_before`; None: unknown. `silence` returns the seconds after which a silent log is read again,
-        `pace` those after which one that grows is looked at again.
-
-        A log that gets one of `streams` (None: always) is followed; any other is read again every `poll` seconds.
+        has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node). `restore`
+        yields what earlier processes have kept: rows of timestamp and line, and which process it was. `changed` is
+        called when something has changed: with True if urgent. `known_until` is the container's start if all of the log
+        is still to be had, 0.0 if this process continues another one's work. Nothing was printed before
+        `nothing_before`; None: unknown. A log that is silent for `silence` seconds is read again; one that grows is
+        looked at every `pace`. One that gets none of `streams` (None: always) is read again every `poll` seconds.
         """
         self.known_until = known_until  # unix time up to which everything printed was read; 0.0: nothing was read yet
         self.unreadable = ""  # why the log cannot be read at present
@@ -120,9 +117,7 @@ class LogStream:
         self._poll = poll
         self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
-        self._receipts = Receipts()
-        if nothing_before is not None:
-            self._receipts.complete_until(nothing_before)
+        self._receipts = Receipts(nothing_before)
         self._was_interrupted = restore is not None  # a clock may have stepped back meanwhile: see `_read`
         self._news = asyncio.Event()
         self._was_over = False

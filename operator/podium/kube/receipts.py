@@ -20,10 +20,11 @@ class Receipts:
     log shows the time of the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nothing_before: float | None = None) -> None:
+        """Nothing was printed before `nothing_before`; None: unknown."""
         self._observer = f"{secrets.randbits(32):08x}"
         self._ahead = time.time() - time.monotonic()
-        self._complete: float | None = None  # everything that was printed until then has been received
+        self._complete = nothing_before  # everything that was printed until then has been received
         self._idle: float | None = None  # since when the pipe has been empty
 
     def now(self) -> float:
