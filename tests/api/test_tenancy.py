@@ -88,7 +88,8 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "every-gpu": (
         {"system": {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": "rdma/hca"}},
-        "spec.system.acceleratorResource: 'rdma/hca' is not allowed (allowed: nvidia.com/*",
+        "spec.system.acceleratorResource: 'rdma/hca' is not allowed (allowed: nvidia.com/*, amd.com/gpu, gpu.intel.com/*, "
+        "habana.ai/gaudi, aws.amazon.com/neuron*, google.com/tpu); remove it, " + ASK + "acceleratorResources",
     ),
     "device-claim": (
         template(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "admin-access"}]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -82,7 +83,8 @@ def test_what_was_seen_of_a_log_counts(tmp_path):
         )
         assert abs(seen["nodeClockOffsetSeconds"]) < 0.5
         pod = attempt["pods"][0]
-        assert pod["started"] <= seen["runStart"]["received"] <= seen["runStop"]["received"] <= pod["finished"] + 0.01
+        ended = pod["finished"] or math.inf  # unknown if the machine is so busy that the program had not ended yet
+        assert pod["started"] <= seen["runStart"]["received"] <= seen["runStop"]["received"] <= ended + 0.01
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the cases are not here")

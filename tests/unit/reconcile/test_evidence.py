@@ -97,7 +97,9 @@ def test_an_unreadable_log_is_bounded_by_its_container():
     assert decided(TRAINING, observed(pods, lost), 110)[0].reason == "PodLost"
 
 
-@pytest.mark.parametrize("job", [ex.job(ended(0, None, stopped="DeletionByPodGC")), ex.job(suspended=True), ex.job(finished="Failed")])
+@pytest.mark.parametrize(
+    "job", [ex.job(ended(0, None, stopped="DeletionByPodGC")), ex.job(suspended=True), ex.job(finished="Failed")]
+)
 def test_a_try_is_not_judged_before_what_an_earlier_process_read_is_here(job):
     """It may have seen run_stop, and its machine may be gone since."""
     unread = replace(log(), restored=False)
