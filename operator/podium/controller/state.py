@@ -80,7 +80,7 @@ class ReportState:
     cut: bool = False  # whether the status must be cut to what its schema allows
     attempts: tuple[AttemptStatus, ...] = ()  # the tries in it
     changed_at: float | None = None  # when the oldest unwritten change was made
-    starting_due: float | None = None  # when a first status is due although nothing but the start has happened
+    starting_delay: float = 0.0  # seconds after which a first status is due although a run has only begun to start
     quiet_until: float = 0.0  # no progress is written before this time
     last_reported: tuple[object, ...] = ()  # the significant part of what was written
 

@@ -103,11 +103,12 @@ class StatusWriter:
         changed_at = report.changed_at or 0.0
         if report.written == {}:
             runs = self._runs_in_progress()
-            if report.starting_due is None:  # kept: the last runs of a burst wait for machines as long as the first
-                report.starting_due = changed_at + max(_STARTING_DELAY_SECONDS, runs / _STARTING_STATUSES_PER_SECOND)
+            # by the most runs at any time so far: the last of a burst wait for machines as long as the first
+            starting = max(_STARTING_DELAY_SECONDS, runs / _STARTING_STATUSES_PER_SECOND)
+            report.starting_delay = max(report.starting_delay, starting)
             due = changed_at + max(_FIRST_STATUS_DELAY_SECONDS, runs / _FIRST_STATUSES_PER_SECOND)
             if is_starting(state.run.status):
-                due = report.starting_due
+                due = changed_at + report.starting_delay
         if reported == report.last_reported:
             # after a short wait, so that a transition right after it carries the progress as well
             leaving = any(a.time_to_train_seconds and not a.state.finished for a in state.run.status.attempts)

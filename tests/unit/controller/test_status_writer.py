@@ -176,8 +176,10 @@ async def test_a_thousand_runs_are_written_less_often():
 
 
 async def test_the_last_runs_of_a_burst_do_not_become_due_sooner_as_the_first_ones_end():
-    writes = Writes(runs=1000)
-    await writes.at(0, PENDING)
+    writes = Writes(runs=1)
+    await writes.at(0, PENDING)  # the first of a burst
+    writes.runs = 1000
+    await writes.at(7, PENDING)
     writes.runs = 10
     assert await writes.at(20, STARTING) == (0, [42.5])
     assert await writes.at(30, TRAINING) == (1, [])
