@@ -13,7 +13,7 @@ from podium.stores import Store
 
 _LIMIT = 20 << 20  # bytes of a pod's log; the operator keeps 16 MiB
 _LEFT_OUT = b"[podium: "  # the line that stands for what was left out
-_FIRST_SECONDS = 30.0  # from the container's start to its first line; a later one may not be the first
+_FIRST_SECONDS = 30.0  # from the container's start to its first line; a later one is perhaps not the first
 _OUT_OF_ORDER_SECONDS = 1.0  # lines of stdout and stderr are out of order by less
 _TIME_SECONDS = 0.002
 
