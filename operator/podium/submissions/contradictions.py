@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from podium.api import GROUP, KIND, VERSION, AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, TryId
 from podium.documents import DocumentError, LimitError, read_json, read_yaml
 from podium.mllog import LogSummary, Sightings
@@ -321,7 +323,7 @@ class _Try:
         for key in ("start_time", "quality", "epochs", "energy_joules", "time_to_train_seconds"):
             claimed, right = getattr(status, key), getattr(again, key)
             if claimed != right and not (key == "time_to_train_seconds" and claimed is None):
-                yield self.case.finding(self.name, f"{_camel(key)} is {shown(claimed)} here, {shown(right)} by {log}")
+                yield self.case.finding(self.name, f"{to_camel(key)} is {shown(claimed)} here, {shown(right)} by {log}")
 
     def _verdict(self, status: AttemptStatus, verdict: Verdict, log: str) -> Iterator[Finding]:
         claimed = Reason.known(status.reason)
@@ -393,8 +395,3 @@ def _early(one: object, other: object) -> bool:
     """Return whether `one` comes before `other` by more than their clocks explain."""
     a, b = number(one), number(other)
     return a is not None and b is not None and b - a > _TOLERANCE_SECONDS
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
