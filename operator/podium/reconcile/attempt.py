@@ -184,13 +184,13 @@ def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
 def _clock_start(attempt: AttemptStatus, job: ObservedJob, look: Look) -> float:
     """Return when run_start was logged, on the cluster's clock.
 
-    It comes after the start of the Job, and within the deadlines before it. A stamp outside of that is from a node
-    with a wrong clock, which must neither end a healthy attempt nor keep a hanging one. Nor is it later than the line
-    was received, or earlier than it can have been printed.
+    It comes after the start of rank 0's container, and within the deadlines before it. A stamp outside of that is from
+    a node with a wrong clock, which must neither end a healthy attempt nor keep a hanging one. Nor is it later than the
+    line was received, or earlier than it can have been printed.
     """
-    limits = look.spec.deadlines
-    earliest = job.launched
-    latest = earliest + sum(map(duration_seconds, (limits.pending, limits.stage, limits.pending, limits.init)))
+    limits, rank0 = look.spec.deadlines, job.container(0)
+    earliest = max(job.launched, (rank0 and rank0.came_up) or 0.0)
+    latest = job.launched + sum(map(duration_seconds, (limits.pending, limits.stage, limits.pending, limits.init)))
     stamp = look.log.summary.run_start
     if stamp is None:
         stamp = known_time(attempt.start_time)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from podium.api import AttemptState
 from podium.mllog import Sighting, Sightings
 from tests.unit.reconcile import examples as ex
 from tests.unit.reconcile.examples import GOOD, START, SUCCESS, ended, log, observed
@@ -64,6 +65,16 @@ def test_a_deadline_counts_from_when_run_start_was_printed(stamp, due):
     clock = log((stamp, "run_start", None), sightings=Sightings((sighting,)))
     result = decision(run, observed(ex.job(ex.running(0), ex.running(1)), clock), now=100)
     assert result.wake_at == pytest.approx(ex.T0 + due, abs=0.2)
+
+
+def test_no_run_start_precedes_the_container_that_was_seen_to_come_up():
+    """Nobody saw it being printed, and the node's clock was set back by an hour before."""
+    run = ex.run(ex.status(ex.attempt(state=AttemptState.TRAINING)), deadlines={"run": "1h"})
+    sighting = Sighting("run_start", ex.T0 - 3500, ex.T0 - 3500, ex.T0 + 120, 120, "a")
+    clock = log((-3500, "run_start", None), sightings=Sightings((sighting,)))
+    pods = [replace(ex.running(node), came_up=ex.T0 + 80) for node in (0, 1)]
+    result = decision(run, observed(ex.job(*pods), clock), now=130)
+    assert result.wake_at == pytest.approx(ex.T0 + 80 + 3600, abs=1)
 
 
 @pytest.mark.parametrize(("started", "due"), [(15, 320), (-3585, 320), (3615, 320)])
