@@ -176,8 +176,8 @@ class Reason(ExplainedReason):
     )
     LOG_LOST = "LogLost", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
-        means="The end of rank 0's log can no longer be read, so nobody knows whether run_stop was logged. What was "
-              "read is kept. The attempt is retried.",
+        means="A part of rank 0's log can no longer be read, so nobody knows when run_start, or whether run_stop, was "
+              "logged. What was read is kept. The attempt is retried.",
         do="Check the node of rank 0 and its kubelet, and what removes pods and logs.",
     )
     NODE_CLOCK_STEPPED = "NodeClockStepped", Facts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds
 from podium.reconcile.failure import failed, silent_node
-from podium.reconcile.model import Container, ObservedJob, Staging
+from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import Look, Step, colon, listed, move_to, no_log_text, tail_text, until
 
 # The kubelet's reasons for containers that will never run, however long they wait,
@@ -33,11 +33,18 @@ def starting(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         return step
     if silent := silent_node(job):
         return Step(failed(attempt, job, silent, log))
+    return Step(_never_started(attempt, log, limit))
+
+
+def _never_started(attempt: AttemptStatus, log: ObservedLog, limit: str) -> AttemptStatus:
+    """Return the end of a try without a run_start within `limit` of its start."""
     if log.summary.lines == 0:
-        message = no_log_text(log, f"within {limit} of its start")
-        return Step(move_to(attempt, Reason.NO_MLPERF_LOG, message))
+        return move_to(attempt, Reason.NO_MLPERF_LOG, no_log_text(log, f"within {limit} of its start"))
+    if log.summary.evaluations:
+        message = "the log has evaluations but no run_start: its beginning was lost, or the program does not log it"
+        return move_to(attempt, Reason.LOG_LOST, message)
     message = f"no run_start within {limit} of the containers' start (spec.deadlines.init){tail_text(log)}"
-    return Step(move_to(attempt, Reason.INIT_DEADLINE_EXCEEDED, message))
+    return move_to(attempt, Reason.INIT_DEADLINE_EXCEEDED, message)
 
 
 def _stuck(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step | None:

@@ -48,6 +48,7 @@ def test_a_try_whose_pods_had_started_does_not_wait_for_them_again(pods):
     [
         (READY, [], 310, "NoMLPerfLog"),
         (READY, [(12, "init_start", None)], 310, "InitDeadlineExceeded"),
+        (READY, [BAD], 310, "LogLost"),  # its beginning was rotated away while nobody could read it
         (TRAINING, [START, BAD], 3620, "RunDeadlineExceeded"),
     ],
 )
