@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from podium.api import AttemptState, TryId
+from podium.controller.observation import Observation
 from podium.controller.pod_logs import PodLogReader, PodLogs
 from podium.controller.rank0 import Rank0Pod
 from podium.controller.state import OpenLog, RunState
@@ -295,7 +296,8 @@ class LogCollector:
             log.close()
 
     async def finished(self, state: RunState, id_: TryId) -> FinishedLog:
-        """Return what rank 0 printed, after a short wait for its last lines; all of it is then in the checkpoint.
+        """Return what rank 0 printed, after a short wait for the last lines of one that is ending; all of it is then in
+        the checkpoint.
 
         Raises StoreError.
         """
@@ -304,7 +306,7 @@ class LogCollector:
             log = state.logs.open[id_] = self._open(state, id_)  # it ended before a pod of it was seen
         if log is None:
             return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
-        if not log.buffer.ended:
+        if not log.buffer.ended and _is_ending(state.observation, id_):
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
         if not log.restored:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
@@ -327,6 +329,14 @@ class LogCollector:
         state.logs.open.clear()
         for id_ in list(state.logs.pod_logs):
             self._drop_pod_logs(state, id_)
+
+
+def _is_ending(observation: Observation, id_: TryId) -> bool:
+    """Return whether the last lines of rank 0 are to be expected soon; False while nobody has ended it."""
+    job, rank0 = observation.jobs.get(id_), observation.rank0(id_)
+    if job is None or rank0 is None or job.finished or job.failing or job.suspended or job.deleting:
+        return True
+    return bool(rank0.stopped) or rank0.deleted is not None or rank0.finished is not None
 
 
 def _lacks_evidence(run: Run, id_: TryId, summary: LogSummary) -> bool:

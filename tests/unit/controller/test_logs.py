@@ -231,6 +231,33 @@ async def test_a_judged_log_that_cannot_be_read_again_is_not_stored_without_its_
     collector.close(state)
 
 
+async def test_the_verdict_on_a_program_that_goes_on_does_not_wait_for_its_last_lines(world):
+    """Its Job is deleted after the verdict: until then the program may go on for days."""
+    collector, cluster, *_ = world
+    state = state_of(ex.running(0))
+    state.observation.jobs = {ex.FIRST: ex.job(ex.running(0))}
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    async with asyncio.timeout(5):
+        assert len(list((await collector.finished(state, ex.FIRST)).lines)) == 1
+    collector.close(state)
+
+
+@pytest.mark.parametrize("ending", [{"failing": "BackoffLimitExceeded"}, {"finished": "Failed"}, {"deleting": True}])
+async def test_the_last_lines_of_a_program_that_is_being_ended_are_waited_for(world, monkeypatch, ending):
+    monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.1)
+    collector, cluster, *_ = world
+    state = state_of(ex.running(0))
+    state.observation.jobs = {ex.FIRST: replace(ex.job(ex.running(0)), **ending)}
+    await opened(collector, state)
+    stored = asyncio.create_task(collector.finished(state, ex.FIRST))
+    await asyncio.sleep(0.01)
+    cluster.followed.put_nowait(row(1))
+    assert len(list((await stored).lines)) == 1
+    collector.close(state)
+
+
 async def test_what_was_read_of_a_preempted_try_comes_from_its_checkpoint(world, monkeypatch):
     """Its Job is suspended and has no pods any more."""
     monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.01)
