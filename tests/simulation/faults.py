@@ -236,7 +236,7 @@ def _log_rotated(sim: Simulation, seconds: float) -> None:
     for place, log in sim.logs.logs.items():
         if not log.closed:
             log.rotated = len(log.lines)
-            sim.truth.rotate(place)
+            sim.truth.rotate(place, sim.plan.faults)
 
 
 # ---- Jobs, queue, store ----

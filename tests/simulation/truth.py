@@ -9,11 +9,19 @@ from dataclasses import dataclass, field
 from tests.simulation.apiserver import Object
 from tests.simulation.nodes import Cluster, Container
 from tests.simulation.programs import Program, choose
+from tests.simulation.scenario import Fault
 from tests.simulation.world import World
 
 _TIME = re.compile(r'"time_ms": (\d+)')
 FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
-_SAVED_SECONDS = 75.0  # after its first lines, a log must be in the store
+# Faults during which a log may not be read, so that nobody may know anymore what was printed, and when
+READING = frozenset({
+    "kill", "kill at a step", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
+    "answers lost", "api slow", "kubelet unreachable", "log half-open", "log unreadable", "log cut", "log rotated",
+    "node lost", "node without power", "node removed",
+})  # fmt: skip
+_SAVED_SECONDS = 75.0  # after its first lines, a log must be in the store: of undisturbed time,
+_RECOVERY_SECONDS = 60.0  # which begins this long after a fault has ended
 
 
 @dataclass
@@ -31,6 +39,7 @@ class Try:
     unseen: bool = False  # one of its pods went, and no operator that runs has seen it
     rotated: bool = False  # a part of its log is gone for new readers
     rotated_unsaved: bool = False  # before a checkpoint of its first lines was due
+    forgotten: bool = False  # somebody deleted its Job before any status named it
 
     @property
     def id(self) -> tuple[int, int]:
@@ -68,7 +77,7 @@ class Truth:
         return self.tries[pod["metadata"]["ownerReferences"][0]["uid"]].program
 
     def of_run(self, run_uid: str) -> Sequence[Try]:
-        return [one for one in self.tries.values() if one.run_uid == run_uid]
+        return [one for one in self.tries.values() if one.run_uid == run_uid and not one.forgotten]
 
     def disturb(self, job_uid: str, fault: str) -> None:
         if job_uid in self.tries:
@@ -79,14 +88,20 @@ class Truth:
         if job_uid in self.tries:
             self.tries[job_uid].unseen = True
 
-    def rotate(self, place: tuple[str, str]) -> None:
+    def rotate(self, place: tuple[str, str], faults: Sequence[Fault]) -> None:
         """The log of a pod is rotated: a new reader does not get what was printed before."""
         assert self.cluster is not None
         for container in self.cluster.containers.values():
             if container.place == place and container.job_uid in self.tries:
                 one = self.tries[container.job_uid]
                 one.rotated = True
-                one.rotated_unsaved |= self.world.now < (container.began or self.world.now) + _SAVED_SECONDS
+                began, now = container.began or self.world.now, self.world.now
+                hindered = (
+                    min(f.at + f.seconds + _RECOVERY_SECONDS, now) - max(f.at, began)
+                    for f in faults
+                    if f.kind in READING
+                )
+                one.rotated_unsaved |= now < began + _SAVED_SECONDS + sum(each for each in hindered if each > 0)
 
     def suspended(self, run_uid: str) -> None:
         """A user suspends a run: all its tries may be ended."""

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING
 
 from podium.api import duration_seconds
 from tests.simulation.apiserver import Object
-from tests.simulation.truth import Truth, Try
+from tests.simulation.truth import READING, Truth, Try
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
+_BEFORE_OR_WITHOUT_A_LOG = ("LogLost", "PendingDeadlineExceeded", "ImagePullFailed")
 OWN_EXIT = ("ProgramFailed", "ProgramExited")  # reasons: the program ended itself before, or after, run_start
 NOTICED_SECONDS = 1200.0  # from the loss of a node until its try must have ended: the toleration, and patience
-# Faults after which nobody may know anymore when a line was printed, so that a step of a node's clock stays unnoticed
-READING = frozenset({
-    "kill", "kill at a step", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
-    "answers lost", "api slow", "kubelet unreachable", "log half-open", "log unreadable", "log cut", "log rotated",
-    "node lost", "node without power", "node removed",
-})  # fmt: skip
 SLACK_SECONDS = 100.0  # a stepped clock judges this much too early
 
 
@@ -135,11 +130,9 @@ def _without_a_cause(case: Case) -> str:
         return ""
     if case.one.program.kind.startswith("crashes"):
         return (
-            ""
-            if case.attempt.get("reason") in (*OWN_EXIT, "LogLost", "PendingDeadlineExceeded")
-            else "its program ended itself"
+            "" if case.attempt.get("reason") in (*OWN_EXIT, *_BEFORE_OR_WITHOUT_A_LOG) else "its program ended itself"
         )
-    explained = case.attempt.get("reason") in ("PendingDeadlineExceeded", "LogLost")
+    explained = case.attempt.get("reason") in _BEFORE_OR_WITHOUT_A_LOG
     return "nothing disturbed it" if case.one.program.measures and not explained else ""
 
 
@@ -149,6 +142,7 @@ _BY_REASON = {
     "NodeClockStepped": _clock_stepped,
     "JobLost": _job_lost,
     "PendingDeadlineExceeded": _pending_deadline,
+    "ImagePullFailed": _pending_deadline,  # the same deadline, while images could not be pulled
     "Suspended": _suspended_early,
     "SuspendedInTraining": _suspended,
     "LogLost": _log_lost,

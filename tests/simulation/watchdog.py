@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime
@@ -98,11 +99,11 @@ class Watchdog:
         containers, nodes = self.truth.containers(one), run["spec"]["system"]["nodes"]
         if one.rotated_unsaved or self.truth.printed(one, "run_stop") is not None:
             return
-        if sum(c.started is not None for c in containers) < nodes:
-            admitted = (job.get("status") or {}).get("startTime")
-            waited = self.world.wall - datetime.fromisoformat(admitted).timestamp() if admitted else 0.0
-            if waited > duration_seconds(run["spec"]["deadlines"]["pending"]) - SLACK_SECONDS:
-                return
+        admitted = (job.get("status") or {}).get("startTime")
+        waited = self.world.wall - datetime.fromisoformat(admitted).timestamp() if admitted else 0.0
+        left = duration_seconds(run["spec"]["deadlines"]["pending"]) - waited
+        if left < SLACK_SECONDS and sum((c.started or math.inf) < self.world.now + left for c in containers) < nodes:
+            return  # they were not all running when that was due
         self.breaks(self.no_healthy_attempt_is_ended, f"Job {one.name} ({one.program.kind}) is deleted")
 
     def evidence_first(self, one: Try) -> None:
@@ -116,7 +117,11 @@ class Watchdog:
             self.breaks(self.evidence_first, f"Job {one.name} is deleted; the status says {recorded}")
 
     def one_job_per_try(self, one: Try) -> None:
-        """A try has exactly one Job, ever."""
+        """A try has exactly one Job, ever, except where somebody deletes it before any status has named it."""
+        recorded = self._recorded(one)
+        for other in self.truth.of_run(one.run_uid):
+            if other.id == one.id and other is not one and recorded is None and "job deleted" in other.disturbed:
+                other.forgotten = True
         if sum(other.id == one.id for other in self.truth.of_run(one.run_uid)) > 1:
             self.breaks(self.one_job_per_try, f"Job {one.name} is created a second time")
 
