@@ -54,6 +54,10 @@ LEFT_OUT = {
     "v0.5/Intel/skx8180/ncf": "its log has no batch size, and its epsilon is not the reference's, which the rules fix",
     "v0.6/Alibaba/sinian/resnet": "its log has no hyperparameters of the optimizer",
 }
+# Most epochs, or models of MiniGo, that a published run of v0.5 or v0.6 took. ResNet, SSD: NVIDIA's n130 and n30 in
+# v0.6; Mask R-CNN: the longest of v0.6; NCF: NVIDIA's DGX-1 in v0.5
+LONGEST = {"resnet": 86, "ssd": 71, "maskrcnn": 18, "gnmt": 9, "transformer": 6, "ncf": 19, "minigo": 21}
+COCO_IMAGES = 117_266  # with boxes
 # Closed entries in mlcommons/training_results_v0.5 and _v0.6
 PUBLISHED = {
     "v0.5": {"resnet": 14, "ssd": 8, "maskrcnn": 5, "gnmt": 8, "transformer": 4, "ncf": 4, "minigo": 4},
@@ -123,6 +127,27 @@ def test_the_rates_are_the_definitions(name: str) -> None:
     assert len(rates) == 20
     found = {number: learning_rate(benchmark, config, number - 1) for number in rates}
     assert found == pytest.approx(rates, rel=1e-6, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_trainer_goes_on_for_as_long_as_a_published_run_did(name: str) -> None:
+    benchmark, config = name.rpartition("/")[2], configured(name)
+    epochs = config.max_epochs
+    if benchmark == "ssd":  # ends with its last evaluation, which is counted in images
+        steps_per_epoch = math.ceil(COCO_IMAGES / config.global_batch_size)
+        epochs = max(config.evaluation_steps(steps_per_epoch)) / steps_per_epoch
+    assert epochs >= LONGEST[benchmark]
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if (LOGS / name).exists()])
+def test_no_log_has_more_epochs_than_the_longest(name: str) -> None:
+    round_, _, _, benchmark = name.split("/")
+    log_rules = load_rounds()[round_].log_rules
+    keys = log_rules.keys if log_rules else {}
+    events = [event for file in (LOGS / name).iterdir()
+              for event in parse(file.read_text(encoding="utf-8", errors="replace"))[0]]  # fmt: skip
+    evaluated = [event for event in events if keys.get(event.key, event.key) == "eval_accuracy"]
+    assert 1 <= max(event.metadata["epoch_num"] for event in evaluated) <= LONGEST[benchmark]
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRIES if (LOGS / name).exists()])
