@@ -89,10 +89,13 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
         heads = self.qkv(x).unflatten(2, (-1, self.head_size)).transpose(1, 2)  # (B, heads of all three, S, head size)
         queries, keys, values = heads.split(self.split, dim=1)
+        # A CPU's kernel takes three times as long for the gradients of bf16
+        kind = torch.float32 if x.device.type == "cpu" else x.dtype
         mixed = F.scaled_dot_product_attention(
-            rotate(queries, rotation), rotate(keys, rotation), values, is_causal=True, enable_gqa=True
-        )
-        return self.out(mixed.transpose(1, 2).flatten(2))
+            rotate(queries, rotation).to(kind), rotate(keys, rotation).to(kind), values.to(kind),
+            is_causal=True, enable_gqa=True,
+        )  # fmt: skip
+        return self.out(mixed.to(x.dtype).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -123,11 +126,10 @@ def rotation_of(length: int, head_size: int, device: torch.device) -> Rotation:
 
 
 def rotate(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """x (B, heads, S, head size), whose first and second halves are the coordinates of points, turned by position."""
+    """x (B, heads, S, head size), whose first and second halves are coordinates of points, turned by position; fp32."""
     cosine, sine = rotation
     first, second = x.float().chunk(2, dim=3)
-    turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=3)
-    return turned.to(x.dtype)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=3)
 
 
 @torch.no_grad()

@@ -126,6 +126,22 @@ def test_logits_are_those_of_transformers():
         torch.testing.assert_close(model(IDS), other(IDS).logits, rtol=1e-5, atol=1e-5)
 
 
+def test_attention_is_computed_in_fp32_on_a_cpu_and_in_the_weights_type_elsewhere(monkeypatch):
+    kinds, attend = [], functional.scaled_dot_product_attention
+
+    def spy(*tensors, **settings):
+        kinds.append({(tensor.device.type, tensor.dtype) for tensor in tensors})
+        return attend(*tensors, **settings)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", spy)
+    for device in ("cpu", "meta"):
+        attention = llama_model.Attention(SMALL).to(device, torch.bfloat16)
+        x = torch.zeros(1, 24, 32, device=device, dtype=torch.bfloat16)
+        found = attention(x, llama_model.rotation_of(24, 8, torch.device(device)))
+        assert (found.shape, found.dtype) == (x.shape, torch.bfloat16)
+    assert kinds == [{("cpu", torch.float32)}, {("meta", torch.bfloat16)}]
+
+
 def test_positions_beyond_2048_turn_as_llama_3_1_has_it():
     """Head size 128: the fastest 29 pairs keep their frequency, the slowest 29 have an eighth, 6 lie between."""
     found = llama_model.frequencies(128, torch.device("cpu"))
