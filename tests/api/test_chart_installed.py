@@ -270,7 +270,8 @@ def test_the_api_server_takes_every_manifest(cluster, case):
         cluster.kubectl(
             "apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         )
-    made = template("-f", DATA / f"{case}.yaml", "--set", "serviceMonitor.enabled=false")
+    version = json.loads(cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+    made = template("-f", DATA / f"{case}.yaml", "--set", "serviceMonitor.enabled=false", "--kube-version", version)
     cluster.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=made)
 
 

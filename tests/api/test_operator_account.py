@@ -15,10 +15,11 @@ import pytest
 from tests.api.test_chart_installed import Cluster, cluster
 from tests.api.test_tenancy import SPEC, STORE, names, operator, run
 from tests.cluster.charts import CHART
-from tests.cluster.fixtures import kubectl_for
+from tests.cluster.fixtures import kubectl_for, since
 from tests.cluster.parts import Operator, until
 
 __all__ = ["cluster", "operator"]
+pytestmark = since(30, "ValidatingAdmissionPolicy")
 
 
 @pytest.fixture(scope="module")

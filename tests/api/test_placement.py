@@ -12,12 +12,13 @@ import pytest
 
 from tests.cluster import kwok
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.fixtures import Kubectl, apply_crds, kubectl_for, needed_parts
+from tests.cluster.fixtures import Kubectl, apply_crds, kubectl_for, needed_parts, since
 from tests.cluster.parts import Operator, until
 
 SPEC: dict[str, Any] = {"round": "v0.6", "benchmark": "resnet", "division": "open", "preset": "tiny"}
 GATES = ("--runtime-config=scheduling.k8s.io/v1beta1=true", "--feature-gates=GenericWorkload=true")
 NODES = 3
+pytestmark = since(37, "scheduling.k8s.io/v1beta1")
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,12 @@ def needed_parts() -> Iterator[None]:
         pytest.skip(str(error))
 
 
+def since(minor: int, what: str) -> pytest.MarkDecorator:
+    """Skip a test where the control plane is older than Kubernetes 1.`minor`, and so lacks `what`."""
+    version = tools.kubernetes_version()
+    return pytest.mark.skipif(tools.kubernetes_minor() < minor, reason=f"Kubernetes {version} has no {what}")
+
+
 def given_kubeconfig(folder: Path) -> Path | None:
     """The cluster of ``KUBECONFIG``, when its context is one that tests may write to.
 

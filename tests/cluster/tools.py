@@ -21,7 +21,18 @@ from tests.cluster import progress
 from tests.cluster.golang import cache, environment, go
 from tests.cluster.processes import ClusterError, NotBuiltError, locked, sh
 
-__all__ = ["ALL", "FOR_TEST", "HERE", "KUBERNETES", "build", "cache", "find", "find_all", "kubernetes_version"]
+__all__ = [
+    "ALL",
+    "FOR_TEST",
+    "HERE",
+    "KUBERNETES",
+    "build",
+    "cache",
+    "find",
+    "find_all",
+    "kubernetes_minor",
+    "kubernetes_version",
+]
 
 HERE = Path(__file__).resolve().parent
 _OTHER_VERSION = "PODIUM_TEST_KUBERNETES"  # a minor version such as 1.29 that has a module go/kube-1.29
@@ -51,6 +62,11 @@ _MINIMUM = {"kubectl": "1.30", "etcd": "3.5", "helm": "4.0"}
 def kubernetes_version() -> str:
     """Of the control plane, such as ``v1.37.2``: what `make tools` builds, else what $PODIUM_TEST_KUBERNETES names."""
     return _version_in(_module_of("kube-apiserver"))
+
+
+def kubernetes_minor() -> int:
+    """Of `kubernetes_version`, such as 37."""
+    return _numbers(kubernetes_version())[1]
 
 
 def find(name: str) -> Path:
