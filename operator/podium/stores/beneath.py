@@ -14,7 +14,6 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from struct import Struct
@@ -51,8 +50,12 @@ class OpenFolder:
     @classmethod
     def at(cls, path: Path, *, create: bool = False) -> OpenFolder:
         """Open the folder at a path that the user named; links in this path are followed."""
-        if create:
-            path.mkdir(parents=True, exist_ok=True)
+        try:
+            return cls(path, os.open(path, _FOLDER))
+        except FileNotFoundError:
+            if not create:
+                raise
+        path.mkdir(parents=True, exist_ok=True)
         return cls(path, os.open(path, _FOLDER))
 
     def __enter__(self) -> Self:
@@ -67,13 +70,13 @@ class OpenFolder:
     def below(self, key: str = "", *, create: bool = False) -> OpenFolder:
         """Open a folder below this one; with `create`, first create it and its parents if they are missing."""
         parts = key_parts(key) if key else ()
-        with _naming(self.path / key):
+        with _Naming(self.path, key):
             opened = _create(self.descriptor, parts) if create else _open(self.descriptor, parts, _FOLDER)
         return OpenFolder(self.path / key, opened)
 
     def open(self, key: str) -> io.FileIO:
         """Open a regular file for reading. Raises OSError for anything else; a pipe or device does not block."""
-        with _naming(self.path / key):
+        with _Naming(self.path, key):
             # without O_NONBLOCK, opening a pipe would block before it can be recognized
             opened = _open(self.descriptor, key_parts(key), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
@@ -86,7 +89,7 @@ class OpenFolder:
     def stat(self, key: str) -> os.stat_result:
         """The status of what is at `key`; links are not followed."""
         folder, _, name = "/".join(key_parts(key)).rpartition("/")
-        with self.below(folder) as parent, _naming(self.path / key):
+        with self.below(folder) as parent, _Naming(self.path, key):
             return os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
 
     def walk(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -105,7 +108,7 @@ class OpenFolder:
                 if folder.rpartition("/")[2] == "lost+found":  # belongs to the file system and is readable only by root
                     continue
                 raise
-            with opened, _naming(opened.path):
+            with opened, _Naming(opened.path):
                 with os.scandir(opened.descriptor) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
                 prefix = f"{folder}/" if folder else ""
@@ -122,15 +125,15 @@ class OpenFolder:
     def create(self, name: str) -> io.BufferedRandom:
         """Create a file for writing and reading. Raises FileExistsError if the name is taken, even by a link."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _naming(self.path / name):
-            file = os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "w+b")
+        with _Naming(self.path, name):
+            file = io.BufferedRandom(io.FileIO(os.open(name, flags, 0o600, dir_fd=self.descriptor), "r+b"))
             os.fchmod(file.fileno(), 0o644)
             return file
 
     def append(self, name: str) -> io.BufferedWriter:
         """Open a file for appending; create it if missing. Raises OSError (EMLINK) if it has another name, too."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with _naming(self.path / name):
+        with _Naming(self.path, name):
             file = os.fdopen(os.open(name, flags, 0o644, dir_fd=self.descriptor), "ab")
             status = os.fstat(file.fileno())
             _require_regular(status.st_mode)
@@ -140,17 +143,17 @@ class OpenFolder:
 
     def move(self, name: str, to: OpenFolder, new: str) -> None:
         """Rename a file, replacing whatever has that name; a link is replaced, not followed."""
-        with _naming(to.path / new):
+        with _Naming(to.path, new):
             os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
 
     def link(self, name: str, new: str) -> None:
         """Give a file a second name. Raises FileExistsError if the name is taken."""
-        with _naming(self.path / new):
+        with _Naming(self.path, new):
             os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
     def rename_new(self, name: str, new: str) -> None:
         """Rename a file. Raises FileExistsError if the name is taken, and OSError where the kernel cannot do that."""
-        with _naming(self.path / new):
+        with _Naming(self.path, new):
             rename = getattr(_libc(), "renameat2", None)  # musl has none
             folder = self.descriptor
             if rename is None or rename(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
@@ -163,17 +166,17 @@ class OpenFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file or link, if there is one."""
-        with _naming(self.path / name), contextlib.suppress(FileNotFoundError):
+        with _Naming(self.path, name), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
     def remove_folder(self, name: str) -> None:
         """Remove an empty folder."""
-        with _naming(self.path / name):
+        with _Naming(self.path, name):
             os.rmdir(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
         """Write the names in this folder to disk."""
-        with _naming(self.path):
+        with _Naming(self.path):
             _sync(self.descriptor)
 
 
@@ -242,6 +245,8 @@ def _open_part(folder: int, part: str, flags: int) -> int:
 
 
 def _create(folder: int, parts: tuple[str, ...]) -> int:
+    with contextlib.suppress(FileNotFoundError):  # most often it is there, and each part would cost three calls
+        return _open(folder, parts, _FOLDER)
     opened = os.dup(folder)
     for part in parts:
         try:
@@ -274,11 +279,18 @@ def _require_regular(mode: int) -> None:
         raise OSError(errno.ENXIO, "not a regular file")
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Make errors name the whole path instead of its last part."""
-    try:
-        yield
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+class _Naming:
+    """Makes errors name the whole path instead of its last part."""
+
+    __slots__ = "_folder", "_key"
+
+    def __init__(self, folder: Path, key: str = "") -> None:
+        self._folder = folder
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(self._folder / self._key), None

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -82,9 +82,10 @@ class FileStore:
         self._put(key, file)
 
     def _put(self, key: str, content: BinaryIO, *, if_absent: bool = False) -> None:
-        parent, _, name = self._below(key).rpartition("/")
+        below = self._below(key)
+        parent, _, name = below.rpartition("/")
         temporary = _TEMPORARY + secrets.token_hex(8)
-        with _translated(self._path(key), _WRITABLE):
+        with _translated(self._root / below, _WRITABLE):
             folder, file = self._create(parent, temporary)
             with folder:
                 try:
@@ -96,31 +97,39 @@ class FileStore:
                         _link(folder, temporary, name)
                     else:
                         folder.move(temporary, folder, name)
+                        temporary = ""
                     folder.sync()  # the name is on disk, too
                 finally:
-                    folder.remove(temporary)
+                    if temporary:
+                        folder.remove(temporary)
 
     def get(self, key: str) -> bytes:
         return b"".join(self.chunks(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
         below = self._below(key)
-        with _translated(self._path(key)), OpenFolder.at(self._root) as root, root.open(below) as file:
+        with _translated(self._root / below), OpenFolder.at(self._root) as root, root.open(below) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def list(self, prefix: str = "") -> list[str]:
+        above = prefix.rpartition("/")[0]
+        parts = above.split("/")
+        if not all(parts) or "." in parts or ".." in parts or "\0" in above:
+            above = ""  # it is no folder
         try:
             with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
-                return sorted(key for key, _ in folder.walk() if is_listed(key, prefix))
+                keys = _keys(folder, above)
         except NotFound:
             return []
+        return sorted(key for key in keys if is_listed(key, prefix))
 
     def delete(self, key: str) -> None:
-        parent, _, name = self._below(key).rpartition("/")
+        below = self._below(key)
+        parent, _, name = below.rpartition("/")
         above, _, last = parent.rpartition("/")
         with (
-            _translated(self._path(key), _WRITABLE),
+            _translated(self._root / below, _WRITABLE),
             contextlib.suppress(FileNotFoundError),
             OpenFolder.at(self._root) as root,
         ):
@@ -141,9 +150,6 @@ class FileStore:
         check_key(key)
         return "/".join([*filter(None, [self._prefix]), *key_parts(key)])
 
-    def _path(self, key: str) -> Path:
-        return self._root / self._below(key)
-
     def _create(self, parent: str, name: str) -> tuple[OpenFolder, BinaryIO]:
         """Create a file in a folder, and the folder if it is missing. Raises StoreError."""
         path = self._root / parent
@@ -159,6 +165,18 @@ class FileStore:
             raise StoreRefused(f"cannot create {path}: {_REFUSED[errno.ENOTDIR]}; choose another folder") from error
         except FileNotFoundError as error:  # another thread removed the empty folder
             raise StoreUnavailable(f"cannot create {path}: {error.strerror}; a retry may help") from error
+
+
+def _keys(folder: OpenFolder, above: str) -> Sequence[str]:
+    """The keys of everything in the folder `above`, which is below `folder` or ""; none if there is no such folder."""
+    try:
+        below = folder.below(above)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a file or a link has nothing below it
+            return ()
+        raise
+    with below:
+        return [f"{above}/{key}" if above else key for key, _ in below.walk()]
 
 
 def _link(folder: OpenFolder, temporary: str, name: str) -> None:

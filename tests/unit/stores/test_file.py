@@ -153,6 +153,15 @@ def test_what_the_store_itself_needs_is_not_listed(store: FileStore) -> None:
     assert store.list("run/.podium-claim-") == ["run/.podium-claim-result.json.1"]
 
 
+@pytest.mark.parametrize("prefix", ["file/", "link/", "missing/x", "../", "run//", "/run/", "./run/"])
+def test_no_key_begins_with_what_is_no_folder(store: FileStore, prefix: str) -> None:
+    store.put("run/result.json", b"")
+    store.put("file", b"")
+    (store.folder / "link").symlink_to("run")
+    assert store.list(prefix) == []
+    assert store.list("run/r") == ["run/result.json"]
+
+
 def test_check_says_what_a_folder_can_do(store: FileStore) -> None:
     assert str(store.check()) == f"{store.url}: put, get, list, delete, conditional put: yes"
 
