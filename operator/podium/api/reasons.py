@@ -102,8 +102,8 @@ class Reason(ExplainedReason):
         state=AttemptState.INVALID,
         means="A run_stop comes before run_start, or a line of the clock is stamped with another time than the one at "
               "which it was printed. The message has both.",
-        do="Have the program stamp each line when it prints it, with the clock of its node, and flush it. If it does, look "
-           "for what held up the node's container runtime, such as a full disk.",
+        do="Have the program stamp each line when it prints it, with the clock of its node, and flush it. If it does, "
+           "look for what held up the node's container runtime, such as a full disk.",
     )
     INIT_TOO_LONG = "InitTooLong", Facts(
         state=AttemptState.INVALID, keeps_place=True,
