@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from podium.api import TryId
@@ -92,6 +94,23 @@ def test_the_pods_of_a_job_that_is_gone_stay_known():
     assert observation.update([], [pod(0, finished=101.0)], 102) == 0
     assert observation.jobs == {}
     assert observation.rank0(ID).finished == 101.0
+
+
+@pytest.mark.parametrize("before", [{"queue": True, "suspended": True}, {"suspended": True}, None])
+def test_a_job_that_has_left_its_queue_has_not_waited_for_its_pods_before(before):
+    """A busy Job controller says only later since when it is not suspended any more."""
+    observation = Observation("lab")
+    if before:
+        observation.update([replace(JOB, job=replace(JOB.job, **before))], [], 1000)
+    left = replace(JOB, job=replace(JOB.job, queue=not before or "queue" in before))
+    for now in (1800, 1900):
+        observation.update([left], [], now)
+        assert observation.jobs[ID].launched == 1800
+    observation.update([replace(left, job=replace(left.job, admitted=1850.0))], [], 1910)
+    assert observation.jobs[ID].launched == 1850
+    observation.update([replace(left, job=replace(left.job, suspended=True))], [], 1920)
+    observation.update([left], [], 1930)
+    assert observation.jobs[ID].launched == 1930, "the queue had taken it back"
 
 
 def test_since_when_a_pod_waits_for_the_same_reason():
