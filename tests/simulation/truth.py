@@ -137,6 +137,22 @@ class Truth:
         node = next(c.node for c in self.containers(one) if c.index == 0 and c.printed)
         return [seconds for at, seconds in node.steps if start < epoch + at < stop]
 
+    def steps_can_be_seen(self, one: Try) -> bool:
+        """Return whether lines a second apart show the node's clock before its steps, and after them: else those that
+        were received later may have been held up."""
+        lines = sorted(
+            at
+            for c in self.containers(one)
+            if c.index == 0
+            for at, key, _ in c.printed
+            if key in ("run_start", "eval_accuracy", "run_stop")
+        )
+        node = next(c.node for c in self.containers(one) if c.index == 0 and c.printed)
+        steps = [at for at, _ in node.steps if lines[0] < at < lines[-1]]
+        before = [at for at in lines if at < steps[0]]
+        after = [at for at in lines if at > steps[-1]]
+        return before[-1] - before[0] > 1 and after[-1] - after[0] > 1
+
     def undisturbed(self, one: Try) -> bool:
         """Return whether nothing but the program itself decided how a try ended."""
         cut_off = any(container.cut_off for container in self.containers(one))

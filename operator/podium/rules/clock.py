@@ -109,13 +109,19 @@ def _beyond(on_node: float, seen: float, delays: tuple[float | None, float | Non
 
 
 def _witnessed(one: Sighting, lines: Sequence[Sighting]) -> float | None:
-    """Return the delay of a line at most: little if another line, received at another time, shows the same offset."""
-    offset = _between(one.received, one.printed)
-    for other in lines:
+    """Return the delay of a line at most: little if another line, received at another time, shows the same offset.
+
+    After a step every line shows the new offset, or was held up: one between the two that shows less proves that they
+    were held up.
+    """
+    place, ahead = lines.index(one), _between(one.received, one.printed)
+    for at, other in enumerate(lines):
         apart, shown = _between(one.received, other.received), _between(other.received, other.printed)
-        if other.observer != one.observer or offset is None or apart is None or shown is None:
+        if other.observer != one.observer or ahead is None or apart is None or shown is None:
             continue
-        if abs(apart) >= APART_SECONDS and abs(shown - offset) <= SAME_SECONDS:
+        between = (_between(line.received, line.printed) for line in lines[min(at, place) : max(at, place)])
+        held_up = any(each is not None and each > ahead + SAME_SECONDS for each in between)
+        if abs(apart) >= APART_SECONDS and abs(shown - ahead) <= SAME_SECONDS and not held_up:
             return SAME_SECONDS if one.delay is None else min(one.delay, SAME_SECONDS)
     return one.delay
 

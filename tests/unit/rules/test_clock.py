@@ -53,6 +53,11 @@ HONEST = {
     "the end was held up for a minute, as the operator knows": [
         *attempt()[:-1], seen("run_stop", 120.0, late=60.0, delay=60.0),
     ],
+    "polled through a slow API server, which held up two lines by the same time": [
+        *(seen("run_start", 0.0, late=2.5, delay=5.0), seen("eval_accuracy", 18.0, late=2.5, delay=5.0)),
+        *(seen("eval_accuracy", 30.0, late=10.5, delay=16.0), seen("eval_accuracy", 60.0, late=3.8, delay=8.6)),
+        seen("run_stop", 120.0, late=10.1, delay=13.1),
+    ],
     "the start was read when the operator started, the end as it came": [
         seen("run_start", 0.0, late=100.0, delay=None), seen("run_stop", 120.0),
     ],
