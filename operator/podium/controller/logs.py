@@ -208,7 +208,7 @@ class LogCollector:
         """
         waits = []
         for id_, log in state.logs.open.items():
-            if log.saving is None and (wait := _due_in(log)) is not None:
+            if log.saving is None and not log.sealed and (wait := _due_in(log)) is not None:
                 if wait > 0:
                     waits.append(wait)
                 else:
@@ -248,7 +248,7 @@ class LogCollector:
 
     async def save_all(self, states: Iterable[RunState]) -> None:
         """Save all logs that have grown: this process is about to end."""
-        logs = [(state, id_, log) for state in states for id_, log in state.logs.open.items()]
+        logs = [(state, id_, log) for state in states for id_, log in state.logs.open.items() if not log.sealed]
         results = await asyncio.gather(*(self._flush(*each) for each in logs), return_exceptions=True)
         if failed := [result for result in results if isinstance(result, Exception)]:
             _LOG.warning("%d of %d checkpoints were not saved: %s", len(failed), len(logs), failed[0])
@@ -313,6 +313,7 @@ class LogCollector:
         if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state.run, id_, log.buffer.summary):
             raise StoreUnavailable(f"the log cannot be read again yet: {log.stream.unreadable}")
         await self._flush(state, id_, log)
+        log.sealed = True  # no checkpoint may have more lines than the files of its try
         return FinishedLog(log.observed(), log.buffer.mlperf_lines())
 
     def release(self, state: RunState, id_: TryId, log: ObservedLog) -> None:

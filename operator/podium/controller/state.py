@@ -33,6 +33,7 @@ class OpenLog:
     saved_at: float = 0.0  # time.monotonic()
     saved_read: int = 0  # `stream.bytes_read` at that time
     saving: asyncio.Task[None] | None = None
+    sealed: bool = False  # its try is judged and being stored: what is printed from now on is not kept
 
     def observed(self) -> ObservedLog:
         stream = self.stream

@@ -177,6 +177,24 @@ async def test_a_finished_log_is_in_the_checkpoint_before_it_is_stored(world):
     collector.close(state)
 
 
+async def test_a_log_is_not_saved_further_while_its_try_is_stored(world, monkeypatch):
+    """Its program may go on until its Job is deleted: the ledger would have more of it than its files."""
+    clock = Clock(monkeypatch)
+    collector, cluster, store, _ = world
+    state = state_of(ex.running(0))
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(1))
+    await until(lambda: log.buffer.size_bytes)
+    await collector.finished(state, ex.FIRST)
+    cluster.followed.put_nowait(row(2))
+    await until(lambda: log.buffer.size_bytes > len(row(1)))
+    clock.now += 3600
+    assert collector.checkpoint(state) is None
+    await collector.save_all([state])
+    assert store.text == row(1)
+    collector.close(state)
+
+
 async def test_what_an_earlier_process_kept_is_stored_although_its_pods_were_never_seen(world, monkeypatch):
     """A new process may find a try's Job suspended or gone, and end the try, before it has looked at its log."""
     monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.1)
