@@ -30,3 +30,17 @@ def test_a_run_takes_the_place_of_its_seed_and_ranks_in_the_same_commit(tiny, tm
     assert kept(file) == [(1, 3, 5.0)]
     content = json.loads(file.read_text())["tiny"]["ncf"]
     assert (content["target"], content["aim_seconds"], content["environment"]) == (0.7, 20, {"commit": "4d5e6f7"})
+
+
+def test_the_page_has_the_figures_of_the_file(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "performance" / "train"))
+    page = importlib.import_module("page")
+    text = (page.FOLDER / "training.md").read_text()
+    content = json.loads((page.FOLDER / "training.json").read_text())
+    assert page.filled(text, content) == text
+    content["tiny"]["ncf"]["runs"][0]["cpu_seconds"] = 1234.5
+    content["ranks"]["gnmt"]["largest_of_all"] = 3e-7
+    content["memory"]["ncf"]["steps"][-1]["peak_memory_mb"] = 98_765
+    changed = set(page.filled(text, content).splitlines()) - set(text.splitlines())
+    assert [row.split(" | ")[0] for row in sorted(changed)] == ["| GNMT", "| NCF", "| NCF"]
+    assert all(any(figure in row for row in changed) for figure in ("to 1,234 (1)", "3.0e-7", "98.8 GB"))
