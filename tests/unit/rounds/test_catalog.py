@@ -146,6 +146,23 @@ def test_the_other_benchmarks_of_v51_are_still_scored() -> None:
     assert scored.benchmarks["llama31_8b"].quality == load_scorable_rounds()["v6.0"].benchmarks["llama31_8b"].quality
 
 
+LATER = [name for name in load_scorable_rounds() if round_number(name) >= (0, 7)]
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_the_targets_of_later_rounds_are_those_of_the_checker(name: str) -> None:
+    for benchmark, entry in load_scorable_rounds()[name].benchmarks.items():
+        file = Path(compliance_checker.__file__).parent / f"training_{name[1:]}.0/closed_{benchmark}.yaml"
+        rules = "\n".join(line for line in file.read_text().splitlines() if "ATLEAST_ONE" in line or "'target_" in line)
+        for quality in entry.quality:
+            target = rf"{quality.target}0*\b"
+            passes = (
+                rf"<= {target}" if quality.lower_is_better else rf">= {target}|{target} <= v|'target_\w+': {target}"
+            )
+            assert re.search(passes, rules), (benchmark, rules)
+        assert bool(entry.quality) == bool(rules), benchmark
+
+
 @pytest.mark.parametrize("benchmark", CHECKED)
 def test_a_source_names_the_line_of_the_rule(benchmark: str) -> None:
     lines = (RULE_FILES / f"{benchmark}.yaml").read_text().splitlines()
