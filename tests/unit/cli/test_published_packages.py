@@ -1,11 +1,13 @@
-"""Packages of published results: MLCommons' own package checker of every round accepts them.
+"""Packages of every round: MLCommons' own package checker accepts them.
 
-PODIUM_TEST_RESULTS names a folder with clones of github.com/mlcommons/training_results_v0.7 and later; a round that is
-not there is skipped.
+They are made of published results. PODIUM_TEST_RESULTS names a folder with clones of
+github.com/mlcommons/training_results_v0.7 and later; a round that is not there is skipped. The newest rounds have none
+yet, so theirs are made of made-up logs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from podium.rules.system import FIELDS
+from tests.unit.cli.logs import lora_run, mllog, write
 
 RESULTS = Path(os.environ.get("PODIUM_TEST_RESULTS") or "no such folder")
 # small entries, of submitters whose results MLCommons' checker of today accepts
@@ -28,6 +33,16 @@ ENTRIES = {
     "v4.1": "Cisco/results/C885a-8xH100-SXM-80G/ssd",
     "v5.0": "tinycorp/results/tinybox_red/bert",
     "v5.1": "Supermicro/results/ARS-121GL-NB3/llama2_70b_lora",
+}
+# what a log of Llama 2 70B LoRA says beyond one of v5.1, and days since June 2019 at which the round was open
+UNPUBLISHED = {
+    "v6.0": ({}, 2500),
+    "v6.1": (
+        dict.fromkeys([f"lowest_numerical_precision_in_{part}" for part in ("linear", "attn", "comm")], "fp8")
+        | dict.fromkeys([f"{kind}_parallelism" for kind in ("tensor", "pipeline", "context", "expert")], 1)
+        | {"micro_batch_size": 1, "config_filename": "config_box.sh"},
+        2700,
+    ),
 }
 
 
@@ -48,10 +63,34 @@ def test_the_official_checker_accepts_a_package_of_its_round(podium_json, tmp_pa
         (tmp_path / log).write_bytes(git(round_, "show", f"HEAD:{log}"))
     description = tmp_path / f"{system}.json"
     description.write_bytes(git(round_, "show", f"HEAD:{org}/systems/{system}.json"))
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code/train.py").write_text("seed = 1\n")
-    out = tmp_path / "package"
-    options = ("--system", description, "--out", out, "--code", tmp_path / "code", "--org", org, "--round", round_)
+    packaged_and_accepted(podium_json, tmp_path, folder, description, org, round_)
+
+
+@pytest.mark.parametrize("round_", UNPUBLISHED)
+def test_the_official_checker_accepts_a_package_of_a_round_without_published_results(podium_json, tmp_path, round_):
+    more, days = UNPUBLISHED[round_]
+    runs = [
+        lora_run(at=days * 86400 + 3600 * n, seed=n, noise=0.0002 * (n * 7 % 13) - 0.002, evaluations=6)
+        for n in range(10)
+    ]
+    for n, run in enumerate(runs):
+        run[2:2] = [mllog(key, value, days * 86400 + 3600 * n - 60) for key, value in more.items()]
+    described = {
+        "submitter": "acme", "division": "closed", "status": "Available on-premise", "system_name": "box",
+        "number_of_nodes": "1", "host_processors_per_node": "2", "accelerators_per_node": "8",
+    }  # fmt: skip
+    description = tmp_path / "box.json"
+    description.write_text(json.dumps(dict.fromkeys(FIELDS, "") | described))
+    folder = write(tmp_path / "logs/llama2_70b_lora", runs)
+    packaged_and_accepted(podium_json, tmp_path, folder, description, "acme", round_)
+
+
+def packaged_and_accepted(podium_json, place, folder, description, org, round_):
+    """`package` makes a package of the logs in `folder`; `review` and MLCommons' checker find nothing in it."""
+    (place / "code").mkdir()
+    (place / "code/train.py").write_text("seed = 1\n")
+    out = place / "package"
+    options = ("--system", description, "--out", out, "--code", place / "code", "--org", org, "--round", round_)
     code, document = podium_json("package", folder, *options)
     assert (code, document["findings"]) == (0, [])
     code, document = podium_json("review", out, "--round", round_)
