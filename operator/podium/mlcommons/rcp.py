@@ -26,6 +26,8 @@ _405B_SAMPLES = 46_080  # since v5.0, results may be this much faster
 _FIRST_ROUND = (1, 0)
 _SCALED_SINCE = (2, 1)  # mlcommons/training_policies@be67ab3, August 2022
 _SECONDS = 120
+_MOST_EPOCHS = 20_000  # larger numbers are samples
+_UNET3D_SAMPLES = 168  # in an epoch
 _OWN_RULE = {"llama31_405b": (5, 0)}
 
 
@@ -46,6 +48,11 @@ def counted_in_samples(benchmark: str) -> bool:
 def scales_scores(round_: str) -> bool:
     """Whether a round multiplies scores by a factor."""
     return _version(round_) >= _SCALED_SINCE
+
+
+def in_unit_of_points(benchmark: str, mean: float, reference: float) -> float:
+    """Return the mean of a result in the unit of its point: U-Net's count samples since v3.1, some logs epochs."""
+    return mean * _UNET3D_SAMPLES if benchmark == "unet3d" and mean < _MOST_EPOCHS < reference else mean
 
 
 def _version(round_: str) -> tuple[int, int]:
@@ -87,7 +94,8 @@ def _compare(
     reference, least = float(record["mean"]), float(record["least"])
     if version >= _OWN_RULE.get(benchmark, (math.inf,)):
         least -= _405B_SAMPLES
-    unit = "samples" if counted_in_samples(benchmark) else "epochs"
+    mean = in_unit_of_points(benchmark, mean, reference)
+    unit = "samples" if counted_in_samples(benchmark) or reference > _MOST_EPOCHS else "epochs"
     numbers = f"{mean:.6g} {unit} on average; {where}: {reference:.6g}, and at least {least:.6g}"
     if mean < least:
         return Convergence(False, f"converged too fast, in {numbers}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec
@@ -76,15 +76,18 @@ class Goal:
         return all(_is_possible(q, values[q.metric]) for q in self.qualities if q.metric in values)
 
     def reached(self, summary: LogSummary) -> Evaluation | None:
-        """Return the first evaluation in which every metric reaches its target; None if there is none, or no target.
+        """Return the first evaluation in which every metric reaches its target; None if there is none, or no target."""
+        return next(self.all_reached(summary), None)
+
+    def all_reached(self, summary: LogSummary) -> Iterator[Evaluation]:
+        """Yield the evaluations in which every metric reaches its target, in the order of the log.
 
         An impossible value (a loss of -1, an accuracy of 1.7) reaches no target, as in MLCommons' checker
         (training_5.1.0/closed_*.yaml: ``v['value'] <= 0.925 and v['value'] > 0.0``, ``v['value'] < 1.0``).
         """
         for evaluation, values in evaluations_by_metric(summary, self.targets, self.lower_is_better):
             if self.qualities and all(_meets(quality, values.get(quality.metric)) for quality in self.qualities):
-                return evaluation
-        return None
+                yield evaluation
 
 
 def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from podium.mlcommons import counted_in_samples, scales_scores
+from podium.mlcommons import counted_in_samples, in_unit_of_points, scales_scores
 from podium.mllog import LogSummary
 from podium.rounds import reference_mean
 from podium.rules import Finding, Goal
@@ -17,8 +17,6 @@ from podium.submissions.tree import Folder
 _CLOSE = 1e-3  # MLCommons and submitters round the factor
 _LARGEST_UNCHECKED = 1.2  # the 497 published factors are between 1.0003 and 1.189
 _BERT_EPOCHS = 1000  # at most; larger numbers are samples
-_UNET3D_SAMPLES = 168  # in an epoch; its points count samples since v3.1, some logs epochs
-_UNET3D_EPOCHS = 20_000  # at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +65,14 @@ def batch_size(logs: Iterable[LogSummary]) -> int | None:
 
 
 def converged_after(summary: LogSummary, goal: Goal, benchmark: str) -> float | None:
-    """Epochs or samples at the last evaluation; with two metrics, at the first that reached both (Stable Diffusion)."""
-    both = goal.reached(summary) if len(goal.qualities) > 1 else None
-    last = both or (summary.evaluations[-1] if summary.evaluations else None)
-    if last is None:
-        return None
-    count = last.samples if counted_in_samples(benchmark) else last.epoch
+    """Epochs or samples at the last evaluation; with two metrics, at the earliest that reached both.
+
+    Stable Diffusion's checkpoints are evaluated after the training, in any order.
+    """
+    both = goal.all_reached(summary) if len(goal.qualities) > 1 else ()
+    ends = [*both] or summary.evaluations[-1:]
+    counts = [each.samples if counted_in_samples(benchmark) else each.epoch for each in ends]
+    count = min((each for each in counts if each is not None), default=None)
     if benchmark == "bert" and (count is None or count < _BERT_EPOCHS):
         count = summary.train_samples  # its points count samples; some logs have them in epoch_num, others here
     return None if count is None else round(count, 3)
@@ -89,9 +89,7 @@ def _due(asked: Asked) -> float | None:
     if reference is None or not kept or kept[-1] == math.inf or kept[0] <= 0:
         return None
     mean = math.fsum(kept) / len(kept)
-    if asked.benchmark == "unet3d" and mean < _UNET3D_EPOCHS < reference:
-        mean *= _UNET3D_SAMPLES
-    return max(1.0, reference / mean)
+    return max(1.0, reference / in_unit_of_points(asked.benchmark, mean, reference))
 
 
 def _why_none(asked: Asked) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,6 +27,7 @@ _STATUSES = (
     ("research", ("research", "rdi", "development", "internal")),
     ("preview", ("preview",)),
 )
+_Row = Mapping[tuple[object, ...], float]
 _PLACEHOLDERS = ("placeholder", "reference_implementation")  # left as they are in the images that submitters share
 
 
@@ -53,25 +54,46 @@ def about_files(folder: Folder) -> Iterator[Finding]:
 
 def copies(logs: Sequence[Log]) -> Iterator[Finding]:
     """Report logs whose evaluations are those of another one, whatever their times, names and seeds."""
-    rows: list[tuple[str, list[float]]] = []
+    rows: list[tuple[str, _Row]] = []
     for log in logs:
-        row = [number for e in log.summary.evaluations for number in e.quality.values()]
-        points = [(e.epoch, e.samples) for e in log.summary.evaluations]
+        row = _row(log.summary)
         if len(row) < _TELLING_NUMBERS:
             continue
-        twin = next((name for name, other in rows if _same_row(row, other)), None)
+        twin = next((name for name, other in rows if _same_row(row, other) or _same_points(row, other)), None)
         if twin:
-            message = f"all {len(points)} evaluations are the same as in {twin}"
+            message = f"all {len(log.summary.evaluations)} evaluations are the same as in {twin}"
             remedy = "ask whether both attempts had the same seed, and for their own logs"
             yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy=remedy)
         rows.append((log.name, row))
 
 
-def _same_row(row: Sequence[float], other: Sequence[float]) -> bool:
-    near = _SAME if len(row) >= _LONG_ROW else 0.0
-    return len(row) == len(other) and all(
-        abs(a - b) <= near * max(1.0, abs(a)) for a, b in zip(row, other, strict=True)
-    )
+def _row(summary: LogSummary) -> _Row:
+    """The numbers of all evaluations, in order, by point and metric."""
+    row: dict[tuple[object, ...], float] = {}
+    for number, each in enumerate(summary.evaluations):
+        point = (each.epoch, each.samples)
+        for metric, value in each.quality.items():
+            key = (*point, metric)
+            row[(number, *key) if key in row or point == (None, None) else key] = value
+    return row
+
+
+def _same_row(row: _Row, other: _Row) -> bool:
+    return len(row) == len(other) and _near(zip(row.values(), other.values(), strict=True))
+
+
+def _same_points(row: _Row, other: _Row) -> bool:
+    """Whether all that both evaluated is the same: one may have been cut short, or have evaluations left out."""
+    return _near((value, other[point]) for point, value in row.items() if point in other)
+
+
+def _near(pairs: Iterable[tuple[float, float]]) -> bool:
+    count, equal = 0, True
+    for one, other in pairs:
+        if not abs(one - other) <= _SAME * max(1.0, abs(one)):
+            return False
+        count, equal = count + 1, equal and one == other
+    return count >= _LONG_ROW or (count >= _TELLING_NUMBERS and equal)
 
 
 def uneven_pace(logs: Sequence[Log], usual: Published | None) -> Iterator[Finding]:
@@ -162,8 +184,11 @@ def _same_text(logged: str, claimed: str) -> bool:
 
 
 def _same_org(logged: str, claimed: str) -> bool:
+    """Whether both name one organization; either may be shorter, and several may be in any order."""
     one, other = _letters(logged), _letters(claimed)
-    return one in other or other in one or any(text in logged.lower() for text in _PLACEHOLDERS)
+    words, others = (set(re.findall(r"[a-z0-9]+", text.lower())) for text in (logged, claimed))
+    same = one in other or other in one or words <= others or others <= words
+    return same or any(text in logged.lower() for text in _PLACEHOLDERS)
 
 
 def _same_status(logged: str, claimed: str) -> bool:

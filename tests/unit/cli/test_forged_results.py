@@ -62,6 +62,11 @@ def test_an_honest_result_has_no_findings(podium_json, result):
     assert named(podium_json, result.place) == {"score": set(), "check": set(), "review": set()}
 
 
+def test_three_evaluations_may_come_close_by_chance(podium_json, result):
+    result.attempts([{"evaluations": 3, "noise": 0.0004 * n} for n in (*range(-7, 2), -6.98)])
+    assert named(podium_json, result.place)["check"] == set()
+
+
 def second_file(result):
     (result.folder / "result_00.txt").write_text(
         "\n".join(lora_run(at=2e8 + 9e5, seed=99, evaluations=6, noise=0.001)) + "\n"
@@ -78,6 +83,28 @@ def renamed(result):
 
 def noisy_copy(result):
     result.attempts([{} for _ in range(9)] + [{"noise": -0.002 + 1e-5}])  # of attempt 0
+
+
+def cut_copy(result):
+    copy = (
+        (result.folder / "result_0.txt").read_text().replace('"key": "seed", "value": 0', '"key": "seed", "value": 99')
+    )
+    lines = [line for line in copy.splitlines() if "eval" not in line or '"samples_count": 1920' not in line]
+    (result.folder / "result_9.txt").write_text("\n".join(lines) + "\n")
+
+
+def moved_copy(result):
+    """Of attempt 0, with another seed and its evaluations at other points."""
+    copy = (
+        (result.folder / "result_0.txt").read_text().replace('"key": "seed", "value": 0', '"key": "seed", "value": 99')
+    )
+    for samples in range(1536, 3841, 384):
+        copy = copy.replace(f'"samples_count": {samples}', f'"samples_count": {samples - 8}')
+    (result.folder / "result_9.txt").write_text(copy)
+
+
+def short_copy(result):
+    result.attempts([{"evaluations": 3, "noise": 0.0004 * n} for n in (*range(-7, 2), -7)])
 
 
 def faster_attempt(result):
@@ -110,6 +137,9 @@ FORGED = {
     "an attempt taken out": (removed, "review.runs.missing", True),
     "an attempt renamed": (renamed, "score.files", True),
     "a copy with noise": (noisy_copy, "review.runs.same", True),
+    "a copy without one of its evaluations": (cut_copy, "review.runs.same", True),
+    "a copy with its evaluations at other points": (moved_copy, "review.runs.same", True),
+    "a copy of three evaluations": (short_copy, "review.runs.same", True),
     "one attempt with other stamps": (faster_attempt, "score.pace", True),
     "a factor of 0.5": (scaled('{"scaling_factor": 0.5}'), "score.scaling", True),
     "a factor of 1.3": (scaled('{"scaling_factor": 1.3}'), "score.scaling", True),
@@ -140,6 +170,49 @@ def test_a_field_that_the_description_lacks_is_named(podium_json, result):
 def test_the_same_status_in_other_words(podium_json, result, status):
     result.system("box", status=status)
     assert "review.status" not in named(podium_json, result.place)["review"]
+
+
+@pytest.mark.parametrize(
+    ("logged", "claimed", "same"),
+    [
+        ("acme", "Acme Inc.", True),
+        ("ACME Corporation", "acme", True),
+        ("Initech+acme+Hooli", "acme + Hooli + Initech", True),
+        ("Acme Computing", "Acme University Research Computing", True),
+        ("reference_implementation", "acme", True),  # left as it is in an image that submitters share
+        ("Initech", "acme", False),
+        ("Initech+Hooli", "acme + Hooli", False),
+        ("Acme Storage", "Acme University Research Computing", False),
+    ],
+)
+def test_the_same_submitter_in_other_words(podium_json, result, logged, claimed, same):
+    result.system("box", submitter=claimed)
+    for file in result.folder.iterdir():
+        file.write_text(
+            file.read_text().replace('"submission_org", "value": "acme"', f'"submission_org", "value": "{logged}"')
+        )
+    assert ("review.org" not in named(podium_json, result.place)["review"]) == same
+
+
+@pytest.mark.parametrize("evaluations", [2, 6])
+def test_a_log_that_is_there_twice_is_named_once(podium_json, result, evaluations):
+    result.attempts([{"evaluations": evaluations, "noise": -0.003 + 0.0002 * n} for n in range(10)])
+    (result.folder / "result_9.txt").write_bytes((result.folder / "result_0.txt").read_bytes())
+    found = podium_json("review", result.place)[1]["findings"]
+    assert [f["where"] for f in found if f["rule"] == "review.runs.same"] == [f"{BASE}/result_9.txt"]
+
+
+def test_names_without_numbers_are_unusual_and_no_finding(podium_json, result):
+    for number, file in enumerate(sorted(result.folder.iterdir())):
+        file.rename(file.with_name(f"result_240930043022868_{number:02}.txt"))
+    assert named(podium_json, result.place) == {"score": set(), "check": set(), "review": set()}
+
+
+def test_of_many_missing_numbers_the_first_are_named(podium_json, result):
+    (result.folder / "result_9.txt").rename(result.folder / "result_1000.txt")
+    _, (entry,) = podium_json("score", result.place)
+    missing = [f["message"] for f in entry["findings"] if f["rule"] == "review.runs.missing"]
+    assert missing == [f"attempt {number} is missing" for number in range(9, 29)]
 
 
 def test_nothing_is_dropped(podium_json, result):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from podium.rounds import reference_mean
 from podium.stores import FileStore
 from tests.unit.cli.logs import START, mllog, v05_run, v06_run, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
@@ -140,6 +141,20 @@ def test_stable_diffusion_needs_both_metrics_in_one_evaluation(podium_json, tmp_
     assert (code, entry["round"], entry["failed"], entry["minutes"]) == (1, "v4.0", 1, 5.5)
     found = {(finding["rule"], finding["where"]) for finding in entry["findings"]}
     assert ("log.quality.claim", "result_9.txt") in found
+
+
+def test_checkpoints_of_stable_diffusion_are_evaluated_in_any_order(podium_json, tmp_path):
+    """The earliest one that passes counts for the scaling factor, not the one that was evaluated first."""
+    folder = tmp_path / "training_results_v4.0/acme/results/box/stable_diffusion"
+    runs = [stable_diffusion(60 * n, (91.0, 0.14), *[(86.5, 0.16)] * 8) for n in range(1, 11)]
+    for run in runs:
+        run[2:-1] = [line for at in range(len(run) - 3, 1, -2) for line in run[at : at + 2]]
+        run.insert(1, mllog("global_batch_size", 1024, -5, 1_714_000_000.0))
+    write(folder, runs)
+    factor = reference_mean("v4.0", "stable_diffusion", 1024) / 1_024_000
+    (folder / "scaling.json").write_text(json.dumps({"scaling_factor": factor}))
+    _, (entry,) = podium_json("score", folder)
+    assert (entry["scaling"], [f for f in entry["findings"] if f["rule"] == "score.scaling"]) == (factor, [])
 
 
 def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_json, tmp_path):

@@ -51,6 +51,13 @@ def test_unet3d_drops_four_at_each_end():
     assert convergence("v4.0", "unet3d", 28, counts, dropped=1).passed is None
 
 
+def test_unet3d_in_epochs_is_compared_with_points_that_count_samples():
+    found = convergence("v3.1", "unet3d", 56, [2100.0] * 40, dropped=4)
+    assert (found.passed, round(found.scaling, 4)) == (True, 1.0795)
+    assert found.message.startswith("converged in 352800 samples on average; reference at batch size 56: 380847, and")
+    assert convergence("v3.1", "unet3d", 56, [2000.0] * 40, dropped=4).passed is False
+
+
 def test_without_the_package_of_mlcommons(without_mlcommons):
     found = convergence("v4.0", "resnet", 3264, AS_REFERENCE, dropped=1)
     assert (found.passed, "pip install 'podium-operator[cli]'" in found.message) == (None, True)
