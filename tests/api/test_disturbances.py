@@ -108,9 +108,7 @@ class Cluster:
         expected = [(index, 0, "Converged") for index in range(1, ATTEMPTS + 1)]
         for each in self.runs():
             status = each["status"]
-            assert [(a["index"], a["try"], a["state"]) for a in status["attempts"]] == expected, each["metadata"][
-                "name"
-            ]
+            assert [(a["index"], a["try"], a["state"]) for a in status["attempts"]] == expected, each
             folder = self.results / f"default/{each['metadata']['name']}-{each['metadata']['uid'][:8]}"
             sums = (folder / "SHA256SUMS").read_bytes()
             assert hashlib.sha256(sums).hexdigest() == status["result"]["sha256"]
