@@ -47,6 +47,8 @@ def about_files(folder: Folder) -> Iterator[Finding]:
     for name, other in folder.same_number[:_MOST]:
         message = f"has the same number as {PurePosixPath(other).name}; both are counted"
         yield Finding(RuleId.SCORE_FILES, name, message, remedy=remedy)
+    for name in folder.stray[:_MOST]:
+        yield Finding(RuleId.SCORE_FILES, name, "is not named result_<number>.txt; it is not counted", remedy=remedy)
     if there:  # where no file is numbered, the names are merely unusual
         for name in folder.unnumbered[:_MOST]:
             yield Finding(RuleId.SCORE_FILES, name, "is not named result_<number>.txt; it is counted", remedy=remedy)
@@ -134,14 +136,15 @@ def claimed_system(folder: Folder, round_: str) -> Iterator[Finding]:
         return
     if round_number(round_) >= _DESCRIBED_SINCE and ("number_of_nodes" in system or "system_name" in system):
         yield from (f for f in check_system(system, where, round_) if f.rule == RuleId.PACKAGE_SYSTEM_MISSING)
-    for key, claim, agrees in (
-        ("division", system.get("division"), _same_text),
-        ("org", system.get("submitter"), _same_org),
-        ("status", system.get("status"), _same_status),
+    for key, field, agrees in (
+        ("division", "division", _same_text),
+        ("org", "submitter", _same_org),
+        ("status", "status", _same_status),
     ):
+        claim = str(system.get(field) or "")
         logged = sorted({log.submission.get(key, "") for log in logs} - {""})
-        if isinstance(claim, str) and logged and not all(agrees(text, claim) for text in logged):
-            message = f"the system description says {claim}, the logs say {', '.join(logged)}"
+        if field in system and logged and not all(agrees(text, claim) for text in logged):
+            message = f"the system description says {claim or 'nothing'}, the logs say {', '.join(logged)}"
             yield Finding(RuleId.REVIEW_KEY.of(key), where, message, remedy="correct the one that is wrong")
     yield from _platform(folder, system, logs)
     described, counted = described_chips(system), {count for log in logs if (count := logged_chips(log))}
@@ -186,17 +189,15 @@ def _same_text(logged: str, claimed: str) -> bool:
 def _same_org(logged: str, claimed: str) -> bool:
     """Whether both name one organization; either may be shorter, and several may be in any order."""
     one, other = _letters(logged), _letters(claimed)
-    words, others = (set(re.findall(r"[a-z0-9]+", text.lower())) for text in (logged, claimed))
+    words, others = (set(re.findall(r"[^\W_]+", text.lower())) for text in (logged, claimed))
     same = one in other or other in one or words <= others or others <= words
-    return same or any(text in logged.lower() for text in _PLACEHOLDERS)
+    return (same and bool(one and other)) or any(text in logged.lower() for text in _PLACEHOLDERS)
 
 
 def _same_status(logged: str, claimed: str) -> bool:
     """Whether both have the same meaning; "available" alone may be on premise or in a cloud."""
     one, other = _status(logged), _status(claimed)
-    return (
-        not one or not other or one == other or (claimed.strip().lower() == "available" and one in ("onprem", "cloud"))
-    )
+    return not one or one == other or (claimed.strip().lower() == "available" and one in ("onprem", "cloud"))
 
 
 def _status(text: str) -> str:
@@ -205,4 +206,4 @@ def _status(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    return re.sub(r"[\W_]", "", text.lower())

@@ -19,6 +19,9 @@ from podium.stores import Store, StoreError, StoreRefused, document_bytes
 _LOG = re.compile(
     r"(?P<folder>(?:.*/)?)(?:result_(?P<run>\d{1,9})\.txt|attempts/(?P<attempt>\d{1,9})/result\.txt|result_[^/]+\.txt)"
 )
+_STRAY = re.compile(
+    r"(?P<folder>(?:.*/)?)(?!result\.json$)result[^/]*", re.IGNORECASE
+)  # like a log's name, but not one
 _POWER = re.compile(r"(?P<folder>.*/)power/[^/]+/[^/]+\.txt")
 _SYSTEM = re.compile(r"(?P<folder>(?:.*/)?)systems/(?P<name>[^/]+)\.json")
 _CONFIG = re.compile(r"(?P<folder>(?:.*/)?)code/(?P<area>[^/]+)/(?:.*/)?config_(?P<name>[^/]+)\.sh")
@@ -69,6 +72,7 @@ class Folder:
     unreadable: tuple[tuple[str, str], ...] = ()  # documents that cannot be read: key, what is wrong
     same_number: tuple[tuple[str, str], ...] = ()  # logs with the number of an earlier one: both names
     unnumbered: tuple[str, ...] = ()  # logs with other names than result_<number>.txt
+    stray: tuple[str, ...] = ()  # files beside the logs whose names are almost those of logs
     other_systems: tuple[str, ...] = ()  # of the package
     power: tuple[str, ...] = ()  # files with power readings
     nodes: int | None = None  # of this benchmark, in the code of a v0.5 submission: its entry.json counts the cluster
@@ -121,15 +125,14 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             path=path.rstrip("/"),
             place=place,
             logs=tuple(read_log(store, key, index) for index, key in sorted(numbered.keys.items())),
-            scaling=documents.read(f"{path}scaling.json").get(
-                "scaling_factor", "unreadable" if f"{path}scaling.json" in existing else None
-            ),
+            scaling=_scaling(documents, f"{path}scaling.json"),
             result=with_round(documents.read(f"{own}result.json")),
             own=own.rstrip("/"),
             system=_system(documents, path),
             unreadable=tuple(documents.unreadable),
             same_number=tuple(numbered.same),
             unnumbered=tuple(numbered.unnumbered),
+            stray=tuple(around.stray[path]),
             other_systems=around.other_systems(path),
             power=tuple(around.power[path]),
             nodes=around.nodes(path),
@@ -160,6 +163,7 @@ class _Surroundings:
         self._systems: dict[str, list[str]] = defaultdict(list)  # by the folder above results/ and systems/
         self._configs: dict[str, list[str]] = defaultdict(list)  # by the folder above results/ and code/
         self.power: dict[str, list[str]] = defaultdict(list)  # by folder of an entry
+        self.stray: dict[str, list[str]] = defaultdict(list)  # by folder
         for key in keys:
             if match := _POWER.fullmatch(key):
                 self.power[match["folder"]].append(key)
@@ -167,6 +171,8 @@ class _Surroundings:
                 self._systems[match["folder"]].append(match["name"])
             elif match := _CONFIG.fullmatch(key):
                 self._configs[match["folder"]].append(key)
+            elif (match := _STRAY.fullmatch(key)) and not _LOG.fullmatch(key):
+                self.stray[match["folder"]].append(key)
 
     def other_systems(self, path: str) -> tuple[str, ...]:
         """The names of the other systems that the submitter describes."""
@@ -218,6 +224,12 @@ class _Numbered:
         self.keys = {
             attempts[number] if number < len(attempts) else number + beyond: key for number, key in self.keys.items()
         }
+
+
+def _scaling(documents: _Documents, key: str) -> object:
+    """The factor in scaling.json, unchecked; None if there is no such file."""
+    factor = documents.read(key).get("scaling_factor")
+    return "unreadable" if factor is None and documents.has(key) else factor
 
 
 def with_round(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -280,6 +292,9 @@ class _Documents:
     def __init__(self, store: Store, existing: frozenset[str]) -> None:
         self._store, self._existing = store, existing
         self.unreadable: list[tuple[str, str]] = []
+
+    def has(self, key: str) -> bool:
+        return key in self._existing
 
     def read(self, key: str) -> Mapping[str, Any]:
         if key not in self._existing:

@@ -81,6 +81,12 @@ def renamed(result):
     (result.folder / "result_4.txt").rename(result.folder / "result_4_old.txt")
 
 
+def beside(name):
+    """An attempt under a name by which no tool counts it."""
+    lines = lora_run(at=2e8 + 9e5, seed=99, evaluations=6, noise=0.001)
+    return lambda result: (result.folder / name).write_text("\n".join(lines) + "\n")
+
+
 def noisy_copy(result):
     result.attempts([{} for _ in range(9)] + [{"noise": -0.002 + 1e-5}])  # of attempt 0
 
@@ -136,6 +142,8 @@ FORGED = {
     "two files with one number": (second_file, "score.files", True),
     "an attempt taken out": (removed, "review.runs.missing", True),
     "an attempt renamed": (renamed, "score.files", True),
+    "an attempt in capitals": (beside("Result_3.txt"), "score.files", True),
+    "an attempt put aside": (beside("result_3.txt.bak"), "score.files", True),
     "a copy with noise": (noisy_copy, "review.runs.same", True),
     "a copy without one of its evaluations": (cut_copy, "review.runs.same", True),
     "a copy with its evaluations at other points": (moved_copy, "review.runs.same", True),
@@ -144,7 +152,11 @@ FORGED = {
     "a factor of 0.5": (scaled('{"scaling_factor": 0.5}'), "score.scaling", True),
     "a factor of 1.3": (scaled('{"scaling_factor": 1.3}'), "score.scaling", True),
     "a broken factor": (scaled("{"), "score.scaling", True),
+    "no factor": (scaled('{"scaling_factor": null}'), "score.scaling", True),
     "another status": (described(status="Research, Development, or Internal (RDI)"), "review.status", False),
+    "a status that there is not": (described(status="Shipping"), "review.status", False),
+    "an empty status": (described(status=None), "review.status", False),
+    "no submitter": (described(submitter=""), "review.org", False),
     "another division": (described(division="open"), "review.division", False),
     "another submitter": (described(submitter="Initech"), "review.org", False),
     "another number of accelerators": (with_ranks, "review.chips", False),
