@@ -40,7 +40,7 @@ def scaling_of(folder: Folder, asked: Asked) -> tuple[float, list[Finding]]:
     value = folder.scaling
     if value is None:
         return 1.0, []
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return 1.0, [_finding(folder, f"scaling_factor {value!r} is not a positive number", "correct scaling.json")]
     due = _due(asked)
     if due is not None and abs(value / due - 1) <= _CLOSE:

@@ -22,9 +22,9 @@ _MOST = 20
 _DESCRIBED_SINCE = (1, 0)  # MLCommons' package checker asks for no field of a description before
 # What logs and system descriptions call the same status; v0.7 to v5.1 spell it in twelve ways.
 _STATUSES = (
-    ("onprem", ("onprem", "on-prem", "on prem", "premise")),
+    ("onprem", ("onprem", "on-prem", "on prem")),
     ("cloud", ("cloud",)),
-    ("research", ("research", "rdi", "development", "internal")),
+    ("research", ("research", "rdi", "internal")),
     ("preview", ("preview",)),
 )
 _Row = Mapping[tuple[object, ...], float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -127,10 +128,7 @@ def described(**fields):
 
 def of_another_system(result):
     result.system("other", system_name="other")
-    for file in result.folder.iterdir():
-        file.write_text(
-            file.read_text().replace('"submission_platform", "value": "box"', '"submission_platform", "value": "other"')
-        )
+    logged(result, "platform", "other")
 
 
 def with_ranks(result):
@@ -178,14 +176,58 @@ def test_a_field_that_the_description_lacks_is_named(podium_json, result):
     assert "package.system.missing" in named(podium_json, result.place)["review"]
 
 
-@pytest.mark.parametrize("status", ["onprem", "available", "Available on premise", "on-premise"])
-def test_the_same_status_in_other_words(podium_json, result, status):
-    result.system("box", status=status)
-    assert "review.status" not in named(podium_json, result.place)["review"]
+def logged(result, key, value, logs="*"):
+    """Let the logs say `value` in place of what they say."""
+    for file in result.folder.glob(f"result_{logs}.txt"):
+        text = re.sub(rf'("submission_{key}", "value": )"[^"]*"', rf'\1"{value}"', file.read_text())
+        file.write_text(text)
 
 
 @pytest.mark.parametrize(
-    ("logged", "claimed", "same"),
+    ("said", "claimed", "same"),
+    [
+        ("onprem", "onprem", True),
+        ("onprem", "available", True),
+        ("onprem", "Available on premise", True),
+        ("onprem", "on-premise", True),
+        ("cloud", "available", True),
+        ("cloud", "Available in cloud", True),
+        ("preview", "Preview", True),
+        ("research", "RDI", True),
+        ("research", "Internal", True),
+        ("cloud", "Available on-premise", False),
+        ("onprem", "Available cloud", False),
+        ("onprem", "Preview", False),
+        ("preview", "available", False),
+        ("research", "available", False),
+    ],
+)
+def test_the_same_status_in_other_words(podium_json, result, said, claimed, same):
+    logged(result, "status", said)
+    result.system("box", status=claimed)
+    assert ("review.status" not in named(podium_json, result.place)["review"]) == same
+
+
+@pytest.mark.parametrize(("key", "value"), [("status", "cloud"), ("division", "open"), ("org", "Initech")])
+def test_one_log_that_says_something_else_is_enough(podium_json, result, key, value):
+    logged(result, key, value, logs="3")
+    assert f"review.{key}" in named(podium_json, result.place)["review"]
+
+
+def test_the_other_platform_of_one_log(podium_json, result):
+    logged(result, "platform", "rack", logs="3")
+    assert "review.platform" in named(podium_json, result.place)["review"]
+
+
+def test_another_name_of_the_platform_is_noted(podium_text, result):
+    logged(result, "platform", "rack")
+    assert "the logs name the platform rack, the description names the system box" in podium_text(
+        "review", result.place
+    )[1].replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("said", "claimed", "same"),
     [
         ("acme", "Acme Inc.", True),
         ("ACME Corporation", "acme", True),
@@ -197,12 +239,9 @@ def test_the_same_status_in_other_words(podium_json, result, status):
         ("Acme Storage", "Acme University Research Computing", False),
     ],
 )
-def test_the_same_submitter_in_other_words(podium_json, result, logged, claimed, same):
+def test_the_same_submitter_in_other_words(podium_json, result, said, claimed, same):
+    logged(result, "org", said)
     result.system("box", submitter=claimed)
-    for file in result.folder.iterdir():
-        file.write_text(
-            file.read_text().replace('"submission_org", "value": "acme"', f'"submission_org", "value": "{logged}"')
-        )
     assert ("review.org" not in named(podium_json, result.place)["review"]) == same
 
 
@@ -253,6 +292,17 @@ def test_open_results_need_no_seed_and_no_epochs(podium_json, result):
     result.attempts([{"seed": None} for _ in range(10)])
     result.system("box")
     assert named(podium_json, result.place)["check"] == {"log.seed.missing"}
+
+
+@pytest.mark.parametrize(("division", "factor"), [("closed", 1.0347), ("open", 1.0)])
+def test_no_factor_applies_in_the_open_division(podium_json, result, division, factor):
+    """Not even the one that the reference points give: they took 3178.67 samples, these attempts 3072."""
+    result.attempts([{"evaluations": 5, "division": division} for _ in range(10)])
+    result.system("box", division=division)
+    scaled(f'{{"scaling_factor": {3178.6667 / 3072}}}')(result)
+    _, (entry,) = podium_json("score", result.place)
+    assert entry["scaling"] == pytest.approx(factor, abs=1e-4)
+    assert ("score.scaling" in rules([entry])) == (division == "open")
 
 
 def test_logs_from_the_time_of_the_round_before(podium_text, result):

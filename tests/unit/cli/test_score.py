@@ -174,6 +174,8 @@ def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_js
         ("v3.0", "resnet", 36, "1.3", 1.0, "scaling_factor is 1.3, the reference points give 1"),
         ("v3.0", "resnet", 35, "100000.0", 1.0043956, "scaling_factor is 100000, the reference points give 1.0044"),
         ("v3.0", "resnet", 35, "-2", 1.0, "scaling_factor -2 is not a positive number"),
+        ("v3.0", "resnet", 35, "0", 1.0, "scaling_factor 0 is not a positive number"),
+        ("v3.0", "resnet", 35, "1e999", 1.0, "scaling_factor 'unreadable' is not a positive number"),
         ("v3.0", "resnet", 35, "NaN", 1.0, "scaling_factor 'unreadable' is not a positive number"),
         ("v3.0", "resnet", 35, "true", 1.0, "scaling_factor True is not a positive number"),
         (
