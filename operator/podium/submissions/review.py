@@ -19,6 +19,7 @@ from podium.stores import Store, StoreError, digest, document_bytes, read_sums
 from podium.submissions.contradictions import contradictions
 from podium.submissions.convergence import convergence_of_entry
 from podium.submissions.package import ReviewedResult, faults, is_closed
+from podium.submissions.together import copies_elsewhere
 from podium.submissions.tree import with_round
 from podium.submissions.verify import provenance
 
@@ -48,6 +49,7 @@ def review(parts: Sequence[ReviewedResult], key: PublicKey | None = None) -> Ite
         yield from _convergence(part)
         if part.folder.result:
             yield from provenance(part.store, part.folder.own, len(part.entry.score.scored), key).findings
+    yield from copies_elsewhere(part.folder.logs for part in parts)
     for store in dict.fromkeys(part.store for part in parts):
         yield from _sums(store)
 

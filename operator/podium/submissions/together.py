@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +18,7 @@ from podium.submissions.tree import Folder, Log
 
 _TELLING_NUMBERS = 3  # with this many nearly equal ones, two attempts are the same one
 _SAME = 5e-5  # no two published logs of different attempts are as close; noise that hides a copy is smaller
+_SAME_ELSEWHERE = 2e-5  # between results, of which there are more
 _LONG_ROW = 4  # shorter ones may come close by chance, so they must be equal
 _MOST = 20
 _DESCRIBED_SINCE = (1, 0)  # MLCommons' package checker asks for no field of a description before
@@ -69,6 +71,21 @@ def copies(logs: Sequence[Log]) -> Iterator[Finding]:
         rows.append((log.name, row))
 
 
+def copies_elsewhere(entries: Iterable[Sequence[Log]]) -> Iterator[Finding]:
+    """Report logs with the evaluations of a log of another entry, such as one of another system."""
+    rows: dict[tuple[str | None, int], list[tuple[str, _Row]]] = defaultdict(list)
+    for logs in entries:
+        here = [(log, row) for log in logs if len(row := _row(log.summary)) >= _LONG_ROW]
+        for log, row in here:
+            others = rows[log.summary.benchmark, len(row)]
+            twin = next((name for name, other in others if _same_row(row, other, _SAME_ELSEWHERE)), None)
+            if twin:
+                message = f"all {len(log.summary.evaluations)} evaluations are the same as in {twin}, of another result"
+                yield Finding(RuleId.REVIEW_RUNS_SAME, log.name, message, remedy="ask for the result's own logs")
+        for log, row in here:
+            rows[log.summary.benchmark, len(row)].append((log.name, row))
+
+
 def _row(summary: LogSummary) -> _Row:
     """The numbers of all evaluations, in order, by point and metric."""
     row: dict[tuple[object, ...], float] = {}
@@ -80,8 +97,8 @@ def _row(summary: LogSummary) -> _Row:
     return row
 
 
-def _same_row(row: _Row, other: _Row) -> bool:
-    return len(row) == len(other) and _near(zip(row.values(), other.values(), strict=True))
+def _same_row(row: _Row, other: _Row, near: float = _SAME) -> bool:
+    return len(row) == len(other) and _near(zip(row.values(), other.values(), strict=True), near)
 
 
 def _same_points(row: _Row, other: _Row) -> bool:
@@ -89,10 +106,10 @@ def _same_points(row: _Row, other: _Row) -> bool:
     return _near((value, other[point]) for point, value in row.items() if point in other)
 
 
-def _near(pairs: Iterable[tuple[float, float]]) -> bool:
+def _near(pairs: Iterable[tuple[float, float]], near: float = _SAME) -> bool:
     count, equal = 0, True
     for one, other in pairs:
-        if not abs(one - other) <= _SAME * max(1.0, abs(one)):
+        if not abs(one - other) <= near * max(1.0, abs(one)):
             return False
         count, equal = count + 1, equal and one == other
     return count >= _LONG_ROW or (count >= _TELLING_NUMBERS and equal)

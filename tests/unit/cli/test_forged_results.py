@@ -26,10 +26,10 @@ def result(tmp_path):
 
 
 class Result:
-    def __init__(self, place):
+    def __init__(self, place, edits=({},) * 10):
         self.place = place / "training_results_v5.1"
         self.folder = self.place / BASE
-        self.attempts([{} for _ in range(10)])
+        self.attempts(edits)
         self.system("box")
 
     def attempts(self, edits):
@@ -266,6 +266,19 @@ def test_of_many_missing_numbers_the_first_are_named(podium_json, result):
     assert missing == [f"attempt {number} is missing" for number in range(9, 29)]
 
 
+@pytest.mark.parametrize(("noise", "copies"), [(0.0, 10), (1e-5, 10), (1e-4, 0)])
+def test_a_result_copied_to_another_system(podium_json, result, noise, copies):
+    result.system("rack", system_name="rack")
+    other = Result(result.place.parent / "other", [{"noise": 0.0002 * (n * 7 % 13) - 0.002 + noise} for n in range(10)])
+    logged(other, "platform", "rack")
+    rack = result.folder.parents[1] / "rack"
+    rack.mkdir()
+    other.folder.rename(rack / "llama2_70b_lora")
+    found = [f for f in podium_json("review", result.place)[1]["findings"] if f["rule"] == "review.runs.same"]
+    assert len(found) == copies
+    assert all(re.search("as in .*/box/.*, of another result", f["message"]) for f in found)
+
+
 def test_nothing_is_dropped(podium_json, result):
     second_file(result)
     _, (entry,) = podium_json("score", result.place)
@@ -303,6 +316,19 @@ def test_no_factor_applies_in_the_open_division(podium_json, result, division, f
     _, (entry,) = podium_json("score", result.place)
     assert entry["scaling"] == pytest.approx(factor, abs=1e-4)
     assert ("score.scaling" in rules([entry])) == (division == "open")
+
+
+@pytest.mark.parametrize(("failed", "right"), [(1, True), (2, False)])
+def test_a_factor_is_of_the_attempts_that_count(podium_json, result, failed, right):
+    """One that failed is the slowest, and dropped as the fastest is; with two, nothing is left to compare."""
+    others = [{"evaluations": 5}] * (9 - failed) + [{"evaluations": 4, "noise": 0.01}] * failed
+    result.attempts(
+        [{"evaluations": 2}, *({**edit, "noise": edit.get("noise", 0) - 3e-4 * n} for n, edit in enumerate(others))]
+    )
+    scaled(f'{{"scaling_factor": {3178.6667 / 3072}}}')(result)
+    _, (entry,) = podium_json("score", result.place)
+    wrong = [f["message"][:34] for f in entry["findings"] if f["rule"] == "score.scaling"]
+    assert wrong == ([] if right else ["no reference point confirms the sc"])
 
 
 def test_logs_from_the_time_of_the_round_before(podium_text, result):
