@@ -25,7 +25,7 @@ _MAX_ENTRY = 10_000  # characters of submission_entry, which describes the syste
 
 _OF_ONE_RUN = (
     "init_start", "init_stop", "run_start", "run_stop", "run_stop_status", "offline_seconds", "epoch", "samples",
-    "throughput", "energy_joules", "eval_seconds", "training_start",
+    "throughput", "energy_joules", "eval_seconds", "early_result_seconds", "training_start",
 )  # fmt: skip
 _NAMES = {"input_size": "train_samples", "eval_size": "eval_samples", "number_of_ranks": "ranks"}
 
@@ -75,6 +75,7 @@ class LogSummary:
     throughput: float | None = None  # samples per second
     energy_joules: float | None = None
     eval_seconds: float | None = None  # total from each eval_start to the next eval_stop; None without such lines
+    early_result_seconds: float = 0.0  # by which a result is stamped before the start of its evaluation, at most
     training_start: float | None = None  # earliest block or epoch, whatever the order of the lines
     epochs_missing: int = 0  # between the first and the last epoch that the log starts
     segments: tuple[Segment, ...] = ()
@@ -214,6 +215,9 @@ class LogAccumulator:
         if isinstance(metric, str) and len(quality) == 1:
             quality = {metric[:MAX_TEXT]: next(iter(quality.values()))}
         self._pace.eval_accuracy(event.time, epoch, samples)
+        if self._eval_since is not None:
+            early = self._eval_since - event.time
+            self._facts["early_result_seconds"] = max(self._facts.get("early_result_seconds", 0.0), early)
         evaluation = Evaluation(event.time, epoch, quality, samples)
         if not (isinstance(metric, str) and self._completes(evaluation)):
             if len(self._evaluations) == _MAX_EVALUATIONS:

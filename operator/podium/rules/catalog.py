@@ -124,7 +124,11 @@ class RuleId(StrEnum):
         "Several ranks log run_start, or a second run was appended to the log.",
     )
     LOG_RUN_STOP_REPEATED = "log.run_stop.repeated", _LOG, "Several ranks log run_stop."
-    LOG_TIME_ORDER = "log.time.order", _LOG, "A training line has a much earlier timestamp than a line before it."
+    LOG_TIME_ORDER = (
+        "log.time.order",
+        _LOG,
+        "A training line is stamped much earlier than a line before it, or a result earlier than its evaluation.",
+    )
     LOG_INIT_CAP = "log.init.cap", _LOG, "Initialization took longer than the round's untimed limit."
     LOG_SEED_MISSING = "log.seed.missing", _LOG, "The log has no seed; rounds since v1.0 require one."
     LOG_SEED_REPEATED = "log.seed.repeated", _LOG, "Two attempts used the same seed."

@@ -16,6 +16,7 @@ from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
 from podium.rules.goal import Goal
 
+CLOCK_TOLERANCE = 0.5  # seconds between the clocks of two processes; the published logs differ by less than 0.2
 _SLACK = 1.01  # a batch may end a little after the point of an evaluation
 _FEWEST_SEGMENTS = 3  # fewer have no median
 _ASK = "ask for the unedited log: the published logs of this benchmark never do this"
@@ -27,6 +28,9 @@ def evidence(summary: LogSummary, goal: Goal, where: str) -> Iterator[Finding]:
     if None not in (summary.ranks, goal.ranks) and summary.ranks != goal.ranks:
         message = f"number_of_ranks is {summary.ranks}; the run started {goal.ranks}"
         yield Finding(RuleId.LOG_RANKS, where, message, remedy="train on all processes that the run starts")
+    if summary.early_result_seconds > CLOCK_TOLERANCE and not goal.evaluated_offline:
+        message = f"the result of an evaluation is stamped {summary.early_result_seconds:.1f} s before its start"
+        yield Finding(RuleId.LOG_TIME_ORDER, where, message, remedy=_ASK)
     usual = goal.published
     if usual is None:
         return

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from podium.api import AttemptState, Reason
 from podium.mllog import LogSummary, seconds
 from podium.rules.catalog import RuleId
-from podium.rules.evidence import evidence
+from podium.rules.evidence import CLOCK_TOLERANCE, evidence
 from podium.rules.findings import Finding
 from podium.rules.goal import Goal, canonical
 
-_CLOCK_TOLERANCE = 0.5  # seconds between the clocks of two processes; the published logs differ by less than 0.2
 _WHOLE_LOG = "log the whole attempt, from its first line to its last, without editing it"
 # A run that did not converge, and says so, breaks no rule: the score may drop one such run as the slowest.
 _HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_EVAL_RESULT_MISSING})
@@ -147,11 +146,11 @@ def _disordered(summary: LogSummary, goal: Goal, start: float, stop: float) -> _
         message = "run_stop does not come after run_start"
         return _Fault(Reason.CLOCK_INVALID, RuleId.LOG_CLOCK_BACKWARDS, message, "log both once, with one clock", line)
     passed = None if goal.evaluated_offline else goal.reached(summary)
-    if passed and passed.time > stop + _CLOCK_TOLERANCE:
+    if passed and passed.time > stop + CLOCK_TOLERANCE:
         message = f"run_stop is {passed.time - stop:.1f} s before the evaluation that reaches the target"
         remedy = "log run_stop after the evaluation that reaches the target"
         return _Fault(Reason.CLOCK_INVALID, RuleId.LOG_CLOCK_STOP, message, remedy, line)
-    if summary.training_start and summary.training_start < start - _CLOCK_TOLERANCE:
+    if summary.training_start and summary.training_start < start - CLOCK_TOLERANCE:
         message = f"training starts {start - summary.training_start:.1f} s before run_start"
         line = summary.line_numbers.get("training_start")
         return _Fault(Reason.CLOCK_INVALID, RuleId.LOG_CLOCK_START, message, "start the clock before training", line)

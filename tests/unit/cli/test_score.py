@@ -174,6 +174,7 @@ def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_js
         ("v3.0", "resnet", 36, "1.3", 1.0, "scaling_factor is 1.3, the reference points give 1"),
         ("v3.0", "resnet", 35, "100000.0", 1.0043956, "scaling_factor is 100000, the reference points give 1.0044"),
         ("v3.0", "resnet", 35, "-2", 1.0, "scaling_factor -2 is not a positive number"),
+        ("v3.1", "unet3d", 2100, "1.0795", 1.0795, ""),  # its points count samples, 168 in an epoch
         ("v3.0", "resnet", 35, "0", 1.0, "scaling_factor 0 is not a positive number"),
         ("v3.0", "resnet", 35, "1e999", 1.0, "scaling_factor 'unreadable' is not a positive number"),
         ("v3.0", "resnet", 35, "NaN", 1.0, "scaling_factor 'unreadable' is not a positive number"),
@@ -193,23 +194,38 @@ def test_of_a_hundred_ncf_runs_the_first_fifty_by_start_that_converged(podium_js
 )
 def test_scaling(podium_json, tmp_path, round_, benchmark, epochs, logged, factor, wrong):
     """Only what the reference convergence points give is applied."""
-    quality = 0.81
+    quality, size, times = (0.91, 56, TIMES * 8) if benchmark == "unet3d" else (0.81, 3264, TIMES)
     runs = [
         [
             *lines[:3],
-            mllog("global_batch_size", 3264, 1),
+            mllog("global_batch_size", size, 1),
             mllog("eval_accuracy", quality, t - 1, epoch_num=epochs),
             lines[-1],
         ]
-        for t in TIMES
+        for t in times
         for lines in [v07_run(benchmark, t, quality)]
     ]
     folder = write(tmp_path / round_ / "acme/results/box" / benchmark, runs)
     (folder / "scaling.json").write_text(f'{{"scaling_factor": {logged}}}')
     _, (entry,) = podium_json("score", tmp_path)
     assert entry["scaling"] == pytest.approx(factor, rel=1e-4)
+    assert entry["minutes"] == pytest.approx(3 * entry["scaling"])
     found = [finding["message"] for finding in entry["findings"] if finding["rule"] == "score.scaling"]
     assert [text[: len(wrong)] for text in found] == ([wrong] if wrong else [])
+
+
+@pytest.mark.parametrize(("sizes", "wrong"), [([3264], 0), ([3264, 6528], 1)])
+def test_the_factor_of_bert_is_by_samples_and_of_one_batch_size(podium_json, tmp_path, sizes, wrong):
+    """Its points count samples, which some logs have in train_samples, with another number of epochs."""
+    samples = reference_mean("v3.1", "bert", 3264) / 1.05
+    runs = [v07_run("bert", 60, 0.73) for _ in range(10)]
+    for number, run in enumerate(runs):
+        size = sizes[number % len(sizes)]
+        run[1:1] = [mllog("global_batch_size", size, -1), mllog("train_samples", round(samples), -1)]
+    folder = write(tmp_path / "v3.1/acme/results/box/bert", runs)
+    (folder / "scaling.json").write_text('{"scaling_factor": 1.05}')
+    _, (entry,) = podium_json("score", tmp_path)
+    assert [f["rule"] for f in entry["findings"]].count("score.scaling") == wrong
 
 
 def test_missing_and_broken_logs_are_named(podium_json, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_what_an_edited_log_says_against_itself(edits, rules):
 @pytest.mark.parametrize(("edits", "rules"), list(ROWS.values())[3:], ids=list(ROWS)[3:])
 def test_open_logs_have_their_own_data_and_schedule(edits, rules):
     assert found(lora_run(**edits), division="open") == {}
+
+
+def early(seconds):
+    """The last result and run_stop, stamped earlier than the evaluation that they are of."""
+    lines = lora_run()
+    for number in (-3, -1):
+        stamp = int(re.search(r'"time_ms": (\d+)', lines[number])[1])
+        lines[number] = lines[number].replace(str(stamp), str(stamp - int(1000 * seconds)))
+    return lines
+
+
+@pytest.mark.parametrize("division", ["closed", "open"])
+def test_a_result_before_its_evaluation(division):
+    assert found(early(60), division=division)["log.time.order"] == (
+        "the result of an evaluation is stamped 55.0 s before its start"
+    )
+    assert found(early(5.4), division=division) == {}  # of another process
 
 
 def test_an_epoch_left_out():
