@@ -105,6 +105,7 @@ class LogAccumulator:
         self._stops: set[tuple[float, int]] = set()
         self._out_of_order = False
         self._eval_since: float | None = None
+        self._eval_point: tuple[float | None, float | None] = (None, None)  # of the evaluation that runs
         self._pace = PaceRecorder()
         self._epochs: set[int] = set()
         self._next: dict[str, float] = {}  # init_start and init_stop of a second run in the same log
@@ -215,7 +216,7 @@ class LogAccumulator:
         if isinstance(metric, str) and len(quality) == 1:
             quality = {metric[:MAX_TEXT]: next(iter(quality.values()))}
         self._pace.eval_accuracy(event.time, epoch, samples)
-        if self._eval_since is not None:
+        if self._eval_since is not None and self._eval_point == (epoch, samples):
             early = self._eval_since - event.time
             self._facts["early_result_seconds"] = max(self._facts.get("early_result_seconds", 0.0), early)
         evaluation = Evaluation(event.time, epoch, quality, samples)
@@ -244,7 +245,7 @@ class LogAccumulator:
 
     def _eval_start(self, event: Event) -> None:
         if self._eval_since is None:  # several processes may log it; the first one counts
-            self._eval_since = event.time
+            self._eval_since, self._eval_point = event.time, _position(event)
         self._pace.eval_start(event.time, *_position(event))
 
     def _eval_stop(self, event: Event) -> None:
