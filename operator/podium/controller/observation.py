@@ -70,25 +70,25 @@ class Observation:
         current = {**{id_: job for id_, (job, _) in self._created.items()}, **seen}
         self._tries.update((job.job.uid, id_) for id_, job in current.items())
         foreign = self._update_pods(pods, now)
-        self.jobs = {id_: self._with_containers(self._admitted(job, now)) for id_, job in current.items()}
+        self.jobs = {id_: self._with_containers(self._remembered(job, now)) for id_, job in current.items()}
         new, self._foreign = len(foreign - self._foreign), frozenset(foreign)
         return new
 
     def _with_containers(self, job: JobSnapshot) -> ObservedJob:
         return replace(job.job, containers=tuple(self.containers.get(job.id, {}).values()))
 
-    def _admitted(self, job: JobSnapshot, now: float) -> JobSnapshot:
-        """Return a Job that is not suspended any more with when that was seen, until its controller says since when.
-
-        Its pods have not been waiting all the time that it was queued.
-        """
+    def _remembered(self, job: JobSnapshot, now: float) -> JobSnapshot:
+        """Return a Job with when something was first seen that nobody, or only another clock, has stamped."""
         one, before = job.job, self.jobs.get(job.id)
-        if one.suspended or one.admitted is not None:
-            return job
-        if before and not before.suspended and before.admitted is not None:
-            return replace(job, job=replace(one, admitted=before.admitted))
-        queued = one.queue or one.suspended_since is not None or (before is not None and before.suspended)
-        return replace(job, job=replace(one, admitted=now)) if queued else job
+        if one.failing or one.finished == "Failed":
+            seen = before.failing_seen if before else None
+            one = replace(one, failing_seen=now if seen is None else seen)
+        if not one.suspended and one.admitted is None:
+            # A busy controller says late since when a Job is not suspended: its pods have not waited while it was queued
+            queued = one.queue or one.suspended_since is not None or (before is not None and before.suspended)
+            known = before.admitted if before and not before.suspended else None
+            one = replace(one, admitted=now if known is None and queued else known)
+        return job if one is job.job else replace(job, job=one)
 
     def _update_pods(self, pods: Iterable[PodSnapshot], now: float) -> set[str]:
         """Update the containers. Returns the uids of the pods that are not ours."""

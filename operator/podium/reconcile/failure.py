@@ -79,11 +79,14 @@ def awaits_cause(job: ObservedJob) -> bool:
 
 
 def _is_consequence(job: ObservedJob, container: Container) -> bool:
-    """Return whether a pod was deleted after its Job had failed, by the control plane's clock."""
+    """Return whether a pod was deleted after its Job had failed: by the control plane's clock, or, if it was only seen to
+    be gone, by the operator's as well."""
     if job.failing_since is None or container.stopped != "Deleted" or container.disruption:
         return False
-    deleted = container.finished if container.deleted is None else container.deleted
-    return deleted is not None and deleted >= job.failing_since - _SAME_SYNC_SECONDS
+    since, deleted = job.failing_since, container.deleted
+    if deleted is None:
+        since, deleted = min(since, job.failing_seen or since), container.finished
+    return deleted is not None and deleted >= since - _SAME_SYNC_SECONDS
 
 
 def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, log: ObservedLog) -> AttemptStatus:

@@ -78,6 +78,7 @@ class ObservedJob:
     suspended_since: float | None = None  # while it is suspended, if the Job controller has said so
     failing: str = ""  # why it will fail once all of its pods have ended (condition FailureTarget)
     failing_since: float | None = None  # from then on, the Job controller deletes its other pods
+    failing_seen: float | None = None  # when that was first seen
     reason: str = ""  # of its failure, such as BackoffLimitExceeded or DeadlineExceeded
     deleting: bool = False
     cause: str = ""  # why it has no pods, in the API server's words

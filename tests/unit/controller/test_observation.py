@@ -113,6 +113,17 @@ def test_a_job_that_has_left_its_queue_has_not_waited_for_its_pods_before(before
     assert observation.jobs[ID].launched == 1930, "the queue had taken it back"
 
 
+def test_when_a_job_was_first_seen_to_fail():
+    observation = Observation("lab")
+    for now, job in (
+        (100, JOB.job),
+        (101, replace(JOB.job, failing="backoff limit")),
+        (105, replace(JOB.job, failing="backoff limit", finished="Failed")),
+    ):
+        observation.update([replace(JOB, job=job)], [], now)
+    assert observation.jobs[ID].failing_seen == 101
+
+
 def test_since_when_a_pod_waits_for_the_same_reason():
     observation = Observation("lab")
     for now, why in (

@@ -29,6 +29,12 @@ def failing(since: float, *containers):
         (failing(102, CRASHED, DELETED), CRASHED),  # it deletes the pods, then writes the condition
         (failing(110, CRASHED, DELETED), DELETED),  # somebody deleted it, and the others failed because of it
         (failing(101, CRASHED, replace(DELETED, deleted=None)), CRASHED),  # no watch showed its deletion
+        # nor that, to an operator whose clock is 5 s behind; seen gone long before the Job failed, it is the cause
+        (replace(failing(106, CRASHED, replace(DELETED, deleted=None)), failing_seen=T0 + 101), CRASHED),
+        (
+            replace(failing(106, CRASHED, replace(DELETED, deleted=None)), failing_seen=T0 + 106),
+            replace(DELETED, deleted=None),
+        ),
         (
             failing(101, CRASHED, replace(DELETED, disruption="EvictionByEvictionAPI")),
             replace(DELETED, disruption="EvictionByEvictionAPI"),
