@@ -298,7 +298,7 @@ def _run_suspended(sim: Simulation, seconds: float) -> bool:
     run = _some_run(sim)
     if run is None:
         return False
-    sim.truth.suspended(run["metadata"]["uid"])
+    sim.truth.suspended(run["metadata"]["uid"], noticed=sim.network.is_healthy() and not sim.leader.process.frozen)
     _edit(sim, run, suspend=True)
     _later(sim, seconds, lambda: _edit(sim, run, suspend=False))
     return True

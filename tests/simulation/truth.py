@@ -54,6 +54,7 @@ class Truth:
         self.tries: dict[str, Try] = {}  # by uid of the Job
         self.cluster: Cluster | None = None
         self.deleted_runs: set[str] = set()
+        self.unnoticed: set[str] = set()  # uids of runs that were suspended while the operator could not know
 
     def created(self, job: Object) -> Try:
         """Remember a Job that was just created, and choose what its pods run."""
@@ -70,6 +71,9 @@ class Truth:
             self.world.now,
             choose(self.world.random, seed),
         )
+        if one.run_uid in self.unnoticed:
+            self.unnoticed.remove(one.run_uid)
+            one.disturbed.add("suspended")
         self.tries[one.job_uid] = one
         return one
 
@@ -103,10 +107,12 @@ class Truth:
                 )
                 one.rotated_unsaved |= now < began + _SAVED_SECONDS + sum(each for each in hindered if each > 0)
 
-    def suspended(self, run_uid: str) -> None:
-        """A user suspends a run: all its tries may be ended."""
+    def suspended(self, run_uid: str, *, noticed: bool) -> None:
+        """A user suspends a run: all its tries may be ended, and, if the operator learns of it late, the next one."""
         for one in self.of_run(run_uid):
             one.disturbed.add("suspended")
+        if not noticed:
+            self.unnoticed.add(run_uid)
 
     def containers(self, one: Try) -> list[Container]:
         assert self.cluster is not None

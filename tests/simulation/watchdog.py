@@ -181,13 +181,14 @@ class Watchdog:
         """A run whose pods are refused says so, in the words of the refusal."""
         run, job = self._run.get(one.run_uid), self.server.find("jobs", NAMESPACE, one.name)
         still = self.world.now - self._refused[one.job_uid] < 15.0
+        pods = len(self.server.owned_by("pods", one.job_uid))
         if (
             run is None
             or job is None
             or "deletionTimestamp" in run["metadata"]
             or not still
             or self._recorded(one) is None
-            or len(self.truth.containers(one)) >= run["spec"]["system"]["nodes"]  # they have just been admitted
+            or pods >= run["spec"]["system"]["nodes"]  # they have just been admitted
         ):
             return
         said = summary(self._status[one.run_uid])
