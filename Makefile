@@ -143,4 +143,7 @@ perf-stage: install ## measure MB/s of podium stage, compared with a plain boto3
 perf-parser: install ## measure lines per second of the log parser, compared with mlperf_logging, and memory for 1 GB
 	$(BIN)/python -m tests.performance.parser_speed $(LOGS)
 
-.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants fuzz perf-operator perf-train perf-gpu perf-stage perf-parser
+perf-published: install ## list every finding about the published results: RESULTS=folder with clones of training_results_v0.5 and later
+	$(BIN)/python -m tests.performance.published_findings $(RESULTS)
+
+.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants fuzz perf-operator perf-train perf-gpu perf-stage perf-parser perf-published
