@@ -84,7 +84,7 @@ class Observation:
             seen = before.failing_seen if before else None
             one = replace(one, failing_seen=now if seen is None else seen)
         if not one.suspended and one.admitted is None:
-            # A busy controller says late since when a Job is not suspended: its pods have not waited while it was queued
+            # a busy controller says late since when a Job is not suspended: no pod has waited while it was queued
             queued = one.queue or one.suspended_since is not None or (before is not None and before.suspended)
             known = before.admitted if before and not before.suspended else None
             one = replace(one, admitted=now if known is None and queued else known)

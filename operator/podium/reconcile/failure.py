@@ -79,8 +79,10 @@ def awaits_cause(job: ObservedJob) -> bool:
 
 
 def _is_consequence(job: ObservedJob, container: Container) -> bool:
-    """Return whether a pod was deleted after its Job had failed: by the control plane's clock, or, if it was only seen to
-    be gone, by the operator's as well."""
+    """Return whether a pod was deleted after its Job had failed, by the control plane's clock.
+
+    If it was only seen to be gone, by the operator's clock, that may have been so by either of them.
+    """
     if job.failing_since is None or container.stopped != "Deleted" or container.disruption:
         return False
     since, deleted = job.failing_since, container.deleted
