@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -188,17 +188,22 @@ class Api:
 
     def watch(
         self, resource: Resource, namespace: str | None, label_selector: str, version: str
-    ) -> AsyncIterator[list[Object]]:
-        """Yield the watch events after `version` as they arrive; ends after a few minutes."""
+    ) -> AsyncIterator[Iterator[Object]]:
+        """Yield the watch events after `version` as they arrive; ends after a few minutes.
+
+        They come in groups. Each is decoded when its turn comes, so that not all of a group are in memory.
+        """
         return self._watch(resource, namespace, {"labelSelector": label_selector}, version, _WATCH_SECONDS)
 
-    def watch_one(self, resource: Resource, namespace: str, name: str, version: str) -> AsyncGenerator[list[Object]]:
+    def watch_one(
+        self, resource: Resource, namespace: str, name: str, version: str
+    ) -> AsyncGenerator[Iterator[Object]]:
         """Yield the watch events of one object after `version`; ends after half a minute."""
         return self._watch(resource, namespace, {"fieldSelector": f"metadata.name={name}"}, version, _WATCH_ONE_SECONDS)
 
     async def _watch(
         self, resource: Resource, namespace: str | None, selector: Mapping[str, str], version: str, seconds: int
-    ) -> AsyncGenerator[list[Object]]:
+    ) -> AsyncGenerator[Iterator[Object]]:
         query = {
             **selector,
             "watch": "true",
@@ -214,14 +219,7 @@ class Api:
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
-                events: list[Object] = []
-                for line in lines:
-                    try:
-                        events.append(loads(line))
-                    except ValueError as error:
-                        yield events  # the events before it are valid
-                        raise _unreadable(f"GET {path}", line) from error
-                yield events
+                yield _decoded(lines, f"GET {path}")
         finally:
             response.close()
 
@@ -364,6 +362,16 @@ def _unreadable(request: str, content: bytes) -> ApiError:
     """Return a retriable error: perhaps something between us and the API server answered."""
     response = content[:200].decode(errors="replace")
     return ApiError(0, "Unreadable", f"{request}: the response is not a valid JSON object: {response!r}")
+
+
+def _decoded(lines: Sequence[bytes], request: str) -> Iterator[Object]:
+    """Yield what is in `lines`. Raises ApiError at the first that cannot be read."""
+    for line in lines:
+        try:
+            event = loads(line)
+        except ValueError as error:
+            raise _unreadable(request, line) from error
+        yield event
 
 
 def _page(page: Object) -> tuple[list[Object], Object]:

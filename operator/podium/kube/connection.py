@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -14,6 +15,7 @@ from kubernetes.aio import client, config
 from podium.kube.client import Api, RequestObserver
 from podium.kube.no_proxy import reached_directly
 
+_RECORD_BYTES = 16 << 10  # the most in a record of TLS
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -79,7 +81,20 @@ def api_of(
         # a log stream does not need the default 2 MiB, and there may be a thousand of them
         "read_bufsize": 2**16,
     }
-    return Api(client.ApiClient(configuration), rate=rate, burst=burst, observer=observer or (lambda *_: None))
+    api_client = client.ApiClient(configuration)
+    api_client.rest_client.ssl_context.sslobject_class = _SmallReads
+    return Api(api_client, rate=rate, burst=burst, observer=observer or (lambda *_: None))
+
+
+class _SmallReads(ssl.SSLObject):
+    """A TLS connection that is read record by record.
+
+    The event loop asks for up to 256 KiB at once and gets one record, of 16 KiB at most. For each it would take fresh
+    memory from the kernel, and give it back: there are a hundred reads a run.
+    """
+
+    def read(self, len: int = 1024, buffer: bytearray | None = None) -> bytes:  # type: ignore[override]  # noqa: A002
+        return super().read(min(len, _RECORD_BYTES), buffer)
 
 
 def _proxy(host: str) -> str | None:

@@ -87,10 +87,12 @@ class Informer(Generic[S]):
                     version = await self._list()
                 pace.opened()
                 async for events in self._api.watch(self._resource, self.namespace, self._selector, version):
+                    count = 0
                     for event in events:
                         version = self._take(event, version)
                         pace.delivered()
-                    if len(events) < _MANY_EVENTS:  # otherwise more have arrived already
+                        count += 1
+                    if count < _MANY_EVENTS:  # otherwise more have arrived already
                         await asyncio.sleep(_PILE_UP_SECONDS)
                 failed = False  # the API server ends every watch after a while
             except ApiError as error:
