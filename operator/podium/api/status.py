@@ -211,6 +211,9 @@ class Pinned(Model):
     )
 
 
+_ENDS = frozenset({ConditionType.COMPLETE, ConditionType.FAILED})
+
+
 class BenchmarkRunStatus(Model):
     """Everything the operator remembers about a run."""
 
@@ -237,8 +240,10 @@ class BenchmarkRunStatus(Model):
     @property
     def end(self) -> Condition | None:
         """The condition that says how the run ended: Complete or Failed, if one of them is true."""
-        ends = (self.condition(kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
-        return next((end for end in ends if end and end.status == "True"), None)
+        for condition in self.conditions:  # every reconciliation asks several times
+            if condition.status == "True" and condition.type in _ENDS:
+                return condition
+        return None
 
     @property
     def terminal(self) -> bool:

@@ -255,7 +255,7 @@ class Controller:
             if not ended_before:
                 self._logs.follow(state)
             observed = replace(state.observed(), pods_known_until=listed_at)
-            decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock())
+            decision = decide(state.run, observed, self._inputs.rounds(state.run), self._clock(), state.goal)
             look_again = await self._actions.execute(state, decision.actions)
             before, state.run = state.run.status, replace(state.run, status=without_texts(decision.status))
             self._telemetry.moved(before, state.run, observed, self._clock())

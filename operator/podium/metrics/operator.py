@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from importlib.metadata import version
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -138,6 +139,7 @@ class Metrics:
         self._label_sets = LabelSets(self._remove)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}  # by family and labels: the library looks slowly
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -165,17 +167,24 @@ class Metrics:
                 self._histograms[name] = Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
     def _gauge(self, family: Family, *labels: str) -> Gauge:
-        gauge = self._gauges[family.name]
-        return gauge.labels(*labels) if labels else gauge
+        gauge: Gauge = self._child(self._gauges[family.name], family, labels)
+        return gauge
 
     def _counter(self, family: Family, *labels: str) -> Counter:
         """Return the series with these labels, creating it at 0."""
-        counter = self._counters[family.name]
-        return counter.labels(*labels) if labels else counter
+        counter: Counter = self._child(self._counters[family.name], family, labels)
+        return counter
 
     def _histogram(self, family: Family, *labels: str) -> Histogram:
-        histogram = self._histograms[family.name]
-        return histogram.labels(*labels) if labels else histogram
+        histogram: Histogram = self._child(self._histograms[family.name], family, labels)
+        return histogram
+
+    def _child(self, metric: Any, family: Family, labels: tuple[str, ...]) -> Any:
+        if not labels:
+            return metric
+        if (series := self._series.get((family.name, labels))) is None:
+            series = self._series[family.name, labels] = metric.labels(*labels)
+        return series
 
     async def page(self) -> bytes:
         """Return the metrics in Prometheus' text format, at most a second old: concurrent scrapes share a page."""
@@ -273,6 +282,7 @@ class Metrics:
 
     def _forget(self, family: Family, *labels: str) -> None:
         metric = self._histograms[family.name] if family.type == "histogram" else self._counters[family.name]
+        self._series.pop((family.name, labels), None)
         with contextlib.suppress(KeyError):
             metric.remove(*labels)
 

@@ -267,4 +267,6 @@ def measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> Attempt
     elapsed = seconds(summary, goal.timed_by)
     if elapsed is not None:
         changes["time_to_train_seconds"] = f"{elapsed:.3f}"
-    return attempt.model_copy(update=changes) if changes else attempt
+    if all(getattr(attempt, name) == value for name, value in changes.items()):
+        return attempt
+    return attempt.model_copy(update=changes)

@@ -90,20 +90,21 @@ class _Case:
         return Decision(tuple(self.actions), status, min(self.deadlines, default=None))
 
 
-def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float) -> Decision:
+def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float, goal: Goal | None = None) -> Decision:
     """Return what to do for `run`, its new status, and when to look again.
 
-    `now` is in unix seconds. The function has no memory: everything it knows about the past is in ``run.status``.
+    `now` is in unix seconds. A `goal` is that of an admitted run, whose spec is not checked again. The function has no
+    memory: everything it knows about the past is in ``run.status``.
     """
     if run.status.terminal:
         return after_the_end(run, observed, now)
-    text = run.refusal or "; ".join(map(str, check_spec(run.spec, rounds)))
+    text = run.refusal or ("" if goal else "; ".join(map(str, check_spec(run.spec, rounds))))
     if text:
         refused = ConditionUpdate(False, Reason.INVALID_SPEC, text)
         report = Report(admitted=refused, failed=ConditionUpdate(True, Reason.INVALID_SPEC, text))
         status = with_conditions(run.status, report, run.generation, now)
         return Decision(() if run.deleted else (Emit(Reason.INVALID_SPEC, text),), status)
-    case = _Case(run, observed, rounds, goal_for(run.spec, rounds), now)
+    case = _Case(run, observed, rounds, goal or goal_for(run.spec, rounds), now)
     _advance(case)
     if run.deleted:
         return _abort(case)
