@@ -91,10 +91,14 @@ def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> 
     """Return the handlers of one operator."""
     handlers = kopf.OperatorRegistry()
 
+    def is_known(uid: str, generation: int) -> bool:
+        seen(PLURAL)
+        return controller.is_known(uid, generation)
+
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
         """Give kopf the API server and the credentials of our own client; kopf closes the session."""
-        return kopf.AiohttpSession(server=api.host, aiohttp_session=patient_session(api))
+        return kopf.AiohttpSession(server=api.host, aiohttp_session=patient_session(api, is_known))
 
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:

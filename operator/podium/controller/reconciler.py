@@ -112,6 +112,11 @@ class Controller:
         else:
             self._unreadable.forget(uid)
 
+    def is_known(self, uid: str, generation: int) -> bool:
+        """Return whether `run_changed` would do nothing for a run of this generation."""
+        state, ended = self.states.get(uid), self.finished.get(uid)
+        return generation == (state.run.generation if state else ended.generation if ended else None)
+
     def _add(self, body: Mapping[str, Any]) -> None:
         if _managed_elsewhere(body):
             self._elsewhere.add(str(body["metadata"]["uid"]))

@@ -1,11 +1,11 @@
 """An HTTP session for kopf, which ends the process at the first refusal, and reopens a watch that ends at once without
-a pause, and cannot decode everything."""
+a pause, cannot decode everything, and works for a millisecond on each event."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,14 @@ from podium.kube.decode import loads, shallow
 
 _LOG = logging.getLogger(__name__)
 _RETRY_LIMIT_SECONDS = 30.0
+_MODIFIED = b'{"type":"MODIFIED"'
 _PASSED_ON = (400, 410, 422)  # the same request would be refused again: kopf has to start over
 
 
-def patient_session(api: Api) -> aiohttp.ClientSession:
+def patient_session(api: Api, is_known: Callable[[str, int], bool]) -> aiohttp.ClientSession:
     """Return a session that sends requests with the credentials of `api`, and repeats those that are refused.
+
+    Watches leave out changes of objects whose uid and generation are known, such as those that we make ourselves.
 
     A namespace that was deleted or whose Role is missing is so only tried again from time to time; the watches of the
     others go on.
@@ -30,7 +33,7 @@ def patient_session(api: Api) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=api.client.rest_client.ssl_context),
         proxy=api.client.configuration.proxy,
-        middlewares=(_Patience(api),),
+        middlewares=(_Patience(api, is_known),),
         response_class=_Response,
     )
 
@@ -45,8 +48,9 @@ class _Response(aiohttp.ClientResponse):
 class _Lines:
     """The stream of a watch, in whole lines that kopf can decode."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
+    def __init__(self, content: aiohttp.StreamReader, is_known: Callable[[str, int], bool]) -> None:
         self._content = content
+        self._is_known = is_known
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
@@ -56,9 +60,21 @@ class _Lines:
         async for chunk in self._content.iter_chunked(size):
             *lines, rest = (rest + chunk).split(b"\n")
             if lines:
-                yield b"".join(shallow(line) + b"\n" for line in lines)
+                yield b"".join(shallow(self._brief(line)) + b"\n" for line in lines)
         if rest:
             yield rest  # of a connection that broke
+
+    def _brief(self, line: bytes) -> bytes:
+        """Return an event, or only the version to go on from if it changes nothing that is not known."""
+        if not line.startswith(_MODIFIED):
+            return line
+        try:
+            metadata = orjson.loads(line)["object"]["metadata"]
+            known = self._is_known(metadata["uid"], metadata["generation"])
+            version = {"metadata": {"resourceVersion": metadata["resourceVersion"]}}
+        except (ValueError, LookupError, TypeError):
+            return line
+        return orjson.dumps({"type": "BOOKMARK", "object": version}) if known else line
 
 
 @dataclass(slots=True)
@@ -71,8 +87,9 @@ class _Place:
 
 
 class _Patience:
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, is_known: Callable[[str, int], bool]) -> None:
         self._api = api
+        self._is_known = is_known
         self._places: dict[str, _Place] = {}  # by path: a handful for each namespace
 
     async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -90,7 +107,7 @@ class _Patience:
             if response.status < 400 or response.status in _PASSED_ON:
                 self._note(request.url.path, place, "")
                 if watches:
-                    response.content = _Lines(response.content)  # type: ignore[assignment]  # kopf iterates over it
+                    response.content = _Lines(response.content, self._is_known)  # type: ignore[assignment]  # kopf iterates over it
                 return response
             failures += 1
             wait = max(backoff(failures, limit=_RETRY_LIMIT_SECONDS), retry_after(response.headers))

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from podium.api import BenchmarkRunStatus, Condition, rfc3339
+from podium.controller.finished import FinishedRun
 from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
 from podium.controller.turns import Turns
@@ -249,3 +250,12 @@ async def test_a_write_of_a_process_that_does_not_lead_any_more_is_no_failure(co
     monkeypatch.setattr(controller, "_reconcile", reconcile)
     await controller._work(UID)
     assert caplog.messages == ["PATCH run-0/status: this process does not lead any more"]
+
+
+def test_a_run_is_known_in_the_generation_that_was_read(controller):
+    assert not controller.is_known(UID, 1)
+    controller.run_changed(body(), deleted=False)
+    assert controller.is_known(UID, 1)
+    assert not controller.is_known(UID, 2)
+    controller.finished[UID] = FinishedRun.of(controller.states.pop(UID).run)
+    assert controller.is_known(UID, 1)

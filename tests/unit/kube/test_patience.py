@@ -14,6 +14,11 @@ from kubernetes.aio import client as library
 from podium.kube import patient_session
 from podium.kube.connection import api_of
 
+
+def nothing_known(*_):
+    return False
+
+
 FORBIDDEN = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "benchmarkruns is forbidden"}
 
 
@@ -41,7 +46,7 @@ async def served(monkeypatch):
     url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     configuration = library.Configuration(host=url, api_key={"BearerToken": "Bearer secret"})
     api = api_of(configuration)
-    session = patient_session(api)
+    session = patient_session(api, nothing_known)
     monkeypatch.setattr("podium.kube.patience.asyncio.sleep", short_sleep)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(api.close)
@@ -82,12 +87,12 @@ async def test_a_watch_that_ends_at_once_is_reopened_later_and_later(served):
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
 
 
-@pytest.mark.parametrize("query", ["limit=1", "watch=true"])
-async def test_kopf_can_decode_objects_of_any_depth(query):
-    event = b'{"deep": ' + b"[" * 9000 + b"]" * 9000 + b', "name": "x"}\n'
+@contextlib.asynccontextmanager
+async def answered(body, query, is_known):
+    """The response with `body` to a session of kopf."""
 
     async def answer(_):
-        return web.Response(body=event * (2 if query == "watch=true" else 1), content_type="application/json")
+        return web.Response(body=body, content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -97,12 +102,41 @@ async def test_kopf_can_decode_objects_of_any_depth(query):
     url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     api = api_of(library.Configuration(host=url, api_key={"BearerToken": "Bearer secret"}))
     try:
-        async with patient_session(api) as session, session.get(f"{url}/runs?{query}") as response:
-            if query == "watch=true":  # as kopf reads it
-                found = [json.loads(line) async for line in iter_jsonlines(response.content)]
-                assert [one["name"] for one in found] == ["x", "x"]
-            else:
-                assert (await response.json())["name"] == "x"
+        async with patient_session(api, is_known) as session, session.get(f"{url}/runs?{query}") as response:
+            yield response
     finally:
         await api.close()
         await runner.cleanup()
+
+
+async def watched(body, is_known):
+    """The events of a watch, as kopf reads them."""
+    async with answered(body, "watch=true", is_known) as response:
+        return [json.loads(line) async for line in iter_jsonlines(response.content)]
+
+
+@pytest.mark.parametrize("query", ["limit=1", "watch=true"])
+async def test_kopf_can_decode_objects_of_any_depth(query):
+    event = b'{"deep": ' + b"[" * 9000 + b"]" * 9000 + b', "name": "x"}\n'
+    if query == "watch=true":
+        assert [one["name"] for one in await watched(event * 2, nothing_known)] == ["x", "x"]
+    else:
+        async with answered(event, query, nothing_known) as response:
+            assert (await response.json())["name"] == "x"
+
+
+def event(kind, **metadata):
+    metadata = {"uid": "u1", "generation": 3, "resourceVersion": "42", **metadata}
+    document = {"type": kind, "object": {"metadata": metadata, "status": {}}}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+async def test_of_a_change_that_is_known_kopf_gets_only_the_version():
+    """Every status that we write comes back."""
+    news = [event("ADDED"), event("DELETED"), event("MODIFIED", generation=4), event("MODIFIED", uid="u2")]
+    odd = [b'{"type":"MODIFIED","object":{"metadata":{"uid":[],"generation":3,"resourceVersion":"1"}}}',
+           b'{"type":"MODIFIED","object":{"metadata":{"uid":"u1"}}}', b'{"type":"MODIFIED","object":[]}']  # fmt: skip
+    lines = [*news, event("MODIFIED", resourceVersion="43"), *odd]
+    found = await watched(b"\n".join(lines) + b"\n", lambda uid, generation: {"u1": 3}.get(uid) == generation)
+    assert found.pop(4) == {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "43"}}}
+    assert found == [json.loads(line) for line in (*news, *odd)]
