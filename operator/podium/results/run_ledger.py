@@ -7,7 +7,7 @@ first, and the other one continues what it has written. The file is put once, to
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from podium.results.ledger import LEDGER, Entry, Head, append, head_of, read, subject
@@ -30,8 +30,13 @@ class _Known:
     closed: bool = False
 
     def with_part(self, part: bytes) -> _Known:
-        said = dict(subject(record.entry) for record in read(part, self.head))
+        """Return what is known with the next part, which somebody has written."""
         head = Head(self.head.records + part.count(b"\n"), head_of(part).sha256)
+        return self.after(part, head, [record.entry for record in read(part, self.head)])
+
+    def after(self, part: bytes, head: Head, entries: Iterable[Entry]) -> _Known:
+        """Return what is known with the next part, which says `entries` and ends with `head`."""
+        said = dict(map(subject, entries))
         text = self.text + part if self.text is not None and len(self.text) + len(part) <= _KEPT_BYTES else None
         return _Known(self.parts + 1, head, {**self.said, **said}, text)
 
@@ -51,13 +56,13 @@ class RunLedger:
             new = [entry for entry in entries if _is_new(entry, known.said)]
             if known.closed or not new:
                 return
-            part, _head = append(known.head, new, time.time())
+            part, head = append(known.head, new, time.time())
             try:
                 self._store.put(self._part(known.parts + 1), part, if_absent=True, content_type=_TYPE)
             except AlreadyExists:  # another one was first, or it is this part, whose acknowledgment was lost
                 known = self._known = self._advanced(known)
             else:
-                self._known = known.with_part(part)
+                self._known = known.after(part, head, new)
                 return
         raise StoreUnavailable(f"{self._store.url}/{self._prefix}: others write all the time; a retry may help")
 

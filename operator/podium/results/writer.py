@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import orjson
 import yaml
 
 from podium.api import AttemptStatus, Result, TryId
@@ -229,4 +230,7 @@ def _sum(content: bytes) -> str:
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    try:
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # such as an integer beyond 64 bits, which a log may contain
+        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
