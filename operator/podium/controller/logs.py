@@ -18,7 +18,7 @@ from podium.controller.rank0 import Rank0Pod
 from podium.controller.state import OpenLog, RunState
 from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
-from podium.mllog import MAX_MLPERF_BYTES, LogBuffer, LogSummary
+from podium.mllog import MAX_MLPERF_BYTES, BoundedSpool, LogBuffer, LogSummary
 from podium.reconcile import Container, ObservedLog, Run
 from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Segment
 from podium.stores import StoreError, StoreUnavailable
@@ -129,6 +129,7 @@ class LogCollector:
             pace=self._pace,
             streams=self._streams,
             poll=self._poll,
+            keep=lambda: self._pod_logs.place(state.observation.pods_of(id_)),
         )
         task = asyncio.create_task(self._read(state, id_, stream, rank0))
         self._reading.add(task)
@@ -280,10 +281,18 @@ class LogCollector:
         """Return every pod's log, for files. They are kept until `release`."""
         if id_ not in state.logs.pod_logs:
             containers = list(state.observation.containers.get(id_, {}).values())
-            logs = await self._pod_logs.read(state.run.namespace, containers)
+            rank0 = self._take_copy(state, id_, containers)
+            logs = await self._pod_logs.read(state.run.namespace, containers, rank0)
             state.logs.pod_logs[id_] = logs
             self._kept_bytes += sum(log.kept for log in logs.values())
         return state.logs.pod_logs[id_]
+
+    def _take_copy(self, state: RunState, id_: TryId, containers: Sequence[Container]) -> BoundedSpool | None:
+        """Return the copy of rank 0's whole log, if there is one and no other pod was rank 0."""
+        if (log := state.logs.open.get(id_)) is None or sum(c.node_index == 0 for c in containers) != 1:
+            return None
+        copy, log.stream.copy = log.stream.copy, None
+        return copy if isinstance(copy, BoundedSpool) else None
 
     def not_stored(self, state: RunState, id_: TryId) -> None:
         """Make room: if too many pod logs wait for a store that is away, read these again later."""
@@ -367,4 +376,6 @@ def _close(log: OpenLog) -> None:
     log.task.cancel()
     if log.saving:
         log.saving.cancel()
+    if log.stream.copy:
+        log.stream.copy.close()
     log.buffer.close()

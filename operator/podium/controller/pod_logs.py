@@ -21,6 +21,7 @@ _LOGS_AT_ONCE = 8  # of a try
 _TRIES_AT_ONCE = 16
 _MAX_CAUSE = 300  # characters
 
+RANK0 = "pod-0.log"
 PodLogs = dict[str, BoundedSpool]  # by file name
 
 
@@ -31,13 +32,19 @@ class PodLogReader:
         self._api = api
         self._tries = asyncio.Semaphore(_TRIES_AT_ONCE)
 
-    async def read(self, namespace: str, containers: Sequence[Container]) -> PodLogs:
-        """Return the logs of all containers that have run; why one could not be read is in its `unread`."""
-        wanted = {f"pod-{c.node_index}.log": (c, CONTAINER) for c in containers if c.started is not None}
-        copied = [c for c in containers if c.staging and c.staging.started is not None]
-        wanted |= {f"pod-{c.node_index}.stage.log": (c, STAGE_CONTAINER) for c in copied}
-        limit = min(MAX_BYTES, MAX_BYTES_OF_TRY // max(1, len(wanted)))
-        logs = {name: BoundedSpool(limit) for name in wanted}
+    @staticmethod
+    def place(containers: Sequence[Container]) -> BoundedSpool:
+        """Return a place for the log of one of the containers of a try."""
+        return BoundedSpool(min(MAX_BYTES, MAX_BYTES_OF_TRY // max(1, len(_wanted(containers)))))
+
+    async def read(self, namespace: str, containers: Sequence[Container], rank0: BoundedSpool | None = None) -> PodLogs:
+        """Return the logs of all containers that have run; why one could not be read is in its `unread`.
+
+        `rank0` is a copy of rank 0's log, if it has been read.
+        """
+        wanted = _wanted(containers)
+        logs: PodLogs = {RANK0: rank0} if rank0 and wanted.pop(RANK0, None) else {}
+        logs |= {name: self.place(containers) for name in wanted}
         gate = asyncio.Semaphore(_LOGS_AT_ONCE)
 
         async def one(name: str, pod: Container, container: str) -> None:
@@ -72,6 +79,13 @@ class PodLogReader:
             _LOG.debug("log of %s/%s: %s", namespace, pod.name, log.unread)
         else:
             log.unread = ""
+
+
+def _wanted(containers: Sequence[Container]) -> dict[str, tuple[Container, str]]:
+    """Return pod and container of each log, by file name."""
+    wanted = {f"pod-{c.node_index}.log": (c, CONTAINER) for c in containers if c.started is not None}
+    copied = [c for c in containers if c.staging and c.staging.started is not None]
+    return wanted | {f"pod-{c.node_index}.stage.log": (c, STAGE_CONTAINER) for c in copied}
 
 
 def _complaint(chunk: bytes) -> str:

@@ -20,7 +20,8 @@ from podium.kube.connection import connect, connect_as_kubectl
 from podium.kube.informer import Informer, object_name
 from podium.kube.lease import Lease, LeaseLostError
 from podium.kube.log_lines import LineCutter, read_line
-from podium.kube.log_stream import LogSink, LogStream
+from podium.kube.log_sink import LogSink
+from podium.kube.log_stream import LogStream
 from podium.kube.patience import patient_session
 from podium.kube.receipts import Receipts
 from podium.kube.run_watch import Outage, watch_run

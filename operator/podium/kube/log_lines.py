@@ -90,7 +90,7 @@ class KnownLines:
     @property
     def since(self) -> str:
         """The whole second from which a connection has to read, for ``sinceTime``; empty: from the beginning."""
-        second = self._wanted_floor() // _SECOND
+        second = self.start // _SECOND
         return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if second > 0 else ""
 
     def connection(self) -> KnownConnection:
@@ -110,11 +110,13 @@ class KnownLines:
         if len(self._taken) > self._prune_at:
             self._prune()
 
-    def _wanted_floor(self) -> int:
+    @property
+    def start(self) -> int:
+        """The same in nanoseconds since 1970."""
         return (self.last // _SECOND - 1) * _SECOND
 
     def _prune(self) -> None:
-        self._floor = max(self._floor, self._wanted_floor())
+        self._floor = max(self._floor, self.start)
         self._taken = {key: times for key, times in self._taken.items() if key[0] >= self._floor}
         if len(self._taken) > _MOST_KNOWN:
             self._floor = self.last

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import aiohttp
 
 from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
 from podium.kube.log_lines import KnownConnection, KnownLines, LineCutter, LogLine, is_torn, read_line
+from podium.kube.log_sink import LogCopy, LogSink
 from podium.kube.receipts import BEHIND_OTHER, Receipts
 
 _LOG = logging.getLogger(__name__)
@@ -37,29 +37,13 @@ _NEVER = 400, 404  # there is no such pod or container: final once it has ended
 _ERRORS = (ApiError, aiohttp.ClientError, OSError, TimeoutError)
 
 
-class LogSink(Protocol):
-    """Receives the lines of a log, each once."""
-
-    def pieces(self, line: str) -> Sequence[str]:
-        """Split a line into the lines to add."""
-
-    def add(self, line: str, timestamp: str = "") -> bool | None:
-        """Take one piece, with its timestamp and receipt. Returns None if nothing has changed, True if the change is
-        urgent. Raises OSError if there is no room for it."""
-
-    def lacks(self, line: str, timestamp: str) -> bool:
-        """Return whether a piece is still to be added although lines with later timestamps were."""
-
-    def end(self) -> None:
-        """The log is complete, or its end is lost."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A connection that was read to its end: how many lines were new, and the line that had not ended."""
+    """A connection that was read to its end: how many lines were new, the line that had not ended, and the copy."""
 
     new: int
     rest: bytes
+    copy: LogCopy | None = None
 
 
 class _InsideLineError(Exception):
@@ -88,6 +72,7 @@ class LogStream:
         pace: Callable[[], float] = lambda: 0.0,
         streams: asyncio.Semaphore | None = None,
         poll: Callable[[], float] = lambda: 0.0,
+        keep: Callable[[], LogCopy] | None = None,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
         has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node). `restore`
@@ -95,12 +80,14 @@ class LogStream:
         called when something has changed: with True if urgent. `known_until` is the container's start if all of the log
         is still to be had, 0.0 if this process continues another one's work. Nothing was printed before
         `nothing_before`; None: unknown. A log that is silent for `silence` seconds is read again; one that grows is
-        looked at every `pace`. One that gets none of `streams` (None: always) is read again every `poll` seconds.
+        looked at every `pace`. One that gets none of `streams` (None: always) is read again every `poll` seconds. At
+        the end, all of a log is read into what `keep` makes.
         """
         self.known_until = known_until  # unix time up to which everything printed was read; 0.0: nothing was read yet
         self.unreadable = ""  # why the log cannot be read at present
         self.lost = ""  # why its end will never be read
         self.bytes_read = 0  # whatever they were
+        self.copy: LogCopy | None = None  # of all of the log, once it is complete
         self._api = api
         self._sink = sink
         self._namespace = namespace
@@ -115,18 +102,16 @@ class LogStream:
         self._pace = pace
         self._streams = streams or asyncio.Semaphore()
         self._poll = poll
+        self._keep = keep
         self._resting: asyncio.Future[None] | None = None
         self._known = KnownLines()
         self._receipts = Receipts(nothing_before)
         self._was_interrupted = restore is not None  # a clock may have stepped back meanwhile: see `_read`
         self._news = asyncio.Event()
-        self._was_over = False
-        self._asked = False
+        self._was_over = self._asked = False
         self._drained = False  # the node has closed the stream, as it does after a container's last line
         self._failures = 0
-        self._failing_since = 0.0  # time.monotonic()
-        self._retry_at = 0.0
-        self._heard_at = 0.0
+        self._failing_since = self._retry_at = self._heard_at = 0.0  # time.monotonic()
         self._rest = b""
 
     def wake(self) -> None:
@@ -242,7 +227,7 @@ class LogStream:
             self.known_until = began
             return True
         try:
-            read = await self._read(follow=False, whole=True)
+            read = await self._read(follow=False, whole=True, copy=self._keep() if self._keep else None)
         except _ERRORS as error:
             self._fail(error)
             final = isinstance(error, ApiError) and error.code in _NEVER
@@ -253,7 +238,10 @@ class LogStream:
         self._succeed(began, receipt)
         if read.new or read.rest != self._rest:  # a connection that broke may look like the end: read once more
             self._rest, self._drained = read.rest, not read.rest
+            if read.copy is not None:
+                read.copy.close()
             return False
+        self.copy = read.copy
         if line := read_line(read.rest):
             self._take(self._known.connection(), line, self._receipts.receipt())
         return True
@@ -304,7 +292,7 @@ class LogStream:
             news.cancel()
         self._news.clear()
 
-    async def _read(self, *, follow: bool, whole: bool = False) -> _Read:
+    async def _read(self, *, follow: bool, whole: bool = False, copy: LogCopy | None = None) -> _Read:
         """Read one connection to its end. Raises ApiError for what is not a log, and the errors of the connection.
 
         The kubelet stores long lines in parts and writes a timestamp only before the first of them. If the log is read
@@ -314,20 +302,23 @@ class LogStream:
         """
         if (since := self._known.since) and not (whole and self._was_interrupted):
             with suppress(_InsideLineError):
-                return await self._read_from(since, follow=follow)
-        return await self._read_from("", follow=follow)
+                return await self._read_from(since, follow=follow, copy=copy)
+        return await self._read_from("", follow=follow, copy=copy)
 
-    async def _read_from(self, since: str, *, follow: bool) -> _Read:
+    async def _read_from(self, since: str, *, follow: bool, copy: LogCopy | None) -> _Read:
+        """Take lines from the time `since` on. For a copy, all is read."""
         pod = self._pod()
         if pod is None:
             raise ApiError(404, "NotFound", "the pod was deleted")
         query = {"follow": "true"} if follow else {}
-        if since:
+        if since and copy is None:
             query["sinceTime"] = since
+        start = self._known.start if since and copy is not None else 0
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
+                copy = _copied(copy, chunk)
                 hidden = self._was_interrupted and not since
                 receipt = self._receipts.receipt(hidden=hidden)
                 if follow:
@@ -335,7 +326,9 @@ class LogStream:
                 for row in cutter.feed(chunk):
                     line = read_line(row)
                     if line is None:
-                        raise _InsideLineError if since and first else _not_a_line(row)
+                        raise _InsideLineError if "sinceTime" in query and first else _not_a_line(row)
+                    if line.at < start:
+                        continue
                     new += self._take(connection, line, receipt, first=first)
                     first = False
                 if follow and len(chunk) < _FULL_CHUNK_BYTES:
@@ -343,7 +336,7 @@ class LogStream:
         rest = bytes(cutter.rest)
         if not is_torn(rest):
             raise _not_a_line(rest)
-        return _Read(new, rest)
+        return _Read(new, rest, copy)
 
     async def _rest_a_while(self) -> None:
         """Let lines pile up, if many logs are read at once: waking up for a line costs more than reading ten."""
@@ -383,6 +376,17 @@ class LogStream:
         if key or first or not self._known.is_before(line.at):
             return key
         return (line.at, hash(piece)) if self._sink.lacks(piece, line.timestamp) else None
+
+
+def _copied(copy: LogCopy | None, chunk: bytes) -> LogCopy | None:
+    """Add a chunk to a copy. Returns the copy, or None if there is no room for it."""
+    try:
+        if copy is not None:
+            copy.append(chunk)
+    except OSError as error:
+        _LOG.warning("no room for the copy of a log: %s", error)
+        return None
+    return copy
 
 
 def _not_a_line(row: bytes) -> ApiError:

@@ -276,3 +276,43 @@ async def test_a_stream_that_lets_lines_pile_up_goes_on_at_once_when_it_must(eve
         over = True
         stream.wake()
     await asyncio.wait_for(resting, 1)
+
+
+class Kept(bytearray):
+    """A copy of a log, or what has no room for one."""
+
+    def __init__(self, room=True):
+        super().__init__()
+        self.room, self.closed = room, False
+
+    def append(self, data):
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        self.extend(data)
+
+    def close(self):
+        self.closed = True
+
+
+async def test_the_last_read_is_of_all_of_the_log_and_kept():
+    """The first last read found a new line, so it is read once more; what was printed before is not taken again."""
+    places = []
+    old, rows = b"2026-01-01T00:00:01.0Z loss 0.5\n" + row(1), [row(50), row(51), row(52)]
+    node = Node([old, *rows[:2], "over"], [old, *rows], [old, *rows])
+    found, stream = await followed(node, keep=lambda: places.append(Kept()) or places[-1])
+    assert found == [1, 50, 51, 52]
+    assert bytes(stream.copy) == old + b"".join(rows)
+    assert [place.closed for place in places] == [True, False]
+    assert node.queries == [{"follow": "true"}, {}, {}]
+
+
+async def test_a_log_is_read_to_its_end_although_there_is_no_room_for_its_copy():
+    node = Node([row(1), "over"], [row(1), row(2)], [row(1), row(2)])
+    found, stream = await followed(node, keep=lambda: Kept(room=False))
+    assert (found, stream.copy, stream.lost) == ([1, 2], None, "")
+
+
+async def test_of_a_log_that_is_lost_there_is_no_copy():
+    node = Node([row(1), "over"], [row(1), row(2)], ApiError(404, "NotFound", "gone"))
+    found, stream = await followed(node, keep=Kept)
+    assert (found, stream.copy) == ([1, 2], None)
