@@ -32,6 +32,7 @@ _CHECKPOINT_PAUSE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0
 _PROGRESS_PER_SECOND = 5.0  # of all logs
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
+_LOOK_AGAIN_SECONDS = 0.1
 _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
 _PACE_LIMIT_SECONDS = 5.0
@@ -317,6 +318,8 @@ class LogCollector:
             return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
         if not log.buffer.ended and _is_ending(state.observation, id_):
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
+        elif not log.buffer.ended:
+            await _read_to_present(log.stream)
         if not log.restored:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
         if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state.run, id_, log.buffer.summary):
@@ -339,6 +342,16 @@ class LogCollector:
         state.logs.open.clear()
         for id_ in list(state.logs.pod_logs):
             self._drop_pod_logs(state, id_)
+
+
+async def _read_to_present(stream: LogStream) -> None:
+    """Read the log of a program that runs on, if its node answers soon: what a clock's step hid from the stream."""
+    before = stream.known_until
+    stream.read_now()
+    for _ in range(round(_LAST_LINES_SECONDS / _LOOK_AGAIN_SECONDS)):
+        if stream.known_until > before:
+            return
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _is_ending(observation: Observation, id_: TryId) -> bool:

@@ -283,3 +283,17 @@ async def test_an_error_of_ours_stops_a_log_only_for_a_while(world, monkeypatch)
     await until(lambda: log.buffer.ended)
     assert (log.observed().summary.lines, log.observed().unreadable) == (1, "")
     collector.close(state)
+
+
+async def test_what_a_stream_has_left_out_is_read_before_a_program_that_runs_on_is_stored(world):
+    """Its node's clock was set back while the stream was interrupted."""
+    collector, cluster, _, _ = world
+    state = state_of()
+    collector.follow(state)
+    await cluster.followed.put(row(3))
+    while not state.logs.open[ex.FIRST].buffer.size_bytes:
+        await asyncio.sleep(0)
+    state.logs.open[ex.FIRST].stream._was_interrupted = True
+    cluster.printed["digits_1_0_0"] = row(3) + row(1)
+    assert len(list((await collector.finished(state, ex.FIRST)).lines)) == 2
+    collector.close(state)
