@@ -15,6 +15,7 @@ from podium.stores import Store
 from podium.submissions.tree import Folder
 
 _LONGEST_INTERVAL = 1.2  # seconds on average; the rules want one sample a second, and stamps are rounded
+_LONGEST_GAP = 5.0  # seconds without a sample during the attempt
 _ENDS = 2.0  # seconds without a sample at the start and at the end of the timed part
 _MOST_NAMES = 10
 _MAX_READINGS = 1_000_000  # of one file: eleven days
@@ -30,6 +31,15 @@ def check_power(store: Store, folder: Folder) -> Iterator[Finding]:
         message = f"no readings of {len(missing)} of {len(names)} attempts: {', '.join(missing[:_MOST_NAMES])}"
         remedy = "measure every attempt, and put its readings in power/<name of its log>/"
         yield Finding(RuleId.REVIEW_POWER, f"{folder.path}/power".lstrip("/"), message, remedy=remedy)
+    nodes = statistics.mode(len(keys) for keys in files.values())
+    for name, keys in files.items():
+        where = str(PurePosixPath(keys[0]).parent)
+        if name not in {log.stem for log in names}:
+            message, remedy = "has readings of an attempt that is not here", "name the folder as its log"
+            yield Finding(RuleId.REVIEW_POWER, where, message, remedy=remedy)
+        elif len(keys) != nodes:
+            message, remedy = f"has readings in {len(keys)} files; other attempts have {nodes}", "measure every node"
+            yield Finding(RuleId.REVIEW_POWER, where, message, remedy=remedy)
     remedy = "sample at least once a second, from before run_start until after run_stop"
     for log in folder.logs:
         keys = files.get(PurePosixPath(log.name).stem, ())
@@ -71,7 +81,7 @@ def read_readings(store: Store, key: str) -> list[tuple[float, float]]:
 
 
 def _is_reading(key: str, value: object) -> bool:
-    return key == "power_reading" and isinstance(value, int | float) and not isinstance(value, bool)
+    return key == "power_reading" and isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _by_attempt(folder: Folder) -> Mapping[str, Sequence[str]]:
@@ -92,6 +102,9 @@ def _fault(readings: Sequence[tuple[float, float]], start: float | None, stop: f
     mean = statistics.fmean(after - before for before, after in pairwise(timed))
     if mean > _LONGEST_INTERVAL:
         return f"has a reading every {mean:.2f} s; the rules want one every second"
+    longest = max(after - before for before, after in pairwise(timed))
+    if longest > _LONGEST_GAP:
+        return f"has no reading for {longest:.0f} s; the rules want one every second"
     if timed[0] - start > _ENDS or stop - timed[-1] > _ENDS:
         return f"has readings for {timed[-1] - timed[0]:.0f} of {stop - start:.0f} s"
     return ""

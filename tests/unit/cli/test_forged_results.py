@@ -230,6 +230,8 @@ def test_another_name_of_the_platform_is_noted(podium_text, result):
     ("said", "claimed", "same"),
     [
         ("acme", "Acme Inc.", True),
+        ("acme", "AcmeInc", True),
+        ("AcmeInc", "acme", True),
         ("ACME Corporation", "acme", True),
         ("Initech+acme+Hooli", "acme + Hooli + Initech", True),
         ("Acme Computing", "Acme University Research Computing", True),
@@ -335,37 +337,6 @@ def test_logs_from_the_time_of_the_round_before(podium_text, result):
     assert "from the time of" not in podium_text("score", result.place)[1]
     result.attempts([{"at": 1.85e8 + 3600 * n} for n in range(10)])
     assert "the logs are from the time of v5.0" in podium_text("score", result.place)[1]
-
-
-def power(result, attempts, every=1.0, seconds=500):
-    for n in attempts:
-        folder = result.folder / f"power/result_{n}"
-        folder.mkdir(parents=True)
-        times = [2e8 + 3600 * n + every * i for i in range(int(seconds / every))]
-        (folder / "node_0.txt").write_text("\n".join(mllog("power_reading", 1000.0, t) for t in times) + "\n")
-
-
-def test_power(podium_json, podium_text, result):
-    power(result, range(10))
-    assert named(podium_json, result.place)["review"] == set()
-    assert "0.462 MJ on average of 8 scored attempts" in podium_text("review", result.place)[1]
-
-
-@pytest.mark.parametrize(
-    ("measured", "words"),
-    [
-        ({"attempts": range(10), "every": 2.0}, "has a reading every 2.00 s; the rules want one every second"),
-        ({"attempts": range(8)}, "no readings of 2 of 10 attempts: result_8.txt, result_9.txt"),
-        ({"attempts": range(10), "seconds": 200}, "has readings for 199 of 462 s"),
-        ({"attempts": range(10), "seconds": 0}, "has no readings during the attempt"),
-    ],
-)
-def test_wrong_power(podium_json, result, measured, words):
-    power(result, **measured)
-    for command in ("check", "review"):
-        document = podium_json(command, result.place)[1]
-        text = json.dumps(document)
-        assert words in text, command
 
 
 RIGHT = {
