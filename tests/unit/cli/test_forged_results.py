@@ -235,6 +235,7 @@ def test_another_name_of_the_platform_is_noted(podium_text, result):
         ("ACME Corporation", "acme", True),
         ("Initech+acme+Hooli", "acme + Hooli + Initech", True),
         ("Acme Computing", "Acme University Research Computing", True),
+        ("Acme University Research Computing", "Acme Computing", True),
         ("reference_implementation", "acme", True),  # left as it is in an image that submitters share
         ("Initech", "acme", False),
         ("Initech+Hooli", "acme + Hooli", False),

@@ -44,6 +44,7 @@ def test_energy_is_of_all_nodes(podium_json, result):
         ({"attempts": range(10), "every": 2.0}, "has a reading every 2.00 s; the rules want one every second"),
         ({"attempts": range(8)}, "no readings of 2 of 10 attempts: result_8.txt, result_9.txt"),
         ({"attempts": range(10), "seconds": 200}, "has readings for 199 of 462 s"),
+        ({"attempts": range(10), "without": (-1, 10)}, "has readings for 452 of 462 s"),
         ({"attempts": range(10), "seconds": 0}, "has no readings during the attempt"),
         ({"attempts": range(10), "watts": 0.0}, "has no readings during the attempt"),
         ({"attempts": range(10), "without": (100, 110)}, "has no reading for 10 s; the rules want one every second"),
