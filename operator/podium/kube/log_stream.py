@@ -314,13 +314,14 @@ class LogStream:
         if since and copy is None:
             query["sinceTime"] = since
         start = self._known.start if since and copy is not None else 0
+        shown = self._known.start  # earlier reads, which began no later, had all lines from then on
         connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
                 copy = _copied(copy, chunk)
-                hidden = self._was_interrupted and not since
-                receipt = self._receipts.receipt(hidden=hidden)
+                receipt = self._receipts.receipt()
+                hidden = self._receipts.receipt(hidden=True) if self._was_interrupted and not since else receipt
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):
@@ -329,7 +330,7 @@ class LogStream:
                         raise _InsideLineError if "sinceTime" in query and first else _not_a_line(row)
                     if line.at < start:
                         continue
-                    new += self._take(connection, line, receipt, first=first)
+                    new += self._take(connection, line, receipt if line.at >= shown else hidden, first=first)
                     first = False
                 if follow and len(chunk) < _FULL_CHUNK_BYTES:
                     await self._rest_a_while()

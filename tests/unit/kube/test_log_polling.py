@@ -17,6 +17,21 @@ async def test_a_log_that_must_not_take_a_stream_is_read_again_and_again():
     assert not any("follow" in query for query in node.queries)
 
 
+async def test_the_last_lines_of_a_log_that_is_polled_came_after_the_last_poll():
+    """The last read is of all of the log, since a node's clock that was set back may have hidden lines from the polls:
+    not those that are later than what the polls asked for."""
+    whole = [row(1), row(3), row(9), row(10)]
+    node = Node([row(1), row(9)], [row(9), "over"], whole, whole)
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer, streams=asyncio.Semaphore(0), poll=lambda: 0.01)
+    await stream.run()
+    delays = {
+        line.partition(b" ")[0].partition(b"@")[0][17:19]: b"+" in line.partition(b" ")[0]
+        for line in buffer.rows(0, 1 << 20).splitlines()
+    }
+    assert delays == {b"01": False, b"03": False, b"09": False, b"10": True}
+
+
 async def test_a_stream_that_is_free_again_goes_to_a_log_that_has_none(running):
     streams, ending, staying = asyncio.Semaphore(1), Node([row(1), "over"], []), Node(["hang"], reads=[[]] * 50)
     first, _ = stream_of(ending, LogBuffer(), streams=streams)
