@@ -233,13 +233,13 @@ class Operator:
 
 
 def answers(url: str, ca: Path | None = None) -> bool:
-    """Whether an HTTP server answers, with whatever status."""
+    """Whether an HTTP server answers, with whatever status but 503: it is still starting."""
     trust = ssl.create_default_context(cafile=ca) if ca else None
     try:
         with contextlib.closing(urllib.request.urlopen(url, timeout=2, context=trust)):
             return True
-    except urllib.error.HTTPError:
-        return True
+    except urllib.error.HTTPError as error:
+        return error.code != 503
     except OSError:
         return False
 
