@@ -170,6 +170,20 @@ class GarbageCollector:
         self.world, self.server = world, server
         for owner, dependents in (("benchmarkruns", ("jobs", "services")), ("jobs", ("pods",))):
             server.listeners[owner].append(lambda change, kinds=dependents: self._owner_changed(change, kinds))
+        for dependent in ("jobs", "services"):
+            server.listeners[dependent].append(lambda change, kind=dependent: self._created(change, kind))
+
+    def _created(self, change: Change, plural: str) -> None:
+        """What is created for a run that is gone goes as well."""
+        for owner in change.object["metadata"].get("ownerReferences", ()):
+            if change.type == "ADDED" and owner["kind"] == "BenchmarkRun":
+                self.world.after(20.0, lambda uid=owner["uid"]: self._collect_orphans(plural, uid))
+
+    def _collect_orphans(self, plural: str, run_uid: str) -> None:
+        if run_uid not in {run["metadata"]["uid"] for run in self.server.all("benchmarkruns")}:
+            for body in self.server.owned_by(plural, run_uid):
+                metadata = body["metadata"]
+                self.server.delete(plural, metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
     def _owner_changed(self, change: Change, dependents: tuple[str, ...]) -> None:
         metadata = change.object["metadata"]
