@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from podium.api import MANAGER, PLURAL, BenchmarkRunStatus
+from podium.api import MANAGER, PLURAL, AttemptState, BenchmarkRunStatus, TryId
 from podium.controller.actions import UNREACHABLE, ActionExecutor
 from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
+_REPEATABLE = (AttemptState.FAILED, AttemptState.ABORTED)
 _CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
 
@@ -236,7 +237,8 @@ class Controller:
             return
         if (due := self._logs.checkpoint(state)) is not None:
             self.queue.add_after(uid, due + 0.05)
-        if await self._report(state) and _awaits_record(state):
+        before = {a.id for a in state.report.attempts if a.state.finished}
+        if await self._report(state) and _awaits_record(state, before):
             self.queue.add(uid)
         if state.run.status.terminal:
             self._active.discard(uid)
@@ -375,14 +377,17 @@ class Controller:
         self.queue.forget(state.run.uid)
 
 
-def _awaits_record(state: RunState) -> bool:
-    """Return whether something may be deleted now that the status on the API server has been written."""
+def _awaits_record(state: RunState, ended_before: Iterable[TryId]) -> bool:
+    """Return whether there is more to do now that the status on the API server has been written: something to delete,
+    or a try to repeat. `ended_before` are the tries that had ended in the status before."""
     if state.run.status.terminal:
         expires = state.run.spec.ttl_seconds_after_finished is not None
         working = any(not job.finished for job in state.observation.jobs.values())
         return bool(state.logs.checkpoints) or expires or working
-    finished = {a.id for a in state.run.status.attempts if a.state.finished and a.stored}
-    return any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
+    attempts = state.run.status.attempts
+    finished = {a.id for a in attempts if a.state.finished and a.stored}
+    repeatable = any(a.state in _REPEATABLE for a in attempts if a.id not in ended_before)
+    return repeatable or any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
 
 
 def _managed_elsewhere(body: Mapping[str, Any]) -> bool:

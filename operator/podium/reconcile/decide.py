@@ -191,6 +191,7 @@ def _never_ran(case: _Case, attempt: AttemptStatus) -> bool:
     """
     job, log = case.observed.jobs.get(attempt.id), case.observed.logs.get(attempt.id, ObservedLog())
     ran = job is None or any(c.started is not None for c in job.containers)
+    ran |= attempt.id in case.observed.checkpoints  # pods that an earlier process saw may be gone
     return not ran and attempt.start_time is None and log.summary.lines == 0
 
 
@@ -216,7 +217,8 @@ def _continue(case: _Case) -> Decision:
     if known and not busy and (failure or _all_concluded(case)):
         return _conclude(case, failure)
     if known and not failure and not spec.suspend:
-        case.actions += [CreateJob(id_) for id_ in following[: max(0, spec.parallel_attempts - busy)]]
+        due = following[: max(0, spec.parallel_attempts - busy)]
+        case.actions += [CreateJob(id_) for id_ in due if _may_follow(case, id_)]
     case.actions += _to_store(case)
     return case.decided(
         Report(
@@ -226,6 +228,15 @@ def _continue(case: _Case) -> Decision:
             store_error=case.observed.store_error,
         )
     )
+
+
+def _may_follow(case: _Case, id_: TryId) -> bool:
+    """Return whether the API server has how the try before this one ended.
+
+    Otherwise a new process, which may be able to read more of its log, could call it measured, beside its repetition.
+    """
+    before = case.observed.recorded.get(TryId(attempt=id_.attempt, number=id_.number - 1))
+    return id_.number == 0 or (before is not None and before.state.finished)
 
 
 def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:

@@ -110,9 +110,18 @@ def test_the_next_attempt_starts_when_the_containers_have_left():
     ],
 )
 def test_which_try_follows(tries, following):
-    result = decision(ex.run(ex.status(*tries), attempts=5), observed())
+    run = ex.run(ex.status(*tries), attempts=5)
+    result = decision(run, observed(recorded=ex.recorded(*run.status.attempts)))
     assert [a.id for a in result.actions if isinstance(a, CreateJob)] == [following]
     assert result.status.attempts == tuple(tries)  # nothing that was made is forgotten
+
+
+def test_a_try_is_repeated_only_once_the_api_server_has_how_it_ended():
+    """Until then a new process, which may read more of its log, may judge it otherwise."""
+    lost = ex.attempt(1, AttemptState.FAILED, reason="NodeLost", stored=True)
+    run = ex.run(ex.status(lost), attempts=5)
+    for before in ({}, {FIRST: ex.attempt(1, AttemptState.TRAINING)}):
+        assert not decision(run, observed(recorded=before)).actions
 
 
 def test_a_try_says_why_it_follows_an_earlier_one():
@@ -123,7 +132,8 @@ def test_a_try_says_why_it_follows_an_earlier_one():
 
 def test_retries_come_to_an_end():
     lost = [ex.attempt(1, AttemptState.FAILED, n, reason="PodLost", message="evicted", stored=True) for n in range(3)]
-    result = decision(ex.run(ex.status(converged(1, 40), *lost[1:]), attempts=2), observed())
+    run = ex.run(ex.status(converged(1, 40), *lost[1:]), attempts=2)
+    result = decision(run, observed(recorded=ex.recorded(*run.status.attempts)))
     assert CreateJob in {type(a) for a in result.actions}  # two failures, two retries allowed
     result = decision(ex.run(ex.status(*lost)), observed())
     (store,) = [a for a in result.actions if isinstance(a, StoreResult)]
@@ -207,7 +217,8 @@ def test_suspending_before_run_start_stops_the_try_and_resuming_repeats_it():
     assert (held.status.attempts[0].state, held.status.attempts[0].reason) == ("Aborted", "Suspended")
     assert held.status.is_true(ConditionType.SUSPENDED)
     assert kinds(decision(ex.run(held.status, suspend=True), observed(stored=frozenset({FIRST}))).actions) == []
-    resumed = decision(ex.run(held.status), observed(stored=frozenset({FIRST})))
+    run = ex.run(held.status)
+    resumed = decision(run, observed(stored=frozenset({FIRST}), recorded=ex.recorded(*run.status.attempts)))
     assert [a.id for a in resumed.actions if isinstance(a, CreateJob)] == [RETRY]
 
 
@@ -261,14 +272,16 @@ def test_a_job_deleted_by_hand_is_a_recorded_failure_and_is_tried_again():
     assert decision(run, observed(None, log(START))).actions == ()  # its log is still being read
     result = decision(run, observed(None, log(START, whole=True)))
     assert [(a.id, str(a.state), a.reason) for a in result.status.attempts] == [(FIRST, "Failed", "JobLost")]
-    assert CreateJob(RETRY) in result.actions
+    run = ex.run(result.status)
+    assert CreateJob(RETRY) in decision(run, observed(recorded=ex.recorded(*run.status.attempts))).actions
 
 
 @pytest.mark.parametrize(("code", "retried"), [(1, False), (2, False), (75, True), (137, True)])
 def test_only_outages_of_the_data_are_tried_again(code, retried):
     run = ex.run(ex.status(ex.attempt()), system={"name": "test", "nodes": 1})
     job = ex.job(ex.copying(0, finished=90, code=code), finished="Failed")
-    result = decision(run, observed(job, log(whole=True)))
+    failed = replace(run, status=decision(run, observed(job, log(whole=True))).status)
+    result = decision(failed, observed(job, log(whole=True), recorded=ex.recorded(*failed.status.attempts)))
     assert ("CreateJob" in kinds(result.actions)) is retried
 
 

@@ -271,6 +271,8 @@ def test_a_program_that_never_ran_leaves_no_evidence_that_a_store_could_keep():
         seen = observed(job, recorded=ex.recorded(before), store_error="s3://b: away")
         assert (DeleteJob(FIRST) in decided(before, seen, 110)[1]) is deleted
         assert DeleteJob(FIRST) not in decided(before, observed(job), 110)[1]
+    inherited = replace(observed(ex.job(ex.copying(0))), recorded=ex.recorded(before), checkpoints=frozenset({FIRST}))
+    assert DeleteJob(FIRST) not in decided(before, inherited, 110)[1], "an earlier process may have seen it run"
 
 
 def test_the_next_attempt_waits_until_the_machines_are_free():

@@ -42,8 +42,11 @@ def test_a_failed_try_is_repeated_while_others_run():
     lost = ex.attempt(1, AttemptState.FAILED, reason="NodeLost", stored=True)
     run = ex.run(ex.status(lost, ex.attempt(2), ex.attempt(3)), attempts=5, parallelAttempts=3)
     jobs = {tid(i): ex.job(ex.running(0), ex.running(1)) for i in (2, 3)}
-    assert created(run, observed(jobs)) == [tid(1, 1)]
-    assert created(run, observed({**jobs, tid(1): ex.job(ex.running(0))})) == [], "its machines are not free yet"
+    assert created(run, observed(jobs, recorded=ex.recorded(*run.status.attempts))) == [tid(1, 1)]
+    holding = {**jobs, tid(1): ex.job(ex.running(0))}
+    assert created(run, observed(holding, recorded=ex.recorded(*run.status.attempts))) == [], (
+        "its machines are not free yet"
+    )
 
 
 def test_an_attempt_that_fails_for_good_starts_nothing_more_and_ends_no_healthy_one():

@@ -73,7 +73,7 @@ def test_a_preempted_try_is_replaced_free_of_charge(attempt, containers, lines):
     lost, _ = after(attempt, seen, queueName="gpus", maxRetries=0)
     assert (lost.state, lost.reason, lost.failure.class_) == ("Failed", "Preempted", "disruption")
     stored = lost.model_copy(update={"stored": True})
-    again = decide(ex.run(ex.status(stored), maxRetries=0), observed(), ROUNDS, T0 + 300)
+    again = decide(ex.run(ex.status(stored), maxRetries=0), observed(recorded={FIRST: stored}), ROUNDS, T0 + 300)
     assert again.actions == (CreateJob(RETRY),)
 
 
@@ -147,7 +147,8 @@ def test_free_tries_are_bounded():
         ]
 
     for count, goes_on in ((20, True), (21, True), (22, False)):
-        result = decide(ex.run(ex.status(*tries(count)), maxRetries=1), observed(), ROUNDS, T0)
+        run = ex.run(ex.status(*tries(count)), maxRetries=1)
+        result = decide(run, observed(recorded=ex.recorded(*run.status.attempts)), ROUNDS, T0)
         assert (result.actions == (CreateJob(TryId(attempt=1, number=count)),)) is goes_on, count
 
 

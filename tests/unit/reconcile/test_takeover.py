@@ -17,7 +17,8 @@ ROUNDS = load_rounds()
 def test_a_failure_for_an_unknown_reason_uses_up_a_retry(retries):
     """`PodFailed` was a reason before failures had classes."""
     tries = [ex.attempt(1, AttemptState.FAILED, try_=i, reason="PodFailed", stored=True) for i in range(retries + 1)]
-    again = decide(ex.run(ex.status(*tries[:retries]), maxRetries=retries), observed(), ROUNDS, T0)
+    run = ex.run(ex.status(*tries[:retries]), maxRetries=retries)
+    again = decide(run, observed(recorded=ex.recorded(*run.status.attempts)), ROUNDS, T0)
     assert again.actions == (CreateJob(TryId(attempt=1, number=retries)),)
     spent = decide(ex.run(ex.status(*tries), maxRetries=retries), observed(result=ex.RESULT), ROUNDS, T0)
     assert spent.status.terminal
