@@ -318,7 +318,7 @@ class LogCollector:
             return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
         if not log.buffer.ended and _is_ending(state.observation, id_):
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
-        elif not log.buffer.ended:
+        elif not log.buffer.ended and (rank0 := state.observation.rank0(id_)) and rank0.started is not None:
             await _read_to_present(log.stream)
         if not log.restored:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")

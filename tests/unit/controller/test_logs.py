@@ -244,6 +244,19 @@ async def test_the_verdict_on_a_program_that_goes_on_does_not_wait_for_its_last_
     collector.close(state)
 
 
+async def test_the_verdict_on_a_pod_that_never_started_does_not_wait_for_its_log(world):
+    """In the meantime it might start, only to be deleted."""
+    collector, cluster, *_ = world
+    state = state_of(ex.waiting(0, "ContainerCreating"), inherited=True)
+    cluster.printed["digits_1_0_0"] = ApiError(400, "BadRequest", "ContainerCreating")
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable, match="checkpoint has not been read yet"):
+            await collector.finished(state, ex.FIRST)
+        await until(lambda: state.logs.open[ex.FIRST].restored)
+        assert list((await collector.finished(state, ex.FIRST)).lines) == []
+    collector.close(state)
+
+
 @pytest.mark.parametrize("ending", [{"failing": "BackoffLimitExceeded"}, {"finished": "Failed"}, {"deleting": True}])
 async def test_the_last_lines_of_a_program_that_is_being_ended_are_waited_for(world, monkeypatch, ending):
     monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.1)
