@@ -14,7 +14,7 @@ from tests.simulation.world import World
 
 _TIME = re.compile(r'"time_ms": (\d+)')
 FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
-# Faults during which a log may not be read, so that nobody may know anymore what was printed, and when
+# Faults during which perhaps no log can be read, so that nobody knows anymore what was printed, or when
 READING = frozenset({
     "kill", "kill at a step", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
     "answers lost", "api slow", "kubelet unreachable", "log half-open", "log unreadable", "log cut", "log rotated",
@@ -140,21 +140,18 @@ class Truth:
         if start is None or stop is None:
             return []
         epoch = self.world.wall - self.world.now
-        node = next(c.node for c in self.containers(one) if c.index == 0 and c.printed)
-        return [seconds for at, seconds in node.steps if start < epoch + at < stop]
+        return [seconds for at, seconds in self._rank0(one).node.steps if start < epoch + at < stop]
+
+    def _rank0(self, one: Try) -> Container:
+        """Return the container of rank 0 that has printed something. Raises StopIteration if there is none."""
+        return next(c for c in self.containers(one) if c.index == 0 and c.printed)
 
     def steps_can_be_seen(self, one: Try) -> bool:
         """Return whether lines a second apart show the node's clock before its steps, and after them: else those that
         were received later may have been held up."""
-        lines = sorted(
-            at
-            for c in self.containers(one)
-            if c.index == 0
-            for at, key, _ in c.printed
-            if key in ("run_start", "eval_accuracy", "run_stop")
-        )
-        node = next(c.node for c in self.containers(one) if c.index == 0 and c.printed)
-        steps = [at for at, _ in node.steps if lines[0] < at < lines[-1]]
+        rank0 = self._rank0(one)
+        lines = [at for at, key, _ in rank0.printed if key in ("run_start", "eval_accuracy", "run_stop")]
+        steps = [at for at, _ in rank0.node.steps if lines[0] < at < lines[-1]]
         before = [at for at in lines if at < steps[0]]
         after = [at for at in lines if at > steps[-1]]
         return before[-1] - before[0] > 1 and after[-1] - after[0] > 1
