@@ -116,7 +116,7 @@ class FileStore:
         above = prefix.rpartition("/")[0]
         parts = above.split("/")
         if not all(parts) or "." in parts or ".." in parts or "\0" in above:
-            above = ""  # it is no folder
+            above = ""  # it is not a folder
         try:
             with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
                 keys = _keys(folder, above)
