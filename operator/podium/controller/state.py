@@ -9,13 +9,13 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from podium.api import AttemptStatus, ConditionType, Result, TryId
+from podium.api import AttemptStatus, ConditionType, TryId
 from podium.controller.observation import Observation
 from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
 from podium.mllog import LogBuffer
 from podium.reconcile import Observed, ObservedLog, Refusal, Run
-from podium.results import LogDigest
+from podium.results import LogDigest, Sealed
 from podium.rules import Goal
 
 
@@ -70,7 +70,7 @@ class UploadState:
     failures: int = 0  # consecutive
     retry_at: float = 0.0  # time.monotonic()
     error: str = ""
-    result: Result | None = None
+    sealed: Sealed | None = None  # the stored result
 
 
 @dataclass(slots=True)
@@ -125,7 +125,8 @@ class RunState:
             jobs=self.observation.jobs,
             logs={**self.logs.read, **{id_: log.observed() for id_, log in self.logs.open.items()}},
             stored=frozenset(self.uploads.stored),
-            result=self.uploads.result,
+            result=self.uploads.sealed and self.uploads.sealed.result,
+            sealed=self.uploads.sealed and self.uploads.sealed.action,
             store_error=self.uploads.error,
             launch_refusal=self.launch.refusal,
             jobs_known=self.jobs_known,

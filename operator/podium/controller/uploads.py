@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from podium.api import Result, TryId
+from podium.api import TryId
 from podium.controller.logs import LogCollector
 from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
@@ -21,6 +21,7 @@ from podium.results import (
     Chain,
     ResultWriter,
     RunLedger,
+    Sealed,
     Segment,
     Signer,
     chain,
@@ -103,12 +104,12 @@ class Recorder:
 
     async def put_result(
         self, run: Run, action: StoreResult, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
-    ) -> Result:
+    ) -> Sealed:
         writer = self._writer(run)
-        result = await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
-        await self._chain(run).add(chain.ended(run, action, result_folder(run), result.sha256))
+        sealed = await self._timed(lambda: writer.put_result(action, target=target, nodes=nodes), self._threads)
+        await self._chain(run).add(chain.ended(run, sealed.action, result_folder(run), sealed.result.sha256))
         self._ledgers.pop(run.uid, None)
-        return result
+        return sealed
 
     async def put_checkpoint(self, run: Run, segment: Segment, containers: Sequence[Container]) -> None:
         writer = self._writer(run)
@@ -227,7 +228,7 @@ class Uploader:
     async def _result(self, state: RunState, action: StoreResult) -> None:
         targets = goal_for(state.run.spec, self._inputs.rounds(state.run)).targets
         nodes = [await self._node(name) for name in sorted(state.observation.nodes)]
-        state.uploads.result = await self._recorder.put_result(state.run, action, targets, nodes)
+        state.uploads.sealed = await self._recorder.put_result(state.run, action, targets, nodes)
 
     async def _node(self, name: str) -> Mapping[str, Any]:
         """Return what system.json says about one of the cluster's nodes."""

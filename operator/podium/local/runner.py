@@ -195,7 +195,7 @@ class LocalRun:
 
     def _store_result(self, action: StoreResult) -> None:
         targets = goal_for(self.run.spec, self._rounds).targets
-        self._result = self._writer.put_result(action, target=targets, nodes=[this_machine()])
+        self._result = self._writer.put_result(action, target=targets, nodes=[this_machine()]).result
 
 
 def _bounded(path: Path) -> BoundedSpool:

@@ -15,6 +15,7 @@ from podium.reconcile.model import (
     Observed,
     ObservedJob,
     ObservedLog,
+    Outcome,
     ReadLog,
     Refusal,
     Run,
@@ -29,6 +30,7 @@ from podium.reconcile.tries import concluded, job_name, job_names, object_name
 
 __all__ = [
     "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "ListPods",
-    "Observed", "ObservedJob", "ObservedLog", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt", "StoreResult",
-    "concluded", "decide", "finish_time", "job_name", "job_names", "measured", "object_name", "read_run", "score_run",
+    "Observed", "ObservedJob", "ObservedLog", "Outcome", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt",
+    "StoreResult", "concluded", "decide", "finish_time", "job_name", "job_names", "measured", "object_name", "read_run",
+    "score_run",
 ]  # fmt: skip

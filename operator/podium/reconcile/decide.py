@@ -106,6 +106,8 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
         return Decision(() if run.deleted else (Emit(Reason.INVALID_SPEC, text),), status)
     case = _Case(run, observed, rounds, goal or goal_for(run.spec, rounds), now)
     _advance(case)
+    if observed.sealed:
+        _follow(case, observed.sealed)
     if run.deleted:
         return _abort(case)
     _clean_up(case)
@@ -168,6 +170,15 @@ def _job(case: _Case, attempt: AttemptStatus) -> ObservedJob | None:
     return job if job and attempt.job_uid in (None, job.uid) else None
 
 
+def _follow(case: _Case, sealed: StoreResult) -> None:
+    """Take the tries as the stored result has them.
+
+    Another process may have stored it, and died before its status said so. It may have known more of the pods, or less.
+    """
+    stored = {attempt.id: attempt for attempt in sealed.attempts}
+    case.attempts = [stored.get(attempt.id, attempt) for attempt in case.attempts]
+
+
 def _may_run(case: _Case, id_: TryId) -> bool:
     job = case.observed.jobs.get(id_)
     return job is not None and job.may_run(case.run.spec.system.nodes)
@@ -214,9 +225,10 @@ def _continue(case: _Case) -> Decision:
     busy = sum(not a.state.finished or _may_run(case, a.id) for a in case.attempts)
     following = next_tries(case.attempts, spec.max_retries, case.goal.attempts)
     failure = _beyond_retry(case, following) or _launch_failure(case)
-    if known and not busy and (failure or _all_concluded(case)):
+    over = failure or case.observed.sealed or _all_concluded(case)
+    if known and not busy and over:
         return _conclude(case, failure)
-    if known and not failure and not spec.suspend:
+    if known and not over and not spec.suspend:
         due = following[: max(0, spec.parallel_attempts - busy)]
         case.actions += [CreateJob(id_) for id_ in due if _may_follow(case, id_)]
     case.actions += _to_store(case)
@@ -243,7 +255,10 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     """Store everything; only then set Complete or Failed."""
     if not case.attempts and failure:  # nothing was measured, so there is nothing to store
         return case.decided(Report(admitted=case.admitted, failed=failure))
-    score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
+    if sealed := case.observed.sealed:
+        score, failure = sealed.score, _sealed_failure(case, sealed, failure)
+    else:
+        score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
     if failure is None and not score.valid:
         failure = ConditionUpdate(
             True, Reason.RESULT_INVALID, "; ".join([*score.reasons, *_unsuccessful(case.attempts)])
@@ -268,6 +283,14 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     if ttl is not None:
         case.deadlines.append(case.now + ttl)
     return case.decided(report, score=score, result=result)
+
+
+def _sealed_failure(case: _Case, sealed: StoreResult, found: ConditionUpdate | None) -> ConditionUpdate | None:
+    """Return how a run has failed whose result is stored. Only a refused launch leaves no trace in its tries."""
+    if sealed.outcome == "Complete":
+        return None
+    reason = Reason.RESULT_INVALID if _all_concluded(case) else Reason.LAUNCH_REFUSED
+    return ConditionUpdate(True, found.reason if found else reason, sealed.message)
 
 
 def _all_concluded(case: _Case) -> bool:

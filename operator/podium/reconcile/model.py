@@ -10,6 +10,8 @@ from typing import Literal
 from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Reason, Result, Score, TryId
 from podium.mllog import LogBuffer, LogSummary, Sightings
 
+Outcome = Literal["Complete", "Failed", "Aborted"]
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -157,6 +159,7 @@ class Observed:
     logs: Mapping[TryId, ObservedLog] = field(default_factory=dict)
     stored: frozenset[TryId] = frozenset()
     result: Result | None = None  # set after result.json and SHA256SUMS are written
+    sealed: StoreResult | None = None  # what that result says, perhaps in the words of another process
     store_error: str = ""
     launch_refusal: Refusal | None = None
     jobs_known: bool = True  # whether a Job that is not in `jobs` is known not to exist
@@ -214,7 +217,7 @@ class StoreResult:
 
     score: Score
     attempts: tuple[AttemptStatus, ...]
-    outcome: Literal["Complete", "Failed", "Aborted"]
+    outcome: Outcome
     message: str
 
 

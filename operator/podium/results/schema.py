@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from podium.api import GROUP, KIND, VERSION, AttemptStatus
+from podium.api import GROUP, KIND, VERSION, AttemptStatus, Score
 from podium.api.credentials import without_credentials
+from podium.documents import read_json
 from podium.mllog import LogSummary, Sighting, Sightings
-from podium.reconcile import Container, Run, Staging, StoreResult
+from podium.reconcile import Container, Outcome, Run, Staging, StoreResult
 from podium.results.evidence import Stored
 from podium.rules import node_clock_offset
 from podium.version import podium_version
@@ -160,3 +161,16 @@ def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) 
 
 def _attempt(attempt: AttemptStatus) -> dict[str, Any]:
     return attempt.model_dump(mode="json", by_alias=True, exclude={"stored"})
+
+
+def stored_result(document: bytes) -> tuple[str, StoreResult]:
+    """Return the uid of the run that a result.json is of, and what it says. Raises ValueError if it is not one."""
+    found = read_json(document, "it")
+    try:
+        attempts = tuple(AttemptStatus.model_validate({**attempt, "stored": True}) for attempt in found["attempts"])
+        score, outcome = Score.model_validate(found["score"]), found["outcome"]
+        if outcome not in get_args(Outcome):
+            raise ValueError(f"its outcome is {outcome!r}")
+        return str(found["run"]["uid"]), StoreResult(score, attempts, outcome, str(found["message"]))
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import yaml
@@ -26,7 +26,14 @@ from podium.results.checkpoints import Segment
 from podium.results.evidence import put_lines, put_packed
 from podium.results.ledger import LEDGER, Head
 from podium.results.run_ledger import PARTS, RunLedger
-from podium.results.schema import attempt_document, result_document, run_document, stored_files, system_document
+from podium.results.schema import (
+    attempt_document,
+    result_document,
+    run_document,
+    stored_files,
+    stored_result,
+    system_document,
+)
 from podium.rules import clock_notes
 from podium.stores import AlreadyExists, Store, StoreRefused, digest
 
@@ -70,6 +77,13 @@ class AttemptFiles:
     findings: Sequence[str] = ()  # what is odd about them
     sightings: Sightings = field(default_factory=Sightings)  # when the lines were seen
     writer: str = ""  # the process whose `lines` these are: that of its checkpoints
+
+
+class Sealed(NamedTuple):
+    """A stored result, and what it says: what another process has stored before, if one has."""
+
+    result: Result
+    action: StoreResult
 
 
 class ResultWriter:
@@ -121,13 +135,12 @@ class ResultWriter:
 
     def put_result(
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
-    ) -> Result:
+    ) -> Sealed:
         """Store run.yaml, system.json, result.json and ledger.jsonl, each once, and SHA256SUMS."""
-        result = self._put_once(RESULT, _json(result_document(self.run, action, target)), "application/json")
-        if (uid := json.loads(result)["run"]["uid"]) != self.run.uid:
-            raise AlreadyExists(
-                f"{self.store.url}/{RESULT} is the result of another run ({uid}); choose another folder"
-            )
+        content = _json(result_document(self.run, action, target))
+        result = self._put_once(RESULT, content, "application/json")
+        if result != content:
+            action = self._stored_before(result)
         closed = self.ledger.closed()
         if closed is None:
             system = _json(system_document(self.run, nodes))
@@ -140,7 +153,21 @@ class ResultWriter:
             self.ledger.append(*entries)
             found = self._found(ledger.files_of(self.ledger.entries()) | files)
             closed = self.ledger.close(ledger.result(action, files, found, self._chain_head()))
-        return self._seal(closed)
+        return Sealed(self._seal(closed), action)
+
+    def _stored_before(self, result: bytes) -> StoreResult:
+        """Return what a result.json says that another process has stored for this run.
+
+        Raises AlreadyExists if it is another run's, and StoreRefused if nobody can read it.
+        """
+        where = f"{self.store.url}/{RESULT}"
+        try:
+            uid, action = stored_result(result)
+        except ValueError as error:
+            raise StoreRefused(f"{where} is not a result: {error}; move the folder away") from error
+        if uid != self.run.uid:
+            raise AlreadyExists(f"{where} is the result of another run ({uid}); choose another folder")
+        return action
 
     def _chain_head(self) -> Head | None:
         """Return the head of the namespace's chain; None if there is none, or the store refuses to show it."""

@@ -27,7 +27,7 @@ def namespace(tmp_path):
         run = replace(ex.run(benchmark=benchmark), name=f"run-{number}", uid=f"{number:08}-uid")
         action = StoreResult(Score(valid=True, official=False), (), "Complete", "")
         stored = ResultWriter(root.child(result_folder(run)), run, signer=KEY, chain=chain)
-        sums = stored.put_result(action, target={}, nodes=[]).sha256
+        sums = stored.put_result(action, target={}, nodes=[]).result.sha256
         chain.append([ended(run, action, result_folder(run), sums)])
     return tmp_path / "podium"
 

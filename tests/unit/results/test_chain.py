@@ -101,7 +101,7 @@ async def test_a_hundred_runs_that_end_together_are_a_few_objects(tmp_path):
     results = await asyncio.gather(*(recorder.put_result(run, ACTION, {}, []) for run in runs))
     store = FileStore(tmp_path / "ledger/lab")
     assert sorted(names(store)) == sorted(run.name for run in runs)
-    assert {line["sumsSha256"] for line in unbroken(chain_text(store))} == {result.sha256 for result in results}
+    assert {line["sumsSha256"] for line in unbroken(chain_text(store))} == {sealed.result.sha256 for sealed in results}
     assert len(store.list()) < 60
     assert recorder._ledgers == {}
 
@@ -123,7 +123,7 @@ class Refusing:
 
 async def test_a_store_that_refuses_the_chain_costs_no_result(tmp_path, caplog):
     recorder = uploads.Recorder(Refusing(FileStore(tmp_path), StoreRefused("access denied")), Telemetry())
-    result = await recorder.put_result(ex.run(), ACTION, {}, [])
+    result = (await recorder.put_result(ex.run(), ACTION, {}, [])).result
     assert (FileStore(tmp_path / result_folder(ex.run())).get("SHA256SUMS"), result.sha256) != (b"", "")
     assert "the chain over all runs lacks" in caplog.text
 

@@ -17,7 +17,7 @@ from podium.cli.files import read_run_file
 from podium.mllog import BoundedSpool, Sighting, Sightings
 from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
-from podium.stores import AlreadyExists, NotFound, digest, open_store
+from podium.stores import AlreadyExists, NotFound, StoreRefused, digest, open_store
 from tests.unit.reconcile import examples as ex
 from tests.unit.results.ledgers import put_checkpoint, unbroken
 
@@ -54,7 +54,7 @@ def put_all(writer, files=FILES):
 
 def put_result(writer):
     action = StoreResult(SCORE, (LOST, DONE), outcome="Complete", message="")
-    return writer.put_result(action, target={"top1": 0.9}, nodes=[{"name": "node-1"}])
+    return writer.put_result(action, target={"top1": 0.9}, nodes=[{"name": "node-1"}]).result
 
 
 def test_the_folder(writer):
@@ -123,6 +123,29 @@ def test_writing_again_after_a_crash_changes_nothing(writer):
     first = put_all(writer)
     writer.store.delete("SHA256SUMS")  # it had come as far as result.json
     assert put_all(writer) == first
+
+
+def test_a_result_that_another_process_has_stored_stands(writer):
+    first = put_all(writer)
+    other = StoreResult(Score(valid=False, official=False), (LOST,), outcome="Failed", message="attempt 1 failed")
+    sealed = ResultWriter(writer.store, ex.run()).put_result(other, target={"top1": 0.9}, nodes=[])
+    stored = tuple(attempt.model_copy(update={"stored": True}) for attempt in (LOST, DONE))
+    assert sealed == (first, StoreResult(SCORE, stored, outcome="Complete", message=""))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{", "not valid JSON"),
+        (b"[]", "TypeError"),
+        (b'{"run": {"uid": "1"}}', "KeyError: 'attempts'"),
+        (b'{"attempts": [], "score": {"valid": true, "official": false}, "outcome": "Won"}', "its outcome is 'Won'"),
+    ],
+)
+def test_a_file_that_is_not_a_result_is_not_taken_for_one(writer, content, problem):
+    writer.store.put("result.json", content)
+    with pytest.raises(StoreRefused, match=rf"result\.json is not a result: .*{problem}.*; move the folder away"):
+        put_result(writer)
 
 
 def test_the_result_of_another_run_is_not_overwritten(writer):

@@ -52,7 +52,7 @@ def test_a_result_is_written_to_it():
     store = open_store("mem://lab/runs").child("team/run-1")
     writer = ResultWriter(store, ex.run())
     score = Score(time_to_train_minutes="0.6833", valid=True, official=False)
-    result = writer.put_result(StoreResult(score, (), "Complete", ""), target={"top1": 0.9}, nodes=[])
+    result = writer.put_result(StoreResult(score, (), "Complete", ""), target={"top1": 0.9}, nodes=[]).result
     assert result.uri == "mem://lab/runs/team/run-1"
     assert store.list() == ["SHA256SUMS", "ledger.jsonl", "result.json", "run.yaml", "system.json"]
     assert result.sha256 == hashlib.sha256(store.get("SHA256SUMS")).hexdigest()
