@@ -131,9 +131,19 @@ def of_another_system(result):
     logged(result, "platform", "other")
 
 
-def with_ranks(result):
-    for file in result.folder.iterdir():
-        file.write_text(mllog("number_of_ranks", 16, 2e8) + "\n" + file.read_text())
+def with_ranks(logs="*", ranks=16):
+    """Let the logs count ranks."""
+
+    def change(result):
+        for file in result.folder.glob(f"result_{logs}.txt"):
+            file.write_text(mllog("number_of_ranks", ranks, 2e8) + "\n" + file.read_text())
+
+    return change
+
+
+def with_ranks_of_one_log(result):
+    with_ranks("[0-8]", 8)(result)
+    with_ranks("9", 16)(result)
 
 
 FORGED = {
@@ -157,7 +167,8 @@ FORGED = {
     "no submitter": (described(submitter=""), "review.org", False),
     "another division": (described(division="open"), "review.division", False),
     "another submitter": (described(submitter="Initech"), "review.org", False),
-    "another number of accelerators": (with_ranks, "review.chips", False),
+    "another number of accelerators": (with_ranks(), "review.chips", False),
+    "another number of accelerators in one log": (with_ranks_of_one_log, "review.chips", False),
     "logs of another system": (of_another_system, "review.platform", False),
 }
 
@@ -222,6 +233,14 @@ def test_one_log_that_says_something_else_is_enough(podium_json, result, key, va
 def test_the_other_platform_of_one_log(podium_json, result):
     logged(result, "platform", "rack", logs="3")
     assert "review.platform" in named(podium_json, result.place)["review"]
+
+
+def test_a_system_that_is_described_twice_is_no_other_one(podium_json, result):
+    """Its name in the logs is the other file's, too."""
+    result.system("box", system_name="rack")
+    result.system("Rack", system_name="rack")
+    logged(result, "platform", "rack")
+    assert "review.platform" not in named(podium_json, result.place)["review"]
 
 
 def test_another_name_of_the_platform_is_noted(podium_text, result):
