@@ -100,12 +100,15 @@ def _finding(message: str, where: str, ruleset: str) -> Finding:
         said = f"{match['key']} breaks {' '.join(match['test'].split())!r}"
         return Finding(RuleId.MLPERF_KEY_CHECK.of(match["key"]), where, said, int(match["line"]), source)
     if match := _REQUIRED.match(message):
-        keys = match["keys"].replace("'", "")
+        # Alternatives come in any order; block_start and block_stop, which stand in for others, are named last
+        names = sorted(match["keys"].replace("'", "").split(" or "), reverse=True)
         times = f"at least {match['n']} times" if match["n"] else _TIMES.get(match["how"], match["how"])
         found = (match["found"] or "0").split(" ", 1)
         count = f"found {found[0]} times" if found[0] != "0" else "missing"
         remedy = f"log it {times}" + (f"; it was logged {found[1]}" if len(found) > 1 else "")
-        return Finding(RuleId.MLPERF_KEY_REQUIRED.of(keys.split()[0]), where, f"{keys} is {count}", remedy=remedy)
+        return Finding(
+            RuleId.MLPERF_KEY_REQUIRED.of(names[0]), where, f"{' or '.join(names)} is {count}", remedy=remedy
+        )
     if match := _NEVER.match(message):
         said = f"no {match['key']} fulfills {' '.join(match['test'].split())!r}"
         return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=source)
