@@ -21,7 +21,7 @@ READING = frozenset({
     "node lost", "node without power", "node removed",
 })  # fmt: skip
 _SAVED_SECONDS = 75.0  # after its first lines, a log must be in the store: of undisturbed time,
-_RECOVERY_SECONDS = 60.0  # which begins this long after a fault has ended
+_RECOVERY_SECONDS = 150.0  # which begins this long after a fault has ended: a dead watch is noticed by its silence
 
 
 @dataclass

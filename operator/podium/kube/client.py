@@ -29,6 +29,7 @@ _PUT_OFF_LIMIT_SECONDS = 15.0
 _POLICIES = ("admission webhook", "ValidatingAdmissionPolicy")  # in the words of those that refuse with any code
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _WATCH_SECONDS = 240
+_SILENT_SECONDS = 120  # a bookmark comes every minute
 _WATCH_ONE_SECONDS = 30  # a user is waiting: notice a dead connection sooner
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
 
@@ -212,8 +213,8 @@ class Api:
             "timeoutSeconds": str(seconds),
         }
         path = f"{resource.path(namespace)}?{urlencode(query)}"
-        # a dead connection is silent: give it up once the API server would have ended it
-        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=seconds + 10)
+        # a dead connection is silent: give it up once bookmarks are missing, or the API server would have ended it
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=min(seconds, _SILENT_SECONDS) + 10)
         response = await self._send("GET", resource.plural, path, timeout=timeout)
         try:
             rest = b""

@@ -38,14 +38,15 @@ class Answers:
         self.raw = type("Raw", (), {"response": Response(status, chunks)})
         self.configuration = type("Configuration", (), {"host": "https://api"})
         self.rest_client = self
-        self.urls, self.bodies = [], []
+        self.urls, self.bodies, self.timeouts = [], [], []
 
     async def update_params_for_auth(self, *_):
         pass
 
-    async def request(self, verb, url, *, body, **_):
+    async def request(self, verb, url, *, body, _request_timeout, **_):
         self.urls.append(url)
         self.bodies.append(body)
+        self.timeouts.append(_request_timeout)
         return self.raw
 
 
@@ -109,6 +110,16 @@ async def test_a_line_of_a_watch_that_is_not_json_ends_it_after_the_good_ones():
     with pytest.raises(ApiError, match="not a valid JSON object: 'proxy error'"):
         await watch()
     assert found == [{"a": 1}, {"a": 2}]
+
+
+async def test_a_watch_without_bookmarks_is_taken_for_dead_before_it_would_end():
+    """A connection that breaks silently, such as one opened during an outage, would hide all changes for minutes."""
+    client = api(b'{"type": "BOOKMARK"}\n')
+    async for _ in client.watch(PODS, None, "a", "1"):
+        pass
+    async for _ in client.watch_one(PODS, "lab", "p", "1"):
+        pass
+    assert [timeout.sock_read for timeout in client.client.timeouts] == [130, 40]
 
 
 class Sequence(Answers):
