@@ -143,14 +143,21 @@ class Watchdog:
         return any("deletionTimestamp" not in pod["metadata"] for pod in alive)
 
     def nothing_is_repeated_silently(self, one: Try) -> None:
-        """An attempt that was measured, or whose program failed by itself, is never made again; retries are counted."""
+        """An attempt that was measured, or whose program failed by itself, is never made again; retries are counted.
+
+        Whether a log was lost for good, `verdicts_are_true` checks.
+        """
+        run = self._run.get(one.run_uid) or {"spec": {"maxRetries": 99}}
+        listed = (run.get("status") or {}).get("attempts", ())
+        lost = {(a["index"], a.get("try", 0)) for a in listed if a.get("reason") == "LogLost"}
         earlier = [t for t in self.truth.of_run(one.run_uid) if t.attempt == one.attempt and t.number < one.number]
         for other in earlier:
             decided = other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated
+            decided = decided and other.id not in lost
             if decided and self.truth.printed(other, "run_stop") is not None:
                 self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
         counted = [t for t in earlier if not t.disturbed & FREE]
-        retries = self._run[one.run_uid]["spec"].get("maxRetries", 2) if one.run_uid in self._run else 99
+        retries = run["spec"].get("maxRetries", 2)
         if len(counted) > retries:
             self.breaks(self.nothing_is_repeated_silently, f"{one.name} is one retry too many ({retries} allowed)")
 

@@ -20,7 +20,7 @@ from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, BoundedSpool, LogBuffer, LogSummary
 from podium.reconcile import Container, ObservedLog, Run
-from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Segment
+from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Checkpoint, Segment
 from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Checkpoints(Protocol):
 
     async def put_checkpoint(self, run: Run, segment: Segment, containers: Sequence[Container]) -> None: ...
 
-    async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]: ...
+    async def get_checkpoint(self, run: Run, id_: TryId) -> Checkpoint: ...
 
     async def drop_checkpoint(self, run: Run, id_: TryId) -> None: ...
 
@@ -180,7 +180,7 @@ class LogCollector:
         while True:
             log = state.logs.open[id_]
             try:
-                segments = await self._checkpoints.get_checkpoint(state.run, id_)
+                kept = await self._checkpoints.get_checkpoint(state.run, id_)
                 break
             except StoreError as error:
                 failures += 1
@@ -188,8 +188,10 @@ class LogCollector:
                 _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
                 self._wake(state.run.uid, 0.0)
                 await asyncio.sleep(backoff(failures, first=_RETRY_SECONDS))
-        while segments:
-            yield segments.pop(0)
+        if kept.rank0:
+            state.observation.began(id_, kept.rank0)
+        while kept.segments:
+            yield kept.segments.pop(0)
         log.saved_bytes = log.segment_start = log.buffer.size_bytes
         for line in log.buffer.mlperf_lines():
             log.saved_lines.add(f"{line}\n".encode(errors="replace"))
@@ -281,16 +283,17 @@ class LogCollector:
     async def pod_logs(self, state: RunState, id_: TryId) -> PodLogs:
         """Return every pod's log, for files. They are kept until `release`."""
         if id_ not in state.logs.pod_logs:
-            containers = list(state.observation.containers.get(id_, {}).values())
-            rank0 = self._take_copy(state, id_, containers)
+            containers = state.observation.pods_of(id_)
+            rank0 = self._take_copy(state, id_)
             logs = await self._pod_logs.read(state.run.namespace, containers, rank0)
             state.logs.pod_logs[id_] = logs
             self._kept_bytes += sum(log.kept for log in logs.values())
         return state.logs.pod_logs[id_]
 
-    def _take_copy(self, state: RunState, id_: TryId, containers: Sequence[Container]) -> BoundedSpool | None:
-        """Return the copy of rank 0's whole log, if there is one and no other pod was rank 0."""
-        if (log := state.logs.open.get(id_)) is None or sum(c.node_index == 0 for c in containers) != 1:
+    @staticmethod
+    def _take_copy(state: RunState, id_: TryId) -> BoundedSpool | None:
+        """Return the copy of rank 0's whole log, if there is one."""
+        if (log := state.logs.open.get(id_)) is None:
             return None
         copy, log.stream.copy = log.stream.copy, None
         return copy if isinstance(copy, BoundedSpool) else None

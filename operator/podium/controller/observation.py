@@ -31,6 +31,7 @@ class Observation:
         self._absent: set[TryId] = set()  # tries whose Job is known not to exist
         self._tries: dict[str, TryId] = dict(tries or {})  # by uid of the Job, for every Job that the run ever had
         self._foreign: frozenset[str] = frozenset()  # uids of foreign pods that were reported
+        self._first: dict[TryId, Container] = {}  # pods that only earlier processes have seen
 
     def expect(self, job: JobSnapshot, now: float) -> None:
         """Add a Job that exists although the watch may not show it yet."""
@@ -75,7 +76,31 @@ class Observation:
         return new
 
     def _with_containers(self, job: JobSnapshot) -> ObservedJob:
-        return replace(job.job, containers=tuple(self.containers.get(job.id, {}).values()))
+        pods, restarted = self._pods(job.id)
+        return replace(job.job, containers=tuple(pods), restarted=restarted)
+
+    def _pods(self, id_: TryId, found: Container | None = None) -> tuple[list[Container], bool]:
+        """Return the pods of a try, one of each rank, and whether its Job has replaced any that had started.
+
+        A Job does that for one reason only: it was suspended, and admitted again. The try is what the first ones did.
+        """
+        known = dict(self.containers.get(id_, {}))
+        if found:
+            known.setdefault(found.name, found)
+        if (first := self._first.get(id_)) and any(c.node_index == 0 and c.started is not None for c in known.values()):
+            known.setdefault(first.name, first)
+        own: dict[int, Container] = {}
+        restarted = False
+        for pod in sorted(known.values(), key=lambda pod: pod.created):
+            if pod.node_index in own and own[pod.node_index].started is not None:
+                restarted = True
+            else:
+                own[pod.node_index] = pod
+        return [pod for pod in known.values() if own[pod.node_index] is pod], restarted
+
+    def began(self, id_: TryId, pod: Container) -> None:
+        """Remember rank 0's pod, whose log an earlier process has read: another that has started has replaced it."""
+        self._first[id_] = pod
 
     def _remembered(self, job: JobSnapshot, now: float) -> JobSnapshot:
         """Return a Job with when something was first seen that nobody, or only another clock, has stamped."""
@@ -134,18 +159,20 @@ class Observation:
 
     def pods_of(self, id_: TryId) -> list[Container]:
         """Return the containers of a try, in the order of their rank."""
-        return sorted(self.containers.get(id_, {}).values(), key=lambda container: container.node_index)
+        return sorted(self._pods(id_)[0], key=lambda container: container.node_index)
 
-    def rank0(self, id_: TryId) -> Container | None:
-        """Return rank 0's container; None if its pod was never seen."""
-        return next((c for c in self.containers.get(id_, {}).values() if c.node_index == 0), None)
+    def rank0(self, id_: TryId, found: Container | None = None) -> Container | None:
+        """Return rank 0's container; None if its pod was never seen. `found` is one that no watch has shown yet."""
+        return next((c for c in self._pods(id_, found)[0] if c.node_index == 0), None)
 
     def silent(self, id_: TryId) -> bool:
         """Return whether rank 0 of this try has printed everything it can."""
         job, rank0 = self.jobs.get(id_), self.rank0(id_)
         if job is None:
             return True
-        return rank0.finished is not None if rank0 else bool(job.finished)
+        if rank0 is None or rank0.started is None:  # the Job may get another pod, if a queue took this one away
+            return bool(job.finished or job.failing)
+        return rank0.finished is not None
 
 
 def _is_ending(container: Container) -> bool:

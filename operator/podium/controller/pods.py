@@ -201,6 +201,7 @@ def _container(body: Mapping[str, Any]) -> Container:
         disruption=next((c.get("reason", "") for c in _conditions(status, "DisruptionTarget", "True")), ""),
         node_lost=_is_node_lost(status),
         memory_limited=_is_memory_limited(body["spec"]),
+        created=unix_seconds(metadata["creationTimestamp"]),
         sidecar=_sidecar(status),
     )
     if "terminated" in state:

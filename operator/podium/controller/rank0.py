@@ -22,7 +22,7 @@ class Rank0Pod:
 
     @property
     def container(self) -> Container | None:
-        return self._state.observation.rank0(self._id) or self._found
+        return self._state.observation.rank0(self._id, self._found)
 
     def name(self) -> str | None:
         """Return the pod's name while it exists."""

@@ -19,6 +19,7 @@ from podium.reconcile import Container, Run, StoreAttempt, StoreResult
 from podium.results import (
     AttemptFiles,
     Chain,
+    Checkpoint,
     ResultWriter,
     RunLedger,
     Sealed,
@@ -115,9 +116,9 @@ class Recorder:
         writer = self._writer(run)
         await self._timed(lambda: writer.put_checkpoint(segment, containers), self._checkpoint_threads)
 
-    async def get_checkpoint(self, run: Run, id_: TryId) -> list[tuple[str, bytes]]:
+    async def get_checkpoint(self, run: Run, id_: TryId) -> Checkpoint:
         writer = self._writer(run)
-        return await self._call(lambda: list(writer.checkpoint(id_)), self._checkpoint_threads)
+        return await self._call(lambda: writer.checkpoint(id_), self._checkpoint_threads)
 
     async def drop_checkpoint(self, run: Run, id_: TryId) -> None:
         writer = ResultWriter(self._store.child(result_folder(run)), run)  # the run may have ended: no ledger is kept

@@ -39,7 +39,7 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
         if job.suspended:
             return _queued(attempt, job, look)
         if _was_suspended(job):
-            return Step(_preempted(attempt, job, look))
+            return _admitted_again(attempt, job, look)
     return _launched(attempt, job, look)
 
 
@@ -114,13 +114,22 @@ def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
 
 
 def _was_suspended(job: ObservedJob) -> bool:
-    """Return whether the Job was suspended and admitted again while its pods were still ending.
+    """Return whether the Job was suspended and admitted again unseen, perhaps while its pods were still ending.
 
     A Job is admitted when it is created or resumed: pods that were deleted before that belong to an earlier time.
     """
+    if job.restarted:
+        return True
     return job.admitted is not None and any(
         c.deleted is not None and c.started is not None and c.deleted < job.admitted for c in job.containers
     )
+
+
+def _admitted_again(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
+    rank0 = job.container(0)
+    if rank0 and rank0.finished is not None and not look.log.complete:  # its last lines may contain run_stop
+        return Step(attempt, look.now + READ_AGAIN_SECONDS)
+    return Step(_preempted(attempt, job, look))
 
 
 def _preempted(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:

@@ -62,6 +62,7 @@ class Container:
     disruption: str = ""  # what took the pod away, such as PreemptionByScheduler or DeletionByTaintManager
     node_lost: bool = False  # its node does not report any more
     memory_limited: bool = False  # it has a memory limit, so that OOMKilled means that it exceeded its own
+    created: float = 0.0  # the pod, on the API server's clock
     sidecar: str = ""  # another container of the pod that still runs
 
 
@@ -85,6 +86,7 @@ class ObservedJob:
     deleting: bool = False
     cause: str = ""  # why it has no pods, in the API server's words
     name: str = ""
+    restarted: bool = False  # it has had other pods since `containers`: it was suspended, and admitted again
     queue: bool = False  # a queue decides when it may run
 
     @property
@@ -103,7 +105,7 @@ class ObservedJob:
         """Return whether it may still hold machines, now or later. Its own status lags behind its containers."""
         if self.finished:
             return False
-        return self.suspended or not self.exited(nodes) or any(c.sidecar for c in self.containers)
+        return self.suspended or self.restarted or not self.exited(nodes) or any(c.sidecar for c in self.containers)
 
 
 @dataclass(frozen=True, slots=True)

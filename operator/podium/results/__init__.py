@@ -4,9 +4,9 @@ from podium.results.chain import Chain, chain_folder
 from podium.results.checkpoints import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, LogDigest, Segment
 from podium.results.run_ledger import RunLedger
 from podium.results.schema import result_folder
-from podium.results.writer import AttemptFiles, PodLog, ResultWriter, Sealed, Signer
+from podium.results.writer import AttemptFiles, Checkpoint, PodLog, ResultWriter, Sealed, Signer
 
 __all__ = [
-    "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "Chain", "LogDigest", "PodLog", "ResultWriter",
-    "RunLedger", "Sealed", "Segment", "Signer", "chain_folder", "result_folder",
+    "FULL_SEGMENT_BYTES", "MAX_SEGMENT_BYTES", "AttemptFiles", "Chain", "Checkpoint", "LogDigest", "PodLog",
+    "ResultWriter", "RunLedger", "Sealed", "Segment", "Signer", "chain_folder", "result_folder",
 ]  # fmt: skip

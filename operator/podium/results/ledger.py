@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.api import AttemptStatus, TryId, rfc3339
+from podium.api import AttemptStatus, TryId, rfc3339, unix_seconds
 from podium.documents import DocumentError, read_json
 from podium.reconcile import Container, Run, StoreResult
 
@@ -136,8 +136,22 @@ def try_(attempt: AttemptStatus, containers: Sequence[Container]) -> Entry:
         "job": attempt.job,
         "jobUid": attempt.job_uid,
         "created": attempt.created_time,
-        "pods": [{"name": c.name, "uid": c.uid, "node": c.node, "imageID": c.image_id} for c in containers],
+        "pods": [
+            {"name": c.name, "uid": c.uid, "nodeIndex": c.node_index, "node": c.node, "imageID": c.image_id}
+            for c in containers
+        ],
     }
+
+
+def rank0_of(entries: Iterable[Entry], id_: TryId) -> Container | None:
+    """Return rank 0's pod of a try as its first entry names it, as one that is gone; None if it names none."""
+    entry = next((e for e in entries if e["kind"] == TRY and (e["attempt"], e["try"]) == id_), None)
+    pod = next((p for p in entry["pods"] if p.get("nodeIndex") == 0), None) if entry else None
+    if entry is None or pod is None:
+        return None
+    known = {"uid": pod["uid"], "node": pod["node"], "image_id": pod["imageID"]}
+    ended = unix_seconds(entry["time"])  # or later
+    return Container(pod["name"], 0, ended, None, ended, stopped="Deleted", message="the pod was deleted", **known)
 
 
 def checkpoint(id_: TryId, segment: str, rows: bytes, log_bytes: int, log_sha256: str) -> Entry:

@@ -79,6 +79,13 @@ class AttemptFiles:
     writer: str = ""  # the process whose `lines` these are: that of its checkpoints
 
 
+class Checkpoint(NamedTuple):
+    """What earlier processes have stored of a log that grows: writer and rows of each segment, and whose log it is."""
+
+    segments: list[tuple[str, bytes]]
+    rank0: Container | None  # its pod, if the ledger says which
+
+
 class Sealed(NamedTuple):
     """A stored result, and what it says: what another process has stored before, if one has."""
 
@@ -184,19 +191,21 @@ class ResultWriter:
         self.ledger.append(*self._launched(attempt, containers), saved)
         checkpoints.put_segment(self.store, segment)
 
-    def checkpoint(self, id_: TryId) -> Iterator[tuple[str, bytes]]:
-        """Yield writer and rows of what earlier processes have stored of a growing log, if it is what they stored.
+    def checkpoint(self, id_: TryId) -> Checkpoint:
+        """Return what earlier processes have stored of a growing log, as far as it is what they stored.
 
         A checkpoint without any ledger is of an earlier version, which had none.
         """
         entries = self.ledger.entries()
         known = {(e["segment"], e["segmentSha256"]) for e in entries if e["kind"] == ledger.CHECKPOINT}
+        found = []
         for key, rows in checkpoints.segments(self.store, id_):
             if not entries or (key, _sum(rows)) in known:
-                yield key.rpartition("-")[2], rows
+                found.append((key.rpartition("-")[2], rows))
             else:
                 _LOG.warning("%s/%s is not what was stored; it is not restored", self.store.url, key)
                 self.ledger.append(ledger.refused(id_, key, rows))
+        return Checkpoint(found, ledger.rank0_of(entries, id_))
 
     def drop_checkpoint(self, id_: TryId) -> None:
         checkpoints.drop(self.store, id_)

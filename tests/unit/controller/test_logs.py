@@ -14,9 +14,11 @@ import pytest
 from podium.controller import logs as logs_module
 from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
+from podium.controller.pods import JobSnapshot, PodSnapshot
 from podium.controller.state import LogState, RunState
 from podium.kube import ApiError
 from podium.launch import CONTAINER, RUN_UID_LABEL
+from podium.results import Checkpoint
 from podium.stores import StoreUnavailable
 from tests.unit.reconcile import examples as ex
 
@@ -65,6 +67,7 @@ class Store:
     def __init__(self):
         self.away = False
         self.segments = {}
+        self.rank0 = None
         self.puts = []
 
     async def put_checkpoint(self, run, segment, containers):
@@ -78,7 +81,8 @@ class Store:
     async def get_checkpoint(self, run, id_):
         if self.away:
             raise StoreUnavailable("s3://results: away")
-        return [(writer, rows) for (_, writer), rows in sorted(self.segments.items())]
+        rows = [(writer, rows) for (_, writer), rows in sorted(self.segments.items())]
+        return Checkpoint(rows, self.rank0)
 
     async def drop_checkpoint(self, run, id_):
         if self.away:
@@ -177,6 +181,7 @@ def pod_body(index, name, owners):
     ended = {"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}}
     return {
         "metadata": {"namespace": "lab", "name": name, "uid": name, "labels": labels, "ownerReferences": owners,
+                     "creationTimestamp": "2026-01-01T00:00:00Z",
                      "annotations": {"batch.kubernetes.io/job-completion-index": str(index)}},
         "spec": {"nodeName": "n"},
         "status": {"phase": "Succeeded", "containerStatuses": [{"name": CONTAINER, "state": ended}]},
@@ -282,6 +287,31 @@ async def test_what_was_read_of_a_preempted_try_comes_from_its_checkpoint(world,
     log = await opened(collector, state)
     await until(lambda: log.restored)
     assert len(list((await collector.finished(state, ex.FIRST)).lines)) == 2
+    collector.close(state)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_the_log_of_a_pod_that_replaced_another_is_not_added_to_its_log(world, shown):
+    """The Job was suspended and admitted again; an earlier process has read the log of its first pod."""
+    collector, cluster, store, _ = world
+    first, second = ex.ended(0, None, stopped="Deleted"), replace(ex.running(0), name="digits-1-0-0b", created=ex.T0)
+    state = state_of(second, inherited=True)
+    cluster.printed["digits_1_0_0b"] = row(3)
+    if not shown:
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True, "name": "digits-1-0", "uid": "job"}
+        cluster.pods = [pod_body(0, second.name, [owner])]
+        state.observation.containers.clear()
+    state.run = replace(state.run, status=ex.status(ex.attempt(state="Training")))
+    store.segments[0, "before"], store.rank0 = row(1) + row(2), first
+    log = await opened(collector, state)
+    await until(lambda: log.restored)
+    await asyncio.sleep(0.01)
+    pods = [PodSnapshot("lab", second.name, "r1", "job", "n", second)]
+    state.observation.update([JobSnapshot("lab", "r1", ex.FIRST, ex.job())], pods, ex.T0)
+    collector.follow(state)
+    await until(lambda: log.buffer.ended)
+    assert (log.observed().summary.lines, log.observed().lost) == (2, "the pod was deleted")
+    assert (state.observation.jobs[ex.FIRST].containers, state.observation.jobs[ex.FIRST].restarted) == ((first,), True)
     collector.close(state)
 
 

@@ -166,3 +166,34 @@ def test_a_job_that_was_deleted_before_a_watch_showed_it_is_asked_for_although_i
     observation.expect(JOB, 100)
     assert observation.unconfirmed([], 129) == []
     assert observation.unconfirmed([], 130) == [ID]
+
+
+QUEUED = replace(JOB, job=ObservedJob("j1", created=0.0, queue=True, suspended=True))
+
+
+@pytest.mark.parametrize("seen", [[QUEUED], []])
+def test_a_pod_that_replaces_one_that_never_started_is_all_that_its_try_has(seen):
+    """The queue took the machines back while the image was pulled, and gave others."""
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0, uid="a", created=1.0, started=None, waiting="ContainerCreating")], 2)
+    for job in seen:
+        observation.update([job], [], 3)
+    observation.update([JOB], [pod(0, uid="b", created=4.0)], 5)
+    job = observation.jobs[ID]
+    assert ([c.name for c in job.containers], job.restarted) == (["b"], False)
+    assert [c.name for c in observation.pods_of(ID)] == ["b"]
+
+
+def test_a_try_is_what_its_first_pods_did():
+    """The Job was suspended and admitted again while no watch worked: its pods have been replaced."""
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0, uid="a", created=1.0), pod(1, uid="b", created=1.0)], 2)
+    observation.update([JOB], [pod(1, uid="d", created=4.0), pod(0, uid="c", created=4.0)], 5)
+    for ends in ({}, {"finished": 9.0, "exit_code": 0}):
+        observation.update([JOB], [pod(0, uid="c", created=4.0, **ends), pod(1, uid="d", created=4.0, **ends)], 10)
+        job = observation.jobs[ID]
+        assert ([(c.name, c.stopped) for c in job.containers], job.restarted) == (
+            [("a", "Deleted"), ("b", "Deleted")],
+            True,
+        )
+        assert (observation.rank0(ID).name, job.may_run(2)) == ("a", True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from podium.api import AttemptState, TryId
-from podium.reconcile import CreateJob, ReadLog, decide
+from podium.reconcile import CreateJob, ReadLog, StoreAttempt, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 from tests.unit.reconcile.examples import BAD, FIRST, GOOD, START, SUCCESS, T0, ended, log, observed
@@ -89,10 +89,22 @@ def test_a_preemption_is_judged_when_its_log_is_complete():
 def test_a_job_that_was_admitted_again_while_its_pods_were_ending_was_preempted(stopped):
     """The queue gives it machines again within their grace period, and nothing says any more that it was suspended."""
     old = replace(ex.running(0), deleted=T0 + 100, **stopped)
-    lost, _ = after(TRAINING, observed(ex.job(old, admitted=T0 + 110, queue=True), log(START, BAD)), queueName="gpus")
+    seen = observed(ex.job(old, admitted=T0 + 110, queue=True), log(START, BAD, whole=bool(stopped)))
+    lost, _ = after(TRAINING, seen, queueName="gpus")
     assert (lost.reason, lost.failure.class_) == ("Preempted", "disruption")
     drained = observed(ex.job(old, admitted=T0 + 5, queue=True), log(START, BAD))
     assert after(TRAINING, drained, queueName="gpus")[0].reason != "Preempted"
+
+
+def test_a_job_that_was_suspended_and_admitted_unseen_was_preempted():
+    """It has other pods: those that it had are gone, and with them perhaps the last lines of the log."""
+    job = ex.job(*GONE, admitted=T0 + 5, queue=True, restarted=True)
+    waits, result = after(TRAINING, observed(job, log(START, GOOD)), queueName="gpus")
+    assert (waits.state, result.wake_at) == ("Training", T0 + 205)
+    lost, _ = after(TRAINING, observed(job, log(START, GOOD, whole=True)), queueName="gpus", maxRetries=0)
+    assert (lost.reason, lost.failure.class_) == ("Preempted", "disruption")
+    measured, result = after(TRAINING, observed(job, log(START, GOOD, SUCCESS, whole=True)), queueName="gpus")
+    assert (measured.reason, result.actions) == ("TargetReached", (StoreAttempt(measured, concluding=True),))
 
 
 def test_a_job_whose_pods_had_not_started_goes_back_to_its_queue():

@@ -76,10 +76,10 @@ def test_a_checkpoint_that_somebody_has_changed_is_not_restored(writer):
         key, rows
     )  # its put was the last thing that a process did before it died: the earlier one is there
     later = ResultWriter(writer.store, writer.run)
-    assert [found for _, found in later.checkpoint(id_)] == [rows]
+    assert [found for _, found in later.checkpoint(id_).segments] == [rows]
     writer.store.put(key, rows.replace(b"one", b"two"))
     writer.store.put(key.replace("-aa", "-bb"), rows)  # what nobody has received
-    assert [found for _, found in later.checkpoint(id_)] == []
+    assert [found for _, found in later.checkpoint(id_).segments] == []
     kinds = [entry["kind"] for entry in later.ledger.entries()]
     assert kinds == ["admitted", "checkpoint", "checkpoint", "refused", "refused"]
 

@@ -339,23 +339,24 @@ def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
     id_, other = TryId(attempt=1, number=1), TryId(attempt=1, number=10)
     rows = [f"2026-01-01T00:00:0{n}.5Z :::MLLOG {n}\n".encode() for n in range(4)]
     writer.store.put("checkpoints/001-1.log", b"of an earlier version\n")
-    assert [segment for _, segment in writer.checkpoint(id_)] == [b"of an earlier version\n"]
+    assert [segment for _, segment in writer.checkpoint(id_).segments] == [b"of an earlier version\n"]
     put_checkpoint(writer, id_, "bb", 0, rows[0] + rows[1])
     put_checkpoint(writer, id_, "aa", 100, rows[3])
     put_checkpoint(writer, id_, "bb", 100, rows[2])
     put_checkpoint(writer, id_, "bb", 150, rows[2])  # of the same time
     put_checkpoint(writer, other, "bb", 0, rows[3])
-    assert [segment for _, segment in writer.checkpoint(id_)] == [rows[0] + rows[1], rows[2], rows[2], rows[3]]
-    assert not list(writer.checkpoint(TryId(attempt=9, number=0)))
+    assert [segment for _, segment in writer.checkpoint(id_).segments] == [rows[0] + rows[1], rows[2], rows[2], rows[3]]
+    assert not writer.checkpoint(TryId(attempt=9, number=0)).segments
     writer.drop_checkpoint(id_)
-    assert not list(writer.checkpoint(id_))
-    assert len(list(writer.checkpoint(other))) == 1
+    assert not writer.checkpoint(id_).segments
+    assert len(writer.checkpoint(other).segments) == 1
 
 
 def test_storing_a_try_leaves_its_checkpoint_until_the_status_says_so(writer):
     put_checkpoint(writer, DONE.id, "aa", 0, b"2026-01-01T00:00:00Z :::MLLOG one\n")
     result = put_all(writer)
-    assert len(list(writer.checkpoint(DONE.id))) == 1
+    assert len(writer.checkpoint(DONE.id).segments) == 1
+    assert writer.checkpoint(DONE.id).rank0.name == ex.running(0).name
     assert "checkpoints" not in writer.store.get("SHA256SUMS").decode()
     writer.drop_checkpoint(DONE.id)
     assert put_result(writer) == result
