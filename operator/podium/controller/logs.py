@@ -103,7 +103,7 @@ class LogCollector:
             # what earlier processes read of a try is in its checkpoint, even if its pods are gone
             restores = id_ in state.logs.inherited and id_ in listed and listed[id_].state is not AttemptState.PENDING
             printed = state.observation.silent(id_) or (rank0 and rank0.started)
-            if id_ not in state.logs.open and (restores or printed):
+            if id_ not in state.logs.open and id_ not in state.logs.read and (restores or printed):
                 state.logs.open[id_] = self._open(state, id_)
 
     def _open(self, state: RunState, id_: TryId) -> OpenLog:
@@ -317,8 +317,8 @@ class LogCollector:
         log = state.logs.open.get(id_)
         if log is None and id_ in state.logs.inherited and id_ not in state.logs.read:
             log = state.logs.open[id_] = self._open(state, id_)  # it ended before a pod of it was seen
-        if log is None:
-            return FinishedLog(state.logs.read.get(id_, ObservedLog()), ())
+        if log is None:  # a pod that starts from now on prints nothing that counts
+            return FinishedLog(state.logs.read.setdefault(id_, ObservedLog()), ())
         if not log.buffer.ended and _is_ending(state.observation, id_):
             await asyncio.wait({log.task}, timeout=_LAST_LINES_SECONDS)
         elif not log.buffer.ended and (rank0 := state.observation.rank0(id_)) and rank0.started is not None:

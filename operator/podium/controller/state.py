@@ -49,7 +49,7 @@ class LogState:
 
     inherited: frozenset[TryId] = frozenset()  # tries of an earlier operator process, which may have left checkpoints
     open: dict[TryId, OpenLog] = field(default_factory=dict)
-    read: dict[TryId, ObservedLog] = field(default_factory=dict)  # logs of stored tries
+    read: dict[TryId, ObservedLog] = field(default_factory=dict)  # logs of tries that are stored, or being stored
     pod_logs: dict[TryId, PodLogs] = field(default_factory=dict)  # being stored
     saved: set[TryId] = field(default_factory=set)  # tries of which this process has stored a checkpoint
     dropping: set[TryId] = field(default_factory=set)

@@ -262,6 +262,17 @@ async def test_the_verdict_on_a_pod_that_never_started_does_not_wait_for_its_log
     collector.close(state)
 
 
+async def test_a_pod_that_starts_while_its_try_is_being_stored_leaves_no_checkpoint(world):
+    """The user suspended the run before the pod had started, and the store is slow."""
+    collector, *_ = world
+    state = state_of(ex.waiting(0, "ContainerCreating"))
+    assert list((await collector.finished(state, ex.FIRST)).lines) == []
+    pod = ex.running(0)
+    state.observation.containers = {ex.FIRST: {pod.name: pod}}
+    collector.follow(state)
+    assert not state.logs.open
+
+
 @pytest.mark.parametrize("ending", [{"failing": "BackoffLimitExceeded"}, {"finished": "Failed"}, {"deleting": True}])
 async def test_the_last_lines_of_a_program_that_is_being_ended_are_waited_for(world, monkeypatch, ending):
     monkeypatch.setattr(logs_module, "_LAST_LINES_SECONDS", 0.1)
