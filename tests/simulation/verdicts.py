@@ -69,7 +69,7 @@ def _converged(case: Case) -> str:
 def _run_deadline(case: Case) -> str:
     start, stop = case.truth.happened(case.one, "run_start"), case.truth.happened(case.one, "run_stop")
     late = start is not None and case.latest >= start + case.deadline("run")
-    if not late or stop is not None:
+    if not late or (stop is not None and not case.one.rotated):
         return "its deadline has not passed"
     dead = [c for c in case.truth.containers(case.one) if c.cause == "node lost" and c.ended is not None]
     noticed = any(case.sim.world.now > (c.ended or 0.0) + NOTICED_SECONDS for c in dead)
@@ -92,6 +92,10 @@ def _pending_deadline(case: Case) -> str:
     if case.latest < due:
         return "its pods have not waited for so long"
     return "" if case.waiting(due) or case.waiting() else "its pods run"
+
+
+def _pod_lost(case: Case) -> str:
+    return "only its queue took its pods" if case.one.disturbed == {"queue preempts"} else ""
 
 
 def _suspended(case: Case) -> str:
@@ -142,6 +146,7 @@ _BY_REASON = {
     "NoMLPerfLog": _no_log,
     "NodeClockStepped": _clock_stepped,
     "JobLost": _job_lost,
+    "PodLost": _pod_lost,
     "PendingDeadlineExceeded": _pending_deadline,
     "ImagePullFailed": _pending_deadline,  # the same deadline, while images could not be pulled
     "Suspended": _suspended_early,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from podium.api import TryId
 from podium.controller.pods import NODE_LOST, JobSnapshot, PodSnapshot
-from podium.reconcile import Container, ObservedJob
+from podium.reconcile import Container, ObservedJob, Staging
 
 # A watch shows a new Job within a second; after this long, the API server is asked whether it still exists.
 WATCH_SECONDS = 30.0
@@ -139,12 +140,7 @@ class Observation:
                     # keep containers in the order in which they began to end, even within one second: a Job deletes
                     # its other pods because one has failed, and pods fail because another one was deleted
                     known.pop(name, None)
-                if container.waiting:
-                    since = last.waiting_since if last and last.waiting == container.waiting else None
-                    container = replace(container, waiting_since=now if since is None else since)  # noqa: PLW2901
-                elif container.started is not None and last:
-                    container = replace(container, came_up=now if last.started is None else last.came_up)  # noqa: PLW2901
-                known[name] = container
+                known[name] = _timed(container, last, now)
         return foreign
 
     def explain(self, causes: Mapping[str, str]) -> None:
@@ -170,9 +166,36 @@ class Observation:
         job, rank0 = self.jobs.get(id_), self.rank0(id_)
         if job is None:
             return True
-        if rank0 is None or rank0.started is None:  # the Job may get another pod, if a queue took this one away
-            return bool(job.finished or job.failing)
-        return rank0.finished is not None
+        if rank0 is None:
+            return bool(job.finished)
+        never_ran = rank0.started is None  # if a queue took it away, the Job gets another pod
+        return rank0.finished is not None and (not never_ran or bool(job.finished or job.failing))
+
+
+def _timed(container: Container, last: Container | None, now: float) -> Container:
+    """Return a container with when its changes were seen: a node's clock may be an hour off."""
+    changes: dict[str, Any] = {}
+    if container.waiting:
+        since = last.waiting_since if last and last.waiting == container.waiting else None
+        changes["waiting_since"] = now if since is None else since
+    elif container.started is not None and last:
+        changes["came_up"] = now if last.started is None else last.came_up
+    if container.finished is not None:
+        seen = last.seen_ended if last else None
+        changes["seen_ended"] = now if seen is None else seen
+    if (staging := container.staging) and last:
+        before = last.staging or Staging()
+        changes["staging"] = replace(
+            staging,
+            seen_started=_seen(staging.started, before.started, before.seen_started, now),
+            seen_finished=_seen(staging.finished, before.finished, before.seen_finished, now),
+        )
+    return replace(container, **changes) if changes else container
+
+
+def _seen(stamp: float | None, before: float | None, seen: float | None, now: float) -> float | None:
+    """Return when something happened, if it was seen not to have happened before."""
+    return now if stamp is not None and before is None else seen
 
 
 def _is_ending(container: Container) -> bool:
@@ -181,10 +204,10 @@ def _is_ending(container: Container) -> bool:
 
 def _vanished(last: Container, now: float) -> Container:
     """Return a container whose pod is gone, and was last seen running or waiting."""
-    ended = now if last.deleted is None else last.deleted
+    gone = replace(last, finished=now if last.deleted is None else last.deleted, seen_ended=now)
     if last.node_lost:
-        return replace(last, finished=ended, stopped=NODE_LOST, message="the pod is gone with its node")
-    return replace(last, finished=ended, stopped="Deleted", message="the pod was deleted")
+        return replace(gone, stopped=NODE_LOST, message="the pod is gone with its node")
+    return replace(gone, stopped="Deleted", message="the pod was deleted")
 
 
 def patience(containers: Sequence[Container]) -> float:

@@ -6,6 +6,8 @@ had to be there, and what the status recorded stands until the log has been read
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds, rfc3339
 from podium.mllog import LogSummary, seconds
 from podium.reconcile.failure import awaits_cause, failed, first_failure, silent_node
@@ -164,9 +166,11 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     What ended first is often not the cause: when a node dies, the other ranks fail within seconds, and the loss of the
     node is noticed a minute later. A pod that was taken away is the cause itself, and the others may hang for it.
     """
-    first = first_failure(job)
-    rank0 = job.container(0)
-    since = first.finished if first else rank0.finished if rank0 else None
+    first, rank0 = first_failure(job), job.container(0)
+    ended = first or rank0
+    since = ended and (ended.seen_ended or ended.finished)
+    if rank0 and rank0.started is None and not look.log.summary.lines:  # there is nothing to read
+        look = replace(look, log=replace(look.log, known_until=look.now))
     state = AttemptState.TRAINING if _is_timed(attempt) else attempt.state
     if first and first.node_lost and first.node_index == 0:
         return Step(_ended(attempt, job, look))  # nobody can read its log any more

@@ -16,7 +16,7 @@ def left_behind(job: ObservedJob, nodes: int) -> float | None:
     """Return when to delete the Job of a finished try (unix seconds); None if it needs no deletion."""
     if job.finished or job.deleting:
         return None
-    ended = (c.finished for c in job.containers if c.finished is not None)
+    ended = (c.seen_ended or c.finished for c in job.containers if c.finished is not None)
     return 0.0 if job.may_run(nodes) else max(ended, default=0.0) + LINGER_SECONDS
 
 

@@ -37,6 +37,8 @@ class Staging:
     exit_code: int | None = None
     last_lines: str = ""  # of its output, if it failed
     report: Mapping[str, int | float] = field(default_factory=dict)  # files, bytes, copiedBytes, ... if it succeeded
+    seen_started: float | None = None  # when it was first seen, if it was seen not to have happened before: these two
+    seen_finished: float | None = None  # are of no node's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Container:
     started: float | None = None
     came_up: float | None = None  # when it was first seen running, if it was seen waiting before: no node's clock
     finished: float | None = None
+    seen_ended: float | None = None  # when it was first seen to have ended: no node's clock
     exit_code: int | None = None
     waiting: str = ""  # why it is not running yet: ErrImagePull, Unschedulable, ...
     waiting_since: float | None = None  # when this reason was first seen

@@ -63,8 +63,9 @@ def _stuck(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step | None:
 def _pending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Handle a try whose trainers are not all running: pods wait for a node, an image or their data."""
     nodes, limits = look.spec.system.nodes, look.spec.deadlines
-    copying = [c.staging.started for c in job.containers if c.staging and c.staging.started is not None]
-    copied = [c.staging.finished for c in job.containers if c.staging and c.staging.finished is not None]
+    copies = [c.staging for c in job.containers if c.staging]
+    copying = [copy.seen_started or copy.started for copy in copies if copy.started is not None]
+    copied = [copy.seen_finished or copy.finished for copy in copies if copy.finished is not None]
     if len(copying) < nodes or len(copied) == nodes:
         limit = limits.pending
         deadline = (max(copied) if len(copied) == nodes else job.launched) + duration_seconds(limit)

@@ -151,7 +151,8 @@ def rank0_of(entries: Iterable[Entry], id_: TryId) -> Container | None:
         return None
     known = {"uid": pod["uid"], "node": pod["node"], "image_id": pod["imageID"]}
     ended = unix_seconds(entry["time"])  # or later
-    return Container(pod["name"], 0, ended, None, ended, stopped="Deleted", message="the pod was deleted", **known)
+    known |= {"started": ended, "finished": ended, "stopped": "Deleted", "message": "the pod was deleted"}
+    return Container(pod["name"], 0, **known)
 
 
 def checkpoint(id_: TryId, segment: str, rows: bytes, log_bytes: int, log_sha256: str) -> Entry:

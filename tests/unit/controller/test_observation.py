@@ -9,7 +9,7 @@ import pytest
 from podium.api import TryId
 from podium.controller.observation import Observation
 from podium.controller.pods import JobSnapshot, PodSnapshot
-from podium.reconcile import Container, ObservedJob
+from podium.reconcile import Container, ObservedJob, Staging
 
 ID = TryId(attempt=1, number=0)
 JOB = JobSnapshot("lab", "r1", ID, ObservedJob("j1", created=0.0))
@@ -197,3 +197,29 @@ def test_a_try_is_what_its_first_pods_did():
             True,
         )
         assert (observation.rank0(ID).name, job.may_run(2)) == ("a", True)
+
+
+def test_no_nodes_clock_says_when_something_was_seen():
+    """The node's clock is an hour behind; a process that starts later has only its stamps."""
+    observation, later = Observation("lab"), Observation("lab")
+    waits = {"started": None, "waiting": "PodInitializing"}
+    states = (
+        {"staging": Staging(), **waits},
+        {"staging": Staging(started=1.0), **waits},
+        {"staging": Staging(started=1.0, finished=2.0, exit_code=0), "started": 3.0},
+        {"staging": Staging(started=1.0, finished=2.0, exit_code=0), "started": 3.0, "finished": 4.0, "exit_code": 1},
+    )
+    for number, state in enumerate(states):
+        for now in (3600.0 + 100 * number, 3650.0 + 100 * number):
+            observation.update([JOB], [pod(0, **state)], now)
+            if number == 3:
+                later.update([JOB], [pod(0, **state)], now)
+    one, other = observation.rank0(ID), later.rank0(ID)
+    assert (one.staging.seen_started, one.staging.seen_finished, one.came_up, one.seen_ended) == (
+        3700,
+        3800,
+        3800,
+        3900,
+    )
+    assert (other.staging.seen_started, other.staging.seen_finished, other.came_up) == (None, None, None)
+    assert other.seen_ended == 3900

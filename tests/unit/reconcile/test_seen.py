@@ -9,7 +9,7 @@ import pytest
 from podium.api import AttemptState
 from podium.mllog import Sighting, Sightings
 from tests.unit.reconcile import examples as ex
-from tests.unit.reconcile.examples import GOOD, START, SUCCESS, ended, log, observed
+from tests.unit.reconcile.examples import GOOD, START, SUCCESS, T0, ended, log, observed
 from tests.unit.reconcile.test_decide import decision
 
 
@@ -84,3 +84,32 @@ def test_a_deadline_counts_from_when_a_container_was_seen_to_come_up(started, du
     pods = [replace(ex.running(node, started), came_up=ex.T0 + 20) for node in (0, 1)]
     result = decision(run, observed(ex.job(*pods), log()), now=100)
     assert result.wake_at == pytest.approx(ex.T0 + due, abs=1)
+
+
+SLOW = -3590  # what a node's clock says when it is an hour behind, of what happens at 10
+
+
+def test_the_others_have_time_to_end_after_a_failure_that_a_slow_clock_stamps():
+    """The cause may show only later: a node that is lost is noticed after a minute."""
+    crashed = replace(ex.ended(1, 1, finished=SLOW), seen_ended=T0 + 10)
+    training = ex.attempt(state=AttemptState.TRAINING, start_time="2023-11-14T22:13:20.000Z")
+    seen = observed(ex.job(ex.running(0), crashed), log(START))
+    waits = decision(ex.run(ex.status(training)), seen, now=100)
+    assert (waits.status.attempts[0].state, waits.wake_at) == ("Training", T0 + 310)
+    assert decision(ex.run(ex.status(training)), seen, now=311).status.attempts[0].reason == "ProgramExited"
+
+
+def test_a_pod_that_was_taken_before_rank_0_had_started_needs_no_log():
+    taken = ex.ended(1, None, stopped="Deleted", disruption="PreemptionByScheduler")
+    job = ex.job(ex.waiting(0, "ContainerCreating"), taken)
+    seen = observed(job, log(known=None))
+    assert decision(ex.run(ex.status(ex.attempt())), seen, now=120).status.attempts[0].reason == "Preempted"
+
+
+def test_copying_has_its_time_on_a_node_with_a_slow_clock():
+    """It is first seen at 500; data may be copied for 1800 s."""
+    slow = ex.copying(0, started=SLOW)
+    slow = replace(slow, staging=replace(slow.staging, seen_started=T0 + 500))
+    run, seen = ex.run(ex.status(ex.attempt()), system={"name": "test", "nodes": 1}), observed(ex.job(slow))
+    assert decision(run, seen, now=2200).wake_at == T0 + 2300
+    assert decision(run, seen, now=2301).status.attempts[0].reason == "StageDeadlineExceeded"

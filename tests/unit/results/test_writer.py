@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from podium.api import AttemptState, Score, TryId
 from podium.cli.files import read_run_file
+from podium.documents import read_json
 from podium.mllog import BoundedSpool, Sighting, Sightings
 from podium.reconcile import StoreAttempt, StoreResult
 from podium.results import AttemptFiles, ResultWriter
@@ -360,3 +361,10 @@ def test_storing_a_try_leaves_its_checkpoint_until_the_status_says_so(writer):
     assert "checkpoints" not in writer.store.get("SHA256SUMS").decode()
     writer.drop_checkpoint(DONE.id)
     assert put_result(writer) == result
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_lacks_is_null(writer, number):
+    put_all(writer, replace(FILES, summary=replace(FILES.summary, throughput=number)))
+    content = writer.store.get("attempts/001/attempt.json")
+    assert read_json(content, "attempt.json")["log"]["throughput"] is None
