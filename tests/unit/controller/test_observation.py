@@ -223,3 +223,22 @@ def test_no_nodes_clock_says_when_something_was_seen():
     )
     assert (other.staging.seen_started, other.staging.seen_finished, other.came_up) == (None, None, None)
     assert other.seen_ended == 3900
+
+
+@pytest.mark.parametrize(
+    ("pods", "job", "silent"),
+    [
+        ([], {}, False),
+        ([], {"finished": "Failed"}, True),
+        ([{"started": None, "waiting": "ContainerCreating"}], {"finished": "Complete"}, False),  # the watch is late
+        ([{"started": None, "finished": 3.0, "stopped": "Deleted"}], {"suspended": True}, False),  # it gets another
+        ([{"started": None, "finished": 3.0, "stopped": "Evicted"}], {"failing": "BackoffLimitExceeded"}, True),
+        ([{"finished": 3.0, "exit_code": 0}], {}, True),
+        ([{}], {"finished": "Failed"}, False),
+    ],
+)
+def test_a_log_is_over_only_when_no_container_can_print_any_more(pods, job, silent):
+    observation = Observation("lab")
+    found = replace(JOB, job=ObservedJob("j1", created=0.0, **job))
+    observation.update([found], [pod(0, **fields) for fields in pods], 5)
+    assert observation.silent(ID) is silent
