@@ -19,7 +19,8 @@ class Published(BaseModel):
 
     Ratios bound from below: `block` that of the seconds per sample between two evaluations to their median in the log,
     `evaluation` that of an evaluation's duration to its median, `run` that of an attempt's seconds per sample to the
-    median of the result's attempts. `throughput` bounds logged throughput divided by that of the stamps. None: the
+    median of the result's attempts. `evaluated_as` is what is trained in the time of the median evaluation, in samples
+    or epochs as the logs count. `throughput` bounds logged throughput divided by that of the stamps. None: the
     published logs scatter.
     """
 
@@ -31,6 +32,7 @@ class Published(BaseModel):
     eval_samples: tuple[int, ...] = ()
     block: float | None = None
     evaluation: float | None = None
+    evaluated_as: float | None = None
     run: float | None = None
     throughput: tuple[float, float] | None = None
     every_samples: int | None = None  # between two evaluations at most, rounded up to a batch

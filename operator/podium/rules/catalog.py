@@ -116,7 +116,11 @@ class RuleId(StrEnum):
     LOG_EPOCHS_MISSING = "log.epochs.missing", _LOG, "An epoch between the first and the last is not in the log."
     LOG_RANKS = "log.ranks", _LOG, "The log has more or fewer ranks than the run started."
     LOG_PACE_BLOCK = "log.pace.block", _LOG, "The stamps of one stretch of training are faster than the others."
-    LOG_PACE_EVALUATION = "log.pace.evaluation", _LOG, "The stamps of one evaluation are faster than the others."
+    LOG_PACE_EVALUATION = (
+        "log.pace.evaluation",
+        _LOG,
+        "The stamps of evaluations are faster than the others, or than any published.",
+    )
     LOG_PACE_THROUGHPUT = "log.pace.throughput", _LOG, "The logged throughput does not match the stamps."
     LOG_RUN_START_REPEATED = (
         "log.run_start.repeated",

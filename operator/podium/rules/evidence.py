@@ -115,10 +115,7 @@ def _pace(summary: LogSummary, usual: Published, where: str) -> Iterator[Finding
     if usual.block and ratio is not None and ratio < usual.block:
         message = f"one stretch of training is {1 / ratio:.2f} times as fast as the others by its stamps"
         yield Finding(RuleId.LOG_PACE_BLOCK, where, message, remedy=_ASK)
-    ratio = _fastest([segment.eval_seconds for segment in summary.segments if segment.eval_seconds > 0])
-    if usual.evaluation and ratio is not None and ratio < usual.evaluation:
-        message = f"one evaluation is {1 / ratio:.2f} times as fast as the others by its stamps"
-        yield Finding(RuleId.LOG_PACE_EVALUATION, where, message, remedy=_ASK)
+    yield from _pace_of_evaluations(summary, segments, usual, where)
     size = summary.train_samples or 0
     samples = [segment.trained if segment.in_samples else segment.trained * size for segment in segments]
     ratios = [s.throughput * s.train_seconds / n for s, n in zip(segments, samples, strict=True) if s.throughput and n]
@@ -128,6 +125,26 @@ def _pace(summary: LogSummary, usual: Published, where: str) -> Iterator[Finding
         if not low <= logged <= high:
             message = f"the logged throughput is {logged:.2f} times that of the stamps"
             yield Finding(RuleId.LOG_PACE_THROUGHPUT, where, message, remedy=_ASK)
+
+
+def _pace_of_evaluations(
+    summary: LogSummary, segments: Sequence[Segment], usual: Published, where: str
+) -> Iterator[Finding]:
+    """Compare the stamps of the evaluations with each other, and with those of the training."""
+    if summary.eval_seconds is None or not segments:
+        return  # the log has no lines that say when an evaluation starts and ends
+    seconds = [segment.eval_seconds for segment in summary.segments]
+    ratio = _fastest(seconds)
+    if usual.evaluation and ratio is not None and ratio < usual.evaluation:
+        message = f"one evaluation takes {ratio:.2f} of the time of the others by its stamps"
+        yield Finding(RuleId.LOG_PACE_EVALUATION, where, message, remedy=_ASK)
+    trained = statistics.median(seconds) / statistics.median(s.train_seconds / s.trained for s in segments)
+    if usual.evaluated_as and trained < usual.evaluated_as:
+        message = (
+            f"an evaluation takes the time of {trained:.3g} trained {_unit(summary)} by its stamps; in the published "
+            f"logs, that of {usual.evaluated_as:.3g} or more"
+        )
+        yield Finding(RuleId.LOG_PACE_EVALUATION, where, message, remedy=_ASK)
 
 
 def pace(summary: LogSummary) -> float | None:
@@ -141,8 +158,9 @@ def _trained(summary: LogSummary) -> list[Segment]:
 
 
 def _fastest(values: Sequence[float]) -> float | None:
-    """Return the smallest value divided by the median; None if there are too few."""
-    return min(values) / statistics.median(values) if len(values) >= _FEWEST_SEGMENTS else None
+    """Return the smallest value divided by the median; None if there are too few, or most are 0."""
+    median = statistics.median(values) if len(values) >= _FEWEST_SEGMENTS else 0.0
+    return min(values) / median if median > 0 else None
 
 
 def _points(summary: LogSummary) -> list[float]:

@@ -44,7 +44,18 @@ ROWS = {
         {"pace": 0.5}, {"log.pace.throughput": "the logged throughput is 0.50 times that of the stamps"}),
     "an evaluation shortened": (
         {"eval_stretches": {2: 0.5}},
-        {"log.pace.evaluation": "one evaluation is 2.00 times as fast as the others by its stamps"}),
+        {"log.pace.evaluation": "one evaluation takes 0.50 of the time of the others by its stamps"}),
+    "an evaluation cut out": (
+        {"eval_stretches": {2: 0.0}},
+        {"log.pace.evaluation": "one evaluation takes 0.00 of the time of the others by its stamps"}),
+    "all evaluations cut out": (
+        {"eval_stretches": dict.fromkeys(range(5), 0.0)},
+        {"log.pace.evaluation":
+         "an evaluation takes the time of 0 trained samples by its stamps; in the published logs, that of 13 or more"}),
+    "all evaluations shortened": (
+        {"eval_stretches": dict.fromkeys(range(5), 0.25)},
+        {"log.pace.evaluation":
+         "an evaluation takes the time of 10 trained samples by its stamps; in the published logs, that of 13 or more"}),
 }  # fmt: skip
 
 
@@ -73,6 +84,11 @@ def test_a_result_before_its_evaluation(division):
         "the result of an evaluation is stamped 55.0 s before its start"
     )
     assert found(early(5.4), division=division) == {}  # of another process
+
+
+def test_a_log_without_the_starts_of_evaluations_says_nothing_of_their_pace():
+    lines = [line for line in lora_run() if "eval_start" not in line and "eval_stop" not in line]
+    assert "log.pace.evaluation" not in found(lines)
 
 
 def test_an_epoch_left_out():
