@@ -25,20 +25,21 @@ def main() -> None:
     options.add_argument("folder", type=Path)
     options.add_argument("--examples", default="", help="also list what entries break this rule")
     asked = options.parse_args()
-    entries, found, logs = 0, Counter(), 0
+    entries, found, logs, clean = 0, Counter(), 0, 0
     by_round: dict[str, Counter[str]] = defaultdict(Counter)
     for clone in sorted(asked.folder.glob("training_results_v*")):
         began, before = time.process_time(), entries
         for path, count, findings in surveyed(clone):
             entries, logs = entries + 1, logs + count
             rules = {finding.rule: finding for finding in findings}
+            clean += not rules
             found.update(rules.keys())
             by_round[clone.name.rpartition("_")[2]].update(rules.keys())
             if asked.examples in rules:
                 print(f"{clone.name}/{path}: {rules[asked.examples]}", file=sys.stderr)
         seconds = time.process_time() - began
         print(f"{clone.name}: {entries - before} entries, {seconds:.0f} CPU seconds", file=sys.stderr)
-    print(f"{entries} entries, {logs} logs\n\n| rule | entries | | rounds |\n|---|---|---|---|")
+    print(f"{entries} entries, {logs} logs; {clean} entries without a finding\n\n| rule | entries | | rounds |\n|---|---|---|---|")
     for rule, count in found.most_common():
         rounds = ", ".join(f"{name} {each[rule]}" for name, each in by_round.items() if each[rule])
         print(f"| `{rule}` | {count} | {count / entries:.1%} | {rounds} |")
