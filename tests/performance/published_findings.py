@@ -39,7 +39,9 @@ def main() -> None:
                 print(f"{clone.name}/{path}: {rules[asked.examples]}", file=sys.stderr)
         seconds = time.process_time() - began
         print(f"{clone.name}: {entries - before} entries, {seconds:.0f} CPU seconds", file=sys.stderr)
-    print(f"{entries} entries, {logs} logs; {clean} entries without a finding\n\n| rule | entries | | rounds |\n|---|---|---|---|")
+    print(
+        f"{entries} entries, {logs} logs; {clean} entries without a finding\n\n| rule | entries | | rounds |\n|---|---|---|---|"
+    )
     for rule, count in found.most_common():
         rounds = ", ".join(f"{name} {each[rule]}" for name, each in by_round.items() if each[rule])
         print(f"| `{rule}` | {count} | {count / entries:.1%} | {rounds} |")
