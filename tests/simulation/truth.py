@@ -120,12 +120,8 @@ class Truth:
 
     def printed(self, one: Try, key: str) -> float | None:
         """Return the time in the log's first line with this key that rank 0 of a try printed, in unix seconds."""
-        for container in self.containers(one):
-            if container.index == 0:
-                for _, name, text in container.printed:
-                    if name == key and (match := _TIME.search(text)):
-                        return int(match[1]) / 1000
-        return None
+        stamps = (_stamp(container, key) for container in self.containers(one) if container.index == 0)
+        return next((stamp for stamp in stamps if stamp is not None), None)
 
     def happened(self, one: Try, key: str) -> float | None:
         """Return when rank 0 of a try printed its first line with this key: in unix seconds, by no node's clock."""
@@ -169,5 +165,14 @@ class Truth:
 
     def measured(self, one: Try) -> float | None:
         """Return the seconds to train of a try that converged, whatever happened afterwards."""
-        start, stop = self.printed(one, "run_start"), self.printed(one, "run_stop")
-        return stop - start if one.program.measures and start is not None and stop is not None else None
+        for container in self.containers(one):  # two, if its queue gave it other machines unseen
+            start, stop = _stamp(container, "run_start"), _stamp(container, "run_stop")
+            if container.index == 0 and one.program.measures and start is not None and stop is not None:
+                return stop - start
+        return None
+
+
+def _stamp(container: Container, key: str) -> float | None:
+    """Return the time in the first line with this key, in unix seconds."""
+    matches = (_TIME.search(text) for _, name, text in container.printed if name == key)
+    return next((int(match[1]) / 1000 for match in matches if match), None)
