@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from podium.mllog.record import Event
+
+if TYPE_CHECKING:
+    from podium.mllog.summary import LogSummary
 
 SEEN_KEYS = frozenset({"run_start", "run_stop", "eval_accuracy"})
 MAX_EVALUATIONS_SEEN = 256  # of a try: the first and the latest ones, half of each
@@ -44,6 +47,11 @@ class Sightings:
     def stop(self, stamp: float | None) -> Sighting | None:
         """Return how the run_stop with this stamp was seen."""
         return next((one for one in self.stops if one.stamp == stamp), None)
+
+    def evaluations_of(self, summary: LogSummary) -> list[Sighting]:
+        """Return the evaluations of the run that counts; a program that was restarted has logged others before."""
+        restarted = summary.run_start_count > 1
+        return [one for one in self.evaluations if not (restarted and one.stamp < (summary.run_start or 0.0))]
 
     def __iter__(self) -> Iterator[Sighting]:
         yield from (*self.starts, *self.evaluations, *self.stops)

@@ -1,7 +1,7 @@
 """Checks a spec against its round, and measurements against the goal. Pure."""
 
 from podium.rules.admission import check_admission
-from podium.rules.clock import clock_fault, clock_notes, node_clock_offset
+from podium.rules.clock import clock_fault, clock_notes, node_clock_offset, received_in_disorder
 from podium.rules.evidence import pace
 from podium.rules.findings import Finding
 from podium.rules.goal import Goal, canonical, goal_for, goal_of_log
@@ -14,5 +14,5 @@ from podium.rules.system import check_system
 __all__ = [
     "Finding", "Goal", "LogCheck", "Seed", "Verdict", "canonical", "check_admission", "check_spec", "check_system",
     "clock_fault", "clock_notes", "closed_breach", "goal_for", "goal_of_log", "judge", "node_clock_offset", "pace",
-    "plain_value", "repeated_seeds", "untuned_breach",
+    "plain_value", "received_in_disorder", "repeated_seeds", "untuned_breach",
 ]  # fmt: skip

@@ -39,12 +39,26 @@ def clock_fault(summary: LogSummary, sightings: Sightings) -> tuple[Reason, str]
     start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
     if start is None:
         return None
-    lines = [start, *sightings.evaluations, *([stop] if stop else [])]
+    lines = [start, *sightings.evaluations_of(summary), *([stop] if stop else [])]
     if text := _stamped_wrongly(start, stop, lines):
         return Reason.CLOCK_INVALID, text
     if stop and (text := _stepped(start, stop, lines)):
         return Reason.NODE_CLOCK_STEPPED, text
     return None
+
+
+def received_in_disorder(summary: LogSummary, sightings: Sightings) -> str:
+    """Say which line was received before one that was printed earlier, which no stream does; "" if none was."""
+    start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
+    evaluations = sightings.evaluations_of(summary)
+    pairs = list(pairwise([*([start] if start else []), *evaluations]))
+    if stop and stop.printed is not None:  # some programs evaluate after it
+        pairs += [(one, stop) for one in evaluations if one.printed is not None and one.printed <= stop.printed]
+    for one, after in pairs:
+        certain = AHEAD_SECONDS if one.observer == after.observer else MACHINES_SECONDS
+        if (early := -(_between(one.received, after.received) or 0.0)) > certain:
+            return f"{after.key} was received {early:.1f} s before {one.key}, which the log has above it"
+    return ""
 
 
 def _stamped_wrongly(start: Sighting, stop: Sighting | None, lines: Sequence[Sighting]) -> str:

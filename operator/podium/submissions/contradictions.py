@@ -20,10 +20,18 @@ from podium.reconcile import measured, score_run
 from podium.results.schema import logged
 from podium.results.writer import NOT_SEALED, SUMS
 from podium.rounds import load_rounds
-from podium.rules import Finding, Goal, Verdict, check_spec, clock_fault, goal_for
+from podium.rules import Finding, Goal, Verdict, check_spec, clock_fault, goal_for, received_in_disorder
 from podium.rules.catalog import RuleId
 from podium.stores import StoreError, digest, document_bytes, read_sums
-from podium.submissions.differences import differences, mapping, number, read_sighting, read_sightings, shown
+from podium.submissions.differences import (
+    differences,
+    mapping,
+    number,
+    read_sighting,
+    read_sightings,
+    read_status,
+    shown,
+)  # fmt: skip
 from podium.submissions.package import ReviewedResult
 from podium.submissions.printed import Known, compare_logs
 from podium.submissions.tree import read_log, with_round
@@ -36,15 +44,9 @@ _BY_THE_LOG = frozenset({
     Reason.RUN_START_MISSING, Reason.RUN_STOP_MISSING, Reason.INIT_TOO_LONG, Reason.BENCHMARK_MISMATCH,
 })  # fmt: skip
 _SCORE = (
-    "timeToTrainMinutes",
-    "valid",
-    "official",
-    "dropped",
-    "coefficientOfVariation",
-    "energyJoules",
-    "cost",
-    "tries",
-)
+    "timeToTrainMinutes", "valid", "official", "dropped", "coefficientOfVariation", "energyJoules", "cost", "tries",
+)  # fmt: skip
+_OF_A_TRY = AttemptStatus.model_json_schema(by_alias=True)["properties"].keys() - {"stored"}
 _LAYOUT = re.compile(
     r"(run\.yaml|(system|result)\.json|report\.html|attempts/\d{3,9}/(tries/\d{1,9}/)?"
     r"(attempt\.json|result(\.[0-9a-f]{8})?\.txt|logs/[^/]+\.gz))"
@@ -195,7 +197,7 @@ class _Case:
             if numbers != list(range(len(numbers))):
                 yield self.finding("result.json", f"the tries of attempt {index} are numbered {numbers}")
         score, outcome = mapping(self.result.get("score")), self.result.get("outcome")
-        attempts = [status for one in self.listed.values() if (status := _status(one))]
+        attempts = [status for one in self.listed.values() if (status := read_status(one))]
         if self.spec is None or self.goal is None or len(attempts) != len(self.listed):
             return
         if len({id_.attempt for id_ in self.listed}) > self.goal.attempts:
@@ -239,8 +241,8 @@ class _Try:
             yield case.finding(log, "is missing", remedy="restore the original")
             return
         summary = self._summary(log)
-        yield from self._against_log(log, summary)
-        yield from self._seen(log, summary)
+        yield from self._against_log("result.txt", summary)
+        yield from self._seen("result.txt", summary)
         yield from self._pods(summary)
         logs = f"{self.folder}/logs/pod-0.log.gz"
         if logs in case.keys:
@@ -274,7 +276,7 @@ class _Try:
 
     def _against_result(self) -> Iterator[Finding]:
         case = self.case
-        ours = {key: self.record.get(key) for key in self.listed}
+        ours = {key: self.record.get(key) for key in {*self.listed, *_OF_A_TRY}}
         yield from case.differences(self.name, ours, "result.json", self.listed)
         yield from case.differences(
             self.name, {"run": self.record.get("run")}, "result.json", {"run": case.result.get("run")}
@@ -298,18 +300,17 @@ class _Try:
     def _against_log(self, log: str, summary: LogSummary) -> Iterator[Finding]:
         """Compare what the record repeats of the log with the log."""
         case, record = self.case, self.record
-        name = log.rpartition("/")[2]
         kept = any("stored before" in text for text in self.noted)
         made = logged(summary)
         if not kept:  # else the record is of a log that could no longer be read as a whole
-            yield from case.differences(self.name, {key: record.get(key) for key in made}, name, made)
+            yield from case.differences(self.name, {key: record.get(key) for key in made}, log, made)
         verdict = case.part.entry.verdicts.get(self.id.attempt) if self.id in case.last else None
-        status = _status(self.listed)
+        status = read_status(self.listed)
         if case.goal is None or status is None or kept:
             return
-        yield from self._measured(status, summary, case.goal, name)
+        yield from self._measured(status, summary, case.goal, log)
         if verdict:
-            yield from self._verdict(status, verdict, name)
+            yield from self._verdict(status, verdict, log)
 
     def _measured(self, status: AttemptStatus, summary: LogSummary, goal: Goal, log: str) -> Iterator[Finding]:
         """Compare the measurements in the status with the log, which may have grown after the try was judged by
@@ -344,20 +345,24 @@ class _Try:
         for one, stamp in (("runStart", summary.run_start), ("runStop", summary.run_stop)):
             claimed = mapping(seen.get(one)).get("logged")
             if claimed != stamp and not (claimed is None and sightings == Sightings()):
-                name = log.rpartition("/")[2]
-                message = f"seen.{one}.logged is {shown(claimed)} here, {shown(stamp)} in {name}"
+                message = f"seen.{one}.logged is {shown(claimed)} here, {shown(stamp)} in {log}"
                 yield self.case.finding(self.name, message)
         fault, state = clock_fault(summary, sightings), self.listed.get("state")
         if fault and state in (AttemptState.CONVERGED, AttemptState.NOT_CONVERGED):
             message = f"{self.listed.get('state')}, although {fault[1]}"
             yield Finding(RuleId.REVIEW_SEEN, self.case.where(self.name), message, remedy="the attempt is invalid")
-        missing = [one for one in sightings.evaluations if one.stamp not in stamps]
-        count, left_out = len(sightings.evaluations), number(seen.get("evaluationsLeftOut")) or 0
+        elif disorder := not fault and received_in_disorder(summary, sightings):
+            yield Finding(RuleId.REVIEW_SEEN, self.case.where(self.name), disorder, remedy=_REMEDY)
+        evaluations = sightings.evaluations_of(summary)
+        missing = [one for one in evaluations if one.stamp not in stamps]
+        count, left_out = len(evaluations), number(seen.get("evaluationsLeftOut")) or 0
         one_each = not summary.not_numbers and all(len(e.quality) == 1 for e in summary.evaluations)
         if one_each and (missing or count + left_out != len(summary.evaluations)):
-            there = len(summary.evaluations)
-            message = f"{count} evaluations were seen and {left_out:g} left out; {log.rpartition('/')[2]} has {there}"
+            there = f"{log} has {len(summary.evaluations)}"
+            message = f"{count} evaluations were seen and {left_out:g} left out; {there}"
             yield self.case.finding(self.name, message)
+        if any(_early(self.rank0.get("finished"), one.printed) for one in sightings):
+            yield self.case.finding(self.name, "a line was printed after the end of rank 0's container")
         if len({(one.printed is None, one.received is None) for one in sightings}) > 1:
             yield self.case.finding(self.name, "some lines were seen at a time, and others at none")
 
@@ -382,13 +387,6 @@ class _Try:
         ranks = case.spec.system.nodes * case.spec.system.processes_per_node if case.spec else None
         if summary.ranks and ranks and summary.ranks != ranks:
             yield case.finding("system.json", f"has {ranks} ranks, the log of {self.id} says {summary.ranks}")
-
-
-def _status(document: _Document) -> AttemptStatus | None:
-    try:
-        return AttemptStatus.model_validate(document)
-    except ValueError:
-        return None
 
 
 def _early(one: object, other: object) -> bool:

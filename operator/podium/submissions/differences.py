@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from podium.api import AttemptStatus
 from podium.mllog import Sighting, Sightings
 
 
@@ -20,6 +21,14 @@ def differences(one: object, other: object, place: str) -> Iterator[tuple[str, o
         yield f"the length of {place}", len(one), len(other)
     elif one != other or isinstance(one, bool) is not isinstance(other, bool):
         yield place, one, other
+
+
+def read_status(document: Mapping[str, Any]) -> AttemptStatus | None:
+    """Return what a document says of a try; None if it has another form."""
+    try:
+        return AttemptStatus.model_validate(document)
+    except ValueError:
+        return None
 
 
 def read_sightings(seen: Mapping[str, Any]) -> Sightings:

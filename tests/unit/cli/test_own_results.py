@@ -41,14 +41,12 @@ PROGRAM = textwrap.dedent(
 )
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """A result of three honest attempts on this machine."""
-    folder = tmp_path_factory.mktemp("own")
+def run(folder, program):
+    """The result of three attempts on this machine."""
     spec = {
         "round": "v0.6", "benchmark": "mine", "division": "open", "attempts": 3, "quality": {"target": "0.6"},
         "system": {"name": "laptop", "nodes": 2},
-        "template": {"image": "mine:1", "command": [sys.executable, "-c", PROGRAM]},
+        "template": {"image": "mine:1", "command": [sys.executable, "-c", program]},
     }  # fmt: skip
     body = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "metadata": {"name": "mine"}, "spec": spec}
     (folder / "run.yaml").write_text(yaml.safe_dump(body))
@@ -56,6 +54,12 @@ def original(tmp_path_factory):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A result of three honest attempts."""
+    return run(tmp_path_factory.mktemp("own"), PROGRAM)
 
 
 class Result:
@@ -152,6 +156,9 @@ CHANGES = {
         document(RECORD, "timeToTrainSeconds", to="0.100"), RECORD, "timeToTrainSeconds is '0.100' here"
     ),
     "a state": (document("result.json", "attempts", 0, "state", to="NotConverged"), RECORD, "state is 'Converged' here"),
+    "a seed is taken out": (
+        lambda r: r.edit("result.json", lambda value: value["attempts"][0].pop("seed")), RECORD, "nothing in result.json"
+    ),
     "a seed": (document("result.json", "attempts", 0, "seed", to=1), RECORD, "here, 1 in result.json"),
     "the score": (document("result.json", "score", "timeToTrainMinutes", to="0.0001"), "result.json", "its attempts"),
     "the variation": (document("result.json", "score", "coefficientOfVariation", to="0"), "result.json", "its attempts"),
@@ -163,6 +170,21 @@ CHANGES = {
     "a hyperparameter": (document(RECORD, "hyperparameters", "global_batch_size", to=8), RECORD, "32 in result.txt"),
     "when run_start was printed": (document(RECORD, "seen", "runStart", "printed", to=1.0), RECORD, "although the log"),
     "when run_stop was received": (document(RECORD, "seen", "runStop", "received", to=1.0), RECORD, "although the clock"),
+    "when an evaluation was received": (
+        document(RECORD, "seen", "evaluations", 1, "received", to=2e9), RECORD,
+        "s before eval_accuracy, which the log has above it",
+    ),
+    "when the last evaluation was received": (
+        document(RECORD, "seen", "evaluations", 2, "received", to=2e9), RECORD,
+        "s before eval_accuracy, which the log has above it",
+    ),
+    "when the first evaluation was received": (
+        document(RECORD, "seen", "evaluations", 0, "received", to=1e9), RECORD,
+        "s before run_start, which the log has above it",
+    ),
+    "when an evaluation was printed": (
+        document(RECORD, "seen", "evaluations", 1, "printed", to=2e9), RECORD, "after the end of rank 0's container"
+    ),
     "a stamp that was seen": (document(RECORD, "seen", "runStop", "logged", to=1.0), RECORD, "seen.runStop.logged is"),
     "an evaluation that was not seen": (
         document(RECORD, "seen", "evaluations", to=[]), RECORD, "0 evaluations were seen and 0 left out"
@@ -204,6 +226,16 @@ def test_each_change_is_named(original, tmp_path, podium_json):
         found = podium_json("review", place)[1]["findings"]
         named = [f for f in found if f["where"] == where and words in f["message"]]
         assert named, (name, found)
+
+
+def test_the_log_of_a_program_that_was_restarted_contradicts_nothing(tmp_path, podium_json):
+    """The run that counts is the second one, and what was seen of the first one is not missing from it."""
+    again = 'log("eval_accuracy", seed % 1000 / 10000, epoch_num=1)\nlog("init_start")\ntime.sleep(0.1)\n'
+    place = run(
+        tmp_path, PROGRAM.replace('log("run_start"', f'log("run_start")\ntime.sleep(0.6)\n{again}log("run_start"')
+    )
+    found = podium_json("review", place)[1]["findings"]
+    assert {finding["rule"] for finding in found} == {"log.run_start.repeated"}
 
 
 def test_files_that_no_digest_lists_are_named(original, tmp_path, podium_json):

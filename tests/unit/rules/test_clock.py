@@ -26,8 +26,9 @@ def fault(*lines):
     )
     summary = LogSummary(
         lines=len(lines),
-        run_start=starts[0].stamp if starts else None,
-        run_stop=stops[0].stamp if stops else None,
+        run_start=starts[-1].stamp if starts else None,
+        run_start_count=len(starts),
+        run_stop=stops[-1].stamp if stops else None,
     )
     return clock_fault(summary, Sightings(starts, stops, evaluations))
 
@@ -45,6 +46,11 @@ HONEST = {
     "on a node that is an hour ahead": attempt(node=3600.0),
     "on a node that is an hour behind": attempt(node=-3600.0),
     "read an hour late, when the operator started": attempt(late=3600.0, delay=None),
+    "of a program that was restarted, read as a whole when the operator started": [
+        seen(key, at, late=3600.0 - at, delay=None)
+        for key, at in (("run_start", -90.0), ("eval_accuracy", -60.0), ("run_start", 0.0), ("eval_accuracy", 30.0),
+                        ("eval_accuracy", 60.0), ("run_stop", 120.0))
+    ],
     "printed half a second late": attempt(stamped=-0.5),
     "held up for a second each": attempt(late=1.0, delay=1.0),
     "followed by two processes, with clocks that differ by a minute": [
