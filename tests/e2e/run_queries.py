@@ -78,7 +78,7 @@ class Bucket:
         Checkpoints are removed soon after the status says that the result is stored.
         """
         until(
-            lambda: not [key for key in self.files() if key.startswith("checkpoints/")], 60, "no checkpoints are left"
+            lambda: not [key for key in self.files() if key.startswith("checkpoints-")], 60, "no checkpoints are left"
         )
         sums = self.read("SHA256SUMS")
         listed = dict(line.split("  ")[::-1] for line in sums.decode().splitlines())

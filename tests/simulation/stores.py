@@ -11,6 +11,7 @@ import gzip
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO
 
 from podium.stores import AlreadyExists, NotFound, StoreUnavailable
@@ -188,6 +189,9 @@ class SimulatedStore:
 
     def child(self, prefix: str) -> SimulatedStore:
         return SimulatedStore(self._bucket, f"{self._prefix}{prefix.strip('/')}/")
+
+    def together(self) -> AbstractContextManager[SimulatedStore]:
+        return nullcontext(self)
 
     def check(self) -> None:
         self._bucket.operate("put", ".podium-probe")

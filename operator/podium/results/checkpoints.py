@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from podium.api import TryId
 from podium.stores import NotFound, Store
 
-CHECKPOINTS = "checkpoints/"
+CHECKPOINTS = "checkpoints-", "checkpoints/"  # what the keys begin with: now, and in earlier versions
 FULL_SEGMENT_BYTES = 256 << 10
 MAX_SEGMENT_BYTES = 4 << 20  # with at least one whole line
 
@@ -62,7 +62,7 @@ class Segment:
     @property
     def key(self) -> str:
         first = "".join(character for character in self.rows[:30].decode(errors="replace") if character.isdigit())
-        return f"{_folder(self.id)}{first:0<23.23}-{self.start:012}-{self.writer}.log"
+        return f"{_prefix(self.id)}{first:0<23.23}-{self.start:012}-{self.writer}.log"
 
 
 def put_segment(store: Store, segment: Segment) -> None:
@@ -78,16 +78,23 @@ def segments(store: Store, id_: TryId) -> Iterator[tuple[str, bytes]]:
 
 def drop(store: Store, id_: TryId) -> None:
     """Remove the checkpoint of a try, if there is one."""
-    for key in _keys(store, id_):
-        store.delete(key)
+    with store.together() as store_:
+        for key in _keys(store_, id_):
+            store_.delete(key)
 
 
 def _keys(store: Store, id_: TryId) -> list[str]:
-    """Return the keys of a checkpoint's segments; earlier versions had one of the whole log, beside the folder."""
-    folder = _folder(id_)
-    whole = f"{folder[:-1]}.log"
-    return [key for key in store.list(folder[:-1]) if key == whole or key.startswith(folder)]
+    """Return the keys of a checkpoint's segments, by the time of their first row.
+
+    Earlier versions had a folder of them; before that, one segment of the whole log, beside the folder.
+    """
+    now, folder = (_prefix(id_, begins) for begins in CHECKPOINTS)
+    folder, whole = f"{folder[:-1]}/", f"{folder[:-1]}.log"
+    keys = [key for key in store.list(CHECKPOINTS[0][:-1]) if key == whole or key.startswith((now, folder))]
+    return sorted(keys, key=lambda key: "" if key == whole else key.removeprefix(now).removeprefix(folder))
 
 
-def _folder(id_: TryId) -> str:
-    return f"{CHECKPOINTS}{id_.attempt:03}-{id_.number}/"
+def _prefix(id_: TryId, begins: str = CHECKPOINTS[0]) -> str:
+    """Return what the keys of a try's segments begin with: all are in the run's folder, so that it is the only one that
+    has to be synced."""
+    return f"{begins}{id_.attempt:03}-{id_.number}-"

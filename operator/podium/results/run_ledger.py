@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from podium.results.ledger import LEDGER, Entry, Head, append, head_of, read, subject
 from podium.stores import AlreadyExists, NotFound, Store, StoreUnavailable
 
-PARTS = "ledger/"
+PARTS = "ledger-", "ledger/"  # what the keys of parts begin with: now, and in earlier versions
+_ANY = LEDGER.partition(".")[0]
 _TYPE = "application/jsonl"
 _KEPT_BYTES = 4096  # of a ledger that is kept in memory: that of most runs
 _MOST_LOSSES = 100  # in a row, to others that add to the same ledger
@@ -46,7 +47,8 @@ class RunLedger:
 
     def __init__(self, store: Store, uid: str) -> None:
         self._store = store
-        self._prefix = f"{PARTS}{uid[:8]}-"  # a folder on a laptop may hold the parts of another run
+        self._uid = uid[:8]  # a folder on a laptop may hold the parts of another run
+        self._begins = PARTS[0]
         self._known: _Known | None = None
 
     def append(self, *entries: Entry) -> None:
@@ -64,7 +66,7 @@ class RunLedger:
             else:
                 self._known = known.after(part, head, new)
                 return
-        raise StoreUnavailable(f"{self._store.url}/{self._prefix}: others write all the time; a retry may help")
+        raise StoreUnavailable(f"{self._store.url}: others add to its ledger all the time; a retry may help")
 
     def begun(self) -> bool:
         """Return whether the ledger has a line."""
@@ -94,11 +96,15 @@ class RunLedger:
     def drop_parts(self) -> None:
         """Remove what the closed ledger holds."""
         known = [self._part(number) for number in range(1, self._known.parts + 1)] if self._known else []
-        for key in known or self._store.list(self._prefix):
-            self._store.delete(key)
+        with self._store.together() as store:
+            for key in known or [key for key in store.list(_ANY) if key.startswith(self._starts())]:
+                store.delete(key)
 
     def _part(self, number: int) -> str:
-        return f"{self._prefix}{number:06}.jsonl"
+        return f"{self._begins}{self._uid}-{number:06}.jsonl"
+
+    def _starts(self) -> tuple[str, ...]:
+        return tuple(f"{begins}{self._uid}-" for begins in PARTS)
 
     def _now_known(self) -> _Known:
         """Return what is known, which another thread may add to at any time."""
@@ -120,10 +126,14 @@ class RunLedger:
 
     def _read(self) -> _Known:
         """Read what earlier processes have written."""
-        keys = self._store.list(LEDGER.partition(".")[0])
+        keys = self._store.list(_ANY)
         if LEDGER in keys:
             return _Known(closed=True, text=None)
-        return self._advanced(_Known()) if any(key.startswith(self._prefix) for key in keys) else _Known()
+        begun = next((key for key in keys if key.startswith(self._starts())), None)
+        if begun is None:
+            return _Known()
+        self._begins = begun.partition(self._uid)[0]  # one that an earlier version began continues where it is
+        return self._advanced(_Known())
 
     def _advanced(self, known: _Known) -> _Known:
         """Return `known` with the parts that others have written since."""

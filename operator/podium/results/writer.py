@@ -45,7 +45,7 @@ _RUN, _SYSTEM = "run.yaml", "system.json"
 _ATTEMPT = "attempt.json"
 _TEXT = "result.txt"
 # What is not in a ledger: it is removed, or made from it
-NOT_SEALED = checkpoints.CHECKPOINTS, PARTS, SUMS, LEDGER, STATEMENT, PUBLIC_KEY
+NOT_SEALED = *checkpoints.CHECKPOINTS, *PARTS, SUMS, LEDGER, STATEMENT, PUBLIC_KEY
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where PyYAML has it
 
 
@@ -122,20 +122,21 @@ class ResultWriter:
         if (closed := self.ledger.closed()) and _has_ended(closed, attempt.id):
             return
         folder = f"attempts/{attempt.index:03}" + ("" if action.concluding else f"/tries/{attempt.try_}")
-        existing = frozenset(key.removeprefix(f"{folder}/") for key in self.store.list(f"{folder}/"))
-        stored = put_lines(self.store, folder, _TEXT, files.lines, exists=_TEXT in existing)
-        unread = {}
-        for name, log in files.pod_logs.items():
-            pieces = log.pieces()
-            first = next(pieces, b"")
-            if first or not log.unread:
-                stored.append(put_packed(self.store, folder, f"logs/{name}.gz", _chain(first, pieces), existing))
-            if log.unread:
-                unread[name] = log.unread
-        document = attempt_document(self.run, attempt, files.summary, files.containers, files.sightings)
-        document |= stored_files(stored, unread, [*files.findings, *clock_notes(files.sightings)])
-        content = _json(document)
-        self.store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
+        with self.store.together() as store:
+            existing = frozenset(key.removeprefix(f"{folder}/") for key in store.list(f"{folder}/"))
+            stored = put_lines(store, folder, _TEXT, files.lines, exists=_TEXT in existing)
+            unread = {}
+            for name, log in files.pod_logs.items():
+                pieces = log.pieces()
+                first = next(pieces, b"")
+                if first or not log.unread:
+                    stored.append(put_packed(store, folder, f"logs/{name}.gz", _chain(first, pieces), existing))
+                if log.unread:
+                    unread[name] = log.unread
+            document = attempt_document(self.run, attempt, files.summary, files.containers, files.sightings)
+            document |= stored_files(stored, unread, [*files.findings, *clock_notes(files.sightings)])
+            content = _json(document)
+            store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
         digests = {f"{folder}/{_ATTEMPT}": _sum(content)} | {f"{folder}/{file.name}": file.sha256 for file in stored}
         writer = "" if any(file.finding for file in stored) else files.writer
         self.ledger.append(*self._launched(attempt, files.containers), ledger.end(attempt, digests, writer))
@@ -144,18 +145,20 @@ class ResultWriter:
         self, action: StoreResult, *, target: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
     ) -> Sealed:
         """Store run.yaml, system.json, result.json and ledger.jsonl, each once, and SHA256SUMS."""
-        content = _json(result_document(self.run, action, target))
-        result = self._put_once(RESULT, content, "application/json")
-        if result != content:
-            action = self._stored_before(result)
-        closed = self.ledger.closed()
+        with self.store.together() as store:
+            content = _json(result_document(self.run, action, target))
+            result = _put_once(store, RESULT, content, "application/json")
+            if result != content:
+                action = self._stored_before(result)
+            closed = self.ledger.closed()
+            if closed is None:
+                system = _json(system_document(self.run, nodes))
+                files = {
+                    _RUN: _sum(_put_once(store, _RUN, self._run_yaml(), "application/yaml")),
+                    _SYSTEM: _sum(_put_once(store, _SYSTEM, system, "application/json")),
+                    RESULT: _sum(result),
+                }
         if closed is None:
-            system = _json(system_document(self.run, nodes))
-            files = {
-                _RUN: _sum(self._put_once(_RUN, self._run_yaml(), "application/yaml")),
-                _SYSTEM: _sum(self._put_once(_SYSTEM, system, "application/json")),
-                RESULT: _sum(result),
-            }
             entries = [*self._launched(None, ()), *(ledger.try_(attempt, ()) for attempt in action.attempts)]
             self.ledger.append(*entries)
             found = self._found(ledger.files_of(self.ledger.entries()) | files)
@@ -218,14 +221,6 @@ class ResultWriter:
         tries = [ledger.try_(attempt, containers)] if attempt else []
         return tries if self.ledger.begun() else [ledger.admitted(self.run, self._run_yaml()), *tries]
 
-    def _put_once(self, key: str, content: bytes, content_type: str) -> bytes:
-        """Store a file unless there is one. Returns what is stored."""
-        try:
-            self.store.put(key, content, if_absent=True, content_type=content_type)
-        except AlreadyExists:
-            return self.store.get(key)
-        return content
-
     def _found(self, known: Mapping[str, str]) -> dict[str, str]:
         """Return the digests of files that are in no entry: a process that died put them, or somebody else."""
         unknown = (key for key in self.store.list() if key not in known and not key.startswith(NOT_SEALED))
@@ -249,6 +244,15 @@ class ResultWriter:
             "run": {"namespace": self.run.namespace, "name": self.run.name, "uid": self.run.uid},
             "ledgerHead": ledger.head_of(closed).sha256,
         }
+
+
+def _put_once(store: Store, key: str, content: bytes, content_type: str) -> bytes:
+    """Store a file unless there is one. Returns what is stored."""
+    try:
+        store.put(key, content, if_absent=True, content_type=content_type)
+    except AlreadyExists:
+        return store.get(key)
+    return content
 
 
 def _has_ended(closed: bytes, id_: TryId) -> bool:

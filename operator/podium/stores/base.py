@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -83,6 +84,12 @@ class Store(Protocol):
 
     def child(self, prefix: str) -> Store:
         """The store below `prefix`."""
+
+    def together(self) -> AbstractContextManager[Store]:
+        """This store, for several operations of one thread that cost less together than one by one.
+
+        What is put is durable when the block ends, and may not be so before. If the block fails, nothing is known.
+        """
 
     def check(self) -> StoreAbilities:
         """Put, get, list and delete a probe. Raises StoreError with a message for the administrator."""

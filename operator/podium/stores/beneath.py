@@ -15,7 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from struct import Struct
 from types import TracebackType
 from typing import Any, Self
@@ -30,7 +30,7 @@ _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 
 def key_parts(key: str) -> tuple[str, ...]:
     """The parts of a key's path. Raises ValueError for a key that leaves its folder."""
-    parts = PurePosixPath(key).parts
+    parts = tuple(part for part in os.fspath(key).split("/") if part not in ("", "."))
     if not parts or key.startswith("/") or ".." in parts or "\0" in key:
         raise ValueError(f"key {key!r} leaves the store; keys are relative paths without '..'")
     return parts
@@ -43,9 +43,14 @@ class OpenFolder:
     anything but a regular file, ENOENT and so on), and ValueError for a key that leaves the folder.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, descriptor: int, key: str = "") -> None:
+        """`key` is that of the folder below `path`."""
+        self._above, self._key = path, key  # joined only when somebody asks: that takes as long as opening a file
         self.descriptor = descriptor
+
+    @property
+    def path(self) -> Path:
+        return self._above / self._key
 
     @classmethod
     def at(cls, path: Path, *, create: bool = False) -> OpenFolder:
@@ -70,13 +75,13 @@ class OpenFolder:
     def below(self, key: str = "", *, create: bool = False) -> OpenFolder:
         """Open a folder below this one; with `create`, first create it and its parents if they are missing."""
         parts = key_parts(key) if key else ()
-        with _Naming(self.path, key):
+        with _Naming(self, key):
             opened = _create(self.descriptor, parts) if create else _open(self.descriptor, parts, _FOLDER)
-        return OpenFolder(self.path / key, opened)
+        return OpenFolder(self._above, opened, f"{self._key}/{key}" if self._key and key else self._key or key)
 
     def open(self, key: str) -> io.FileIO:
         """Open a regular file for reading. Raises OSError for anything else; a pipe or device does not block."""
-        with _Naming(self.path, key):
+        with _Naming(self, key):
             # without O_NONBLOCK, opening a pipe would block before it can be recognized
             opened = _open(self.descriptor, key_parts(key), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
@@ -89,11 +94,13 @@ class OpenFolder:
     def stat(self, key: str) -> os.stat_result:
         """The status of what is at `key`; links are not followed."""
         folder, _, name = "/".join(key_parts(key)).rpartition("/")
-        with self.below(folder) as parent, _Naming(self.path, key):
+        with self.below(folder) as parent, _Naming(self, key):
             return os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
 
-    def walk(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Key and entry of everything but folders, by name. Links are included and not followed.
+
+        Folders in which no key can start with `prefix` are left out.
 
         An entry is valid until the next one is taken. A folder that vanishes in the meantime has no entries.
         """
@@ -108,32 +115,37 @@ class OpenFolder:
                 if folder.rpartition("/")[2] == "lost+found":  # belongs to the file system and is readable only by root
                     continue
                 raise
-            with opened, _Naming(opened.path):
+            with opened, _Naming(opened):
                 with os.scandir(opened.descriptor) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
-                prefix = f"{folder}/" if folder else ""
+                above = f"{folder}/" if folder else ""
                 subfolders = []
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        subfolders.append(prefix + entry.name)
-                    else:
-                        yield prefix + entry.name, entry
+                    key = above + entry.name
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield key, entry
+                    elif key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                        subfolders.append(key)
                 folders += reversed(subfolders)
 
     # Writing: names directly in this folder
 
     def create(self, name: str) -> io.BufferedRandom:
         """Create a file for writing and reading. Raises FileExistsError if the name is taken, even by a link."""
+        return io.BufferedRandom(io.FileIO(self.create_descriptor(name), "r+b"))
+
+    def create_descriptor(self, name: str) -> int:
+        """Do the same with no more than two system calls: of these, a file object needs as many again."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _Naming(self.path, name):
-            file = io.BufferedRandom(io.FileIO(os.open(name, flags, 0o600, dir_fd=self.descriptor), "r+b"))
-            os.fchmod(file.fileno(), 0o644)
-            return file
+        with _Naming(self, name):
+            descriptor = os.open(name, flags, 0o600, dir_fd=self.descriptor)
+            os.fchmod(descriptor, 0o644)
+            return descriptor
 
     def append(self, name: str) -> io.BufferedWriter:
         """Open a file for appending; create it if missing. Raises OSError (EMLINK) if it has another name, too."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with _Naming(self.path, name):
+        with _Naming(self, name):
             file = os.fdopen(os.open(name, flags, 0o644, dir_fd=self.descriptor), "ab")
             status = os.fstat(file.fileno())
             _require_regular(status.st_mode)
@@ -143,17 +155,17 @@ class OpenFolder:
 
     def move(self, name: str, to: OpenFolder, new: str) -> None:
         """Rename a file, replacing whatever has that name; a link is replaced, not followed."""
-        with _Naming(to.path, new):
+        with _Naming(to, new):
             os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
 
     def link(self, name: str, new: str) -> None:
         """Give a file a second name. Raises FileExistsError if the name is taken."""
-        with _Naming(self.path, new):
+        with _Naming(self, new):
             os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
     def rename_new(self, name: str, new: str) -> None:
         """Rename a file. Raises FileExistsError if the name is taken, and OSError where the kernel cannot do that."""
-        with _Naming(self.path, new):
+        with _Naming(self, new):
             rename = getattr(_libc(), "renameat2", None)  # musl has none
             folder = self.descriptor
             if rename is None or rename(folder, os.fsencode(name), folder, os.fsencode(new), _RENAME_NOREPLACE):
@@ -166,17 +178,17 @@ class OpenFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file or link, if there is one."""
-        with _Naming(self.path, name), contextlib.suppress(FileNotFoundError):
+        with _Naming(self, name), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
     def remove_folder(self, name: str) -> None:
         """Remove an empty folder."""
-        with _Naming(self.path, name):
+        with _Naming(self, name):
             os.rmdir(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
         """Write the names in this folder to disk."""
-        with _Naming(self.path):
+        with _Naming(self):
             _sync(self.descriptor)
 
 
@@ -250,14 +262,20 @@ def _create(folder: int, parts: tuple[str, ...]) -> int:
     opened = os.dup(folder)
     for part in parts:
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=opened)
-                _sync(opened)  # else the folder is gone after a crash, with all that was stored in it
-            below = _open_part(opened, part, _FOLDER)
+            below = _open_or_make(opened, part)
         finally:
             os.close(opened)
         opened = below
     return opened
+
+
+def _open_or_make(folder: int, part: str) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return _open_part(folder, part, _FOLDER)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(part, dir_fd=folder)
+        _sync(folder)  # else the folder is gone after a crash, with all that was stored in it
+    return _open_part(folder, part, _FOLDER)
 
 
 def _sync(folder: int) -> None:
@@ -284,7 +302,7 @@ class _Naming:
 
     __slots__ = "_folder", "_key"
 
-    def __init__(self, folder: Path, key: str = "") -> None:
+    def __init__(self, folder: OpenFolder, key: str = "") -> None:
         self._folder = folder
         self._key = key
 
@@ -293,4 +311,4 @@ class _Naming:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(self._folder / self._key), None
+            error.filename, error.filename2 = str(self._folder.path / self._key), None

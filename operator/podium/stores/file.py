@@ -6,13 +6,13 @@ import contextlib
 import errno
 import io
 import os
-import secrets
-import shutil
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 from urllib.parse import SplitResult, unquote
 
 from podium.stores.base import (
@@ -64,9 +64,10 @@ class FileStore:
     Names with line breaks are left out of listings. Links, pipes and devices are listed, but reading them fails.
     """
 
-    def __init__(self, folder: Path, prefix: str = "") -> None:
+    def __init__(self, folder: Path, prefix: str = "", _kept: _Folders | None = None) -> None:
         self._root = folder  # the user named it, but its content may come from others
         self._prefix = prefix
+        self._kept = _kept  # by `together`
         self.folder = folder / prefix
         self.url = self.folder.as_uri()
 
@@ -84,31 +85,27 @@ class FileStore:
     def _put(self, key: str, content: BinaryIO, *, if_absent: bool = False) -> None:
         below = self._below(key)
         parent, _, name = below.rpartition("/")
-        temporary = _TEMPORARY + secrets.token_hex(8)
-        with _translated(self._root / below, _WRITABLE):
-            folder, file = self._create(parent, temporary)
-            with folder:
-                try:
-                    with file:
-                        shutil.copyfileobj(content, file, CHUNK_BYTES)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    if if_absent:
-                        _link(folder, temporary, name)
-                    else:
-                        folder.move(temporary, folder, name)
-                        temporary = ""
-                    folder.sync()  # the name is on disk, too
-                finally:
-                    if temporary:
-                        folder.remove(temporary)
+        temporary = f"{_TEMPORARY}{random.getrandbits(64):016x}"
+        with self._open() as folders, _translated(self._root, below, _WRITABLE):
+            folder, file = self._create(folders, parent, temporary)
+            try:
+                _write(file, content)
+                folders.sync_later(parent)  # also the name that another process has just given
+                if if_absent:
+                    _link(folder, temporary, name)
+                else:
+                    folder.move(temporary, folder, name)
+                    temporary = ""
+            finally:
+                if temporary:
+                    folder.remove(temporary)
 
     def get(self, key: str) -> bytes:
         return b"".join(self.chunks(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
         below = self._below(key)
-        with _translated(self._root / below), OpenFolder.at(self._root) as root, root.open(below) as file:
+        with self._open() as folders, _translated(self._root, below), folders.root().open(below) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
@@ -118,8 +115,8 @@ class FileStore:
         if not all(parts) or "." in parts or ".." in parts or "\0" in above:
             above = ""  # it is not a folder
         try:
-            with _translated(self.folder), OpenFolder.at(self._root) as root, root.below(self._prefix) as folder:
-                keys = _keys(folder, above)
+            with self._open() as folders, _translated(self.folder):
+                keys = _keys(folders.below(self._prefix), above, prefix)
         except NotFound:
             return []
         return sorted(key for key in keys if is_listed(key, prefix))
@@ -129,54 +126,126 @@ class FileStore:
         parent, _, name = below.rpartition("/")
         above, _, last = parent.rpartition("/")
         with (
-            _translated(self._root / below, _WRITABLE),
+            self._open() as folders,
+            _translated(self._root, below, _WRITABLE),
             contextlib.suppress(FileNotFoundError),
-            OpenFolder.at(self._root) as root,
         ):
-            with root.below(parent) as folder:
-                folder.remove(name)
+            folders.below(parent).remove(name)
             if parent != self._prefix:  # an empty folder is not an object
-                with root.below(above) as folder, contextlib.suppress(OSError):
-                    folder.remove_folder(last)
+                with contextlib.suppress(OSError):
+                    folders.below(above).remove_folder(last)
+                    folders.forget(parent)
 
     def child(self, prefix: str) -> FileStore:
-        return FileStore(self._root, self._below(prefix))
+        return FileStore(self._root, self._below(prefix), self._kept)
+
+    @contextmanager
+    def together(self) -> Iterator[FileStore]:
+        with self._open() as folders:
+            yield FileStore(self._root, self._prefix, folders)
 
     def check(self) -> StoreAbilities:
         return StoreAbilities(self.url, probe(self, self.put))
+
+    @contextmanager
+    def _open(self) -> Iterator[_Folders]:
+        """The open folders, synced at the end of the block or of the one around it."""
+        if self._kept:
+            yield self._kept
+            return
+        with _Folders(self._root) as folders:
+            yield folders
+            with _translated(self.folder, remedy=_WRITABLE):
+                folders.sync()
 
     def _below(self, key: str) -> str:
         """The key below the folder that the user named. Raises ValueError."""
         check_key(key)
         return "/".join([*filter(None, [self._prefix]), *key_parts(key)])
 
-    def _create(self, parent: str, name: str) -> tuple[OpenFolder, BinaryIO]:
+    def _create(self, folders: _Folders, parent: str, name: str) -> tuple[OpenFolder, int]:
         """Create a file in a folder, and the folder if it is missing. Raises StoreError."""
-        path = self._root / parent
         try:
-            with OpenFolder.at(self._root, create=True) as root:
-                folder = root.below(parent, create=True)
-            try:
-                return folder, folder.create(name)
-            except BaseException:
-                folder.close()
-                raise
+            folder = folders.below(parent, create=True)
+            return folder, folder.create_descriptor(name)
         except (FileExistsError, NotADirectoryError) as error:  # unlike elsewhere, this is not about the object itself
+            path = self._root / parent
             raise StoreRefused(f"cannot create {path}: {_REFUSED[errno.ENOTDIR]}; choose another folder") from error
         except FileNotFoundError as error:  # another thread removed the empty folder
+            folders.forget(parent)
+            path = self._root / parent
             raise StoreUnavailable(f"cannot create {path}: {error.strerror}; a retry may help") from error
 
 
-def _keys(folder: OpenFolder, above: str) -> Sequence[str]:
-    """The keys of everything in the folder `above`, which is below `folder` or ""; none if there is no such folder."""
+class _Folders:
+    """Folders below `root` that one thread uses: each is opened once, and synced once after files got their names."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root
+        self._root: OpenFolder | None = None
+        self._open: dict[str, OpenFolder] = {}
+        self._unsynced: dict[str, OpenFolder] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for folder in (*self._open.values(), *filter(None, [self._root])):
+            folder.close()
+
+    def root(self, *, create: bool = False) -> OpenFolder:
+        self._root = self._root or OpenFolder.at(self._path, create=create)
+        return self._root
+
+    def below(self, key: str, *, create: bool = False) -> OpenFolder:
+        """The folder at `key`. With `create`, it and its parents are created; their names are on disk at once."""
+        if key not in self._open:
+            above, _, name = key.rpartition("/")
+            if parent := self._open.get(above):
+                self._open[key] = parent.below(name, create=create)
+            else:
+                self._open[key] = self.root(create=create).below(key, create=create)
+        return self._open[key]
+
+    def forget(self, key: str) -> None:
+        """Close a folder that was removed."""
+        if folder := self._open.pop(key, None):
+            folder.close()
+            self._unsynced.pop(key, None)
+
+    def sync_later(self, key: str) -> None:
+        self._unsynced[key] = self._open[key]
+
+    def sync(self) -> None:
+        """Write the names in the folders to disk."""
+        for folder in self._unsynced.values():
+            folder.sync()
+
+
+def _write(file: int, content: BinaryIO) -> None:
+    """Write a whole file to disk, and close it."""
+    try:
+        while piece := content.read(CHUNK_BYTES):
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(file, left) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _keys(folder: OpenFolder, above: str, prefix: str) -> Sequence[str]:
+    """The keys in the folder `above`, which is below `folder` or "", that may start with `prefix`; none if there is no
+    such folder."""
     try:
         below = folder.below(above)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a file or a link has nothing below it
             return ()
         raise
+    rest = prefix.removeprefix(f"{above}/") if above else prefix
     with below:
-        return [f"{above}/{key}" if above else key for key, _ in below.walk()]
+        return [f"{above}/{key}" if above else key for key, _ in below.walk(rest)]
 
 
 def _link(folder: OpenFolder, temporary: str, name: str) -> None:
@@ -213,15 +282,15 @@ def _is_abandoned(folder: OpenFolder, name: str) -> bool:
 
 
 @contextmanager
-def _translated(path: Path, remedy: str = "make it readable") -> Iterator[None]:
+def _translated(folder: Path, key: str = "", remedy: str = "make it readable") -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise AlreadyExists(f"{path} already exists") from error
+        raise AlreadyExists(f"{folder / key} already exists") from error
     except FileNotFoundError as error:
-        raise NotFound(f"{path} does not exist") from error
+        raise NotFound(f"{folder / key} does not exist") from error
     except OSError as error:
-        raise _error(Path(error.filename or path), error, remedy) from error
+        raise _error(Path(error.filename or folder / key), error, remedy) from error
 
 
 def _error(path: Path, error: OSError, remedy: str) -> StoreError:

@@ -255,6 +255,9 @@ class S3Store:
         below._at(self.bucket, self._key(prefix), self._shared, self._needs)  # shares one connection pool
         return below
 
+    def together(self) -> contextlib.AbstractContextManager[S3Store]:
+        return contextlib.nullcontext(self)
+
     # What the store can do
 
     def check(self) -> StoreAbilities:

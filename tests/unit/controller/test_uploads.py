@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -97,6 +98,9 @@ class StalledStore:
 
     def child(self, prefix):
         return StalledStore(self.stalled, prefix)
+
+    def together(self):
+        return nullcontext(self)
 
     def list(self, prefix=""):
         return []

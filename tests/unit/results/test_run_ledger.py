@@ -34,7 +34,7 @@ def test_the_ledger_tells_what_happened(writer):
     assert entries[4]["files"]["attempts/001/result.txt"] == digest(writer.store, "attempts/001/result.txt")
     assert (last["kind"], last["tries"], last["timeToTrainMinutes"]) == ("result", 2, "0.6833")
     assert last["files"].keys() == {"run.yaml", "system.json", "result.json"}
-    assert not [key for key in writer.store.list() if key.startswith("ledger/")]
+    assert not [key for key in writer.store.list() if key.startswith(("ledger-", "ledger/"))]
 
 
 def test_two_processes_that_write_at_once_continue_one_ledger(writer):
@@ -59,6 +59,23 @@ def test_a_ledger_too_long_for_memory_is_read_again(writer):
     assert [entry["logBytes"] for entry in entries if entry["kind"] == "checkpoint"] == [13 * n for n in range(1, 30)]
 
 
+def test_a_ledger_that_an_earlier_version_began_continues_where_it_is(writer):
+    """A process of that version may still be at work: a part that it puts takes the place of ours."""
+    put_checkpoint(writer, DONE.id, "aa", 0, b"2026-01-01T00:00:00Z :::MLLOG one\n")
+    (part,) = [key for key in writer.store.list() if key.startswith("ledger-")]
+    writer.store.put(part.replace("ledger-", "ledger/"), writer.store.get(part))
+    writer.store.delete(part)
+    later = ResultWriter(writer.store, writer.run)
+    later.put_attempt(StoreAttempt(DONE, concluding=True), FILES)
+    assert [key for key in writer.store.list() if key.startswith(("ledger-", "ledger/"))] == [
+        part.replace("ledger-", "ledger/"), part.replace("ledger-", "ledger/").replace("001.", "002."),
+    ]  # fmt: skip
+    put_result(later)
+    entries = unbroken(writer.store.get("ledger.jsonl"))
+    assert [entry["kind"] for entry in entries] == ["admitted", "checkpoint", "try", "end", "try", "result"]
+    assert not [key for key in writer.store.list() if key.startswith(("ledger-", "ledger/"))]
+
+
 def test_a_file_of_which_nobody_knows_what_was_stored_is_listed_as_found(writer):
     writer.store.put("attempts/001/result.0123abcd.txt", b"of a process that died")
     put_all(writer)
@@ -71,7 +88,7 @@ def test_a_checkpoint_that_somebody_has_changed_is_not_restored(writer):
     id_, rows = TryId(attempt=1, number=1), b"2026-01-01T00:00:00Z :::MLLOG one\n"
     put_checkpoint(writer, id_, "aa", 0, rows)
     put_checkpoint(writer, id_, "aa", 0, rows + rows)
-    (key,) = [key for key in writer.store.list() if key.startswith("checkpoints/")]
+    (key,) = [key for key in writer.store.list() if key.startswith("checkpoints-")]
     writer.store.put(
         key, rows
     )  # its put was the last thing that a process did before it died: the earlier one is there

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from contextlib import suppress
+import os
+from collections import Counter
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import pytest
@@ -80,6 +82,27 @@ def test_the_folder(writer):
     for line in sums.decode().splitlines():
         digest, key = line.split("  ")
         assert hashlib.sha256(writer.store.get(key)).hexdigest() == digest
+
+
+def test_what_a_run_of_one_try_costs_a_folder(writer, monkeypatch):
+    """A sync takes longer than all that Python does for a file, and a folder takes several."""
+    counts = Counter()
+    for name in ("fsync", "mkdir", "open"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, n=name, f=call, **more: counts.update([n]) or f(*given, **more))
+    row = b"2026-01-01T00:00:00Z :::MLLOG one\n"
+    put_checkpoint(writer, DONE.id, "aa", 0, row)
+    put_checkpoint(writer, DONE.id, "aa", 0, row + row)
+    writer.put_attempt(StoreAttempt(DONE, concluding=True), FILES)
+    writer.put_result(StoreResult(SCORE, (DONE,), outcome="Complete", message=""), target={"top1": 0.9}, nodes=[])
+    writer.drop_checkpoint(DONE.id)
+    # 13 files, attempts/001/logs, and: four parts put one by one, two folders of the try, the run's folder at the end
+    assert (counts["fsync"], counts["mkdir"]) == (13 + 3 + 4 + 1 + 2 + 3, 3)
+    assert counts["open"] <= 40
+    assert writer.store.list() == [
+        "SHA256SUMS", "attempts/001/attempt.json", "attempts/001/logs/pod-0.log.gz", "attempts/001/result.txt",
+        "ledger.jsonl", "result.json", "run.yaml", "system.json",
+    ]  # fmt: skip
 
 
 def test_the_documents(writer):
@@ -274,6 +297,9 @@ class MortalStore:
     def __init__(self, store, dies_at=10**9, *, late=False):
         self.store, self.url, self.left, self.late = store, store.url, dies_at, late
 
+    def together(self):
+        return nullcontext(self)
+
     def __getattr__(self, name):
         def call(*arguments, **options):
             self.left -= 1
@@ -339,8 +365,11 @@ def evidence(store):
 def test_a_checkpoint_is_a_chain_of_segments_by_time(writer):
     id_, other = TryId(attempt=1, number=1), TryId(attempt=1, number=10)
     rows = [f"2026-01-01T00:00:0{n}.5Z :::MLLOG {n}\n".encode() for n in range(4)]
-    writer.store.put("checkpoints/001-1.log", b"of an earlier version\n")
-    assert [segment for _, segment in writer.checkpoint(id_).segments] == [b"of an earlier version\n"]
+    writer.store.put("checkpoints/001-1.log", b"of an early version\n")
+    writer.store.put("checkpoints/001-1/20260101000000400000000-000000000000-cc.log", b"of an earlier version\n")
+    writer.store.put("checkpoints/001-10/20260101000000400000000-000000000000-cc.log", b"of another try\n")
+    found = [segment for _, segment in writer.checkpoint(id_).segments]
+    assert found == [b"of an early version\n", b"of an earlier version\n"]
     put_checkpoint(writer, id_, "bb", 0, rows[0] + rows[1])
     put_checkpoint(writer, id_, "aa", 100, rows[3])
     put_checkpoint(writer, id_, "bb", 100, rows[2])

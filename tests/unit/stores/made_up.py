@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 from urllib.parse import SplitResult
 
@@ -48,6 +49,9 @@ class MemoryStore:
 
     def child(self, prefix: str) -> MemoryStore:
         return MemoryStore(f"{self.url}/{prefix}")
+
+    def together(self) -> AbstractContextManager[MemoryStore]:
+        return nullcontext(self)
 
     def check(self) -> StoreAbilities:
         return StoreAbilities(self.url, conditional_put=True)

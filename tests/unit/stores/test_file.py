@@ -196,9 +196,9 @@ def test_a_claim_that_a_crash_left_counts_as_absent_after_a_minute(
     assert store.get("result.json") == b"1"
 
 
-def test_a_put_is_on_disk_with_its_name_and_the_names_of_its_new_folders(
-    store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def synced(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced from now on, below the store's folder."""
     store.put("other", b"")
     synced: list[str] = []
     fsync = os.fsync
@@ -208,10 +208,69 @@ def test_a_put_is_on_disk_with_its_name_and_the_names_of_its_new_folders(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recording)
+    return synced
+
+
+def test_a_put_is_on_disk_with_its_name_and_the_names_of_its_new_folders(store: FileStore, synced: list[str]) -> None:
     store.put("run/attempts/result.txt", b"log")
     file = synced.pop(2)
     assert file.startswith("run/attempts/.podium-tmp-")
     assert synced == [".", "run", "run/attempts"], "each folder that got a name, and the file's folder last"
+
+
+def test_together_each_folder_is_synced_once_at_the_end(store: FileStore, synced: list[str]) -> None:
+    with store.child("run").together() as run:
+        run.put("a", b"1")
+        run.put("a", b"2")
+        with pytest.raises(AlreadyExists):
+            run.put("a", b"3", if_absent=True)
+        run.child("attempts").put("b", b"4", if_absent=True)
+        assert (run.get("a"), run.list(), store.get("run/attempts/b")) == (b"2", ["a", "attempts/b"], b"4")
+        at_once = [path for path in synced if ".podium-tmp-" not in path]
+        assert at_once == [".", "run"], "each folder that got a new folder"
+        assert len(synced) == 6, "these two, and each file before it got its name"
+        run.delete("attempts/b")
+        run.put("attempts/c", b"5")
+    assert synced[-2:] == ["run", "run/attempts"]
+    assert len(synced) == 10, "a folder that was created again, another file, and the two folders"
+    assert store.list("run/") == ["run/a", "run/attempts/c"]
+
+
+def test_what_failed_together_is_not_acknowledged(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("other", b"")
+
+    def fail(_: OpenFolder) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(OpenFolder, "sync", fail)
+    with pytest.raises(StoreUnavailable, match="the disk reports an I/O error"), store.together() as together:
+        together.put("a", b"1")
+
+
+def test_a_folder_that_goes_while_files_are_put_together(store: FileStore) -> None:
+    with store.together() as together:
+        together.put("run/a", b"1")
+        store.delete("run/a")
+        with pytest.raises(StoreUnavailable, match="a retry may help"):
+            together.put("run/b", b"2")
+        together.put("run/b", b"2")
+    assert store.list() == ["run/b"]
+
+
+def test_a_listing_opens_no_folder_without_such_keys(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("run/attempts/001/result.txt", "run/attempts-a", "run/a/b/c", "run/b/c"):
+        store.put(key, b"")
+    opened: list[str] = []
+    below = OpenFolder.below
+
+    def recording(folder: OpenFolder, key: str = "", **more: bool) -> OpenFolder:
+        opened.append(str((folder.path / key).relative_to(store.folder)))
+        return below(folder, key, **more)
+
+    monkeypatch.setattr(OpenFolder, "below", recording)
+    assert store.child("run").list("attempts") == ["attempts-a", "attempts/001/result.txt"]
+    assert {"run/a", "run/b"}.isdisjoint(opened)
+    assert store.list("run/a/b/") == ["run/a/b/c"]
 
 
 @pytest.mark.parametrize(("code", "fails"), [(errno.EIO, True), (errno.EINVAL, False), (errno.ENOTSUP, False)])
