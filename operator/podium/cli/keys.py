@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from podium.cli.errors import UsageError
-from podium.cli.output import console, print_line
 from podium.results import Signer
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ def keygen(
 
     podium.key is for the operator alone, podium.pub for everybody who verifies results. No key is ever replaced.
     """
+    from podium.cli.output import console, print_line  # noqa: PLC0415 - the operator imports this module, not Rich
     from podium.results.signature import new_signing_key  # noqa: PLC0415 - slow to load
 
     key = new_signing_key()

@@ -1,5 +1,6 @@
 """A Kubernetes client, informer, work queue, Lease and log streams. Nothing here knows about benchmarks."""
 
+import podium.kube.lean_import  # noqa: F401 - before anything imports Kubernetes's client
 from podium.kube.backoff import WatchPace, backoff
 from podium.kube.client import (
     EVENTS,

@@ -22,8 +22,9 @@ from tests.unit.controller.test_reconciler import UID, body
 from tests.unit.reconcile import examples as ex
 
 
-def test_it_loads_nothing_of_what_people_do_with_results():
-    program = "import sys, podium.controller.main; print(*sorted(sys.modules))"
+@pytest.mark.parametrize(("module", "also"), [("podium.controller.main", ()), ("podium.cli.operator", ("podium.cli",))])
+def test_it_loads_nothing_of_what_people_do_with_results(module, also):
+    program = f"import sys, {module}; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "podium.controller.reconciler" in loaded
     unwanted = (
@@ -34,8 +35,19 @@ def test_it_loads_nothing_of_what_people_do_with_results():
         "podium.cli",
         "podium.staging",
     )
-    others = ("mlperf_logging", "numpy", "scipy", "pandas", "torch", "jinja2", "rich", "typer")
-    assert [name for name in loaded if name.startswith(unwanted) or name.partition(".")[0] in others] == []
+    # what the synchronous client of Kubernetes needs, signing, S3, and the command line
+    others = ("mlperf_logging", "numpy", "scipy", "pandas", "torch", "jinja2", "rich", "boto3", "cryptography", "requests",
+              "oauthlib", "urllib3", "websocket")  # fmt: skip
+    found = [name for name in loaded if name.startswith(unwanted) or name.partition(".")[0] in others]
+    assert [name for name in found if not name.startswith(also)] == []
+    assert bool(also) == ("typer" in loaded)
+
+
+def test_what_is_left_out_of_the_client_of_kubernetes_is_imported_when_asked_for():
+    program = "import podium.kube, kubernetes; print(kubernetes.aio.client, kubernetes.watch); kubernetes.no_such_part"
+    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ("kubernetes.aio.client" in asked.stdout, "kubernetes.watch" in asked.stdout) == (True, True)
+    assert asked.stderr.endswith("AttributeError: module 'kubernetes' has no attribute 'no_such_part'\n")
 
 
 @pytest.fixture
