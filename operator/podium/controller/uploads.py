@@ -172,7 +172,7 @@ class Uploader:
         self._logs = logs
         self._inputs = inputs
         self._wake = wake
-        self._nodes: dict[str, dict[str, Any]] = {}
+        self._nodes: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
     async def store(self, state: RunState, action: StoreAttempt | StoreResult) -> bool:
         """Start or check an upload. Returns True if it has just ended, so that there is something new to decide on."""
@@ -232,17 +232,24 @@ class Uploader:
         state.uploads.sealed = await self._recorder.put_result(state.run, action, targets, nodes)
 
     async def _node(self, name: str) -> Mapping[str, Any]:
-        """Return what system.json says about one of the cluster's nodes."""
-        if name not in self._nodes:
-            try:
-                node = await self._api.get(NODES, None, name)
-            except ApiError as error:
-                return {"name": name, "unknown": str(error)}
-            labels = node["metadata"].get("labels", {})
-            self._nodes[name] = {
-                "name": name,
-                "capacity": node["status"].get("capacity", {}),
-                "info": node["status"].get("nodeInfo", {}),
-                "labels": {key: value for key, value in labels.items() if key.startswith(_NODE_LABELS)},
-            }
-        return self._nodes[name]
+        """Return what system.json says about one of the cluster's nodes. Runs that end together ask once."""
+        if (task := self._nodes.get(name)) is None:
+            task = self._nodes[name] = asyncio.create_task(self._described(name))
+        try:
+            return await asyncio.shield(task)
+        except ApiError as error:
+            self._nodes.pop(name, None)
+            return {"name": name, "unknown": str(error)}
+        except BaseException:
+            self._nodes.pop(name, None)
+            raise
+
+    async def _described(self, name: str) -> dict[str, Any]:
+        node = await self._api.get(NODES, None, name)
+        labels = node["metadata"].get("labels", {})
+        return {
+            "name": name,
+            "capacity": node["status"].get("capacity", {}),
+            "info": node["status"].get("nodeInfo", {}),
+            "labels": {key: value for key, value in labels.items() if key.startswith(_NODE_LABELS)},
+        }
