@@ -14,6 +14,7 @@ from podium.controller.logs import LogCollector
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
+from podium.kube import ApiError
 from podium.launch import Inputs
 from podium.reconcile import StoreAttempt
 from podium.results import AttemptFiles, Segment
@@ -148,3 +149,34 @@ async def test_a_disk_without_room_for_the_files_delays_an_upload(uploader, monk
         assert await made.store(state, DONE)
     assert "No space left on device" in state.uploads.error
     assert not state.uploads.stored
+
+
+class Nodes:
+    """An API server that describes nodes, or is not allowed to."""
+
+    def __init__(self):
+        self.asked, self.refused = [], False
+
+    async def get(self, resource, namespace, name):
+        self.asked.append(name)
+        await asyncio.sleep(0)
+        if self.refused:
+            raise ApiError(403, "Forbidden", "nodes are forbidden")
+        return {
+            "metadata": {"labels": {"kubernetes.io/arch": "amd64", "team": "a"}},
+            "status": {"capacity": {"cpu": "2"}},
+        }
+
+
+async def test_runs_that_end_together_ask_for_a_node_once():
+    api = Nodes()
+    uploader = Uploader(api, None, None, inputs=Inputs(load_rounds()), wake=None)
+    known = {"name": "a", "capacity": {"cpu": "2"}, "info": {}, "labels": {"kubernetes.io/arch": "amd64"}}
+    assert await asyncio.gather(*(uploader._node("a") for _ in range(3))) == [known] * 3
+    assert await uploader._node("a") == known
+    api.refused = True
+    assert [found["name"] for found in await asyncio.gather(*(uploader._node("b") for _ in range(2)))] == ["b", "b"]
+    assert "nodes are forbidden" in (await uploader._node("b"))["unknown"]
+    api.refused = False
+    assert "capacity" in await uploader._node("b")
+    assert api.asked == ["a", "b", "b", "b"]
