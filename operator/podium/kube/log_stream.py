@@ -130,6 +130,8 @@ class LogStream:
     async def run(self) -> None:
         """Read until the log is complete or its end is lost, then call the sink's `end`."""
         await self._restore_lines()
+        if self.known_until and self._streams.locked():
+            await self._pause(self._poll() / 2)  # of a program that has just begun, there is little to read yet
         fruitless = 0  # streams in a row without a new line
         while True:
             if self._over():

@@ -35,12 +35,29 @@ async def test_the_last_lines_of_a_log_that_is_polled_came_after_the_last_poll()
 async def test_a_stream_that_is_free_again_goes_to_a_log_that_has_none(running):
     streams, ending, staying = asyncio.Semaphore(1), Node([row(1), "over"], []), Node(["hang"], reads=[[]] * 50)
     first, _ = stream_of(ending, LogBuffer(), streams=streams)
-    second, _ = stream_of(staying, LogBuffer(), streams=streams, poll=lambda: 0.01)
+    second, _ = stream_of(staying, LogBuffer(), known_until=0.0, streams=streams, poll=lambda: 0.01)
     running(first)
     running(second)
     await until(lambda: {"follow": "true"} in staying.queries)
     assert staying.queries[0] == {}
     assert streams.locked()
+
+
+async def test_a_log_that_has_just_begun_is_first_read_half_a_poll_later(running):
+    node = Node(reads=[[row(1)]] * 9)
+    buffer = LogBuffer()
+    stream, _ = stream_of(node, buffer, streams=asyncio.Semaphore(0), poll=lambda: 0.6)
+    began = time.monotonic()
+    running(stream)
+    await until(lambda: values(buffer) == [1])
+    assert 0.3 <= time.monotonic() - began < 0.6
+    late = Node(reads=[[row(1)]] * 9)
+    asked, _ = stream_of(late, LogBuffer(), streams=asyncio.Semaphore(0), poll=lambda: 3600.0)
+    running(asked)
+    await asyncio.sleep(0.05)
+    assert late.queries == []
+    asked.read_now()
+    await until(lambda: late.queries)
 
 
 async def test_reading_now_does_not_wait_for_the_next_poll(running):
