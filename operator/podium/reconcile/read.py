@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,17 +16,20 @@ from podium.reconcile.model import Run
 _UNREADABLE = BenchmarkRunSpec(round="", benchmark="unreadable", system=System(name="unknown", nodes=1))
 
 
+_SHARED, _SHARED_BYTES = 64, 8192  # so many specs of at most this size are kept
+
+
 def read_run(body: Mapping[str, Any]) -> Run:
     """Read a BenchmarkRun. `decide` refuses one that an older CRD accepted but the models reject."""
     metadata = body["metadata"]
     spec, refusal = _UNREADABLE, ""
     if _deeper(body["spec"], MAX_SPEC_DEPTH):
         refusal = f"spec: nested more than {MAX_SPEC_DEPTH} levels deep; a hyperparameter is a number, a text or a list"
-    elif (size := len(json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
+    elif (size := len(text := json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
         refusal = f"spec: {size} bytes as JSON; at most {MAX_SPEC_BYTES} are allowed: move programs into the image"
     else:
         try:
-            spec = BenchmarkRunSpec.model_validate(body["spec"])
+            spec = _spec(text) if size <= _SHARED_BYTES else _spec.__wrapped__(text)
         except ValidationError as error:
             refusal = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     return Run(
@@ -38,6 +42,13 @@ def read_run(body: Mapping[str, Any]) -> Run:
         deleted="deletionTimestamp" in metadata,  # a finalizer of somebody else's may keep it for long
         refusal=refusal,
     )
+
+
+@lru_cache(_SHARED)
+def _spec(text: str) -> BenchmarkRunSpec:
+    """Read a spec: runs that ask for the same share it, since a thousand of them would take 8 MB. Raises
+    ValidationError."""
+    return BenchmarkRunSpec.model_validate(json.loads(text))
 
 
 def _deeper(value: object, levels: int) -> bool:
