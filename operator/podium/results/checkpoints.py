@@ -78,9 +78,9 @@ def segments(store: Store, id_: TryId) -> Iterator[tuple[str, bytes]]:
 
 def drop(store: Store, id_: TryId) -> None:
     """Remove the checkpoint of a try, if there is one."""
-    with store.together() as store_:
-        for key in _keys(store_, id_):
-            store_.delete(key)
+    with store.together() as folder:
+        for key in _keys(folder, id_):
+            folder.delete(key)
 
 
 def _keys(store: Store, id_: TryId) -> list[str]:
