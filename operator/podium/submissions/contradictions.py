@@ -357,6 +357,8 @@ class _Try:
         missing = [one for one in evaluations if one.stamp not in stamps]
         count, left_out = len(evaluations), number(seen.get("evaluationsLeftOut")) or 0
         one_each = not summary.not_numbers and all(len(e.quality) == 1 for e in summary.evaluations)
+        if count < len(sightings.evaluations) and left_out:  # of which run those are is not known
+            left_out = len(summary.evaluations) - count
         if one_each and (missing or count + left_out != len(summary.evaluations)):
             there = f"{log} has {len(summary.evaluations)}"
             message = f"{count} evaluations were seen and {left_out:g} left out; {there}"

@@ -228,9 +228,11 @@ def test_each_change_is_named(original, tmp_path, podium_json):
         assert named, (name, found)
 
 
-def test_the_log_of_a_program_that_was_restarted_contradicts_nothing(tmp_path, podium_json):
+@pytest.mark.parametrize("count", [1, 300])
+def test_the_log_of_a_program_that_was_restarted_contradicts_nothing(tmp_path, podium_json, count):
     """The run that counts is the second one, and what was seen of the first one is not missing from it."""
-    again = 'log("eval_accuracy", seed % 1000 / 10000, epoch_num=1)\nlog("init_start")\ntime.sleep(0.1)\n'
+    more = f'for n in range({count}): log("eval_accuracy", seed % 1000 / 1e5, epoch_num=n + 1)'
+    again = f'{more}\nlog("init_start")\ntime.sleep(0.1)\n'
     place = run(
         tmp_path, PROGRAM.replace('log("run_start"', f'log("run_start")\ntime.sleep(0.6)\n{again}log("run_start"')
     )
