@@ -5,6 +5,7 @@ Every collective here is the identity with one rank, so that a trainer reads the
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from podium_benchmarks.core.affinity import bind_near_gpu, pci_address
 
 T = TypeVar("T")
 
@@ -33,14 +36,16 @@ class Ranks:
 def join() -> Ranks:
     """Take the place torchrun assigned through the environment; without torchrun be the only rank."""
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    cores = max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    local_rank, local_ranks = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    sharing = local_ranks
     if torch.cuda.is_available():
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
+        sharing = bind_near_gpu([pci_address(number) for number in range(local_ranks)], local_rank)
     else:
         device = torch.device("cpu")
+    cores = max(1, int(min(len(os.sched_getaffinity(0)) / sharing, cpu_quota() / local_ranks)))
     torch.set_num_threads(_threads(cores))  # by itself each rank would take all cores of the machine
     if world_size > 1:
         cuda = device.type == "cuda"
@@ -159,10 +164,11 @@ def _threads(cores: int) -> int:
 
 def cpu_count() -> int:
     """Cores this process may use: its affinity, and the container's quota where there is one."""
-    cores = len(os.sched_getaffinity(0))
+    return max(1, int(min(len(os.sched_getaffinity(0)), cpu_quota())))
+
+
+def cpu_quota() -> float:
+    """Cores' worth of time that the container may use; infinite without a limit."""
     quota_file = Path("/sys/fs/cgroup/cpu.max")
-    if quota_file.exists():
-        quota, period = quota_file.read_text().split()  # "200000 100000" is two cores, "max 100000" no limit
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+    quota, period = quota_file.read_text().split() if quota_file.exists() else ("max", "100000")
+    return math.inf if quota == "max" else int(quota) / int(period)  # "200000 100000" is two cores
