@@ -78,13 +78,18 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
-def replicate(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """The model with gradients averaged over ranks in its backward pass; buffers stay each rank's own."""
+def replicate(model: nn.Module, ranks: Ranks, *, static_graph: bool = True) -> nn.Module:
+    """The model with gradients averaged over ranks in its backward pass; buffers stay each rank's own.
+
+    `static_graph`: all steps compute the same operations, whatever the sizes; torch then plans after the first one.
+    """
     if ranks.world_size == 1:
         return model
     with warnings.catch_warnings():  # torch 2.15 renames broadcast_buffers; the releases before know only this name
         warnings.simplefilter("ignore", FutureWarning)
-        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            model, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=static_graph
+        )
 
 
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:

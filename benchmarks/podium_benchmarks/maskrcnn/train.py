@@ -90,7 +90,8 @@ def build(config: Config, seed: int, ranks: Ranks) -> Trainee:
         for part in (model.backbone, model.pyramid, model.proposals, model.boxes, model.masks):
             compile_training(part)
     autocast = mixed_precision(config.precision, ranks.device)
-    network = dist.replicate(TrainingPass(model, autocast), ranks)
+    # What is computed depends on how many boxes and masks there are
+    network = dist.replicate(TrainingPass(model, autocast), ranks, static_graph=False)
     return Trainee(model, network, make_optimizer(model, config), autocast)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from podium_benchmarks.core import checks
 from podium_benchmarks.core.batch_norm import BatchNorm, share_statistics
+from podium_benchmarks.core.dist import Ranks, replicate, shard
 from podium_benchmarks.resnet.model import ResNet
 
 # A small rate: training amplifies rounding, and at 0.02 even one rank with two threads instead of one is off by 1e-2
@@ -128,3 +129,40 @@ def test_a_rank_without_a_sample_contributes_gradients_of_zero():
     scores = model(torch.zeros(0, 3, 32, 32))
     functional.cross_entropy(scores, torch.zeros(0, dtype=torch.int64), reduction="sum").backward()
     assert all(parameter.grad.abs().sum() == 0 for parameter in model.parameters())
+
+
+def _gradients_of_a_shard(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    ranks, gradients = Ranks(rank, 2, torch.device("cpu"), 1), {}
+    for static_graph in (True, False):
+        model, batches = _network_and_batches()
+        network = replicate(model, ranks, static_graph=static_graph)
+        assert network.static_graph is static_graph
+        gradients[static_graph] = []
+        for batch in batches:
+            model.zero_grad()
+            network(batch[shard(len(batch), ranks)]).sum().mul(2).backward()  # replication averages over the ranks
+            gradients[static_graph].append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.save(gradients, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _network_and_batches() -> tuple[torch.nn.Module, list[torch.Tensor]]:
+    """The last batch leaves a rank without a sample."""
+    torch.manual_seed(5)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    return network, [torch.randn(size, 4) for size in (6, 7, 6, 1)]
+
+
+def test_a_static_graph_gives_the_gradients_of_the_whole_batch(tmp_path):
+    mp.spawn(_gradients_of_a_shard, (str(tmp_path),), nprocs=2)
+    model, batches = _network_and_batches()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        for batch, static, dynamic in zip(batches, found[True], found[False], strict=True):
+            model.zero_grad()
+            model(batch).sum().backward()
+            for ours, others, parameter in zip(static, dynamic, model.parameters(), strict=True):
+                assert torch.equal(ours, others)
+                torch.testing.assert_close(ours, parameter.grad, rtol=1e-6, atol=1e-6)
