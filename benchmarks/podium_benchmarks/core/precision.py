@@ -19,6 +19,17 @@ def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(precision, device))
 
 
+def product_type(x: torch.Tensor) -> torch.dtype:
+    """The type in which a matrix product with x is computed here: autocast's where it is on."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def cast_once(x: torch.Tensor) -> torch.Tensor:
+    """What several layers multiply, in the type that autocast would give each of them a copy in."""
+    return x.to(product_type(x))
+
+
 def is_compiled(setting: str, device: torch.device) -> bool:
     """For `yes`, or for `auto` on a GPU: on a CPU it needs a compiler and takes minutes to gain a few percent."""
     return setting == "yes" or (setting == "auto" and device.type == "cuda")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from podium_benchmarks.core.beam import Tensors
+from podium_benchmarks.core.cross_entropy import summed_cross_entropy
 from podium_benchmarks.core.dropout import Dropout
 from podium_benchmarks.gnmt.config import Config
 
@@ -113,12 +114,20 @@ class GNMT(nn.Module):
         self.classifier = nn.Linear(config.hidden_size, vocab_size)
 
     def forward(
-        self, source: torch.Tensor, source_lengths: torch.Tensor, target: torch.Tensor, positions: torch.Tensor
-    ) -> torch.Tensor:
-        """positions (M,) are places in the flattened (B, T - 1) steps: logits of padding would be wasted work."""
+        self, source: torch.Tensor, source_lengths: torch.Tensor, target: torch.Tensor, positions: torch.Tensor,
+        smoothing: float | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """positions (M,) are places in the flattened (B, T - 1) steps: logits of padding would be wasted work.
+
+        With `smoothing`, the summed cross-entropy of the words after these steps.
+        """
         x = self.embedding(target[:, :-1])
         x, _, _ = self.decoder(x, *self.encode(source, source_lengths), None)
-        return self.classifier(x.flatten(0, 1)[positions])
+        hidden = x.flatten(0, 1)[positions]
+        if smoothing is None:
+            return self.classifier(hidden)
+        words = target[:, 1:].flatten()[positions]
+        return summed_cross_entropy(hidden, self.classifier.weight, self.classifier.bias, words, smoothing)
 
     def encode(self, source: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encoded source and attention's keys, (B, S, H) each, and the mask (B, S) of its words."""

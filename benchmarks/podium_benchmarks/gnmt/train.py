@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
 from torch import nn
 
@@ -118,9 +117,7 @@ def forward_backward(
 ) -> torch.Tensor:
     """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
-        logits = network(batch.source, batch.source_lengths, batch.target, batch.positions)
-    words = batch.target[:, 1:].flatten()[batch.positions]
-    loss_sum = F.cross_entropy(logits.float(), words, reduction="sum", label_smoothing=smoothing)
+        loss_sum = network(batch.source, batch.source_lengths, batch.target, batch.positions, smoothing)
     (loss_sum * scale).backward()
     return loss_sum.detach()
 

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from podium_benchmarks.core.beam import Tensors
+from podium_benchmarks.core.cross_entropy import summed_cross_entropy
 from podium_benchmarks.core.dropout import Dropout
+from podium_benchmarks.core.precision import cast_once
 from podium_benchmarks.transformer.config import Config
 
 PAD, END = 0, 1
@@ -26,7 +28,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self._heads, self._dropout = heads, dropout
+        self._heads, self._dropout = heads, Dropout(dropout)
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
@@ -46,11 +48,24 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> torch.Tensor:
         """(B, T, H); mask (B, 1, 1, S) is true where the memory has a word."""
-        y = F.scaled_dot_product_attention(
-            self._split(self.query(x)), key, value, attn_mask=mask, is_causal=causal,
-            dropout_p=self._dropout if self.training else 0.0,
-        )  # fmt: skip
+        query, dropout = self._split(self.query(x)), self._dropout.p if self.training else 0.0
+        if dropout and x.device.type == "cpu":
+            y = self._attend_on_cpu(query, key, value, mask, causal=causal)
+        else:
+            y = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, dropout_p=dropout)
         return self.output(y.transpose(1, 2).flatten(2))
+
+    def _attend_on_cpu(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, *, causal: bool
+    ) -> torch.Tensor:
+        """With dropout, torch's own takes 1.5 to 3 times as long, and keeps eight copies of the weights in fp32."""
+        with torch.autocast("cpu", enabled=False):
+            scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)  # (B, heads, T, S)
+            if causal:
+                mask = torch.ones(scores.shape[2:], dtype=torch.bool).tril()
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -math.inf)
+            return self._dropout(scores.softmax(3)) @ value
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(2, (self._heads, -1)).transpose(1, 2)
@@ -65,7 +80,8 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.outer(self.dropout(F.relu(self.inner(x))))
+        # Behind dropout, ReLU keeps only what the next layer keeps, too; the values are those of the other order
+        return self.outer(F.relu(self.dropout(self.inner(x))))
 
 
 class EncoderLayer(nn.Module):
@@ -80,7 +96,7 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        y = self.norms[0](x)
+        y = cast_once(self.norms[0](x))
         x = x + self.dropout(self.attention.attend(y, *self.attention.remember(y), mask))
         return x + self.dropout(self.feed_forward(self.norms[1](x)))
 
@@ -98,7 +114,7 @@ class DecoderLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, encoded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        y = self.norms[0](x)
+        y = cast_once(self.norms[0](x))
         x = x + self.dropout(self.attention.attend(y, *self.attention.remember(y), causal=True))
         source = self.source_attention
         x = x + self.dropout(source.attend(self.norms[1](x), *source.remember(encoded), mask))
@@ -131,14 +147,22 @@ class Transformer(nn.Module):
         self.decoder_norm = nn.LayerNorm(config.hidden_size, NORM_EPSILON)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, source: torch.Tensor, target: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """positions (M,) are places in the flattened target: logits of padding would be wasted work."""
+    def forward(
+        self, source: torch.Tensor, target: torch.Tensor, positions: torch.Tensor, smoothing: float | None = None
+    ) -> torch.Tensor:
+        """positions (M,) are places in the flattened target: logits of padding would be wasted work.
+
+        With `smoothing`, the sum of the losses of the words there.
+        """
         encoded, mask = self.encode(source)
         x = F.pad(self.embed(target)[:, :-1], (0, 0, 1, 0))  # each position sees the words before it
         x = self.dropout(x + sinusoids(target.shape[1], x.shape[2], x.device))
         for layer in self.decoder:
             x = layer(x, encoded, mask)
-        return self.logits(self.decoder_norm(x.flatten(0, 1)[positions]))
+        hidden = self.decoder_norm(x.flatten(0, 1)[positions])
+        if smoothing is None:
+            return self.logits(hidden)
+        return smoothed_loss(hidden, self.embedding, target.flatten()[positions], smoothing)
 
     def embed(self, words: torch.Tensor) -> torch.Tensor:
         """(..., H); padding is zero."""
@@ -154,7 +178,7 @@ class Transformer(nn.Module):
         x = self.dropout(self.embed(source) + sinusoids(source.shape[1], self.embedding.shape[1], source.device))
         for layer in self.encoder:
             x = layer(x, mask)
-        return self.encoder_norm(x), mask
+        return cast_once(self.encoder_norm(x)), mask
 
     def start(self, source: torch.Tensor, beam: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """What `step` needs: per sentence the mask and every layer's keys and values; per hypothesis empty caches."""
@@ -176,6 +200,21 @@ class Transformer(nn.Module):
             x, cache = layer.step(x, keys_values[mine], mask, state[mine])
             grown += cache
         return self.logits(self.decoder_norm(x.squeeze(1))), grown, None
+
+
+def smoothed_loss(hidden: torch.Tensor, embedding: torch.Tensor, words: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Sum of cross-entropies to 1 - e on the right word and e / (V - 1) on each other, less their entropy.
+
+    torch spreads its smoothing over all V words, the right one included: e V / (V - 1) there is the same as e here.
+    The entropy (utils/metrics.py of the reference) makes a perfect prediction's loss 0.
+    """
+    vocabulary = len(embedding)
+    spread = smoothing * vocabulary / (vocabulary - 1)
+    loss_sum = summed_cross_entropy(hidden, embedding, None, words, spread)
+    if not smoothing:
+        return loss_sum
+    entropy = -(1 - smoothing) * math.log(1 - smoothing) - smoothing * math.log(smoothing / (vocabulary - 1))
+    return loss_sum - entropy * len(words)
 
 
 def sinusoids(length: int, width: int, device: torch.device) -> torch.Tensor:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from mlperf_logging.mllog import constants as keys
 from torch import nn
 
@@ -101,25 +99,9 @@ def forward_backward(
 ) -> torch.Tensor:
     """Gradients of `scale` times the summed loss; returns that sum over this rank's shard, still on the device."""
     with autocast:
-        logits = network(batch.source, batch.target, batch.positions)
-    loss_sum = smoothed_loss(logits.float(), batch.target.flatten()[batch.positions], smoothing)
+        loss_sum = network(batch.source, batch.target, batch.positions, smoothing)
     (loss_sum * scale).backward()
     return loss_sum.detach()
-
-
-def smoothed_loss(logits: torch.Tensor, words: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Sum of cross-entropies to 1 - e on the right word and e / (V - 1) on each other, less their entropy.
-
-    torch spreads its smoothing over all V words, the right one included: e V / (V - 1) there is the same as e here.
-    The entropy (utils/metrics.py of the reference) makes a perfect prediction's loss 0.
-    """
-    vocabulary = logits.shape[1]
-    spread = smoothing * vocabulary / (vocabulary - 1)
-    loss_sum = F.cross_entropy(logits, words, reduction="sum", label_smoothing=spread)
-    if not smoothing:
-        return loss_sum
-    entropy = -(1 - smoothing) * math.log(1 - smoothing) - smoothing * math.log(smoothing / (vocabulary - 1))
-    return loss_sum - entropy * len(words)
 
 
 def synthetic_step(

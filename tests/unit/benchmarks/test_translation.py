@@ -132,6 +132,42 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
     assert layer(dropped) is dropped
 
 
+def test_dropout_passes_gradients_where_it_kept_a_value():
+    x = torch.randn(7, 9, requires_grad=True)
+    dropped = Dropout(0.5)(x)
+    (dropped * torch.arange(63.0).view(7, 9)).sum().backward()
+    assert torch.equal(x.grad, torch.where(dropped == 0, 0.0, torch.arange(63.0).view(7, 9) * 2))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_attention_with_dropout_computes_what_torchs_does(precision):
+    """On a CPU: with dropout so rare that nothing is dropped, causal and to a source with padding."""
+    torch.manual_seed(0)
+    attention = transformer_model.Attention(32, 4, dropout=1e-6)
+    x, memory, mask = torch.randn(2, 5, 32), torch.randn(2, 7, 32), torch.arange(7).expand(2, 1, 1, 7) < 4
+    grads = []
+    for training in (True, False):
+        attention.train(training).zero_grad()
+        with mixed_precision(precision, ALONE.device):
+            within = attention.attend(x, *attention.remember(x), causal=True)
+            across = attention.attend(x, *attention.remember(memory), mask)
+        (within.float().square().sum() + across.float().square().sum()).backward()
+        grads.append([within, across, *(parameter.grad for parameter in attention.parameters())])
+    near = {"rtol": 1e-5, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.05, "atol": 0.05}
+    torch.testing.assert_close(grads[0], grads[1], **near)
+
+
+def test_attention_drops_its_weights():
+    torch.manual_seed(0)
+    attention = transformer_model.Attention(32, 4, dropout=0.5)
+    x = torch.randn(1, 5, 32)
+    first, second = (attention.attend(x, *attention.remember(x)) for _ in range(2))
+    assert not torch.equal(first, second)
+    attention.eval()
+    first, second = (attention.attend(x, *attention.remember(x)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 # ---- losses
 
 
@@ -141,10 +177,11 @@ def test_transformer_loss_is_the_references():
     soft = torch.full((3, 7), 0.1 / 6).scatter(1, words.unsqueeze(1), 0.9)
     entropy = -(0.9 * math.log(0.9) + 6 * (0.1 / 6) * math.log(0.1 / 6))
     expected = -(soft * logits.log_softmax(1)).sum() - 3 * entropy
-    assert transformer_train.smoothed_loss(logits, words, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert transformer_train.smoothed_loss(soft.log(), words, 0.1).item() == pytest.approx(0.0, abs=1e-5)
+    same = torch.eye(7)  # as the embedding: what it is multiplied with are the logits
+    assert transformer_model.smoothed_loss(logits, same, words, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert transformer_model.smoothed_loss(soft.log(), same, words, 0.1).item() == pytest.approx(0.0, abs=1e-5)
     plain = functional.cross_entropy(logits, words, reduction="sum")
-    assert transformer_train.smoothed_loss(logits, words, 0.0).item() == pytest.approx(plain.item())
+    assert transformer_model.smoothed_loss(logits, same, words, 0.0).item() == pytest.approx(plain.item())
 
 
 def test_gnmt_loss_is_the_references():
