@@ -134,3 +134,13 @@ def check_division(settings: RunSettings, benchmark: str, vocabulary: str) -> No
         raise UsageError(f"a closed run needs the reference's data, but of --data {settings.data_dir} "
                          f"{', '.join(index.differs)} differ (docs/how-to/prepare-data.md says how to get them): "
                          "prepare the folder again, or use division: open")  # fmt: skip
+
+
+def warm_up_shapes(sentences: int, length: int) -> list[tuple[int, tuple[int, int]]]:
+    """Sentences and lengths of source and target in the batches of a warm-up: the usual one, and twice another.
+
+    The others differ as `compile_training` wants it: from the first, and from each other.
+    """
+    shorter = max(2, length - 1), max(2, length - 2)
+    others = sentences + 1 if sentences + 1 not in shorter else sentences + 3
+    return [(sentences, (length, length)), *[(others, shorter)] * 2]

@@ -35,18 +35,20 @@ def is_compiled(setting: str, device: torch.device) -> bool:
     return setting == "yes" or (setting == "auto" and device.type == "cuda")
 
 
-def compile_training(module: nn.Module, batch_size: int | None = None) -> None:
+def compile_training(module: nn.Module, batch_size: int | None = None, *, smallest: int = 0) -> None:
     """Compile what `module` does in training with batches of `batch_size`; None: with whatever shapes.
 
     All else runs as it is: evaluation, and the odd last batch of an epoch. Each would be compiled again when it first
     occurs, which takes half a minute, and that is on the clock. Where shapes vary, the first is compiled for itself and
-    the second as one program for all: warm up with two that differ in every dimension that can vary.
+    the second as one program for all: warm up with two that differ in every dimension that can vary. In the second,
+    these dimensions must differ from each other, too: equal ones are taken for the same one. Sizes of 0 and 1 are never
+    the program's for all: where the batch itself varies, those under `smallest` run as they are.
     """
     plain = module.forward
     compiled = torch.compile(plain, dynamic=None if batch_size is None else False)
 
     def forward(x: Any, *more: Any) -> Any:
-        whole = batch_size is None or len(x) == batch_size
+        whole = len(x) >= smallest if batch_size is None else len(x) == batch_size
         return (compiled if module.training and whole else plain)(x, *more)
 
     module.forward = forward

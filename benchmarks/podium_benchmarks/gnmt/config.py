@@ -52,10 +52,11 @@ class Config:
     eval_sentences_at_once: int
     toy_pairs: int  # size of the toy language without a data folder; 0: there must be one
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
+    compile: str  # yes, no, or auto: on a GPU
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, opt_name=("adam",), precision=("fp32", "bf16", "auto"))
+        checks.one_of(self, opt_name=("adam",), precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"))
         checks.above_zero(self, "max_epochs", "schedule_epochs", "global_batch_size", "max_sequence_length",
                           "length_buckets", "opt_base_learning_rate", "opt_learning_rate_decay_factor",
                           "opt_adam_epsilon", "gradient_norm", "vocab_size", "hidden_size", "beam_size",
@@ -128,6 +129,7 @@ FULL = Config(
     eval_sentences_at_once=128,
     toy_pairs=0,
     precision="auto",
+    compile="auto",
     stats_interval_seconds=1.0,
 )
 

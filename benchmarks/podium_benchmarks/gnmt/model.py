@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from podium_benchmarks.core.beam import Tensors
 from podium_benchmarks.core.cross_entropy import summed_cross_entropy
 from podium_benchmarks.core.dropout import Dropout
+from podium_benchmarks.core.precision import compile_training
 from podium_benchmarks.gnmt.config import Config
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
@@ -155,6 +156,14 @@ class GNMT(nn.Module):
 def full_model(config: Config) -> GNMT:
     """The network that the settings describe, without its initial weights."""
     return GNMT(config, config.vocab_size)
+
+
+def compile_attention(model: GNMT) -> None:
+    """Compile attention for training on sentences of any number and lengths: see `compile_training`.
+
+    Its sums (B, T, S, H) are the largest tensors; the LSTMs are cuDNN's.
+    """
+    compile_training(model.decoder.attention, smallest=2)
 
 
 def initialize(model: GNMT) -> None:

@@ -12,13 +12,13 @@ from podium_benchmarks.core import clock, corpora, dist, schedules, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import adam, set_learning_rate
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
 from podium_benchmarks.gnmt.data import VOCABULARY, Batch, Data, vocabulary_size
 from podium_benchmarks.gnmt.eval import evaluate
-from podium_benchmarks.gnmt.model import GNMT, RESERVED, initialize
+from podium_benchmarks.gnmt.model import GNMT, RESERVED, compile_attention, initialize
 
 WARMUP_FROM = 0.01  # of the base learning rate
 
@@ -75,25 +75,27 @@ def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> GNM
     torch.manual_seed(seeds.derive(seed, "model"))
     model = GNMT(config, vocab_size)
     initialize(model)
+    if is_compiled(config.compile, ranks.device):
+        compile_attention(model)
     return model.to(ranks.device)
 
 
 def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.autocast) -> None:
     """Pass synthetic sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     count = max(1, config.global_batch_size // ranks.world_size)
-    batch = synthetic_batch(count, config.max_sequence_length, ranks.device)  # the longest, for the buffers' sake
-    for _ in range(2):
+    for sentences, lengths in corpora.warm_up_shapes(count, config.max_sequence_length):  # the longest, for the buffers
+        batch = synthetic_batch(sentences, lengths, ranks.device)
         forward_backward(network, batch, 0.0, scale=1.0, autocast=autocast)
     network.zero_grad(set_to_none=True)
 
 
-def synthetic_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
-    """Random words without padding; `length` of them to predict."""
-    source = torch.randint(RESERVED, vocab_size, (sentences, length), device=device)
-    target = torch.randint(RESERVED, vocab_size, (sentences, length + 1), device=device)
-    tokens = sentences * length
-    lengths = torch.full((sentences,), length)
-    return Batch(source, lengths, target, torch.arange(tokens, device=device), sentences, tokens)
+def synthetic_batch(sentences: int, lengths: tuple[int, int], device: torch.device, vocab_size: int = 100) -> Batch:
+    """Random words without padding: so many of the source, and so many to predict."""
+    read, predicted = lengths
+    source = torch.randint(RESERVED, vocab_size, (sentences, read), device=device)
+    target = torch.randint(RESERVED, vocab_size, (sentences, predicted + 1), device=device)
+    tokens = sentences * predicted
+    return Batch(source, torch.full((sentences,), read), target, torch.arange(tokens, device=device), sentences, tokens)
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int) -> float:
@@ -130,7 +132,7 @@ def synthetic_step(
     model = build_model(config, config.vocab_size, 0, ranks)
     optimizer, autocast = adam(model, config), mixed_precision(config.precision, device)
     length = min(25, config.max_sequence_length)
-    batch = synthetic_batch(max(1, tokens // length), length, device, config.vocab_size)
+    batch = synthetic_batch(max(1, tokens // length), (length, length), device, config.vocab_size)
 
     def step() -> torch.Tensor:
         set_learning_rate(optimizer, config.opt_base_learning_rate)

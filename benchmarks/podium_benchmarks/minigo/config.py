@@ -82,11 +82,13 @@ class Config:
     eval_readouts: int
     eval_tries: int  # for each recorded move; with several, each sees the boards in random symmetries (v0.5: 5)
     precision: str  # fp32, bf16, or auto: bf16 on a GPU
+    compile: str  # yes, no, or auto: on a GPU
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
         checks.one_of(self, quality=("win_rate", "pro_moves"), network=tuple(NETWORKS),
-                      precision=("fp32", "bf16", "auto"))  # fmt: skip
+                      precision=("fp32", "bf16", "auto"),
+                      compile=("yes", "no", "auto"))  # fmt: skip
         checks.above_zero(self, "max_epochs", "width", "blocks", "features", "games_per_generation", "readouts",
                           "virtual_losses", "games_at_a_time", "c_puct", "longest_game", "resign_threshold",
                           "global_batch_size", "value_cost_weight", "window_generations", "sampling_share",
@@ -174,6 +176,7 @@ FULL = Config(
     eval_readouts=240,
     eval_tries=1,
     precision="auto",
+    compile="auto",
     stats_interval_seconds=1.0,
 )
 

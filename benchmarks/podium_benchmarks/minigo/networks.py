@@ -11,6 +11,7 @@ from torch import nn
 from podium_benchmarks.core import dist, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.precision import compile_training, is_compiled
 from podium_benchmarks.minigo.config import Config
 from podium_benchmarks.minigo.model import PolicyValue, full_model, initialize
 
@@ -22,6 +23,8 @@ def build_model(config: Config, seed: int, ranks: Ranks) -> PolicyValue:
     initialize(model)
     if config.start_checkpoint:
         load_weights(model, Path(config.start_checkpoint))
+    if is_compiled(config.compile, ranks.device):
+        compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     return model.to(ranks.device)
 
 
@@ -59,6 +62,7 @@ def restore_training(model: PolicyValue, optimizer: torch.optim.Optimizer, file:
 def frozen(model: PolicyValue) -> PolicyValue:
     """A copy to play with, the same on all ranks: their statistics may differ, as they have seen different samples."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
+    copied.__dict__.pop("forward", None)  # a compiled model's, which is still that of the model copied
     dist.average_over_ranks([buffer for buffer in copied.buffers() if buffer.is_floating_point()])
     return copied
 

@@ -33,7 +33,7 @@ from podium_benchmarks.minigo.data import (
 )
 from podium_benchmarks.minigo.eval import predicted_ratio, win_rate
 from podium_benchmarks.minigo.features import Evaluate, evaluator
-from podium_benchmarks.minigo.model import PolicyValue
+from podium_benchmarks.minigo.model import PLANES, PolicyValue
 from podium_benchmarks.minigo.networks import (
     build_model,
     frozen,
@@ -202,10 +202,21 @@ def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:
     games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
                       resignation=Resignation(threshold=1.0, disabled_ratio=0.0))  # fmt: skip
     examples = joined([examples_of(list(games), config.board_size)], run.ranks.device)
-    for batch in batches(examples, config, 0, run.ranks):
+    for batch in (*batches(examples, config, 0, run.ranks), synthetic_batch(config, run.ranks)):
         forward_backward(replicated, batch, run, scale=1.0)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)
+
+
+def synthetic_batch(config: Config, ranks: Ranks) -> Batch:
+    """Empty boards, as many as in a whole batch: those alone are compiled for."""
+    count, device, points = dist.shard_size(config.global_batch_size, ranks), ranks.device, config.board_size**2
+    return Batch(
+        planes=torch.zeros((count, PLANES, config.board_size, config.board_size), dtype=torch.uint8, device=device),
+        chances=torch.full((count, points + 1), 1 / (points + 1), device=device),
+        winners=torch.ones(count, device=device),
+        global_count=config.global_batch_size,
+    )
 
 
 def learning_rate(config: Config, step: int) -> float:

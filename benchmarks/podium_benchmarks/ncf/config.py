@@ -38,10 +38,13 @@ class Config:
     generated_items: int
     generated_ratings: int  # per user
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
+    compile: str  # yes, no, or auto: on a GPU, but not in v0.5, whose clock runs meanwhile
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, opt_name=("adam", "lazy_adam"), precision=("fp32", "bf16", "auto"))
+        checks.one_of(
+            self, opt_name=("adam", "lazy_adam"), precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto")
+        )
         checks.above_zero(self, "max_epochs", "global_batch_size", "opt_base_learning_rate", "opt_adam_epsilon",
                           "negatives", "eval_negatives", "mf_factors")  # fmt: skip
         checks.below_one(self, "opt_adam_beta_1", "opt_adam_beta_2")
@@ -83,6 +86,7 @@ FULL = Config(
     generated_items=0,
     generated_ratings=0,
     precision="auto",
+    compile="auto",
     stats_interval_seconds=1.0,
 )
 

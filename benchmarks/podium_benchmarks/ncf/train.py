@@ -9,7 +9,7 @@ from torch import nn
 
 from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.dist import Ranks
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.ncf.config import Config
@@ -29,10 +29,15 @@ def train(config: Config, settings: RunSettings) -> None:
     file = settings.data_dir / "ratings.csv" if settings.data_dir else None
     ratings = read_ratings(file, config.min_ratings) if file else generate(config)
 
+    compiled = is_compiled(config.compile, ranks.device) and not settings.times_initialization
+    if compiled:
+        warm_up(config, ratings.users, ratings.items, ranks)
     # Reading is preparation; the clock starts with what is drawn at random, the evaluation's negatives first (v0.5)
     clock.start(log, ranks, config.max_epochs)
     data = Data(config, ratings, seeds.derive(seed, "eval negatives"), ranks)
     model = build_model(config, ratings.users, ratings.items, seed, ranks)
+    if compiled:
+        compile_training(model, dist.shard_size(config.global_batch_size, ranks))
     network, optimizer = dist.replicate(model, ranks), build_optimizer(model, config)
     autocast = mixed_precision(config.precision, ranks.device)
     clock.log_samples(log, data.train_samples, data.eval_samples)
@@ -66,6 +71,17 @@ def build_model(config: Config, users: int, items: int, seed: int, ranks: Ranks)
     model = NeuMF(users=users, items=items, mf_factors=config.mf_factors, mlp_widths=config.mlp_widths)
     initialize(model)
     return model.to(ranks.device)
+
+
+def warm_up(config: Config, users: int, items: int, ranks: Ranks) -> None:
+    """Compile the step of a model of the same size, and let go of it: the run's own is built on the clock."""
+    model, count = build_model(config, users, items, 0, ranks), dist.shard_size(config.global_batch_size, ranks)
+    compile_training(model, count)
+    nobody, labels = (
+        torch.zeros((2, count), dtype=torch.int64, device=ranks.device),
+        torch.zeros(count, device=ranks.device),
+    )
+    forward_backward(model, *nobody, labels, scale=1.0, autocast=mixed_precision(config.precision, ranks.device))
 
 
 def forward_backward(

@@ -15,7 +15,7 @@ from torch import nn
 from podium_benchmarks.core.beam import Tensors
 from podium_benchmarks.core.cross_entropy import summed_cross_entropy
 from podium_benchmarks.core.dropout import Dropout
-from podium_benchmarks.core.precision import cast_once
+from podium_benchmarks.core.precision import cast_once, compile_training
 from podium_benchmarks.transformer.config import Config
 
 PAD, END = 0, 1
@@ -29,6 +29,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self._heads, self._dropout = heads, Dropout(dropout)
+        self.mix = F.scaled_dot_product_attention
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
@@ -52,7 +53,7 @@ class Attention(nn.Module):
         if dropout and x.device.type == "cpu":
             y = self._attend_on_cpu(query, key, value, mask, causal=causal)
         else:
-            y = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, dropout_p=dropout)
+            y = self.mix(query, key, value, mask, is_causal=causal, dropout_p=dropout)
         return self.output(y.transpose(1, 2).flatten(2))
 
     def _attend_on_cpu(
@@ -228,6 +229,15 @@ def sinusoids(length: int, width: int, device: torch.device) -> torch.Tensor:
 def full_model(config: Config) -> Transformer:
     """The network that the settings describe, without its initial weights."""
     return Transformer(config, config.vocab_size)
+
+
+def compile_layers(model: Transformer) -> None:
+    """Compile both stacks for training on sentences of any number and lengths: see `compile_training`."""
+    for layer in (*model.encoder, *model.decoder):
+        for module in layer.modules():
+            if isinstance(module, Attention):  # a kernel by itself; compiled, it is made anew for each length of a mask
+                module.mix = torch.compiler.disable(F.scaled_dot_product_attention)
+        compile_training(layer, smallest=2)
 
 
 def initialize(model: Transformer) -> None:

@@ -11,13 +11,13 @@ from torch import nn
 from podium_benchmarks.core import clock, corpora, dist, seeds
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import adam, set_learning_rate
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.transformer.config import Config
 from podium_benchmarks.transformer.data import VOCABULARY, Batch, Data, vocabulary_size
 from podium_benchmarks.transformer.eval import evaluate
-from podium_benchmarks.transformer.model import Transformer, initialize
+from podium_benchmarks.transformer.model import Transformer, compile_layers, initialize
 
 
 def train(config: Config, settings: RunSettings) -> None:
@@ -75,6 +75,8 @@ def build_model(config: Config, vocab_size: int, seed: int, ranks: Ranks) -> Tra
     torch.manual_seed(seeds.derive(seed, "model"))
     model = Transformer(config, vocab_size)
     initialize(model)
+    if is_compiled(config.compile, ranks.device):
+        compile_layers(model)
     return model.to(ranks.device)
 
 
@@ -82,15 +84,16 @@ def warm_up(network: nn.Module, config: Config, ranks: Ranks, autocast: torch.au
     """Pass synthetic sentences through, so that kernels and buffers exist when the clock starts; leaves no trace."""
     length = min(32, config.max_sequence_length)
     count = max(1, config.global_batch_size // length // ranks.world_size)
-    for _ in range(2):
-        forward_backward(network, synthetic_batch(count, length, ranks.device), 0.0, scale=1.0, autocast=autocast)
+    for sentences, lengths in corpora.warm_up_shapes(count, length):
+        batch = synthetic_batch(sentences, lengths, ranks.device)
+        forward_backward(network, batch, 0.0, scale=1.0, autocast=autocast)
     network.zero_grad(set_to_none=True)
 
 
-def synthetic_batch(sentences: int, length: int, device: torch.device, vocab_size: int = 100) -> Batch:
-    """Random words without padding."""
-    source, target = (torch.randint(2, vocab_size, (sentences, length), device=device) for _ in range(2))
-    tokens = sentences * length
+def synthetic_batch(sentences: int, lengths: tuple[int, int], device: torch.device, vocab_size: int = 100) -> Batch:
+    """Random words of source and target, without padding."""
+    source, target = (torch.randint(2, vocab_size, (sentences, length), device=device) for length in lengths)
+    tokens = target.numel()
     return Batch(source, target, torch.arange(tokens, device=device), sentences, tokens)
 
 
@@ -112,7 +115,7 @@ def synthetic_step(
     model = build_model(config, config.vocab_size, 0, ranks)
     optimizer, autocast = adam(model, config), mixed_precision(config.precision, device)
     length = 32
-    batch = synthetic_batch(max(1, tokens // length), length, device, config.vocab_size)
+    batch = synthetic_batch(max(1, tokens // length), (length, length), device, config.vocab_size)
 
     def step() -> torch.Tensor:
         set_learning_rate(optimizer, learning_rate(config, config.opt_learning_rate_warmup_steps))

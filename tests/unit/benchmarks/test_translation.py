@@ -310,7 +310,7 @@ def test_bf16_trains_and_decodes(benchmark_name):
     for precision in ("fp32", "bf16"):
         autocast = mixed_precision(precision, ALONE.device)
         torch.manual_seed(1)
-        batch = train.synthetic_batch(4, 6, ALONE.device, 12)
+        batch = train.synthetic_batch(4, (6, 6), ALONE.device, 12)
         losses.append(train.forward_backward(model, batch, 0.1, scale=1.0, autocast=autocast).item())
         with autocast:
             translations.append(EVAL[benchmark_name].translate(model, SOURCE, LENGTHS, config))
