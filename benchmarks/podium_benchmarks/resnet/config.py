@@ -51,12 +51,14 @@ class Config:
     eval_crop: float  # side of the central crop evaluated, as a part of the shorter side
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
+    jpeg_decoder: str  # pillow, in processes on CPUs; torchvision, on the training device: a GPU's nvJPEG
     resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
         checks.one_of(self, opt_name=("sgd", "lars"), lars_momentum_form=("rate_outside", "rate_inside"),
-                      precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"))  # fmt: skip
+                      precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"),
+                      jpeg_decoder=("pillow", "torchvision"))  # fmt: skip
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "width", "num_classes", "image_size", "min_crop_area", "eval_crop")  # fmt: skip
         checks.at_least_zero(self, "eval_offset_epochs", "opt_end_learning_rate", "opt_learning_rate_warmup_epochs",
@@ -155,6 +157,7 @@ FULL = Config(
     eval_crop=0.875,  # 224 of a shorter side of 256
     precision="auto",
     compile="auto",
+    jpeg_decoder="pillow",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )

@@ -76,6 +76,15 @@ def decode_crop(data: bytes, name: str, size: int, choose: Callable[[int, int], 
     return torch.from_numpy(np.array(crop)).permute(2, 0, 1)
 
 
+def decode_whole(data: bytes, name: str) -> torch.Tensor:
+    """(3, height, width) uint8. Raises DataError naming the image."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except UNDECODABLE as error:
+        raise _refusal(data, name, error) from error
+
+
 def _refusal(data: bytes, name: str, error: Exception) -> DataError:
     reason = f"its {len(data)} bytes are not an image" if isinstance(error, UnidentifiedImageError) else error
     return DataError(f"{name} can't be decoded ({reason}): replace the file")

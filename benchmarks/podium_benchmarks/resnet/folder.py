@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks, shard
-from podium_benchmarks.resnet import decode
+from podium_benchmarks.resnet import decode, jpeg
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import EVAL_BATCH, ImageSet, ResidentImages
 from podium_benchmarks.resnet.sources import Images, open_both
@@ -50,6 +52,7 @@ class Task:
     indices: Sequence[int]
     seed: int | None = None
     min_area: float = 1.0
+    encoded: bool = False  # leave the JPEGs of a training batch to the training device
 
 
 class Workers:
@@ -69,8 +72,8 @@ class Workers:
             multiprocessing_context="forkserver" if cuda else "fork",  # CUDA doesn't survive a fork
         )
 
-    def decoded(self, tasks: Sequence[Task]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Images (B, 3, size, size) uint8 and labels (B,) of each task, in order; raises what a worker met."""
+    def decoded(self, tasks: Sequence[Task]) -> Iterator[tuple[Any, torch.Tensor]]:
+        """Images (B, 3, size, size) uint8, or encoded, and labels (B,) of each task, in order; or what a worker met."""
         self._tasks[:] = tasks
         for found in self._loader:
             if isinstance(found, DataError):
@@ -84,15 +87,19 @@ class _Batches(Dataset):
     def __init__(self, parts: Sequence[Images], size: int, eval_crop: float) -> None:
         self._parts, self._size, self._eval_crop = parts, size, eval_crop
 
-    def __getitem__(self, task: Task) -> tuple[torch.Tensor, torch.Tensor] | DataError:
+    def __getitem__(self, task: Task) -> tuple[torch.Tensor | jpeg.Encoded, torch.Tensor] | DataError:
         images = self._parts[task.part]
-        batch = torch.empty((len(task.indices), 3, self._size, self._size), dtype=torch.uint8)
         try:
-            for row, index in zip(batch, task.indices, strict=True):
-                row.copy_(self._decode(images, index, task))
+            batch = self._encoded(images, task) if task.encoded else self._decoded(images, task)
         except DataError as error:  # raised in here it would come out with a worker's traceback in its text
             return error
         return batch, torch.from_numpy(images.labels[list(task.indices)])
+
+    def _decoded(self, images: Images, task: Task) -> torch.Tensor:
+        batch = torch.empty((len(task.indices), 3, self._size, self._size), dtype=torch.uint8)
+        for row, index in zip(batch, task.indices, strict=True):
+            row.copy_(self._decode(images, index, task))
+        return batch
 
     def _decode(self, images: Images, index: int, task: Task) -> torch.Tensor:
         data, name = images.read(index), images.name(index)
@@ -104,13 +111,23 @@ class _Batches(Dataset):
         crop = decode.decode_crop(data, name, self._size, choose, reduced=True)
         return crop.flip(2) if random.random() < 0.5 else crop
 
+    def _encoded(self, images: Images, task: Task) -> jpeg.Encoded:
+        """As `_decode` cuts and mirrors them."""
+        randoms = [np.random.default_rng([task.seed, index]) for index in task.indices]
+        chosen = [
+            (images.read(index), images.name(index), partial(decode.random_box, min_area=task.min_area, random=random))
+            for index, random in zip(task.indices, randoms, strict=True)
+        ]
+        return jpeg.pack(chosen, (random.random() < 0.5 for random in randoms), self._size)
+
 
 class StreamedImages:
     """Images too many for memory: worker processes decode this rank's shard of each global batch."""
 
     def __init__(self, config: Config, train: Images, evaluation: Images, ranks: Ranks) -> None:
         self.train_samples, self.eval_samples = len(train.labels), len(evaluation.labels)
-        self._config = config
+        self._config, self._names = config, train.name
+        self._encoded = config.jpeg_decoder == "torchvision" and jpeg.decodes(ranks.device)
         # On a GPU one core is busy launching kernels. On CPUs training itself takes them all and decoding a tenth of it
         cores = max(1, ranks.cores - 1 if ranks.device.type == "cuda" else ranks.cores // 4)
         self._workers = Workers([train, evaluation], config.image_size, ranks, cores=cores, eval_crop=config.eval_crop)
@@ -119,10 +136,42 @@ class StreamedImages:
         """A full permutation, the same on all ranks, cut into global batches."""
         order = torch.randperm(self.train_samples, generator=torch.Generator().manual_seed(seed))
         batches = order.split(self._config.global_batch_size)
-        tasks = [Task(0, batch[shard(len(batch), ranks)].tolist(), seed, self._config.min_crop_area)
+        tasks = [Task(0, batch[shard(len(batch), ranks)].tolist(), seed, self._config.min_crop_area, self._encoded)
                  for batch in batches]  # fmt: skip
-        for (images, labels), batch in zip(self._workers.decoded(tasks), batches, strict=True):
+        found = self._workers.decoded(tasks)
+        if self._encoded:
+            found = self._decoded_here(found, tasks, ranks.device)
+        for (images, labels), batch in zip(found, batches, strict=True):
             yield images.to(ranks.device, non_blocking=True), labels.to(ranks.device, non_blocking=True), len(batch)
+
+    def _decoded_here(
+        self, found: Iterator[tuple[jpeg.Encoded, torch.Tensor]], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """A batch ahead, in a thread and a stream beside those of training."""
+        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+        def unpack(batch: jpeg.Encoded, task: Task) -> torch.Tensor:
+            with torch.cuda.stream(stream):
+                images = jpeg.unpack(
+                    batch, [self._names(index) for index in task.indices], self._config.image_size, device
+                )
+            if stream is not None:
+                stream.synchronize()
+            return images
+
+        def arrived(images: torch.Tensor) -> torch.Tensor:
+            if stream is not None:
+                images.record_stream(torch.cuda.current_stream(device))  # made in another, used in this one
+            return images
+
+        with ThreadPoolExecutor(1) as thread:
+            ahead: tuple[Future[torch.Tensor], torch.Tensor] | None = None
+            for (batch, labels), task in zip(found, tasks, strict=True):
+                before, ahead = ahead, (thread.submit(unpack, batch, task), labels)
+                if before is not None:
+                    yield arrived(before[0].result()), before[1]
+            if ahead is not None:
+                yield arrived(ahead[0].result()), ahead[1]
 
     def evaluation(self, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This rank's part of the evaluation set, each image once."""

@@ -17,6 +17,7 @@ from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
+from podium_benchmarks.resnet import jpeg
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalize
 from podium_benchmarks.resnet.eval import evaluate
@@ -90,6 +91,8 @@ def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, aut
     labels = torch.randint(0, config.num_classes, (count,), device=ranks.device)
     for _ in range(2):
         forward_backward(network, images, labels, smoothing=config.label_smoothing, scale=1.0, autocast=autocast)
+    if config.jpeg_decoder == "torchvision":
+        jpeg.decodes(ranks.device)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)
 
