@@ -33,7 +33,7 @@ SIZES = {
     "ssd": ("images", 16, 32),  # of 120
     "maskrcnn": ("images", 3, 6),
     "gnmt": ("tokens", 3_200, 6_400),  # 256 sentences
-    "transformer": ("tokens", 1_280, 2_560),  # of 10,240
+    "transformer": ("tokens", 2_560, 10_240),
     "ncf": ("samples", 65_536, 131_072),  # an eighth of 1,048,576
 }
 ML_20M = {"users": 138_493, "items": 26_744}
