@@ -126,9 +126,10 @@ def _witnessed(one: Sighting, lines: Sequence[Sighting]) -> float | None:
     """Return the delay of a line at most: little if another line, received at another time, shows the same offset.
 
     After a step every line shows the new offset, or was held up: one between the two that shows less proves that they
-    were held up.
+    were held up. Where lines were held up by different times, two may agree by chance, so that it takes a third.
     """
-    place, ahead = lines.index(one), _between(one.received, one.printed)
+    place, ahead, agreeing = lines.index(one), _between(one.received, one.printed), 0
+    needed = 2 if _is_uneven(one, lines) else 1
     for at, other in enumerate(lines):
         apart, shown = _between(one.received, other.received), _between(other.received, other.printed)
         if other.observer != one.observer or ahead is None or apart is None or shown is None:
@@ -136,8 +137,15 @@ def _witnessed(one: Sighting, lines: Sequence[Sighting]) -> float | None:
         between = (_between(line.received, line.printed) for line in lines[min(at, place) : max(at, place)])
         held_up = any(each is not None and each > ahead + SAME_SECONDS for each in between)
         if abs(apart) >= APART_SECONDS and abs(shown - ahead) <= SAME_SECONDS and not held_up:
-            return SAME_SECONDS if one.delay is None else min(one.delay, SAME_SECONDS)
-    return one.delay
+            agreeing += 1
+    return min(one.delay or SAME_SECONDS, SAME_SECONDS) if agreeing >= needed else one.delay
+
+
+def _is_uneven(one: Sighting, lines: Sequence[Sighting]) -> bool:
+    """Return whether another line was held up longer than `one` was."""
+    offsets = [_between(line.received, line.printed) for line in lines if line.observer == one.observer]
+    ahead = _between(one.received, one.printed)
+    return any(other is not None and ahead is not None and other < ahead - SAME_SECONDS for other in offsets)
 
 
 def _backwards(lines: Sequence[Sighting]) -> Iterator[float]:

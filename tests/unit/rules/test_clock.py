@@ -59,6 +59,11 @@ HONEST = {
     "the end was held up for a minute, as the operator knows": [
         *attempt()[:-1], seen("run_stop", 120.0, late=60.0, delay=60.0),
     ],
+    "held up by a slow API server, the last two by the same time, and one before them for longer": [
+        seen("run_start", 0, delay=5.0),
+        *(seen("eval_accuracy", 18.5 * at, late=late, delay=late + 13) for at, late in ((1, 0), (2, 0.6), (3, 0), (4, 13.4), (5, 8.7))),
+        seen("run_stop", 112.1, late=8.8, delay=14.6),
+    ],
     "polled through a slow API server, which held up two lines by the same time": [
         *(seen("run_start", 0.0, late=2.5, delay=5.0), seen("eval_accuracy", 18.0, late=2.5, delay=5.0)),
         *(seen("eval_accuracy", 30.0, late=10.5, delay=16.0), seen("eval_accuracy", 60.0, late=3.8, delay=8.6)),
