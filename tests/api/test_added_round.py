@@ -10,6 +10,7 @@ import yaml
 from podium.api import crd
 from podium.rounds import load_rounds
 from tests.api.test_chart import URL, template, the
+from tests.cluster.fixtures import until_served
 from tests.unit.rounds.test_adding import ROUND
 
 
@@ -44,7 +45,7 @@ def test_the_rules_of_the_built_in_rounds_leave_its_runs_to_the_operator(kubectl
     spec = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec["properties"]["round"]["enum"].append("v9.9")
     kubectl("apply", "-f", "-", stdin=made)
-    kubectl("wait", "--for=condition=Established", "crd/addedrounds.test.podium.dev", "--timeout=30s")
+    until_served(kubectl, "addedrounds.test.podium.dev")
     run = {
         "apiVersion": "test.podium.dev/v1alpha1",
         "kind": "AddedRound",

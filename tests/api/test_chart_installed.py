@@ -20,7 +20,7 @@ from tests.api.test_crd import OPEN, run
 from tests.cluster import kwok
 from tests.cluster.charts import CHART, helm, template
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for, needed_parts
+from tests.cluster.fixtures import ROOT, Kubectl, kubectl_for, needed_parts, until_served
 from tests.cluster.parts import Operator, until
 from tests.performance.controller.load import SPEC, training_log
 
@@ -344,7 +344,7 @@ def test_an_operator_that_is_sooner_than_the_crd_waits_for_it(cluster, released,
     until(lambda: waits in operator.log.read_text(), 20, "the operator says what it waits for")
     cluster.kubectl("apply", "--server-side", "-f", ROOT / "crds")
     until(lambda: "podium_leader 1.0" in operator.metrics(), 20, "the operator leads")
-    cluster.kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
+    until_served(cluster.kubectl, "benchmarkruns.podium.dev")
     cluster.kubectl("-n", "default", "apply", "-f", "-", stdin=run(OPEN, "late"))
     jobs = ["-n", "default", "get", "jobs", "-o", "name"]
     until(lambda: "podium-late-1-0" in cluster.kubectl(*jobs), 20, "the operator has made a Job")

@@ -72,9 +72,14 @@ def apply_crds(kubeconfig: Path) -> None:
     """The CRDs of this checkout, served."""
     kubectl = kubectl_for(kubeconfig)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds")
-    name, types = "crd/benchmarkruns.podium.dev", "jsonpath={.status.conditions[*].type}"
-    until(lambda: kubectl("get", name, "-o", types), 30, "the CRD has conditions")  # kubectl wait gives up without any
-    kubectl("wait", "--for=condition=Established", "crd/benchmarkruns.podium.dev", "--timeout=30s")
+    until_served(kubectl, "benchmarkruns.podium.dev")
+
+
+def until_served(kubectl: Kubectl, crd: str) -> None:
+    """Wait until the API server serves a CRD."""
+    types = "jsonpath={.status.conditions[*].type}"
+    until(lambda: kubectl("get", f"crd/{crd}", "-o", types), 30, f"{crd} has conditions")  # kubectl wait needs some
+    kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
 
 
 def kubectl_for(kubeconfig: Path) -> Kubectl:
