@@ -77,19 +77,25 @@ class Observation:
         return new
 
     def _with_containers(self, job: JobSnapshot) -> ObservedJob:
-        pods, restarted = self._pods(job.id)
+        pods, restarted = self._pods(job.id, job.job)
         return replace(job.job, containers=tuple(pods), restarted=restarted)
 
-    def _pods(self, id_: TryId, found: Container | None = None) -> tuple[list[Container], bool]:
+    def _pods(
+        self, id_: TryId, job: ObservedJob | None, found: Container | None = None
+    ) -> tuple[list[Container], bool]:
         """Return the pods of a try, one of each rank, and whether its Job has replaced any that had started.
 
-        A Job does that for one reason only: it was suspended, and admitted again. The try is what the first ones did.
+        A Job does that for one reason only: it was suspended, and admitted again. The try is what the first ones did;
+        one that went before it started, and before that admission, did nothing.
         """
         known = dict(self.containers.get(id_, {}))
         if found:
             known.setdefault(found.name, found)
         if (first := self._first.get(id_)) and any(c.node_index == 0 and c.started is not None for c in known.values()):
             known.setdefault(first.name, first)
+        admitted = job.admitted if job else None
+        if admitted is not None:
+            known = {name: c for name, c in known.items() if not (_did_nothing(c) and c.created < admitted)}
         own: dict[int, Container] = {}
         restarted = False
         for pod in sorted(known.values(), key=lambda pod: pod.created):
@@ -155,11 +161,11 @@ class Observation:
 
     def pods_of(self, id_: TryId) -> list[Container]:
         """Return the containers of a try, in the order of their rank."""
-        return sorted(self._pods(id_)[0], key=lambda container: container.node_index)
+        return sorted(self._pods(id_, self.jobs.get(id_))[0], key=lambda container: container.node_index)
 
     def rank0(self, id_: TryId, found: Container | None = None) -> Container | None:
         """Return rank 0's container; None if its pod was never seen. `found` is one that no watch has shown yet."""
-        return next((c for c in self._pods(id_, found)[0] if c.node_index == 0), None)
+        return next((c for c in self._pods(id_, self.jobs.get(id_), found)[0] if c.node_index == 0), None)
 
     def silent(self, id_: TryId) -> bool:
         """Return whether rank 0 of this try has printed everything it can."""
@@ -196,6 +202,10 @@ def _timed(container: Container, last: Container | None, now: float) -> Containe
 def _seen(stamp: float | None, before: float | None, seen: float | None, now: float) -> float | None:
     """Return when something happened, if it was seen not to have happened before."""
     return now if stamp is not None and before is None else seen
+
+
+def _did_nothing(container: Container) -> bool:
+    return container.started is None and container.finished is not None
 
 
 def _is_ending(container: Container) -> bool:

@@ -184,6 +184,17 @@ def test_a_pod_that_replaces_one_that_never_started_is_all_that_its_try_has(seen
     assert [c.name for c in observation.pods_of(ID)] == ["b"]
 
 
+def test_a_pod_that_a_queue_took_away_before_it_started_is_forgotten_once_its_job_is_admitted_again():
+    """A quota refuses the next one: the try has no pods, and its cause is asked for."""
+    observation = Observation("lab")
+    first, again = (replace(JOB, job=replace(JOB.job, queue=True, admitted=at)) for at in (1.0, 4.0))
+    observation.update([first], [pod(0, uid="a", created=1.0, started=None, waiting="ContainerCreating")], 2)
+    observation.update([first], [], 3)
+    assert [c.stopped for c in observation.jobs[ID].containers] == ["Deleted"], "nobody says that it was suspended"
+    observation.update([again], [], 5)
+    assert (observation.jobs[ID].containers, observation.rank0(ID)) == ((), None)
+
+
 def test_a_try_is_what_its_first_pods_did():
     """The Job was suspended and admitted again while no watch worked: its pods have been replaced."""
     observation = Observation("lab")
