@@ -88,7 +88,7 @@ class Store(Protocol):
     def together(self) -> AbstractContextManager[Store]:
         """This store, for several operations of one thread that cost less together than one by one.
 
-        What is put is durable when the block ends, and may not be so before. If the block fails, nothing is known.
+        What is put is durable only when the block ends. If the block fails, nothing is known.
         """
 
     def check(self) -> StoreAbilities:
