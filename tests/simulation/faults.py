@@ -52,7 +52,7 @@ def _freeze_at_step(sim: Simulation, seconds: float) -> None:
 
 def _stand_still(sim: Simulation, process: Process, seconds: float) -> None:
     process.frozen, process.freezes_at_step = True, None
-    _later(sim, max(seconds, 20.0), lambda: setattr(process, "frozen", False))
+    _later(sim, max(seconds, 20.0), process.thaw)
 
 
 def _operator_down(sim: Simulation, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.simulation.apiserver import Object
 from tests.simulation.nodes import Cluster, Container
@@ -143,14 +144,14 @@ class Truth:
         return next(c for c in self.containers(one) if c.index == 0 and c.printed)
 
     def steps_can_be_seen(self, one: Try) -> bool:
-        """Return whether lines a second apart show the node's clock before its steps, and after them: else those that
-        were received later may have been held up."""
+        """Return whether three lines, each a second after the one before, show the node's clock before its steps, and
+        as many after them: else those that were received later may have been held up."""
         rank0 = self._rank0(one)
         lines = [at for at, key, _ in rank0.printed if key in ("run_start", "eval_accuracy", "run_stop")]
         steps = [at for at, _ in rank0.node.steps if lines[0] < at < lines[-1]]
         before = [at for at in lines if at < steps[0]]
         after = [at for at in lines if at > steps[-1]]
-        return before[-1] - before[0] > 1 and after[-1] - after[0] > 1
+        return all(sum(b - a > 1 for a, b in pairwise(side)) >= 2 for side in (before, after))
 
     def undisturbed(self, one: Try) -> bool:
         """Return whether nothing but the program itself decided how a try ended."""

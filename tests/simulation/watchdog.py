@@ -205,10 +205,12 @@ class Watchdog:
     # ---- the end of a run ----
 
     def terminal_means_no_new_job(self, one: Try) -> None:
-        """No Job is created for a run that has ended or is being deleted."""
+        """No Job is created for a run that has ended or is being deleted, unless that happened while the operator stood
+        still: it wakes in the middle of what it was doing."""
         run = self._run.get(one.run_uid)
-        ended = one.run_uid in self.ended or (run and "deletionTimestamp" in run["metadata"])
-        if ended:
+        waking = self.world.now < self.sim.leader.process.thawed + 1
+        deleting = run is not None and "deletionTimestamp" in run["metadata"] and not waking
+        if one.run_uid in self.ended or deleting:
             self.breaks(self.terminal_means_no_new_job, f"Job {one.name} is created after the end of its run")
 
     def terminal_means_terminal(self, container: Container) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
 from asyncio import events
 from collections import Counter
@@ -95,6 +96,7 @@ class Process(asyncio.BaseEventLoop):
         self.name = name
         self.alive = True
         self.frozen = False
+        self.thawed = -math.inf
         self.clock_offset = 0.0
         self.steps = 0
         self.dies_at_step: int | None = None
@@ -158,6 +160,9 @@ class Process(asyncio.BaseEventLoop):
             self.die()
         if self.steps == self.freezes_at_step:
             self.freeze()
+
+    def thaw(self) -> None:
+        self.frozen, self.thawed = False, self.world.now
 
     def die(self) -> None:
         """End as with SIGKILL: nothing of it runs anymore, not even a ``finally``."""

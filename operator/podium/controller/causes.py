@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -52,11 +53,11 @@ class Causes:
         for job in jobs:
             if job.finished or job.suspended or job.deleting or len(job.containers) >= run.spec.system.nodes:
                 continue
-            old_enough = (job.admitted or job.created) + _YOUNG_SECONDS
-            if now >= old_enough:
+            since = job.admitted or job.created
+            if abs(now - since) >= _YOUNG_SECONDS:  # far ahead of us, a clock is wrong
                 lacking.add(job.uid)
             else:
-                again = min(old_enough, again or old_enough)
+                again = min(since + _YOUNG_SECONDS, again or math.inf)
         known = self._of_run.get(run.uid)
         if lacking != (known[1] if known else frozenset()):
             self.forget(run.uid, keep=lacking)

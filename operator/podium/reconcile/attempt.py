@@ -67,12 +67,13 @@ def suspended_by_user(attempt: AttemptStatus, job: ObservedJob | None, look: Loo
     """Return what becomes of an unfinished try when spec.suspend is true; None if it goes on.
 
     A try whose clock has stopped goes on to its end. One whose clock runs has lost: if stopping it were free, an
-    attempt could be repeated until its time is good. One whose clock has not started costs nothing.
+    attempt could be repeated until its time is good. One whose clock has not started costs nothing. Without its Job
+    nobody knows that, so that a try is lost as without spec.suspend.
     """
     log, now = look.log, look.now
-    if log.summary.run_stop is not None:
+    if job is None or log.summary.run_stop is not None:
         return None
-    has_started = job is not None and any(c.node_index == 0 and c.started is not None for c in job.containers)
+    has_started = any(c.node_index == 0 and c.started is not None for c in job.containers)
     if (has_started or _is_timed(attempt)) and not log.complete and now - log.known_until > FRESH_SECONDS:
         return Step(attempt, now + READ_AGAIN_SECONDS, read=True)  # run_start or run_stop may be there unread
     if _is_timed(attempt):

@@ -9,9 +9,11 @@ operator started, proves nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from podium.api import Reason
 from podium.mllog import LogSummary, Sighting, Sightings
@@ -32,6 +34,13 @@ WITNESSED_STEP_SECONDS = 6.0  # an API server in trouble holds everything up by 
 MACHINES_SECONDS = 300.0
 _OFFSET_SECONDS = 5.0  # of a node's clock from the operator's that is worth a note
 _CURRENT_SECONDS = 60.0  # a line that may have been received later than this says little about the offset
+
+
+class _Offset(NamedTuple):
+    """By how many seconds the node's clock is ahead of the operator's, at least and at most."""
+
+    least: float
+    most: float
 
 
 def clock_fault(summary: LogSummary, sightings: Sightings) -> tuple[Reason, str] | None:
@@ -92,12 +101,13 @@ def _stepped(start: Sighting, stop: Sighting, lines: Sequence[Sighting]) -> str:
     on_node, seen = _between(start.printed, stop.printed), _between(start.received, stop.received)
     if on_node is None or seen is None:
         return ""
-    same = start.observer == stop.observer
+    slack = STEP_RATIO * max(0.0, seen) + (STEP_SECONDS if start.observer == stop.observer else MACHINES_SECONDS)
+    step = _moved(_offsets(lines), _offsets(lines[::-1]), slack)
     delays = (start.delay, stop.delay)
-    step = _beyond(on_node, seen, delays, STEP_SECONDS if same else MACHINES_SECONDS)
-    if not step and same:
+    if not step and start.observer == stop.observer:
+        slack += WITNESSED_STEP_SECONDS - STEP_SECONDS
         delays = (_witnessed(start, lines), _witnessed(stop, lines))
-        step = _beyond(on_node, seen, delays, WITNESSED_STEP_SECONDS)
+        step = _moved(_offset(start, delays[0]), _offset(stop, delays[1]), slack)
     if not step and (None in delays or sum(delay or 0.0 for delay in delays) > WITNESSED_STEP_SECONDS):
         step = min(_backwards(lines), default=0.0)
     if not step:
@@ -108,18 +118,35 @@ def _stepped(start: Sighting, stop: Sighting, lines: Sequence[Sighting]) -> str:
     )
 
 
-def _beyond(on_node: float, seen: float, delays: tuple[float | None, float | None], slack: float) -> float:
-    """Return by how many seconds the time between two lines on their node is beyond what the operator can have seen.
-
-    `delays` are those of the two lines; without one, there is no bound. 0.0 if the difference is within `slack`.
-    """
-    slack += STEP_RATIO * max(0.0, seen)
-    delay_of_start, delay_of_stop = delays
-    if delay_of_start is not None and on_node - (seen + delay_of_start) > slack:
-        return on_node - (seen + delay_of_start)
-    if delay_of_stop is not None and (seen - delay_of_stop) - on_node > slack:
-        return on_node - (seen - delay_of_stop)
+def _moved(before: _Offset, after: _Offset, slack: float) -> float:
+    """Return by how much an offset has changed at least, in seconds; 0.0 if that is within `slack`."""
+    if after.least - before.most > slack:
+        return after.least - before.most
+    if before.least - after.most > slack:
+        return after.most - before.least
     return 0.0
+
+
+def _offsets(lines: Sequence[Sighting]) -> _Offset:
+    """Return the offset that the first line shows, and all lines after it up to one that contradicts them.
+
+    Each line that was received late bounds it from one side or the other, so that together they show more than each.
+    """
+    known = _offset(lines[0], lines[0].delay)
+    for one in lines[1:]:
+        if one.printed is None or one.received is None or one.observer != lines[0].observer:
+            continue
+        shown = _offset(one, one.delay)
+        least, most = max(known.least, shown.least), min(known.most, shown.most)
+        if least > most:
+            break
+        known = _Offset(least, most)
+    return known
+
+
+def _offset(one: Sighting, delay: float | None) -> _Offset:
+    least = (one.printed or 0.0) - (one.received or 0.0)
+    return _Offset(least, math.inf if delay is None else least + delay)
 
 
 def _witnessed(one: Sighting, lines: Sequence[Sighting]) -> float | None:
@@ -163,17 +190,16 @@ def node_clock_offset(sightings: Sightings) -> float | None:
     It may be more by as much as the line was received late.
     """
     bounds = _offset_bounds(sightings)
-    return None if bounds is None else round(bounds[0], 3)
+    return None if bounds is None else round(bounds.least, 3)
 
 
-def _offset_bounds(sightings: Sightings) -> tuple[float, float] | None:
-    """Return by how many seconds the node's clock is ahead, at least and at most."""
+def _offset_bounds(sightings: Sightings) -> _Offset | None:
+    """Return the offset that the line shows that was received with the least delay."""
     known = [one for one in sightings if one.printed and one.received and one.delay is not None]
     best = min(known, key=lambda one: one.delay or 0.0, default=None)
     if best is None or (best.delay or 0.0) > _CURRENT_SECONDS:
         return None
-    least = (best.printed or 0.0) - (best.received or 0.0)
-    return least, least + (best.delay or 0.0)
+    return _offset(best, best.delay)
 
 
 def clock_notes(sightings: Sightings) -> list[str]:

@@ -121,6 +121,13 @@ async def test_a_job_of_a_queue_has_its_time_from_its_admission(reading):
     assert causes.update(run(), [job(admitted=50.0)], 51.0) == 52.0
 
 
+async def test_a_clock_that_was_set_back_hides_no_cause(reading):
+    api, causes, _ = reading
+    assert causes.update(run(), [job(admitted=50.5)], 50.0) == 52.5, "the clocks of two machines are never quite equal"
+    assert causes.update(run(), [job(admitted=3650.0)], 50.0) is None
+    await until(lambda: api.asked == ["lab"])
+
+
 async def test_a_job_that_gets_its_pods_is_forgotten(reading, often):
     api, causes, _ = reading
     api.found["lab"] = [event("job")]

@@ -222,6 +222,14 @@ def test_suspending_before_run_start_stops_the_try_and_resuming_repeats_it():
     assert [a.id for a in resumed.actions if isinstance(a, CreateJob)] == [RETRY]
 
 
+def test_a_try_whose_job_is_gone_is_lost_even_if_its_run_was_suspended_since():
+    """Its clock may have been running: a repetition that costs nothing could be had again and again."""
+    run = ex.run(ex.status(ex.attempt()), suspend=True)
+    assert decision(run, observed(None, log(whole=False))).status.attempts[0].state == "Pending"
+    lost = decision(run, observed(None, log(whole=True))).status.attempts[0]
+    assert (lost.state, lost.reason) == ("Failed", "JobLost")
+
+
 def test_deleting_the_run_stores_what_was_measured_as_aborted():
     run = ex.run(ex.status(converged(1, 40), ex.attempt(2)), deleted=True, attempts=5)
     seen = observed({SECOND: ex.job(ex.running(0), ex.running(1))}, {SECOND: log(START, BAD)})
