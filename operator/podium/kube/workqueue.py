@@ -11,7 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+import aiohttp
+
 from podium.kube.backoff import backoff
+from podium.kube.client import ApiError
 
 Key = TypeVar("Key", bound=Hashable)
 _LOG = logging.getLogger(__name__)
@@ -89,16 +92,27 @@ class WorkQueue(Generic[Key]):
             try:
                 await self._work(key)
                 self._failures.pop(key, None)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _LOG.warning(
+                    "work on %s failed, retrying in %.0f s: %s",
+                    key,
+                    self._retry(key),
+                    str(error) or "no answer in time",
+                )
             except Exception:  # noqa: BLE001 - any error is retried
-                failures = self._failures[key] = self._failures.get(key, 0) + 1
-                delay = backoff(failures, first=self._first_retry, limit=self._retry_limit)
-                _LOG.exception("work on %s failed, retrying in %.0f s", key, delay)
-                self.add_after(key, delay)
+                _LOG.exception("work on %s failed, retrying in %.0f s", key, self._retry(key))
             finally:
                 self._busy.discard(key)
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
+
+    def _retry(self, key: Key) -> float:
+        """Add a key whose work failed after a delay, which is returned."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = backoff(failures, first=self._first_retry, limit=self._retry_limit)
+        self.add_after(key, delay)
+        return delay
 
     async def _run_timers(self) -> None:
         while True:

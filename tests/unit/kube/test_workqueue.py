@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import itertools
 
+import aiohttp
+import pytest
+
 from podium.kube.workqueue import WorkQueue
 
 
@@ -141,3 +144,20 @@ async def test_work_voids_the_timers_that_were_set_before_it():
         assert len(turns) == 1
         await asyncio.sleep(0.3)
     assert len(turns) == 2
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (aiohttp.ClientConnectionError("Connection timeout to host"), "retrying in 60 s: Connection timeout to host"),
+    (TimeoutError(), "retrying in 60 s: no answer in time"), (KeyError("a bug"), "retrying in 60 s"),
+])  # fmt: skip
+async def test_an_api_server_that_does_not_answer_is_one_line_and_a_bug_shows_its_place(error, said, caplog):
+    async def work(_):
+        raise error
+
+    queue = WorkQueue(work, first_retry_seconds=60)
+    async with running(queue):
+        queue.add("run")
+        await asyncio.sleep(0.05)
+    (record,) = caplog.records
+    assert record.getMessage() == f"work on run failed, {said}"
+    assert bool(record.exc_info) is isinstance(error, KeyError)
