@@ -34,16 +34,24 @@ class Found:
     seconds: float
 
 
-def find(patch: Path, seeds: int, processes: int) -> Found:
-    """Apply a patch to a copy of the package, and run seeds until an invariant breaks that holds without the patch.
+def mutate(patch: Path, folder: Path) -> None:
+    """Copy the operator's package into a folder, with a patch.
 
-    Raises subprocess.CalledProcessError if the patch does not apply: the code has changed, so the patch must as well.
+    Raises subprocess.CalledProcessError if the patch does not apply, or uses a name that is not there: the code has
+    changed, so the patch must as well. A mutant that only stumbles over itself would show nothing.
     """
+    shutil.copytree(ROOT / "operator" / "podium", folder / "operator" / "podium")
+    subprocess.run(["git", "apply", "-C1", str(patch)], cwd=folder, check=True, capture_output=True)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F82", str(folder)]
+    subprocess.run(ruff, check=True, capture_output=True)
+
+
+def find(patch: Path, seeds: int, processes: int) -> Found:
+    """Run seeds with a patch until an invariant breaks that holds without it."""
     started = time.monotonic()
     first = done = 0
     with tempfile.TemporaryDirectory(prefix="podium-mutant-") as folder:
-        shutil.copytree(ROOT / "operator" / "podium", Path(folder) / "operator" / "podium")
-        subprocess.run(["git", "apply", "-C1", str(patch)], cwd=folder, check=True, capture_output=True)
+        mutate(patch, Path(folder))
         while first < seeds:
             wanted = ["--first", str(first), "--seeds", str(seeds - first), "--processes", str(processes)]
             run = _simulate(Path(folder) / "operator", *wanted, "--stop-at", "1")
