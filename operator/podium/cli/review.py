@@ -24,6 +24,7 @@ from podium.submissions import (
     is_closed,
     platform_note,
     provenance,
+    unfinished,
 )
 from podium.submissions import review as findings_of
 
@@ -46,11 +47,12 @@ def review(
     rounds = load_scorable_rounds()
     public = public_key_in(key)
     try:
-        parts = list(gather([store_at(package)], rounds, asked_round(round_, rounds)))
-        findings = list(findings_of(parts, public))
+        store = store_at(package)
+        parts = list(gather([store], rounds, asked_round(round_, rounds)))
+        findings = [*findings_of(parts, public), *unfinished(store)]
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
-    if not parts:
+    if not parts and not findings:
         raise nothing_below(package)
     if as_json:
         scores = [

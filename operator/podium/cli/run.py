@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +71,7 @@ def run(
     benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "", signer=signer)
     view = ScreenView(screen)
     try:
-        with view:
+        with _locked(folder), view:
             ended = asyncio.run(_execute(benchmark, view))
     except asyncio.CancelledError as stopped:
         print_line(screen, f"stopped by {stopped}; what was measured is in {folder}")
@@ -91,17 +95,50 @@ def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | Non
         )
 
 
-def set_aside(folder: Path, now: datetime) -> Path | None:
-    """Rename a folder that holds the result of an interrupted run.
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, where its file system can. Raises UsageError if one is at work in it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # there is none yet, or the store reports what is wrong with it
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another run is at work in {folder}: choose another folder with --out") from None
+        except OSError:
+            pass  # a network file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
-    Returns its new path, or None if there is no such result. Raises UsageError if the result is complete.
+
+def set_aside(folder: Path, now: datetime) -> Path | None:
+    """Rename a folder that holds the result of an interrupted run, or the ledger of one that was killed.
+
+    Returns its new path, or None if there is no such result. Raises UsageError if the result is complete, or if another
+    run is at work in the folder.
     """
+    with _locked(folder):
+        if not _is_interrupted(folder):
+            return None
+        aside = folder.with_name(f"{folder.name}.interrupted-{now:%Y%m%dT%H%M%SZ}")
+        try:
+            return folder.rename(aside)
+        except OSError as error:
+            raise UsageError(f"cannot move the interrupted result {folder} to {aside}: {error.strerror}") from error
+
+
+def _is_interrupted(folder: Path) -> bool:
+    """Return whether a folder holds what an interrupted run has left. Raises UsageError if it is a result."""
     result = folder / RESULT
     try:
         document = read_json(document_bytes(FileStore(folder), RESULT), str(result))
     except NotFound:
-        if not (folder / "attempts").exists():  # else the run was killed before it could write a result
-            return None
+        # the run was killed before it could write a result
+        return (folder / "attempts").exists() or any(folder.glob("ledger-*.jsonl"))
     except (StoreError, DocumentError) as error:
         raise UsageError(f"cannot read {result}: {error}; choose another folder with --out") from error
     else:
@@ -109,11 +146,7 @@ def set_aside(folder: Path, now: datetime) -> Path | None:
             raise UsageError(f"{result} is not the result of a run; choose another folder with --out")
         if document["outcome"] != "Aborted":
             raise UsageError(f"--out {folder} already contains a result: choose another folder, or move this one")
-    aside = folder.with_name(f"{folder.name}.interrupted-{now:%Y%m%dT%H%M%SZ}")
-    try:
-        return folder.rename(aside)
-    except OSError as error:
-        raise UsageError(f"cannot move the interrupted result {folder} to {aside}: {error.strerror}") from error
+    return True
 
 
 async def _execute(benchmark: LocalRun, view: ScreenView) -> Run:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from podium.api import BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
+from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Result, TryId
 from podium.launch import launch_for, new_seed
 from podium.local.machine import this_machine
 from podium.local.processes import LaunchError, LocalJob
@@ -64,6 +64,7 @@ class LocalRun:
         self._data_dir = data_dir
         self._writer = ResultWriter(store, self.run, signer=signer)
         self._tries: dict[TryId, _Try] = {}
+        self._noted: set[TryId] = set()  # the tries that the ledger has
         self._stored: set[TryId] = set()
         self._result: Result | None = None
         self._refusal: Refusal | None = None
@@ -127,6 +128,9 @@ class LocalRun:
         for action in decision.actions:
             await self._execute(action)
         self.run = replace(self.run, status=decision.status)
+        for attempt in decision.status.attempts:
+            if attempt.id in self._tries and attempt.id not in self._noted | self._stored:
+                await self._store(self._store_start, attempt)
         return bool(decision.actions) and not decision.status.terminal and not self._store_error
 
     async def _execute(self, action: Action) -> None:
@@ -165,16 +169,21 @@ class LocalRun:
             one.buffer.end()
         return ObservedLog.of(one.buffer, known_until=time.time())
 
-    async def _store(self, work: Callable[[Any], None], action: StoreAttempt | StoreResult) -> None:
+    async def _store(self, work: Callable[[Any], None], what: AttemptStatus | StoreAttempt | StoreResult) -> None:
         """Write to the store. A failure is reported, and retried after a while until the user gives up."""
         if time.monotonic() < self._store_retry_at:
             return
         try:
-            await asyncio.to_thread(work, action)
+            await asyncio.to_thread(work, what)
             self._store_error = ""
         except StoreError as error:
             self._store_error = str(error)
             self._store_retry_at = time.monotonic() + _STORE_RETRY_SECONDS
+
+    def _store_start(self, attempt: AttemptStatus) -> None:
+        """Put into the ledger that a try has started, before this process can be killed with it."""
+        self._writer.put_started(attempt, self._tries[attempt.id].job.observed().containers)
+        self._noted.add(attempt.id)
 
     def _store_attempt(self, action: StoreAttempt) -> None:
         one = self._tries[action.attempt.id]

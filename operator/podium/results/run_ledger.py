@@ -6,7 +6,9 @@ first, and the other one continues what it has written. The file is put once, to
 
 from __future__ import annotations
 
+import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,10 +16,23 @@ from podium.results.ledger import LEDGER, Entry, Head, append, head_of, read, su
 from podium.stores import AlreadyExists, NotFound, Store, StoreUnavailable
 
 PARTS = "ledger-", "ledger/"  # what the keys of parts begin with: now, and in earlier versions
+_PART = re.compile(r"(?P<folder>(?:.*/)?)ledger[-/](?P<run>[^/]{1,8})-[0-9]{6,}\.jsonl")
 _ANY = LEDGER.partition(".")[0]
 _TYPE = "application/jsonl"
 _KEPT_BYTES = 4096  # of a ledger that is kept in memory: that of most runs
 _MOST_LOSSES = 100  # in a row, to others that add to the same ledger
+
+
+def open_ledgers(keys: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the parts of ledgers among `keys`, in order, by folder and by the first characters of the run's uid.
+
+    Without the whole ledger beside them, they are of a run that has not ended, or whose process was killed.
+    """
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in sorted(keys):
+        if match := _PART.fullmatch(key):
+            found[match["folder"].rstrip("/"), match["run"]].append(key)
+    return dict(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ class ResultWriter:
         self.signer = signer
         self.chain = chain
 
+    def put_started(self, attempt: AttemptStatus, containers: Sequence[Container]) -> None:
+        """Put into the ledger that a try has started: it was made, even if nothing lives to see its end."""
+        self.ledger.append(*self._launched(attempt, containers))
+
     def put_attempt(self, action: StoreAttempt, files: AttemptFiles) -> None:
         """Store result.txt, the logs and attempt.json of a finished try; last, the ledger says so.
 

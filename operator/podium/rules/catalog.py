@@ -253,7 +253,7 @@ class RuleId(StrEnum):
     VERIFY_TRIES = (
         "verify.tries",
         _VERIFY,
-        "A try is not in the ledger or not in the result, or they contradict each other about it.",
+        "A try is not in the ledger or not in the result, has no end, or they contradict each other about it.",
     )
     VERIFY_CHAIN = (
         "verify.chain",

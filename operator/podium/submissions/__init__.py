@@ -24,13 +24,13 @@ from podium.submissions.review import review
 from podium.submissions.spread import Variance, variance
 from podium.submissions.together import platform_note
 from podium.submissions.tree import Folder, Log, read_folders, read_log
-from podium.submissions.verify import Provenance, Verified, provenance, result_paths, verify
+from podium.submissions.verify import Provenance, Verified, provenance, result_paths, unfinished, verify
 
 __all__ = [
     "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "Provenance",
     "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified", "VerifiedChain", "borrow", "borrowing_run",
     "chain_paths", "check_place", "check_submission", "compare", "convergence_of_entry", "describe_system",
     "energy_joules", "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance",
-    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "variance", "verify",
-    "verify_chain",
+    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished",
+    "variance", "verify", "verify_chain",
 ]  # fmt: skip

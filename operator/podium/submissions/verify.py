@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from podium.documents import DocumentError, LimitError, read_json
 from podium.results import ledger
 from podium.results.ledger import LEDGER, Entry
+from podium.results.run_ledger import open_ledgers
 from podium.results.writer import NOT_SEALED, PUBLIC_KEY, RESULT, STATEMENT, SUMS
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
@@ -48,16 +49,17 @@ class Verified:
         if self.findings:
             count = len(self.findings)
             return f"Not verified: {count} {'finding' if count == 1 else 'findings'}; nothing is proven."
+        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
         stored = f"its {self.files} files and the {len(self.entries)} lines of its ledger"
         if self.signed_by:
             return (
                 f"Proven: the holder of key {self.signed_by} signed {stored} as the operator stored them, with each of "
-                f"the {self.tries} tries that were made; not proven: that the program and its nodes did what they "
+                f"the {tries} that were made; not proven: that the program and its nodes did what they "
                 "logged, and that no other run was made."
             )
         signed = "is signed, but by whom was not checked: pass --key" if self.has_statement else "is not signed"
         return (
-            f"Not proven: the result {signed}; {stored} fit together, with {self.tries} tries, but whoever can write "
+            f"Not proven: the result {signed}; {stored} fit together, with {tries}, but whoever can write "
             "to the folder could have made all of them."
         )
 
@@ -102,9 +104,19 @@ class _Case:
 
 
 def result_paths(store: Store) -> list[str]:
-    """Return the folders below `store` that hold a result, or what is left of one."""
-    folders = {key.rpartition("/")[::2] for key in store.list()}
-    return sorted({folder for folder, name in folders if name in _NAMES})
+    """Return the folders below `store` that hold a result, what is left of one, or a run that has not ended."""
+    keys = store.list()
+    folders = {key.rpartition("/")[::2] for key in keys}
+    return sorted({folder for folder, name in folders if name in _NAMES} | {folder for folder, _ in open_ledgers(keys)})
+
+
+def unfinished(store: Store) -> Iterator[Finding]:
+    """Yield findings about runs below `store` that have started tries and have not ended. Raises StoreError."""
+    keys = frozenset(store.list())
+    for path in sorted({folder for folder, _ in open_ledgers(keys)}):
+        if f"{path}/{LEDGER}".lstrip("/") not in keys:
+            below = store.child(path) if path else store
+            yield from _unended(_Case(below, path, frozenset(below.list())))
 
 
 def verify(store: Store, path: str, key: PublicKey | None, *, contents: bool = True) -> Verified:
@@ -205,7 +217,9 @@ def _ledger(case: _Case) -> Iterator[Finding]:
     try:
         text = document_bytes(case.store, LEDGER)
     except NotFound:
-        yield case.finding(RuleId.VERIFY_LEDGER, LEDGER, "is missing: which tries were made is not known")
+        if not open_ledgers(case.keys):
+            yield case.finding(RuleId.VERIFY_LEDGER, LEDGER, "is missing: which tries were made is not known")
+        yield from _unended(case)
         return
     except LimitError as error:
         yield case.finding(RuleId.VERIFY_LEDGER, LEDGER, str(error))
@@ -227,6 +241,34 @@ def _ledger(case: _Case) -> Iterator[Finding]:
     for entry in case.entries(ledger.REFUSED):
         message = f"{entry.get('segment')} was changed while the run lasted; it was not restored"
         yield case.finding(RuleId.VERIFY_LEDGER, LEDGER, message, remedy="ask who can write to the store")
+    yield from _unended(case)
+
+
+def _unended(case: _Case) -> Iterator[Finding]:
+    """Report the tries in parts of ledgers that have no end: of this run if it has not ended, or of another one."""
+    closed = {str(run.get("uid"))[:8] for e in case.entries(ledger.ADMITTED) if isinstance(run := e.get("run"), dict)}
+    for (folder, run), names in open_ledgers(case.keys).items():
+        if folder or run in closed:
+            continue
+        try:
+            records = list(ledger.read(b"".join(document_bytes(case.store, name) for name in names)))
+        except LimitError as error:
+            yield case.finding(RuleId.VERIFY_LEDGER, names[0], str(error))
+            continue
+        for record in records:
+            if record.problem:
+                yield case.finding(RuleId.VERIFY_LEDGER, names[0], f"there is a gap: {record.problem}", record.number)
+        entries = [record.entry for record in records]
+        ended = {_id(entry) for entry in entries if entry.get("kind") == ledger.END}
+        left = [entry for entry in entries if entry.get("kind") == ledger.TRY and _id(entry) not in ended]
+        name, more = names[-1], "it is in progress, or its process was killed"
+        remedy = "wait for its end; if it was killed, its tries count as made"
+        if not left:
+            yield case.finding(RuleId.VERIFY_LEDGER, name, f"is of a run that has not ended: {more}", remedy=remedy)
+        for entry in left:
+            where = f"attempt {entry.get('attempt')}, try {entry.get('try')},"
+            message = f"{where} was started at {entry.get('time')} and has no end: {more}"
+            yield case.finding(RuleId.VERIFY_TRIES, name, message, remedy=remedy)
 
 
 def _tries(case: _Case) -> Iterator[Finding]:
