@@ -50,6 +50,11 @@ from podium.rules import Goal, check_spec, goal_for
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
 # What ends a run early if more attempts have it than the rules let a result have: breaking a rule, and crashing
 _HOPELESS = frozenset({Reason.PROGRAM_EXITED.value})
+_STARTS_TOGETHER = {
+    "Queue": "; Kueue starts its pods together",
+    "PodGroup": "; the scheduler starts its pods together",
+    "None": "; neither a queue nor a PodGroup starts its pods together",
+}
 _NAMED_ATTEMPTS = 3  # at most, in a message about several
 
 
@@ -70,9 +75,9 @@ class _Case:
     def admitted(self) -> ConditionUpdate:
         spec = self.run.spec
         text = f"{spec.round} {spec.benchmark}: {self.goal.attempts} attempts, target {self.goal.text}"
-        gang = self.run.status.pinned.gang if self.run.status.pinned else "None"
-        together = {"Queue": "; Kueue starts its pods together", "PodGroup": "; the scheduler starts its pods together"}
-        return ConditionUpdate(True, Reason.VALID, text + together.get(gang, ""))
+        if pinned := self.run.status.pinned:
+            text += _STARTS_TOGETHER[pinned.gang] if pinned.gang != "None" or spec.system.nodes > 1 else ""
+        return ConditionUpdate(True, Reason.VALID, text)
 
     @property
     def shown(self) -> AttemptStatus | None:

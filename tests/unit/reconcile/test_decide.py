@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from podium.api import AttemptState, ConditionType, Reason, Result, TryId
+from podium.api import AttemptState, BenchmarkRunStatus, ConditionType, Pinned, Reason, Result, TryId
 from podium.reconcile import CreateJob, DeleteRun, Emit, Refusal, StoreAttempt, StoreResult, decide
 from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
@@ -49,6 +49,21 @@ def test_first_visit_creates_the_first_attempt():
         "Failed": ("False", "InProgress"),
     }
     assert result.status.progress.attempt == "1/5"
+
+
+@pytest.mark.parametrize(
+    ("gang", "nodes", "words"),
+    [
+        ("Queue", 1, "; Kueue starts its pods together"),
+        ("PodGroup", 2, "; the scheduler starts its pods together"),
+        ("None", 2, "; neither a queue nor a PodGroup starts its pods together"),
+        ("None", 1, ""),
+    ],
+)
+def test_the_condition_says_who_starts_the_pods_together(gang, nodes, words):
+    run = ex.run(BenchmarkRunStatus(pinned=Pinned(gang=gang)), system={"name": "test", "nodes": nodes})
+    admitted = decision(run, observed()).status.condition(ConditionType.ADMITTED)
+    assert admitted.message == f"v0.6 resnet: 1 attempts, target 0.9{words}"
 
 
 def test_progress_says_how_much_of_the_way_to_the_target_is_done_also_after_a_restart():
