@@ -165,9 +165,9 @@ class Reason(ExplainedReason):
     )
     POD_REJECTED = "PodRejected", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
-        means="The kubelet refused a pod that the scheduler had given it: the node has less than it reports. The "
-              "attempt is retried.",
-        do="Compare what the node reports as allocatable with what runs on it.",
+        means="The kubelet refused a pod that the scheduler had given it; the message has its words. The node has less "
+              "than it reports, or lacks something, such as AppArmor. The attempt is retried.",
+        do="Compare what runs on the node with what it reports as allocatable, and trainer.pod with what it supports.",
     )
     DEVICE_ERROR = "DeviceError", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",

@@ -39,10 +39,9 @@ _WORDS: Mapping[str, Reason] = {
     "UnexpectedAdmissionError": Reason.DEVICE_ERROR,
     "StartError": Reason.POD_CANNOT_START,
     "ContainerCannotRun": Reason.POD_CANNOT_START,
-} | dict.fromkeys(
-    ("OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage", "NodeAffinity", "NodePorts", "NodeName"),
-    Reason.POD_REJECTED,
-)
+}
+# The kubelet begins the message of every pod with it that it does not admit, whatever the reason (OutOfnvidia.com/gpu)
+_REJECTED = "Pod was rejected"
 
 
 def first_failure(job: ObservedJob) -> Container | None:
@@ -124,7 +123,7 @@ def _taken(container: Container) -> Reason | None:
         return Reason.NODE_OUT_OF_MEMORY
     if word := _WORDS.get(container.stopped):
         return word
-    return Reason.POD_LOST if container.exit_code is None else None
+    return Reason.POD_REJECTED if container.message.startswith(_REJECTED) else Reason.POD_LOST
 
 
 def _job_failed(attempt: AttemptStatus, job: ObservedJob) -> AttemptStatus:

@@ -88,6 +88,19 @@ def test_a_pod_that_never_started_is_named_with_its_node():
     assert (one.failure.pod, "exceeded quota" in one.failure.message) == (None, True), "the pod is not to blame"
 
 
+@pytest.mark.parametrize("word", ["OutOfnvidia.com/gpu", "AppArmor", "SysctlForbidden", "TopologyAffinityError"])
+def test_a_pod_that_the_kubelet_does_not_admit_was_not_lost(word):
+    """Kubernetes 1.29 to 1.37 begin the message of each alike; the words are more than a list could have."""
+    refused = ended(0, None, stopped=word, node="node-1", message="Pod was rejected: no", started=None)
+    found = failed(attempt(), job(refused), refused, log())
+    assert (found.reason, found.failure.class_) == ("PodRejected", "infrastructure")
+    assert found.message == f"pod digits-1-0-0 on node node-1: {word}: Pod was rejected: no"
+    shut = replace(refused, stopped="NodeShutdown", message="Pod was rejected: the node shuts down")
+    assert failed(attempt(), job(shut), shut, log()).reason == Reason.DRAINED
+    gone = replace(refused, message="the pod was deleted")
+    assert failed(attempt(), job(gone), gone, log()).reason == Reason.POD_LOST
+
+
 def test_a_deleted_pod_is_judged_when_its_job_has_said_why():
     assert awaits_cause(job(CRASHED, DELETED))
     assert not awaits_cause(failing(101, CRASHED, DELETED))
