@@ -26,6 +26,7 @@ from podium.launch import (
     STAGE_FOLDER_CONTAINER,
     TRY_LABEL,
 )
+from podium.mllog import last_output
 from podium.reconcile import Container, ObservedJob, Staging, job_names
 
 BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
@@ -231,6 +232,7 @@ def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any
         signal=ended.get("signal") or None,
         stopped=reason,
         message=status.get("message", "") or (ended.get("message", "") if ran and started is None else ""),
+        last_output=last_output(ended.get("message", "")) if started is not None and ended.get("exitCode") else "",
     )
     return pod if pod.deleted is None else _deleted(pod, pod.deleted)
 

@@ -1,6 +1,6 @@
 """MLPerf logs: an incremental parser for the three formats, and a summary of a log."""
 
-from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer
+from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer, last_output
 from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
@@ -27,6 +27,7 @@ __all__ = [
     "evaluations_by_metric",
     "in_unit_of",
     "is_mlperf_line",
+    "last_output",
     "parse",
     "parse_line",
     "seconds",

@@ -128,6 +128,15 @@ class LogBuffer:
         self._rows.close()
 
 
+def last_output(text: str) -> str:
+    """Return the last lines of an output, as `LogBuffer.tail` has those of a log."""
+    buffer = LogBuffer()
+    for line in text.splitlines():
+        for piece in buffer.pieces(line):
+            buffer.add(piece)
+    return buffer.tail
+
+
 def _from_token(line: str) -> str:
     at = line.find(START)
     return line[at:] if at > _MOST_BEFORE_TOKEN else line

@@ -107,8 +107,16 @@ def failed(attempt: AttemptStatus, job: ObservedJob, first: Container | None, lo
         moved = move_to(attempt, Reason.LOG_LOST, f"{log.lost}; {place}: {_exit(first)}")
     else:
         reason = Reason.PROGRAM_FAILED if attempt.start_time is None else Reason.PROGRAM_EXITED
-        moved = move_to(attempt, reason, f"{place}: {_exit(first)}{tail_text(log)}")
+        moved = move_to(attempt, reason, f"{place}: {_exit(first)}{_last_output(first, log)}")
     return with_failure(moved, first, log.tail)
+
+
+def _last_output(first: Container, log: ObservedLog) -> str:
+    """Return what the container that failed first printed last, and what rank 0 did. `log` is rank 0's."""
+    if first.node_index == 0:
+        return tail_text(log)
+    own = f"; last output: {first.last_output}" if first.last_output else ""
+    return own + (f"; rank 0's last output: {log.tail}" if log.tail else "")
 
 
 def _taken(container: Container) -> Reason | None:
@@ -121,7 +129,8 @@ def _taken(container: Container) -> Reason | None:
         return _DISRUPTIONS.get(container.disruption, Reason.POD_LOST)
     if container.stopped == "OOMKilled" and not container.memory_limited:
         return Reason.NODE_OUT_OF_MEMORY
-    if word := _WORDS.get(container.stopped):
+    word = _WORDS.get(container.stopped)
+    if word or container.exit_code is not None:
         return word
     return Reason.POD_REJECTED if container.message.startswith(_REJECTED) else Reason.POD_LOST
 
@@ -143,13 +152,13 @@ def _stage_failed(attempt: AttemptStatus, place: str, first: Container, staging:
 
 
 def with_failure(attempt: AttemptStatus, first: Container | None, tail: str) -> AttemptStatus:
-    """Return the try with what is known of its first failure."""
+    """Return the try with what is known of its first failure. `tail` is the last output of rank 0."""
     reason = Reason.known(attempt.reason)
     if reason is None or reason.failure is None:
         return attempt
     found = Failure(class_=reason.failure, reason=reason.value, message=(attempt.message or "")[:1024])
     if first is not None:
-        code = first.exit_code
+        code, last = first.exit_code, first.last_output if first.node_index else tail
         signal = first.signal or (code - 128 if code is not None and 128 < code < 128 + 65 else None)
         found = found.model_copy(
             update={
@@ -158,7 +167,7 @@ def with_failure(attempt: AttemptStatus, first: Container | None, tail: str) -> 
                 "pod": first.name[:253] or None,
                 "exit_code": code,
                 "signal": signal,
-                "message": printable(first.message or tail or attempt.message or "")[:1024],
+                "message": printable(first.message or last or attempt.message or "")[:1024],
             }
         )
     return attempt.model_copy(update={"failure": found})

@@ -56,6 +56,7 @@ class Container:
     waiting_since: float | None = None  # when this reason was first seen
     stopped: str = ""  # why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...
     message: str = ""
+    last_output: str = ""  # of one that failed, if the kubelet says; rank 0's log has more
     deleted: float | None = None  # when its deletion was requested, while it is still running
     staging: Staging | None = None  # the copy before it, if data is staged
     uid: str = ""  # of the pod

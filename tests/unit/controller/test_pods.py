@@ -94,10 +94,20 @@ def with_state(state, **status):
             {"deletionTimestamp": "2026-01-01T01:01:30Z", "deletionGracePeriodSeconds": 30},
             {"exit_code": None, "stopped": "Deleted"},
         ),
+        (  # the kubelet adds the end of its output
+            with_state({"terminated": {**TERMINATED, "exitCode": 1, "reason": "Error", "message": "step 1\nCUDA error\n"}}),
+            {},
+            {"exit_code": 1, "message": "", "last_output": "step 1 | CUDA error"},
+        ),
+        (  # what is said of one that ended well, or never ran, is no output
+            with_state({"terminated": {**TERMINATED, "message": "done"}}),
+            {},
+            {"message": "", "last_output": ""},
+        ),
         (
             with_state({"terminated": {**START_ERROR}}, phase="Failed"),
             {},
-            {"started": None, "exit_code": 128, "stopped": "StartError", "message": 'exec: "torchrun": not found'},
+            {"last_output": "", "started": None, "exit_code": 128, "stopped": "StartError", "message": 'exec: "torchrun": not found'},
         ),
         ({"phase": "Failed", "reason": "NodeLost", "message": "node-7 is gone"}, {}, {"exit_code": None, "stopped": "NodeLost", "node_lost": True}),
         (  # its kubelet is dead: nobody will ever say that it has ended

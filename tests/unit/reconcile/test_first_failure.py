@@ -11,7 +11,7 @@ from podium.reconcile import decide
 from podium.reconcile.failure import awaits_cause, failed, first_failure
 from podium.reconcile.model import ObservedLog
 from podium.rounds import load_rounds
-from tests.unit.reconcile.examples import T0, attempt, ended, job, log, observed, run, running, status, waiting
+from tests.unit.reconcile.examples import START, T0, attempt, ended, job, log, observed, run, running, status, waiting
 
 # rank 0's node is 40 s ahead; the Job controller deleted rank 1 because rank 0 had failed
 CRASHED = ended(0, 1, finished=140)
@@ -86,6 +86,31 @@ def test_a_pod_that_never_started_is_named_with_its_node():
     quota = observed(job(slow, cause="exceeded quota"))
     (one,) = decide(run(status(attempt())), quota, load_rounds(), T0 + 700).status.attempts
     assert (one.failure.pod, "exceeded quota" in one.failure.message) == (None, True), "the pod is not to blame"
+
+
+def test_a_failure_has_the_last_output_of_the_pod_that_failed():
+    """Rank 0 only says that it has lost a peer."""
+    output = log(START, whole=True, tail="connection closed by peer")
+    for first, message, said in (
+        (
+            ended(1, 139, node="node-2", last_output="CUDA error: uncorrectable ECC error"),
+            "exit code 139; last output: CUDA error: uncorrectable ECC error; rank 0's last output: connection closed",
+            "CUDA error: uncorrectable ECC error",
+        ),
+        (
+            ended(1, 139, node="node-2"),
+            "exit code 139; rank 0's last output: connection closed",
+            "pod digits-1-0-1: exit",
+        ),
+        (ended(0, 139, node="node-2", last_output="x"), "exit code 139; last output: connection closed", "connection"),
+    ):
+        seen = observed(job(first, ended(1 - first.node_index, 1, finished=101)), output)
+        (one,) = decide(run(status(attempt())), seen, load_rounds(), T0 + 110).status.attempts
+        assert message in one.message
+        found = one.failure
+        assert (found.class_, found.reason, found.node, found.pod) == ("program", "Error", "node-2", first.name)
+        assert (found.exit_code, found.signal) == (139, 11)
+        assert found.message.startswith(said)
 
 
 @pytest.mark.parametrize("word", ["OutOfnvidia.com/gpu", "AppArmor", "SysctlForbidden", "TopologyAffinityError"])
