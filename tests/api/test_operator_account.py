@@ -131,6 +131,14 @@ CHANGES: dict[str, tuple[Any, str]] = {
         lambda j: pod(j)["volumes"].append({"name": "home", "persistentVolumeClaim": {"claimName": "home"}}),
         "must mount claims read-only",
     ),
+    "devices of others": (
+        lambda j: pod(j).update(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "admin-access"}]),
+        "must not claim devices",
+    ),
+    "a claim that exists": (
+        lambda j: pod(j).update(resourceClaims=[{"name": "gpu", "resourceClaimName": "of-others"}]),
+        "must not claim devices",
+    ),
     "preemption": (lambda j: pod(j).update(priorityClassName="system-node-critical"), "must not use a priority class"),
     "every taint": (lambda j: pod(j).update(tolerations=[{"operator": "Exists"}]), "must not tolerate taints"),
     "another runtime": (lambda j: pod(j).update(runtimeClassName="unsafe"), "must not use a runtime class"),
@@ -203,6 +211,7 @@ OPENED: dict[str, Any] = {
         "annotations": ["example.org/*"],
         "imagePullSecrets": ["team-*"],
         "writableClaims": ["tenants/scratch-*"],
+        "resourceClaimTemplates": ["rdma-*"],
     },
     "pod": {
         "imagePullSecrets": [{"name": "registry"}],
@@ -230,6 +239,7 @@ def test_the_account_may_create_what_the_administrator_opens(cluster, as_operato
         runtimeClassName="nvidia",
         priorityClassName="bench-high",
         imagePullSecrets=[{"name": "registry"}, {"name": "team-a"}],
+        resourceClaims=[{"name": "nics", "resourceClaimTemplateName": "rdma-nics"}],
         tolerations=[*settings["tolerations"], {"key": "gpu", "operator": "Exists"}],
     )
     claims = [("shared", False), ("scratch-1", False), ("data", True)]

@@ -29,6 +29,10 @@ SPEC: dict[str, Any] = {
 }
 TENANT = ("--as", "tenant")
 ASK = "or ask the administrator to add it to trainer.allow."
+ACCELERATORS = (
+    "allowed: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-*, amd.com/gpu, gpu.intel.com/i915, gpu.intel.com/xe, "
+    f"habana.ai/gaudi, aws.amazon.com/neuron*, google.com/tpu); remove it, {ASK}acceleratorResources"
+)
 
 
 def template(**fields: Any) -> dict[str, Any]:
@@ -88,8 +92,11 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "every-gpu": (
         {"system": {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": "rdma/hca"}},
-        "spec.system.acceleratorResource: 'rdma/hca' is not allowed (allowed: nvidia.com/*, amd.com/gpu, gpu.intel.com/*, "
-        "habana.ai/gaudi, aws.amazon.com/neuron*, google.com/tpu); remove it, " + ASK + "acceleratorResources",
+        "spec.system.acceleratorResource: 'rdma/hca' is not allowed (" + ACCELERATORS,
+    ),
+    "a-vendors-network-card": (
+        {"system": {"name": "s", "nodes": 1, "acceleratorsPerNode": 1, "acceleratorResource": "nvidia.com/hostdev"}},
+        "spec.system.acceleratorResource: 'nvidia.com/hostdev' is not allowed (" + ACCELERATORS,
     ),
     "device-claim": (
         template(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "admin-access"}]),

@@ -37,9 +37,11 @@ class Allow(Model):
     writable_claims: tuple[str, ...] = Field(default=(), description="As namespace/claim.")
     resource_claim_templates: tuple[str, ...] = ()
     env: tuple[str, ...] = Field(default=(), description="Among RUNTIME_VARIABLES.")
-    # any other resource would switch off the "void" that keeps an image from opening every GPU of the node
+    # any other resource would switch off the "void" that keeps an image from opening every GPU of the node:
+    # nvidia.com/hostdev is a network card, gpu.intel.com/i915_monitoring is every GPU
     accelerator_resources: tuple[str, ...] = (
-        "nvidia.com/*", "amd.com/gpu", "gpu.intel.com/*", "habana.ai/gaudi", "aws.amazon.com/neuron*", "google.com/tpu",
+        "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-*", "amd.com/gpu", "gpu.intel.com/i915",
+        "gpu.intel.com/xe", "habana.ai/gaudi", "aws.amazon.com/neuron*", "google.com/tpu",
     )  # fmt: skip
 
     def refusals(self, namespace: str, spec: BenchmarkRunSpec, own_images: tuple[str, ...]) -> Iterator[str]:

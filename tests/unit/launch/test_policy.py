@@ -104,9 +104,8 @@ def test_only_resources_that_bring_devices_are_accelerators():
         == ""
     )
     assert refusal(allow={"acceleratorResources": ["devices.example/*"]}, **accelerators("devices.example/vgpu")) == ""
-    assert "add it to trainer.allow.acceleratorResources" in refusal(
-        allow={}, **accelerators("devices.kubevirt.io/kvm")
-    )
+    for other in ("devices.kubevirt.io/kvm", "nvidia.com/hostdev", "gpu.intel.com/i915_monitoring"):
+        assert "add it to trainer.allow.acceleratorResources" in refusal(allow={}, **accelerators(other))
 
 
 def test_a_claim_of_another_namespace_is_another_claim():
