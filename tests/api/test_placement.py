@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from podium.launch import TrainerDefaults, build_job
 from tests.cluster import kwok
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import Kubectl, apply_crds, kubectl_for, needed_parts, since
 from tests.cluster.parts import Operator, until
+from tests.unit.launch.test_manifests import launch
 
 SPEC: dict[str, Any] = {"round": "v0.6", "benchmark": "resnet", "division": "open", "preset": "tiny"}
 GATES = ("--runtime-config=scheduling.k8s.io/v1beta1=true", "--feature-gates=GenericWorkload=true")
@@ -27,7 +30,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     plane = ControlPlane(tmp_path_factory.mktemp("placement"))
     with needed_parts():
         try:
-            plane.up(scheduler=True, apiserver_flags=GATES, scheduler_flags=GATES[1:])
+            plane.up(scheduler=True, apiserver_flags=GATES, controller_flags=GATES[1:], scheduler_flags=GATES[1:])
             kwok.start_nodes(plane, NODES, pod_seconds=600)
             apply_crds(plane.kubeconfig)
             yield plane
@@ -43,7 +46,9 @@ def kubectl(plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="module")
 def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     folder = tmp_path_factory.mktemp("operator")
-    process = Operator(plane.kubeconfig, folder, ["--results-url", str(folder / "results")], {})
+    (folder / "trainer.json").write_text(json.dumps({"allow": {"resourceClaimTemplates": ["nics"]}}))
+    options = ["--results-url", str(folder / "results"), "--trainer-defaults", str(folder / "trainer.json")]
+    process = Operator(plane.kubeconfig, folder, options, {})
     process.start()
     yield process
     process.stop()
@@ -105,3 +110,49 @@ def test_a_single_pod_may_share_a_node_and_needs_no_group(kubectl, operator, tmp
         apply(kubectl, name, 1)
     until(lambda: all(nodes_of(kubectl, n) not in ([], [None]) for n in ("one", "two", "more", "most")), 30, "all run")
     assert "podium-one-1-0" not in kubectl("get", "podgroups", "-o", "name")
+
+
+def test_nodes_that_failed_are_avoided(kubectl, plane):
+    """Two at once: Kubernetes takes one value for each requirement on a node's name."""
+    job = build_job(replace(launch(system={"name": "lab", "nodes": 1}), avoid=("fake-0", "fake-1")), TrainerDefaults())
+    job["metadata"] = {"name": "avoids"}
+    kubectl("create", "-f", "-", stdin=job)
+    path = "jsonpath={.items[*].spec.nodeName}"
+    until(lambda: kubectl("get", "pods", "-l", "job-name=avoids", "-o", path) == "fake-2", 30, "the third node has it")
+
+
+NIC = "nic.example.com"
+GPUS = json.dumps({"status": {kind: {"nvidia.com/gpu": "8"} for kind in ("capacity", "allocatable")}})
+
+
+def devices(*nodes: str) -> list[dict[str, Any]]:
+    """A network card on each of these nodes, as its driver says, and a template that claims one."""
+    api, name = "resource.k8s.io/v1", {"name": "nics"}
+    request = {"name": "nic", "exactly": {"deviceClassName": "nics"}}
+    selector = {"cel": {"expression": f"device.driver == '{NIC}'"}}
+    return [
+        {"apiVersion": api, "kind": "DeviceClass", "metadata": name, "spec": {"selectors": [selector]}},
+        {"apiVersion": api, "kind": "ResourceClaimTemplate", "metadata": name,
+         "spec": {"spec": {"devices": {"requests": [request]}}}},
+        *(
+            {"apiVersion": api, "kind": "ResourceSlice", "metadata": {"name": f"nics-{node}"}, "spec": {
+                "driver": NIC, "nodeName": node, "devices": [{"name": "nic-0"}],
+                "pool": {"name": node, "generation": 1, "resourceSliceCount": 1}}}
+            for node in nodes
+        ),
+    ]  # fmt: skip
+
+
+def test_claimed_devices_decide_beside_those_of_device_plugins(kubectl, operator):
+    """Every node has GPUs, and two of the three have a network card."""
+    for node in range(NODES):
+        kubectl("patch", "node", f"fake-{node}", "--subresource=status", "--type=merge", "-p", GPUS)
+    kubectl("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": devices("fake-1", "fake-2")})
+    claims = [{"name": "nic", "resourceClaimTemplateName": "nics"}]
+    two = {"name": "lab", "nodes": 2, "acceleratorsPerNode": 8}
+    apply(kubectl, "fast", 2, system=two, template={"resourceClaims": claims})
+    until(lambda: nodes_of(kubectl, "fast") == ["fake-1", "fake-2"], 30, "the nodes with a card have the pods")
+    allocated = json.loads(kubectl("get", "resourceclaims", "-o", "json"))["items"]
+    found = [result for claim in allocated for result in claim["status"]["allocation"]["devices"]["results"]]
+    assert sorted(result["pool"] for result in found) == ["fake-1", "fake-2"]
+    assert {owner["kind"] for claim in allocated for owner in claim["metadata"]["ownerReferences"]} == {"Pod"}
