@@ -150,22 +150,22 @@ def test_a_clock_that_is_set_is_a_cause_of_its_own(step, delay):
     )
 
 
-def polled(*lates, step=0.0, since=0):
+def polled(*late_by, step=0.0, since=0):
     """An attempt of ten minutes whose log is read every five seconds. The clock is set at line number `since`."""
-    keys = ["run_start", *["eval_accuracy"] * (len(lates) - 2), "run_stop"]
+    keys = ["run_start", *["eval_accuracy"] * (len(late_by) - 2), "run_stop"]
     return [
-        seen(key, 600.0 * at / (len(lates) - 1), node=step if at >= since else 0.0, late=late, delay=5.02)
-        for at, (key, late) in enumerate(zip(keys, lates, strict=True))
+        seen(key, 600.0 * at / (len(late_by) - 1), node=step if at >= since else 0.0, late=late, delay=5.02)
+        for at, (key, late) in enumerate(zip(keys, late_by, strict=True))
     ]
 
 
 def test_lines_that_are_polled_show_a_small_step_together():
     """One line bounds the offset from above, another from below."""
-    lates = (3.8, 3.7, 4.9, 0.4, 0.1, 0.9, 1.8, 3.4, 3.2)
-    assert fault(*polled(*lates, step=-8.0, since=5))[0] is Reason.NODE_CLOCK_STEPPED
-    assert fault(*polled(*lates, step=8.0, since=5))[0] is Reason.NODE_CLOCK_STEPPED
-    assert fault(*polled(*lates)) is None
-    assert fault(*polled(*lates, step=-3.0, since=5)) is None
+    late_by = (3.8, 3.7, 4.9, 0.4, 0.1, 0.9, 1.8, 3.4, 3.2)
+    assert fault(*polled(*late_by, step=-8.0, since=5))[0] is Reason.NODE_CLOCK_STEPPED
+    assert fault(*polled(*late_by, step=8.0, since=5))[0] is Reason.NODE_CLOCK_STEPPED
+    assert fault(*polled(*late_by)) is None
+    assert fault(*polled(*late_by, step=-3.0, since=5)) is None
 
 
 def test_a_clock_that_is_set_back_shows_across_a_restart():
