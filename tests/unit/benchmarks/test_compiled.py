@@ -84,6 +84,29 @@ def test_sentences_of_any_number_and_length_run_through_the_programs_of_the_warm
     assert functional.scaled_dot_product_attention not in called  # on a GPU, each length of a mask has its own program
 
 
+@pytest.mark.parametrize("ranks", [1, 8])
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [(train, preset) for train, configs in ((gnmt, gnmt_config), (transformer, transformer_config))
+     for preset in (configs.FULL, configs.TINY)],
+    ids=["gnmt full", "gnmt tiny", "transformer full", "transformer tiny"],
+)  # fmt: skip
+def test_the_second_batch_of_a_warm_up_differs_in_all_that_varies(train, config, ranks, monkeypatch):
+    """Sizes that stay the same, or equal each other, become part of the program: other sizes are then compiled anew."""
+    shapes = []
+
+    def note(network, batch, smoothing, *, scale, autocast):
+        shapes.append((len(batch.source), batch.source.shape[1], len(batch.positions) // len(batch.source)))
+
+    monkeypatch.setattr(train, "forward_backward", note)
+    train.warm_up(torch.nn.Identity(), config, dataclasses.replace(ALONE, world_size=ranks), OFF)
+    first, second, third = shapes
+    assert all(size != other for size, other in zip(first, second, strict=True))
+    assert len(set(second)) == len(second)
+    assert min(second) > 1  # 0 and 1 are never a program's for all
+    assert third == second  # the first step with new sizes compiles them
+
+
 def test_ncf_is_compiled_by_a_model_of_the_same_size(programs):
     """The run's own is built on the clock."""
     config = dataclasses.replace(ncf_config.TINY, compile="yes", global_batch_size=10)
