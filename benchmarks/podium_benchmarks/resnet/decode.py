@@ -17,10 +17,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from podium_benchmarks.core.cli import DataError
+from podium_benchmarks.core.jpeg import UNDECODABLE
 
 CROP_TRIES = 100  # of the reference
-
-UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
@@ -74,15 +73,6 @@ def decode_crop(data: bytes, name: str, size: int, choose: Callable[[int, int], 
     box = (left / factor, top / factor, min(right / factor, pixels.width), min(bottom / factor, pixels.height))
     crop = pixels.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return torch.from_numpy(np.array(crop)).permute(2, 0, 1)
-
-
-def decode_whole(data: bytes, name: str) -> torch.Tensor:
-    """(3, height, width) uint8. Raises DataError naming the image."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except UNDECODABLE as error:
-        raise _refusal(data, name, error) from error
 
 
 def _refusal(data: bytes, name: str, error: Exception) -> DataError:

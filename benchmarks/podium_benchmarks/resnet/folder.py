@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks, shard
+from podium_benchmarks.core.jpeg import decodes, one_ahead
 from podium_benchmarks.resnet import decode, jpeg
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import EVAL_BATCH, ImageSet, ResidentImages
 from podium_benchmarks.resnet.sources import Images, open_both
 
-BATCHES_AHEAD = 8  # decoded and waiting, over all workers
+PIECE = 32  # images that a worker decodes at a time: all of them work on a batch that is waited for
+IMAGES_AHEAD = 2048  # decoded and waiting, over all workers
 
 
 def open_folder(config: Config, data_dir: Path, ranks: Ranks) -> ResidentImages | StreamedImages:
@@ -54,31 +57,50 @@ class Task:
     min_area: float = 1.0
     encoded: bool = False  # leave the JPEGs of a training batch to the training device
 
+    def pieces(self) -> list[Task]:
+        """What a worker does at a time."""
+        starts = range(0, max(1, len(self.indices)), PIECE)
+        return [dataclasses.replace(self, indices=self.indices[start : start + PIECE]) for start in starts]
+
 
 class Workers:
     """Processes that turn tasks into batches, ahead of need; the same ones for a whole run."""
 
     def __init__(self, parts: Sequence[Images], size: int, ranks: Ranks, *, cores: int, eval_crop: float) -> None:
         self._tasks: list[Task] = []
+        self._device = ranks.device
         cuda = ranks.device.type == "cuda"
         self._loader = DataLoader(
             _Batches(parts, size, eval_crop),
             batch_size=None,
             sampler=self._tasks,
             num_workers=cores,
-            prefetch_factor=max(2, -(-BATCHES_AHEAD // cores)),
+            prefetch_factor=max(2, -(-IMAGES_AHEAD // PIECE // cores)),
             persistent_workers=True,
             pin_memory=cuda,
             multiprocessing_context="forkserver" if cuda else "fork",  # CUDA doesn't survive a fork
         )
 
-    def decoded(self, tasks: Sequence[Task]) -> Iterator[tuple[Any, torch.Tensor]]:
-        """Images (B, 3, size, size) uint8, or encoded, and labels (B,) of each task, in order; or what a worker met."""
-        self._tasks[:] = tasks
-        for found in self._loader:
-            if isinstance(found, DataError):
-                raise found
-            yield found
+    def decoded(self, tasks: Sequence[Task]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Images (B, 3, size, size) uint8 and labels (B,) of each task on the device, in order."""
+        for pieces in self.pieces(tasks):
+            # Each is in pinned memory, which all of them joined would not be
+            images, labels = (
+                torch.cat([part.to(self._device, non_blocking=True) for part in parts])
+                for parts in zip(*pieces, strict=True)
+            )
+            yield images, labels
+
+    def pieces(self, tasks: Sequence[Task]) -> Iterator[list[Any]]:
+        """Images or what is encoded, and labels, of each piece of each task, in order; raises what a worker met."""
+        self._tasks[:] = itertools.chain.from_iterable(task.pieces() for task in tasks)
+        found = iter(self._loader)
+        for task in tasks:
+            pieces = list(itertools.islice(found, len(task.pieces())))
+            for piece in pieces:
+                if isinstance(piece, DataError):
+                    raise piece
+            yield pieces
 
 
 class _Batches(Dataset):
@@ -127,7 +149,7 @@ class StreamedImages:
     def __init__(self, config: Config, train: Images, evaluation: Images, ranks: Ranks) -> None:
         self.train_samples, self.eval_samples = len(train.labels), len(evaluation.labels)
         self._config, self._names = config, train.name
-        self._encoded = config.jpeg_decoder == "torchvision" and jpeg.decodes(ranks.device)
+        self._encoded = config.jpeg_decoder == "torchvision" and decodes(ranks.device)
         # On a GPU one core is busy launching kernels. On CPUs training itself takes them all and decoding a tenth of it
         cores = max(1, ranks.cores - 1 if ranks.device.type == "cuda" else ranks.cores // 4)
         self._workers = Workers([train, evaluation], config.image_size, ranks, cores=cores, eval_crop=config.eval_crop)
@@ -138,44 +160,25 @@ class StreamedImages:
         batches = order.split(self._config.global_batch_size)
         tasks = [Task(0, batch[shard(len(batch), ranks)].tolist(), seed, self._config.min_crop_area, self._encoded)
                  for batch in batches]  # fmt: skip
-        found = self._workers.decoded(tasks)
-        if self._encoded:
-            found = self._decoded_here(found, tasks, ranks.device)
+        found = self._decoded_here(tasks, ranks.device) if self._encoded else self._workers.decoded(tasks)
         for (images, labels), batch in zip(found, batches, strict=True):
-            yield images.to(ranks.device, non_blocking=True), labels.to(ranks.device, non_blocking=True), len(batch)
+            yield images, labels, len(batch)
 
-    def _decoded_here(
-        self, found: Iterator[tuple[jpeg.Encoded, torch.Tensor]], tasks: Sequence[Task], device: torch.device
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _decoded_here(self, tasks: Sequence[Task], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """A batch ahead, in a thread and a stream beside those of training."""
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-        def unpack(batch: jpeg.Encoded, task: Task) -> torch.Tensor:
-            with torch.cuda.stream(stream):
-                images = jpeg.unpack(
-                    batch, [self._names(index) for index in task.indices], self._config.image_size, device
-                )
-            if stream is not None:
-                stream.synchronize()
-            return images
+        def unpack(given: tuple[Task, list[Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+            task, pieces = given
+            crops = [
+                jpeg.unpack(batch, [self._names(index) for index in piece.indices], self._config.image_size, device)
+                for piece, (batch, _) in zip(task.pieces(), pieces, strict=True)
+            ]
+            return torch.cat(crops), torch.cat([labels for _, labels in pieces]).to(device)
 
-        def arrived(images: torch.Tensor) -> torch.Tensor:
-            if stream is not None:
-                images.record_stream(torch.cuda.current_stream(device))  # made in another, used in this one
-            return images
-
-        with ThreadPoolExecutor(1) as thread:
-            ahead: tuple[Future[torch.Tensor], torch.Tensor] | None = None
-            for (batch, labels), task in zip(found, tasks, strict=True):
-                before, ahead = ahead, (thread.submit(unpack, batch, task), labels)
-                if before is not None:
-                    yield arrived(before[0].result()), before[1]
-            if ahead is not None:
-                yield arrived(ahead[0].result()), ahead[1]
+        yield from one_ahead(unpack, zip(tasks, self._workers.pieces(tasks), strict=True), device)
 
     def evaluation(self, ranks: Ranks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This rank's part of the evaluation set, each image once."""
         mine = range(self.eval_samples)[shard(self.eval_samples, ranks)]
         tasks = [Task(1, mine[start : start + EVAL_BATCH]) for start in range(0, len(mine), EVAL_BATCH)]
-        for images, labels in self._workers.decoded(tasks):
-            yield images.to(ranks.device, non_blocking=True), labels.to(ranks.device, non_blocking=True)
+        yield from self._workers.decoded(tasks)

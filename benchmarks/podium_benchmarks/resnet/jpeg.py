@@ -1,12 +1,10 @@
-"""JPEG bytes to crops on the training device: a GPU's decoder (nvJPEG) by way of torchvision, on a CPU libjpeg.
+"""Batches that worker processes read and the training device decodes (core/jpeg.py).
 
-Worker processes read the files and choose the boxes, from the images' headers. What a GPU's decoder doesn't take, such
-as PNG and CMYK, they decode as ever.
+The workers choose the boxes, from the images' headers, and decode what the device doesn't take.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
-from podium_benchmarks.resnet.decode import UNDECODABLE, Box, decode_crop, decode_whole
+from podium_benchmarks.core.jpeg import UNDECODABLE, Crop, is_taken, render
+from podium_benchmarks.resnet.decode import Box, decode_crop
 
 
 class Encoded(NamedTuple):
@@ -57,7 +55,7 @@ def _box_of_jpeg(data: bytes, choose: Callable[[int, int], Box]) -> tuple[int, i
     """In whole pixels; None for what isn't a JPEG in gray or RGB."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.format != "JPEG" or image.mode not in {"L", "RGB"}:
+            if not is_taken(image):
                 return None
             left, top, right, bottom = (round(edge) for edge in choose(*image.size))
             left, top = min(left, image.width - 1), min(top, image.height - 1)
@@ -69,42 +67,17 @@ def _box_of_jpeg(data: bytes, choose: Callable[[int, int], Box]) -> tuple[int, i
 def unpack(batch: Encoded, names: Sequence[str], size: int, device: torch.device) -> torch.Tensor:
     """(B, 3, size, size) uint8 crops on the device. Raises DataError naming the image that can't be decoded."""
     spans = list(itertools.pairwise([0, *batch.ends.tolist()]))
-    rows = [row for row, (start, end) in enumerate(spans) if end > start]
     crops = torch.empty((len(spans), 3, size, size), dtype=torch.uint8, device=device)
-    others = torch.tensor([row for row, (start, end) in enumerate(spans) if end == start], dtype=torch.int64)
-    crops[others.to(device)] = batch.crops.to(device)
-    files = [batch.data[slice(*spans[row])] for row in rows]
-    for row, image in zip(rows, _decoded(files, [names[row] for row in rows], device), strict=True):
-        left, top, right, bottom = batch.boxes[row].tolist()
-        part = image[None, :, top:bottom, left:right].float()
-        crops[row] = F.interpolate(part, (size, size), mode="bilinear", antialias=True)[0].round_().clamp_(0, 255)
-    mirrored = batch.mirrored.to(device)[:, None, None, None]
-    return torch.where(mirrored, crops.flip(3), crops)
-
-
-def _decoded(files: list[torch.Tensor], names: Sequence[str], device: torch.device) -> list[torch.Tensor]:
-    """Each (3, height, width) uint8; those that the device refuses are decoded by Pillow, or their names reported."""
-    try:
-        return _decode_jpeg(files, device) if files else []
-    except RuntimeError:
-        if len(files) > 1:
-            return [_decoded([file], [name], device)[0] for file, name in zip(files, names, strict=True)]
-    return [decode_whole(files[0].numpy().tobytes(), names[0]).to(device)]
-
-
-@functools.cache
-def decodes(device: torch.device) -> bool:
-    """Whether torchvision has a decoder for the device: the first call takes the time to start it."""
-    example = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(example, "JPEG")
-    try:
-        _decode_jpeg([torch.frombuffer(bytearray(example.getvalue()), dtype=torch.uint8)], device)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _decode_jpeg(files: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    from torchvision import io as images  # noqa: PLC0415 - takes seconds, which few runs need
-
-    return images.decode_jpeg(files, mode=images.ImageReadMode.RGB, device=device)  # type: ignore[no-any-return]
+    there = torch.tensor([end > start for start, end in spans], dtype=torch.bool)
+    mirrored = batch.mirrored[~there].to(device)[:, None, None, None]
+    others = batch.crops.to(device)
+    crops[(~there).to(device)] = torch.where(mirrored, others.flip(3), others)
+    rows = there.nonzero().flatten().tolist()
+    found = [
+        Crop(batch.data[slice(*spans[row])], names[row], tuple(batch.boxes[row].tolist()), (size, size),
+             mirrored=bool(batch.mirrored[row]))
+        for row in rows
+    ]  # fmt: skip
+    for row, crop in zip(rows, render(found, device), strict=True):
+        crops[row] = crop
+    return crops

@@ -13,11 +13,11 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.batch_norm import share_statistics
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.jpeg import decodes
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
-from podium_benchmarks.resnet import jpeg
 from podium_benchmarks.resnet.config import Config
 from podium_benchmarks.resnet.data import Data, digits, normalize
 from podium_benchmarks.resnet.eval import evaluate
@@ -92,7 +92,7 @@ def warm_up(network: nn.Module, model: ResNet, config: Config, ranks: Ranks, aut
     for _ in range(2):
         forward_backward(network, images, labels, smoothing=config.label_smoothing, scale=1.0, autocast=autocast)
     if config.jpeg_decoder == "torchvision":
-        jpeg.decodes(ranks.device)
+        decodes(ranks.device)
     model.zero_grad(set_to_none=True)
     model.load_state_dict(state)
 

@@ -100,6 +100,25 @@ def test_streamed_crops_depend_on_seed_and_image_only(image_folder):
     assert first.dtype == torch.uint8
 
 
+def test_a_batch_whose_pieces_are_decoded_by_several_workers_is_the_same(image_folder, monkeypatch):
+    """The first batch after an evaluation is waited for."""
+    config = dataclasses.replace(CONFIG, global_batch_size=7, resident_megabytes=0)
+    rank = Ranks(rank=0, world_size=1, device=CPU, cores=8)  # two of them decode
+
+    def everything():
+        images = folder.open_folder(config, image_folder, rank)
+        return [*images.epoch(3, rank), *images.evaluation(rank)]
+
+    whole = everything()
+    monkeypatch.setattr(folder, "PIECE", 3)
+    assert [list(piece.indices) for piece in folder.Task(0, range(8)).pieces()] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    in_pieces = everything()
+    assert [len(labels) for _, labels, *_ in in_pieces] == [7, 2, 5]
+    for (images, labels, *_), (expected, expected_labels, *_) in zip(in_pieces, whole, strict=True):
+        assert torch.equal(images, expected)
+        assert torch.equal(labels, expected_labels)
+
+
 def test_random_boxes_lie_within_the_image():
     x, y, width, height = data.random_boxes(1000, 0.05, torch.Generator().manual_seed(1)).unbind(1)
     assert ((x.abs() + width <= 1.00001) & (y.abs() + height <= 1.00001)).all()

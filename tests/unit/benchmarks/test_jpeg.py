@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tests.unit.benchmarks.test_decode import encoded, photo
 
+from podium_benchmarks.core import jpeg as core_jpeg
 from podium_benchmarks.core.cli import DataError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.resnet import folder, jpeg
@@ -65,14 +66,14 @@ def test_what_cannot_be_decoded_is_named(spoilt):
 def test_a_jpeg_that_the_device_refuses_is_decoded_by_pillow(monkeypatch):
     """nvJPEG knows fewer kinds than libjpeg."""
     refused, good = photo(64, 48), photo(60, 50)
-    decode = jpeg._decode_jpeg
+    decode = core_jpeg._decode_jpeg
 
     def picky(files, device):
         if any(len(file) == len(refused) for file in files):
             raise RuntimeError("unsupported")
         return decode(files, device)
 
-    monkeypatch.setattr(jpeg, "_decode_jpeg", picky)
+    monkeypatch.setattr(core_jpeg, "_decode_jpeg", picky)
     batch = jpeg.pack([(data, "", fixed((0, 0, 40, 40))) for data in (refused, good, good)], [False] * 3, 40)
     crops = jpeg.unpack(batch, ["", "", ""], 40, CPU)
     expected = torch.stack(
@@ -108,12 +109,12 @@ def test_an_epoch_has_the_same_crops_with_either_decoder(image_folder):
 
 def test_without_a_decoder_for_the_device_pillow_decodes(image_folder, monkeypatch):
     expected = epoch(image_folder, "pillow")
-    jpeg.decodes.cache_clear()
+    core_jpeg.decodes.cache_clear()
 
     def none(*_, **__):
         raise RuntimeError("torchvision was built without it")
 
-    monkeypatch.setattr(jpeg, "_decode_jpeg", none)
+    monkeypatch.setattr(core_jpeg, "_decode_jpeg", none)
     assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in
                zip(epoch(image_folder, "torchvision"), expected, strict=True))  # fmt: skip
-    jpeg.decodes.cache_clear()
+    core_jpeg.decodes.cache_clear()
