@@ -19,6 +19,7 @@ from PIL import Image
 
 from podium_benchmarks.core.cli import DataError, UsageError
 from podium_benchmarks.core.coco_index import Outlines, Segmentation, map_index, read_json, write_index
+from podium_benchmarks.core.jpeg import is_taken
 
 LAYOUT = "expected DIR/{train,val}2017/*.jpg and DIR/annotations/instances_{train,val}2017.json"
 
@@ -175,6 +176,14 @@ def open_image(photo: Photo) -> Any:
             yield image
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of these for broken files
         raise DataError(f"{photo.file} can't be decoded ({error}): replace the file") from error
+
+
+def encoded(photo: Photo) -> torch.Tensor | None:
+    """The bytes of the photo's file, for a device to decode; None without a file, or for one that it doesn't take."""
+    if photo.file is None or photo.image is not None:
+        return None
+    with open_image(photo) as image:
+        return torch.from_numpy(np.fromfile(photo.file, dtype=np.uint8)) if is_taken(image) else None
 
 
 def decode(photo: Photo) -> torch.Tensor:

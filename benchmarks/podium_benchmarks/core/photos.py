@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+import torch
 
 from podium_benchmarks.core import coco
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
+from podium_benchmarks.core.jpeg import Crop, decodes, one_ahead, render
 from podium_benchmarks.core.prefetch import thread_pool
 from podium_benchmarks.core.scenes import make_scenes
 
@@ -27,6 +31,17 @@ class PhotoConfig(Protocol):
     def train_scenes(self) -> int: ...
     @property
     def eval_scenes(self) -> int: ...
+    @property
+    def jpeg_decoder(self) -> str: ...
+
+
+class Sample(Protocol):
+    """A training sample of either: a frozen dataclass."""
+
+    image: torch.Tensor | Crop  # (3, H, W) uint8, or what the device makes it of
+
+
+S = TypeVar("S", bound=Sample)
 
 
 def check_photos(config: PhotoConfig, data_dir: Path | None) -> None:
@@ -54,8 +69,9 @@ class Photos:
     """What a rank trains on and its shard of the evaluation set, with a pool of threads that prepares samples."""
 
     def __init__(
-        self, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int], mirrored: bool
-    ) -> None:
+        self, config: PhotoConfig, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
+        mirrored: bool,
+    ) -> None:  # fmt: skip
         self.truth, self.repairs = evaluation, repairs
         self.num_classes = len(train.category_ids)
         self.train_samples, self.eval_samples = len(train.photos), len(evaluation.photos)
@@ -63,6 +79,26 @@ class Photos:
         self._train: Sequence[Photo] = train.photos
         self._evaluation: Sequence[Photo] = evaluation.photos[shard(self.eval_samples, ranks)]
         self._threads = thread_pool(ranks)
+        self._decodes_on_device = config.jpeg_decoder == "torchvision" and decodes(ranks.device)
+
+    def _encoded(self, photo: Photo) -> torch.Tensor | None:
+        """Its file, if the device is to decode it."""
+        return coco.encoded(photo) if self._decodes_on_device else None
+
+    def _decoded(self, batches: Iterable[list[S]]) -> Iterator[list[S]]:
+        """Samples with their images; with the device's decoder they are there, made a batch ahead."""
+        device = self._ranks.device
+
+        def rendered(samples: list[S]) -> tuple[Any, ...]:
+            made = iter(render([sample.image for sample in samples if isinstance(sample.image, Crop)], device))
+            return samples, *(next(made) if isinstance(sample.image, Crop) else sample.image.to(device)
+                              for sample in samples)  # fmt: skip
+
+        if not self._decodes_on_device:
+            yield from batches
+            return
+        for samples, *images in one_ahead(rendered, batches, device):
+            yield [dataclasses.replace(sample, image=image) for sample, image in zip(samples, images, strict=True)]
 
     def decode_if_within(self, megabytes: int) -> None:
         """Keep all pixels in memory if those of both sets fit into `megabytes`."""

@@ -36,5 +36,5 @@ def prefetched(
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device that the host doesn't wait for."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    """A copy on the device that the host doesn't wait for; itself if it is there."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type != tensor.device.type else tensor

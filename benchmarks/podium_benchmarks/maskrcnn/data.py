@@ -15,6 +15,7 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.files import or_in_data_dir
+from podium_benchmarks.core.jpeg import Crop
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.maskrcnn.config import Config
@@ -90,7 +91,7 @@ class Data(Photos):
         self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
         mirrored: bool,
     ) -> None:  # fmt: skip
-        super().__init__(train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
+        super().__init__(config, train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
         self._config = config
         self._upright = torch.tensor([photo.height > photo.width for photo in train.photos])
         sizes = (self._upright.sum().item(), (~self._upright).sum().item())
@@ -112,7 +113,7 @@ class Data(Photos):
         batches.sort(key=lambda places: int(places[0]))  # the permutation decides which kind comes when
         mine = [order[batch][shard(len(batch), self._ranks)].tolist() for batch in batches]
         make = partial(self._sample, seed)
-        for samples, batch in zip(prefetched(self._threads, make, mine), batches, strict=True):
+        for samples, batch in zip(self._decoded(prefetched(self._threads, make, mine)), batches, strict=True):
             yield collate(samples, len(batch), self._ranks.device)
 
     def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor, Sequence[Size]]]:
@@ -125,16 +126,23 @@ class Data(Photos):
 
     def _sample(self, seed: int, index: int) -> Sample:
         photo = self._train[index]
-        image = _scaled(self._config, photo)
-        height, width = _size(image)
+        height, width = scaled_size(self._config, photo.height, photo.width)
         scale = torch.tensor([width / photo.width, height / photo.height] * 2)
         boxes = (photo.boxes - torch.tensor([0, 0, 1, 1])) * scale
         masks = rasterize(photo.segmentations, photo.height, photo.width)
         masks = masks.scaled(width / photo.width, height / photo.height)
         draw = seeds.derive(seed, "photo", index)
-        if self._mirrored and draw % 2:
-            image, masks = image.flip(2), masks.mirrored(width)
+        flip = self._mirrored and draw % 2 == 1
+        if flip:
+            masks = masks.mirrored(width)
             boxes = torch.stack([width - 1 - boxes[:, 2], boxes[:, 1], width - 1 - boxes[:, 0], boxes[:, 3]], dim=1)
+        image: torch.Tensor | Crop
+        if (data := self._encoded(photo)) is not None:
+            whole = (0, 0, photo.width, photo.height)
+            image = Crop(data, str(photo.file), whole, (height, width), mirrored=flip)
+        else:
+            image = _scaled(self._config, photo)
+            image = image.flip(2) if flip else image
         return Sample(image, boxes, photo.labels, masks, draw)
 
 
@@ -142,7 +150,7 @@ class Data(Photos):
 class Sample:
     """One training image."""
 
-    image: torch.Tensor  # (3, H, W) uint8
+    image: torch.Tensor | Crop  # (3, H, W) uint8
     boxes: torch.Tensor
     labels: torch.Tensor
     masks: Masks
@@ -173,7 +181,7 @@ def padded(images: Sequence[torch.Tensor]) -> torch.Tensor:
     # A rank may have no image of a short last batch
     height, width = (max((image.shape[side] for image in images), default=1) for side in (1, 2))
     sides = (-(-side // COARSEST) * COARSEST for side in (height, width))
-    together = torch.zeros((len(images), 3, *sides), dtype=torch.uint8)
+    together = torch.zeros((len(images), 3, *sides), dtype=torch.uint8, device=images[0].device if images else None)
     for place, image in zip(together, images, strict=True):
         place[:, : image.shape[1], : image.shape[2]] = image
     return together

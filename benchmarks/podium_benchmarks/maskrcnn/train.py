@@ -13,6 +13,7 @@ from torch import nn
 
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.jpeg import decodes
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.photos import SCENE_CLASSES
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
@@ -111,6 +112,8 @@ def warm_up(trainee: Trainee, config: Config, ranks: Ranks) -> None:
     count = dist.shard_size(config.global_batch_size, ranks)
     for sides in ((3, 4), (3, 4), (5, 3)):  # a second shape, so that what is compiled for any shape is made now, too
         forward_backward(trainee.network, synthetic_batch(config, count, ranks.device, sides), ranks)
+    if config.jpeg_decoder == "torchvision":
+        decodes(ranks.device)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
 

@@ -45,11 +45,17 @@ class Config:
     eval_scenes: int
     precision: str  # fp32, bf16, or auto: bf16 where the hardware computes in it
     compile: str  # yes, no, or auto: on a GPU
+    jpeg_decoder: str  # pillow, in threads on CPUs; torchvision, on the training device: a GPU's nvJPEG
     resident_megabytes: int  # decoded images are kept in memory if the data set is not larger than this
     stats_interval_seconds: float  # between tracked_stats lines; 0: every step
 
     def __post_init__(self) -> None:
-        checks.one_of(self, precision=("fp32", "bf16", "auto"), compile=("yes", "no", "auto"))
+        checks.one_of(
+            self,
+            precision=("fp32", "bf16", "auto"),
+            compile=("yes", "no", "auto"),
+            jpeg_decoder=("pillow", "torchvision"),
+        )
         checks.above_zero(self, "max_epochs", "epochs_between_evals", "global_batch_size", "opt_base_learning_rate",
                           "max_samples", "width", "train_scenes", "eval_scenes")  # fmt: skip
         checks.at_least_zero(self, "opt_learning_rate_warmup_steps", "opt_learning_rate_warmup_factor",
@@ -118,6 +124,7 @@ FULL = Config(
     eval_scenes=1,
     precision="auto",
     compile="auto",
+    jpeg_decoder="pillow",
     resident_megabytes=2048,
     stats_interval_seconds=1.0,
 )

@@ -19,6 +19,7 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.files import or_in_data_dir
+from podium_benchmarks.core.jpeg import Crop
 from podium_benchmarks.core.photos import Photos, check_photos, read_photos
 from podium_benchmarks.core.prefetch import prefetched, to_device
 from podium_benchmarks.ssd.augment import Boxes, Jitter, jitter_colors, mirror, random_crop, random_jitter
@@ -96,7 +97,7 @@ class Data(Photos):
         self, config: Config, train: CocoSet, evaluation: CocoSet, ranks: Ranks, *, repairs: Mapping[str, int],
         mirrored: bool,
     ) -> None:  # fmt: skip
-        super().__init__(train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
+        super().__init__(config, train, evaluation, ranks, repairs=repairs, mirrored=mirrored)
         self._config = config
 
     def epoch(self, seed: int) -> Iterator[Batch]:
@@ -105,7 +106,7 @@ class Data(Photos):
         batches = order.split(self._config.global_batch_size)
         mine = [batch[shard(len(batch), self._ranks)].tolist() for batch in batches]
         cut = partial(self._sample, seed)
-        for samples, batch in zip(prefetched(self._threads, cut, mine), batches, strict=True):
+        for samples, batch in zip(self._decoded(prefetched(self._threads, cut, mine)), batches, strict=True):
             yield _collate(samples, len(batch), self._ranks.device)
 
     def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor]]:
@@ -121,10 +122,15 @@ class Data(Photos):
         sides = np.array([photo.width, photo.height] * 2, dtype=np.float32)
         crop = random_crop(photo.boxes.numpy() / sides, self._config.max_samples, random)
         box = np.array([crop.left, crop.top, crop.right, crop.bottom]) * sides
-        image, boxes = cut(photo, [int(side) for side in box], reduced=True), crop.boxes
-        flip = random.random() < 0.5
-        if flip and self._mirrored:
-            image, boxes = image.flip(2), mirror(boxes)
+        left, top, right, bottom = (int(side) for side in box)
+        part = left, top, max(right, left + 1), max(bottom, top + 1)
+        flip = random.random() < 0.5 and self._mirrored
+        boxes = mirror(crop.boxes) if flip else crop.boxes
+        if (data := self._encoded(photo)) is not None:
+            image = Crop(data, str(photo.file), part, (IMAGE_SIZE, IMAGE_SIZE), mirrored=flip)
+        else:
+            image = cut(photo, part, reduced=True)
+            image = image.flip(2) if flip else image
         factors, order = random_jitter(random)
         return Sample(image, boxes, photo.labels[crop.kept], torch.from_numpy(factors), torch.from_numpy(order))
 
@@ -133,7 +139,7 @@ class Data(Photos):
 class Sample:
     """One training image, cut and scaled."""
 
-    image: torch.Tensor  # (3, 300, 300) uint8
+    image: torch.Tensor | Crop  # (3, 300, 300) uint8
     boxes: Boxes
     labels: torch.Tensor
     factors: torch.Tensor
@@ -146,7 +152,6 @@ def cut(photo: Photo, box: Sequence[int], *, reduced: bool) -> torch.Tensor:
     With `reduced`, no more is decoded of a file than this needs: JPEG can be decoded at 1/2, 1/4 or 1/8 of its size.
     """
     left, top, right, bottom = box
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
     if photo.image is not None:
         part = photo.image[:, top:bottom, left:right]
         return vision.resize(part, [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
@@ -169,11 +174,12 @@ def _whole(photo: Photo) -> torch.Tensor:
 def _collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
     """A rank's shard of a short last batch may be empty."""
     most = max((len(sample.labels) for sample in samples), default=1)
-    images = torch.zeros((len(samples), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+    empty = torch.zeros((0, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+    images = torch.stack([sample.image for sample in samples]) if samples else empty
     boxes, labels = torch.zeros(len(samples), most, 4), torch.zeros(len(samples), most, dtype=torch.int64)
     factors, order = torch.zeros(len(samples), 4), torch.zeros(len(samples), 4, dtype=torch.int64)
     for row, sample in enumerate(samples):
-        images[row], factors[row], order[row] = sample.image, sample.factors, sample.order
+        factors[row], order[row] = sample.factors, sample.order
         boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
         labels[row, : len(sample.labels)] = sample.labels
     images, boxes, labels = (to_device(tensor, device) for tensor in (images, boxes, labels))

@@ -14,6 +14,7 @@ from torch import nn
 from podium_benchmarks.core import clock, dist, schedules, seeds
 from podium_benchmarks.core.batch_norm import share_statistics
 from podium_benchmarks.core.dist import Ranks
+from podium_benchmarks.core.jpeg import decodes
 from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.photos import SCENE_CLASSES
 from podium_benchmarks.core.precision import compile_training, is_compiled, mixed_precision
@@ -109,6 +110,8 @@ def warm_up(trainee: Trainee, anchors: torch.Tensor, config: Config, ranks: Rank
     batch = synthetic_batch(count, ranks.device)
     for _ in range(2):
         forward_backward(trainee.network, anchors, batch, scale=1.0, autocast=autocast)
+    if config.jpeg_decoder == "torchvision":
+        decodes(ranks.device)
     trainee.model.zero_grad(set_to_none=True)
     trainee.model.load_state_dict(state)
 
