@@ -37,7 +37,7 @@ def nothing_runs_after_the_end(sim: Simulation) -> str:
         if container.started is not None and not container.removed and container.run_uid not in sim.active_runs():
             return f"pod {container.place[1]} ({container.program.kind}) still runs"
     for job in sim.server.all("jobs"):
-        if not is_finished(job) and job["metadata"]["labels"]["podium.dev/run-uid"] not in sim.active_runs():
+        if not is_finished(job) and job["metadata"]["ownerReferences"][0]["uid"] not in sim.active_runs():
             return f"Job {job['metadata']['name']} can still run"
     return ""
 

@@ -39,6 +39,7 @@ class Change:
     version: int
     type: str  # ADDED, MODIFIED, DELETED
     object: Object
+    before: Object | None = None  # if its labels were others
     _line: bytes | None = field(default=None, repr=False)
 
     @property
@@ -46,6 +47,16 @@ class Change:
         if self._line is None:
             self._line = orjson.dumps({"type": self.type, "object": self.object}) + b"\n"
         return self._line
+
+    def seen_by(self, match: Callable[[Object], bool]) -> Change | None:
+        """Return the change as a watch with a selector has it: for that, an object that it does not select any more is
+        deleted, as it was before."""
+        if match(self.object):
+            return self if not self.before or match(self.before) else Change(self.version, "ADDED", self.object)
+        if self.before is None or not match(self.before):
+            return None
+        version = {"resourceVersion": str(self.version)}
+        return Change(self.version, "DELETED", self.before | {"metadata": self.before["metadata"] | version})
 
 
 def copy(body: Object) -> Object:
@@ -183,14 +194,17 @@ class ApiServer:
         self._publish("DELETED", plural, body)
 
     def _store(self, type_: str, plural: str, body: Object) -> Object:
-        self.objects[plural][body["metadata"].get("namespace", ""), body["metadata"]["name"]] = body
-        self._publish(type_, plural, body)
+        key = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+        before = self.objects[plural].get(key)
+        self.objects[plural][key] = body
+        self._publish(type_, plural, body, before)
         return body
 
-    def _publish(self, type_: str, plural: str, body: Object) -> None:
+    def _publish(self, type_: str, plural: str, body: Object, before: Object | None = None) -> None:
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
-        change = Change(self.version, type_, body)
+        relabeled = before is not None and before["metadata"].get("labels") != body["metadata"].get("labels")
+        change = Change(self.version, type_, body, before if relabeled else None)
         self.history[plural].append(change)
         for listener in self.listeners[plural]:
             listener(change)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from podium.launch import ATTEMPT_LABEL, RUN_UID_LABEL, TRY_LABEL
+from tests.simulation import strangers
 from tests.simulation.apiserver import Object, Refused
-from tests.simulation.jobs import INDEX
 from tests.simulation.nodes import Node
 from tests.simulation.scenario import NAMESPACE, Fault
 from tests.simulation.world import Process
@@ -160,33 +159,6 @@ def _cannot_start(sim: Simulation, seconds: float) -> None:
 
     # a configuration error that lasts for a minute counts as final
     _later(sim, min(seconds, 40.0 if why == "CreateContainerConfigError" else 500.0), heal)
-
-
-def _stranger(sim: Simulation, seconds: float) -> bool:
-    """Somebody creates a pod, or a Job, with the labels of a run."""
-    run = _some_run(sim)
-    if run is None:
-        return False
-    labels = {RUN_UID_LABEL: run["metadata"]["uid"], ATTEMPT_LABEL: "1", TRY_LABEL: "0"}
-    metadata = {"name": f"stranger-{sim.world.random.getrandbits(20)}", "labels": labels, "annotations": {INDEX: "0"}}
-    state = {"terminated": {"exitCode": 3, "startedAt": sim.world.stamp(), "finishedAt": sim.world.stamp()}}
-    status = {"phase": "Failed", "containerStatuses": [{"name": "trainer", "state": state}]}
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "other", "uid": "other", "controller": True}
-    match sim.world.random.randrange(3):
-        case 0:
-            sim.server.create("pods", NAMESPACE, {"metadata": metadata, "spec": {}, "status": status})
-        case 1:
-            metadata["ownerReferences"] = [owner]
-            sim.server.create("pods", NAMESPACE, {"metadata": metadata, "spec": {}, "status": status})
-        case 2:
-            failed = {"type": "Failed", "status": "True", "reason": "Other", "message": "not ours"}
-            body = {
-                "metadata": metadata,
-                "spec": {"completions": 1, "suspend": True},
-                "status": {"conditions": [failed]},
-            }
-            sim.server.create("jobs", NAMESPACE, body)
-    return True
 
 
 def _node_clock_set(sim: Simulation, seconds: float) -> bool:
@@ -382,7 +354,8 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "quota": _quota,
     "job controller slow": _job_controller_slow,
     "job deleted": _job_deleted,
-    "stranger": _stranger,
+    "stranger": strangers.creates_a_lookalike,
+    "labels taken off": strangers.takes_labels_off,
     "queue closed": _queue_closed,
     "queue preempts": _queue_preempts,
     "store down": _bucket("failing", 1.0),

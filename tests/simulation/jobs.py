@@ -14,6 +14,7 @@ from tests.simulation.world import World
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
+CONTROLLER = "batch.kubernetes.io/controller-uid"
 
 
 class JobController:
@@ -124,7 +125,7 @@ class JobController:
             body = {
                 "metadata": {
                     "name": f"{metadata['name']}-{index}-{self.world.random.randrange(16**5):05x}",
-                    "labels": {**template["metadata"].get("labels", {}), "job-name": metadata["name"]},
+                    "labels": {**template["metadata"].get("labels", {}), CONTROLLER: metadata["uid"]},
                     "annotations": {**template["metadata"].get("annotations", {}), INDEX: index},
                     "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
                     "finalizers": [FINALIZER],

@@ -42,6 +42,7 @@ FAULTS = {
     "job controller slow": 2,
     "job deleted": 3,
     "stranger": 3,
+    "labels taken off": 4,
     "queue closed": 2,
     "queue preempts": 3,
     "store down": 4,

@@ -268,8 +268,8 @@ class Connection:
             return world.random.uniform(0.002, 0.03) + network.watch_lag.get(plural, 0.0)
 
         def deliver(change: Change) -> None:
-            if match(change.object) and not network.down:
-                stream.send(change.line, lag())
+            if (seen := change.seen_by(match)) and not network.down:
+                stream.send(seen.line, lag())
 
         def stop() -> None:
             server.listeners[plural].remove(deliver)

@@ -255,7 +255,6 @@ class Reason(ExplainedReason):
         state=AttemptState.ABORTED,
         means="The BenchmarkRun was deleted while the attempt was running. The measurements so far are stored.",
     )
-
     INTERRUPTED = "Interrupted", Facts(
         state=AttemptState.ABORTED,
         means="Ctrl-C or SIGTERM stopped a run on this machine (podium run --local). The measurements so far are "
@@ -350,9 +349,7 @@ class Reason(ExplainedReason):
            "names trainer.maxRunsPerNamespace, wait.",
     )
     SCORED = "Scored", Facts(
-        true=(_COMPLETE,),
-        means="The run has a valid score.",
-        do="Read it.",
+        true=(_COMPLETE,), means="The run has a valid score.", do="Read it.",
     )
     COMPLETE = "Complete", Facts(false=(_FAILED,), routine=True, means="The run is complete.")
     FAILED = "Failed", Facts(
@@ -374,6 +371,10 @@ class Reason(ExplainedReason):
 
     # ---- Events only ----
 
+    LABEL_MISSING = "LabelMissing", Facts(
+        event="Warning", means="Somebody has taken the label podium.dev/run-uid off a pod. The attempt goes on.",
+        do="Put the label back with the command in the message: until then, changes of the pod are seen late.",
+    )
     ATTEMPT_CONVERGED = "AttemptConverged", Facts(
         event="Normal",
         means="An attempt reached its target; quality, seconds and epochs are in the message.",
@@ -384,8 +385,7 @@ class Reason(ExplainedReason):
         do="See the attempt's reason.",
     )
     ATTEMPT_INVALID = "AttemptInvalid", Facts(
-        event="Warning",
-        means="An attempt broke a rule; the message contains its reason.",
+        event="Warning", means="An attempt broke a rule; the message contains its reason.",
         do="See the attempt's reason.",
     )
     ATTEMPT_ABORTED = "AttemptAborted", Facts(

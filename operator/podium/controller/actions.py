@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from podium.api import GROUP, KIND, VERSION, TryId, rfc3339
+from podium.api import GROUP, KIND, VERSION, Reason, TryId, rfc3339
+from podium.controller.informers import pods_of_job
 from podium.controller.logs import LogCollector
-from podium.controller.pods import BENCHMARK_RUNS, JobSnapshot, read_job
+from podium.controller.pods import BENCHMARK_RUNS, JobSnapshot, PodSnapshot, read_job
 from podium.controller.state import RunState
 from podium.controller.uploads import Uploader
 from podium.kube import EVENTS, JOBS, NETWORK_POLICIES, POD_GROUPS, SERVICES, Api, ApiError, Resource, backoff
@@ -115,6 +116,28 @@ class ActionExecutor:
             else:
                 state.observation.missing(id_)
         return True
+
+    async def pods_of(self, state: RunState, jobs: Mapping[TryId, str]) -> dict[TryId, dict[str, PodSnapshot | None]]:
+        """Ask the API server for the pods of tries, by the uid of their Job: perhaps no watch shows them.
+
+        Returns the answers, by uid of the pod; a try is missing if there was none.
+        """
+        run = state.run
+        answers: dict[TryId, dict[str, PodSnapshot | None]] = {}
+        for id_, job_uid in jobs.items():
+            found = {}
+            try:
+                async for body, pod in pods_of_job(self._api, run, job_uid):
+                    found[body["metadata"]["uid"]] = pod
+                    if pod and (body["metadata"].get("labels") or {}).get(RUN_UID_LABEL) != run.uid:
+                        name, label = pod.container.name, f"{RUN_UID_LABEL}={run.uid}"
+                        put_back = f"kubectl label pod -n {run.namespace} {name} {label} --overwrite"
+                        await self._emit(state, Emit(Reason.LABEL_MISSING, f"{id_}: put it back with {put_back}"))
+            except (ApiError, *UNREACHABLE) as error:
+                _LOG.warning("looking for the pods of %s/%s %s: %s", run.namespace, run.name, id_, error)
+            else:
+                answers[id_] = found
+        return answers
 
     async def _create_job(self, state: RunState, id_: TryId) -> bool:
         """Create the Job of a try, or adopt one that an earlier process created. Returns False if that is refused."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from podium.controller.pods import JobSnapshot, PodSnapshot, read_job, read_pod
+from podium.controller.pods import CONTROLLER_LABEL, JobSnapshot, PodSnapshot, read_job, read_pod
 from podium.kube import JOBS, PODS, Api, Informer, Resource
 from podium.launch import RUN_UID_LABEL
+from podium.reconcile import Run
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 
@@ -70,3 +71,18 @@ class Informers:
         async with asyncio.TaskGroup() as group:
             for informer in self._all:
                 group.create_task(informer.run())
+
+
+async def pods_of_job(api: Api, run: Run, job_uid: str) -> AsyncIterator[tuple[Mapping[str, Any], PodSnapshot | None]]:
+    """Yield the pods of a Job of `run`, each with its snapshot, or None if it is unreadable or not the Job's now.
+
+    They are those that the Job controller selects: no watch shows one that somebody has taken our labels off. Raises
+    ApiError, aiohttp.ClientError and TimeoutError.
+    """
+    async for bodies, _ in api.pages(PODS, run.namespace, f"{CONTROLLER_LABEL}={job_uid}"):
+        for body in bodies:
+            try:
+                pod = read_pod(body, run.uid)
+            except (LookupError, TypeError, ValueError, AttributeError):
+                pod = None
+            yield body, pod if pod and pod.job_uid == job_uid else None

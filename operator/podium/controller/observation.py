@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from podium.api import TryId
@@ -27,6 +28,7 @@ class Observation:
         self.jobs: dict[TryId, ObservedJob] = {}
         self.containers: dict[TryId, dict[str, Container]] = {}  # by pod, in their last known state
         self.nodes: set[str] = set()  # names of the cluster's nodes on which pods ran
+        self.unsure: set[TryId] = set()  # tries with a pod that no watch shows, and that nobody has said to be gone
         self._namespace = namespace
         self._created: dict[TryId, tuple[JobSnapshot, float]] = {}  # not yet shown by the watch, and since when
         self._absent: set[TryId] = set()  # tries whose Job is known not to exist
@@ -59,8 +61,23 @@ class Observation:
         """Whether there are Jobs that the watch does not show yet."""
         return bool(self._created)
 
-    def update(self, jobs: Iterable[JobSnapshot], pods: Iterable[PodSnapshot], now: float) -> int:
-        """Take over what the watches show at `now` (unix seconds).
+    def lacking(self, ids: Iterable[TryId], nodes: int) -> dict[TryId, str]:
+        """Return the tries that may have pods that no watch shows, with the uid of their Job.
+
+        These are those that are unsure, and those of `ids` with fewer than `nodes` pods.
+        """
+        few = {id_ for id_ in ids if (job := self.jobs.get(id_)) and len(job.containers) < nodes}
+        return {id_: job_uid for job_uid, id_ in self._tries.items() if id_ in self.unsure | few}
+
+    def update(
+        self,
+        jobs: Iterable[JobSnapshot],
+        pods: Iterable[PodSnapshot],
+        now: float,
+        answers: Mapping[TryId, Mapping[str, PodSnapshot | None]] = MappingProxyType({}),
+    ) -> int:
+        """Take over what the watches show at `now` (unix seconds), and the `answers` of the API server: all pods of a
+        try by uid, with None for one that exists and cannot be read.
 
         Returns the number of newly found pods that carry the run's label but do not belong to it.
         """
@@ -71,7 +88,9 @@ class Observation:
         self._absent -= seen.keys()
         current = {**{id_: job for id_, (job, _) in self._created.items()}, **seen}
         self._tries.update((job.job.uid, id_) for id_, job in current.items())
-        foreign = self._update_pods(pods, now)
+        shown = {pod.uid: pod for pod in pods}
+        answered = (pod for answer in answers.values() for uid, pod in answer.items() if uid not in shown)
+        foreign = self._update_pods([*shown.values(), *filter(None, answered)], answers, now)
         self.jobs = {id_: self._with_containers(self._remembered(job, now)) for id_, job in current.items()}
         new, self._foreign = len(foreign - self._foreign), frozenset(foreign)
         return new
@@ -122,7 +141,9 @@ class Observation:
             one = replace(one, admitted=now if known is None and queued else known)
         return job if one is job.job else replace(job, job=one)
 
-    def _update_pods(self, pods: Iterable[PodSnapshot], now: float) -> set[str]:
+    def _update_pods(
+        self, pods: Iterable[PodSnapshot], answers: Mapping[TryId, Collection[str]], now: float
+    ) -> set[str]:
         """Update the containers. Returns the uids of the pods that are not ours."""
         alive: dict[TryId, dict[str, Container]] = {}
         foreign: set[str] = set()
@@ -134,10 +155,16 @@ class Observation:
             alive.setdefault(id_, {})[pod.container.name] = pod.container
             if pod.node:
                 self.nodes.add(pod.node)
+        self.unsure = set()
         for id_, known in self.containers.items():
             for name, container in known.items():
-                if container.finished is None and name not in alive.get(id_, {}):
+                if container.finished is not None or name in alive.get(id_, {}):
+                    continue
+                # a watch does not only lose pods that are deleted, but also those that are no longer selected
+                if container.deleted is not None or (id_ in answers and container.uid not in answers[id_]):
                     known[name] = _vanished(container, now)
+                elif id_ not in answers:
+                    self.unsure.add(id_)
         for id_, containers in alive.items():
             known = self.containers.setdefault(id_, {})
             for name, container in containers.items():

@@ -30,6 +30,7 @@ from podium.mllog import last_output
 from podium.reconcile import Container, ObservedJob, Staging, job_names
 
 BENCHMARK_RUNS = Resource(PLURAL, f"apis/{GROUP}/{VERSION}")
+CONTROLLER_LABEL = "batch.kubernetes.io/controller-uid"  # by which a Job selects its pods: it releases one without it
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _SEED_DIGITS = 10
 _KILLED = frozenset({137, 143})  # by SIGKILL, by SIGTERM
@@ -139,8 +140,8 @@ def _since(condition: Mapping[str, Any]) -> float | None:
     return unix_seconds(stamp) if stamp else None
 
 
-def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
-    """Return the snapshot of a pod; None if no Job controls it.
+def read_pod(body: Mapping[str, Any], run_uid: str | None = None) -> PodSnapshot | None:
+    """Return the snapshot of a pod; None if no Job controls it. A `run_uid` stands in for a label that was taken off.
 
     A malformed object may raise any exception.
     """
@@ -151,7 +152,7 @@ def read_pod(body: Mapping[str, Any]) -> PodSnapshot | None:
     return PodSnapshot(
         namespace=_text(metadata["namespace"]),
         uid=_text(metadata["uid"]),
-        run_uid=_text(metadata["labels"][RUN_UID_LABEL]),
+        run_uid=_text(metadata["labels"][RUN_UID_LABEL] if run_uid is None else run_uid),
         job_uid=_text(job["uid"]),
         node=_text(body["spec"].get("nodeName", "")),
         container=_container(body),

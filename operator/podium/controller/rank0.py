@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from podium.api import TryId
-from podium.controller.pods import read_pod
+from podium.controller.informers import pods_of_job
 from podium.controller.state import RunState
-from podium.kube import PODS, Api
-from podium.launch import RUN_UID_LABEL
+from podium.kube import Api
 from podium.reconcile import Container
 
 
@@ -55,11 +54,6 @@ class Rank0Pod:
         job, run = self._state.observation.jobs.get(self._id), self._state.run
         attempt = next((a for a in run.status.attempts if a.id == self._id), None)
         owner = job.uid if job else attempt and attempt.job_uid
-        async for bodies, _ in self._api.pages(PODS, run.namespace, f"{RUN_UID_LABEL}={run.uid}"):
-            for body in bodies:
-                try:
-                    pod = read_pod(body)
-                except (LookupError, TypeError, ValueError, AttributeError):
-                    continue  # it only carries our labels
-                if pod and pod.job_uid == owner and pod.container.node_index == 0:
-                    self._found = pod.container
+        async for _, pod in pods_of_job(self._api, run, owner or ""):
+            if pod and pod.container.node_index == 0:
+                self._found = pod.container

@@ -257,7 +257,7 @@ class Controller:
         ended_before = state.run.status.terminal
         listed_at = 0.0
         while True:
-            await self._observe(state)
+            await self._observe(state, thorough=listed_at > 0)
             state.run = with_image_digest(state.run, state.observation.all_containers())
             if not ended_before:
                 self._logs.follow(state)
@@ -312,18 +312,23 @@ class Controller:
             return 0.0
         return now
 
-    async def _observe(self, state: RunState) -> None:
-        """Update the observation of a run from the informers, and confirm what they do not show."""
-        uid, now = state.run.uid, self._clock()
-        for _ in range(state.observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)):
+    async def _observe(self, state: RunState, *, thorough: bool) -> None:
+        """Update the observation of a run from the informers, and confirm what they do not show; all if `thorough`."""
+        uid, now, observation = state.run.uid, self._clock(), state.observation
+        foreign = observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)
+        active = [a for a in state.run.status.attempts if not a.state.finished]
+        begun = [a.id for a in active if thorough or a.state is not AttemptState.PENDING]
+        if lacking := observation.lacking(begun, state.run.spec.system.nodes):
+            answers = await self._actions.pods_of(state, lacking)
+            foreign += observation.update(self.informers.jobs(uid), self.informers.pods(uid), now, answers)
+        for _ in range(foreign):
             self._telemetry.ignored(PODS.plural, "foreign")
         if not state.run.status.terminal and not state.run.deleted:
             self._explain(state, now)
-        self._telemetry.occupied(state.run, state.observation.all_containers(), now)
-        active = [a.id for a in state.run.status.attempts if not a.state.finished]
-        unknown = state.observation.unconfirmed(active, now)
-        state.jobs_known = not unknown or await self._actions.confirm(state, unknown)
-        if not state.jobs_known or state.observation.awaits_watch:
+        self._telemetry.occupied(state.run, observation.all_containers(), now)
+        unknown = observation.unconfirmed([a.id for a in active], now)
+        state.jobs_known = (not unknown or await self._actions.confirm(state, unknown)) and not observation.unsure
+        if not state.jobs_known or observation.awaits_watch or lacking:
             self.queue.add_after(uid, WATCH_SECONDS if state.jobs_known else _CONFIRM_SECONDS)
 
     def _explain(self, state: RunState, now: float) -> None:

@@ -121,8 +121,9 @@ class RunState:
 
     def observed(self) -> Observed:
         """Return the input of `decide`."""
+        jobs, unsure = self.observation.jobs, self.observation.unsure
         return Observed(
-            jobs=self.observation.jobs,
+            jobs={id_: job for id_, job in jobs.items() if id_ not in unsure} if unsure else jobs,
             logs={**self.logs.read, **{id_: log.observed() for id_, log in self.logs.open.items()}},
             stored=frozenset(self.uploads.stored),
             result=self.uploads.sealed and self.uploads.sealed.result,

@@ -17,7 +17,8 @@ JOB = JobSnapshot("lab", "r1", ID, ObservedJob("j1", created=0.0))
 
 def pod(index, *, uid="", job="j1", namespace="lab", **container):
     name = uid or f"long-1-0-{index}"
-    return PodSnapshot(namespace, name, "r1", job, "node", Container(name, index, **{"started": 1.0, **container}))
+    container = {"started": 1.0, "uid": name, **container}
+    return PodSnapshot(namespace, name, "r1", job, "node", Container(name, index, **container))
 
 
 def seen(*passes):
@@ -51,7 +52,37 @@ def test_a_pod_whose_deletion_was_requested_first_comes_before_those_that_fail_b
 
 def test_a_pod_that_vanishes_ended_when_its_deletion_was_asked_for():
     assert seen([pod(0), pod(1)], [pod(0), pod(1, deleted=49.0)], [pod(0)]) == [(1, 49.0, "Deleted")]
-    assert seen([pod(0)], []) == [(0, 101, "Deleted")]  # nothing is known of its end
+
+
+@pytest.mark.parametrize(
+    ("answers", "unsure", "ended"),
+    [
+        ({}, {ID}, []),  # the API server has not answered
+        ({ID: {}}, set(), [(101, "Deleted")]),  # nothing is known of its end
+        ({ID: {"another": None}}, set(), [(101, "Deleted")]),
+        ({ID: {"a": None}}, set(), []),  # it is there, and nobody can read it
+        ({ID: {"a": pod(0, uid="a")}}, set(), []),  # somebody has taken the label off it
+        ({ID: {"a": pod(0, uid="a", finished=60.0, exit_code=1, stopped="Error")}}, set(), [(60.0, "Error")]),
+    ],
+)
+def test_a_pod_that_no_watch_shows_any_more_is_gone_if_the_api_server_says_so(answers, unsure, ended):
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0, uid="a")], 100)
+    assert observation.lacking([], 1) == {}
+    observation.update([JOB], [], 101)
+    assert observation.lacking([], 1) == {ID: "j1"}
+    observation.update([JOB], [], 101, answers)
+    assert observation.unsure == unsure
+    assert [(c.finished, c.stopped) for c in observation.pods_of(ID) if c.finished is not None] == ended
+
+
+def test_an_attempt_with_fewer_pods_than_nodes_may_have_some_that_no_watch_shows():
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0)], 100)
+    assert (observation.lacking([ID], 1), observation.lacking([ID], 2)) == ({}, {ID: "j1"})
+    observation.update([JOB], [pod(0)], 100, {ID: {"long-1-0-0": pod(0), "b": pod(1, uid="b")}})
+    assert observation.lacking([ID], 2) == {}
+    assert [c.name for c in observation.pods_of(ID)] == ["long-1-0-0", "b"]
 
 
 @pytest.mark.parametrize("stranger", [{"job": "j2"}, {"namespace": "elsewhere"}])
@@ -189,7 +220,7 @@ def test_a_pod_that_a_queue_took_away_before_it_started_is_forgotten_once_its_jo
     observation = Observation("lab")
     first, again = (replace(JOB, job=replace(JOB.job, queue=True, admitted=at)) for at in (1.0, 4.0))
     observation.update([first], [pod(0, uid="a", created=1.0, started=None, waiting="ContainerCreating")], 2)
-    observation.update([first], [], 3)
+    observation.update([first], [], 3, {ID: {}})
     assert [c.stopped for c in observation.jobs[ID].containers] == ["Deleted"], "nobody says that it was suspended"
     observation.update([again], [], 5)
     assert (observation.jobs[ID].containers, observation.rank0(ID)) == ((), None)
@@ -199,7 +230,8 @@ def test_a_try_is_what_its_first_pods_did():
     """The Job was suspended and admitted again while no watch worked: its pods have been replaced."""
     observation = Observation("lab")
     observation.update([JOB], [pod(0, uid="a", created=1.0), pod(1, uid="b", created=1.0)], 2)
-    observation.update([JOB], [pod(1, uid="d", created=4.0), pod(0, uid="c", created=4.0)], 5)
+    news = [pod(1, uid="d", created=4.0), pod(0, uid="c", created=4.0)]
+    observation.update([JOB], news, 5, {ID: {pod.uid: pod for pod in news}})
     for ends in ({}, {"finished": 9.0, "exit_code": 0}):
         observation.update([JOB], [pod(0, uid="c", created=4.0, **ends), pod(1, uid="d", created=4.0, **ends)], 10)
         job = observation.jobs[ID]
