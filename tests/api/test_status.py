@@ -108,3 +108,38 @@ def test_a_run_whose_status_cannot_be_read_says_so(kubectl, namespace, replicas)
         assert readiness(operator) == "leading"
     finally:
         kubectl("patch", *crd, json.dumps([{"op": "remove", "path": f"{states}/{len(AttemptState)}"}]))
+
+
+def test_a_deleted_run_that_only_a_finalizer_keeps_says_so(kubectl, namespace, replicas):  # noqa: F811
+    body = run(OPEN, "digits")
+    body["metadata"]["finalizers"] = ["example.com/keep"]
+
+    def read(path):
+        return kubectl("-n", namespace, "get", "benchmarkrun", "digits", "-o", f"jsonpath={{{path}}}")
+
+    def jobs():
+        return kubectl("-n", namespace, "get", "jobs", "-o", "name")
+
+    replicas[0].start()
+    kubectl("-n", namespace, "create", "-f", "-", stdin=body)
+    until(lambda: read(".status.attempts[0].state") == "Pending", 30, "its first attempt is listed")
+    kubectl("-n", namespace, "delete", "benchmarkrun", "digits", "--wait=false")
+    running = '.status.conditions[?(@.type=="Running")]'
+    until(lambda: "only a finalizer keeps the object" in read(f"{running}.message"), 30, "it says that it was deleted")
+    assert (read(f"{running}.reason"), read(".status.attempts[0].reason")) == ("RunDeleted", "RunDeleted")
+    until(lambda: not jobs(), 30, "its Job is deleted")
+    version = read(".metadata.resourceVersion")
+    for restart in (False, True):
+        if restart:
+            replicas[0].stop()
+            replicas[0].start()
+        kubectl("-n", namespace, "create", "-f", "-", stdin=run(OPEN, f"after-{restart}".lower()))
+        until(lambda restart=restart: f"after-{restart}".lower() in jobs(), 30, "the operator works")
+    assert (read(".metadata.resourceVersion"), "podium-digits" in jobs()) == (version, False), (
+        "nothing is written again"
+    )
+    kubectl(
+        "-n", namespace, "patch", "benchmarkrun", "digits", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+    )
+    kubectl("-n", namespace, "create", "-f", "-", stdin=run(OPEN, "later"))
+    until(lambda: "podium-later" in jobs(), 30, "the operator works without it")

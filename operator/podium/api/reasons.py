@@ -252,8 +252,8 @@ class Reason(ExplainedReason):
         do="Set spec.suspend to false to resume.",
     )
     RUN_DELETED = "RunDeleted", Facts(
-        state=AttemptState.ABORTED,
-        means="The BenchmarkRun was deleted while the attempt was running. The measurements so far are stored.",
+        state=AttemptState.ABORTED, false=(_RUNNING, _COMPLETE, _FAILED),
+        means="The BenchmarkRun was deleted before its end: nothing more is started, and what was measured is stored.",
     )
     INTERRUPTED = "Interrupted", Facts(
         state=AttemptState.ABORTED,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from podium.api import MANAGER, PLURAL, AttemptState, BenchmarkRunStatus, TryId
+from podium.api import MANAGER, PLURAL, AttemptState, BenchmarkRunStatus
 from podium.controller.actions import UNREACHABLE, ActionExecutor
 from podium.controller.causes import Causes
 from podium.controller.finished import FULL_SECONDS, FinishedRun, ended_at, rests_at
@@ -32,7 +32,6 @@ _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
-_REPEATABLE = (AttemptState.FAILED, AttemptState.ABORTED)
 _CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
 
@@ -84,7 +83,7 @@ class Controller:
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
         self._turns = Turns(self._inputs.own_trainer.max_runs_per_namespace, self._has_not_ended)
-        self._elsewhere: set[str] = set()  # uids of runs that other controllers manage
+        self._kept: set[str] = set()  # uids of runs that other controllers manage, or that only a finalizer keeps
         self._unreadable = UnreadableRuns(api, clock)
         self._status = StatusWriter(
             api,
@@ -100,10 +99,11 @@ class Controller:
         try:
             uid = str(body["metadata"]["uid"])
             if deleted:
-                self._elsewhere.discard(uid)
                 self.forget([uid])
             elif uid in self.states:
                 self._update(self.states[uid], body)
+            elif uid in self._kept and "deletionTimestamp" in body["metadata"]:
+                pass
             elif uid not in self.finished or body["metadata"]["generation"] != self.finished[uid].generation:
                 self._add(body)
         except Exception as error:  # noqa: BLE001 - one bad run must not stop the others
@@ -120,7 +120,7 @@ class Controller:
 
     def _add(self, body: Mapping[str, Any]) -> None:
         if _managed_elsewhere(body):
-            self._elsewhere.add(str(body["metadata"]["uid"]))
+            self._kept.add(str(body["metadata"]["uid"]))
             return
         run = self._admit(read_run(body))
         self.finished.pop(run.uid, None)
@@ -232,13 +232,15 @@ class Controller:
         state = self.states[uid]
         decision = await self._decide(state)
         if state.run.deleted:
-            if not decision.actions:
+            if not state.gone:
+                await self._report(state)
+            if not decision.actions and (state.gone or state.report.changed_at is None):
                 self._remove(state)
             return
         if (due := self._logs.checkpoint(state)) is not None:
             self.queue.add_after(uid, due + 0.05)
         before = {a.id for a in state.report.attempts if a.state.finished}
-        if await self._report(state) and _awaits_record(state, before):
+        if await self._report(state) and state.awaits_record(before):
             self.queue.add(uid)
         if state.run.status.terminal:
             self._active.discard(uid)
@@ -352,7 +354,7 @@ class Controller:
         known = {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
         return (
             known
-            | self._elsewhere
+            | self._kept
             | self._unreadable.known_in(namespace)
             | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
         )
@@ -360,6 +362,7 @@ class Controller:
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
+            self._kept.discard(uid)
             self._unreadable.forget(uid)
             if state := self.states.get(uid):
                 self._gone(state)
@@ -368,31 +371,20 @@ class Controller:
                 self.queue.forget(uid)
 
     def _gone(self, state: RunState) -> None:
-        state.run = replace(state.run, deleted=True)
+        state.run, state.gone = replace(state.run, deleted=True), True
         self.queue.add(state.run.uid)
 
     def _remove(self, state: RunState) -> None:
         """Forget a deleted run for which nothing is left to do."""
         del self.states[state.run.uid]
+        if not state.gone:
+            self._kept.add(state.run.uid)
         self._logs.close(state)
         self._telemetry.gone(state.run)
         self._let_others_start(state.run)
         self._active.discard(state.run.uid)
         self.causes.forget(state.run.uid)
         self.queue.forget(state.run.uid)
-
-
-def _awaits_record(state: RunState, ended_before: Iterable[TryId]) -> bool:
-    """Return whether there is more to do now that the status on the API server has been written: something to delete,
-    or a try to repeat. `ended_before` are the tries that had ended in the status before."""
-    if state.run.status.terminal:
-        expires = state.run.spec.ttl_seconds_after_finished is not None
-        working = any(not job.finished for job in state.observation.jobs.values())
-        return bool(state.logs.checkpoints) or expires or working
-    attempts = state.run.status.attempts
-    finished = {a.id for a in attempts if a.state.finished and a.stored}
-    repeatable = any(a.state in _REPEATABLE for a in attempts if a.id not in ended_before)
-    return repeatable or any(not job.finished for id_, job in state.observation.jobs.items() if id_ in finished)
 
 
 def _managed_elsewhere(body: Mapping[str, Any]) -> bool:

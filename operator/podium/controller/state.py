@@ -6,10 +6,11 @@ All of it can be restored from the API server, the pods' logs and the store: a r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from podium.api import AttemptStatus, ConditionType, TryId
+from podium.api import AttemptState, AttemptStatus, ConditionType, TryId
 from podium.controller.observation import Observation
 from podium.controller.pod_logs import PodLogs
 from podium.kube import LogStream
@@ -17,6 +18,8 @@ from podium.mllog import LogBuffer
 from podium.reconcile import Observed, ObservedLog, Refusal, Run
 from podium.results import LogDigest, Sealed
 from podium.rules import Goal
+
+_REPEATABLE = (AttemptState.FAILED, AttemptState.ABORTED)
 
 
 @dataclass(slots=True)
@@ -118,6 +121,7 @@ class RunState:
     report: ReportState = field(default_factory=ReportState)
     launch: LaunchState = field(default_factory=LaunchState)
     jobs_known: bool = True  # whether a Job that is not observed is known not to exist
+    gone: bool = False  # whether the API server no longer has the run
 
     def observed(self) -> Observed:
         """Return the input of `decide`."""
@@ -135,3 +139,15 @@ class RunState:
             end_recorded=self.run.status.terminal and self.report.ended,
             checkpoints=self.logs.checkpoints,
         )
+
+    def awaits_record(self, ended_before: Iterable[TryId]) -> bool:
+        """Return whether there is more to do now that the status on the API server has been written: something to
+        delete, or a try to repeat. `ended_before` are the tries that had ended in the status before."""
+        jobs = self.observation.jobs
+        if self.run.status.terminal:
+            expires = self.run.spec.ttl_seconds_after_finished is not None
+            return bool(self.logs.checkpoints) or expires or any(not job.finished for job in jobs.values())
+        attempts = self.run.status.attempts
+        finished = {a.id for a in attempts if a.state.finished and a.stored}
+        repeatable = any(a.state in _REPEATABLE for a in attempts if a.id not in ended_before)
+        return repeatable or any(not job.finished for id_, job in jobs.items() if id_ in finished)

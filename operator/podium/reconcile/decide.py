@@ -9,7 +9,7 @@ Evidence comes first: files are stored, then the written status says so, and onl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from podium.api import (
@@ -29,6 +29,7 @@ from podium.reconcile.model import (
     CreateJob,
     Decision,
     DeleteJob,
+    DropCheckpoint,
     Emit,
     ListPods,
     Observed,
@@ -176,10 +177,8 @@ def _job(case: _Case, attempt: AttemptStatus) -> ObservedJob | None:
 
 
 def _follow(case: _Case, sealed: StoreResult) -> None:
-    """Take the tries as the stored result has them.
-
-    Another process may have stored it, and died before its status said so. It may have known more of the pods, or less.
-    """
+    """Take the tries as the stored result has them: another process may have stored it, and died before its status said
+    so. It may have known more of the pods, or less."""
     stored = {attempt.id: attempt for attempt in sealed.attempts}
     case.attempts = [stored.get(attempt.id, attempt) for attempt in case.attempts]
 
@@ -265,9 +264,8 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     else:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
     if failure is None and not score.valid:
-        failure = ConditionUpdate(
-            True, Reason.RESULT_INVALID, "; ".join([*score.reasons, *_unsuccessful(case.attempts)])
-        )
+        reasons = [*score.reasons, *_unsuccessful(case.attempts)]
+        failure = ConditionUpdate(True, Reason.RESULT_INVALID, "; ".join(reasons))
     to_store = _to_store(case)
     result = case.observed.result
     if to_store or result is None:
@@ -317,8 +315,8 @@ def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
 def _abort(case: _Case) -> Decision:
     """The run was deleted, or stopped on this machine: create nothing more, and store the measurements so far."""
     reason, message = Reason.RUN_DELETED, "the BenchmarkRun was deleted"
-    if case.run.stopped_by:
-        reason, message = Reason.INTERRUPTED, f"stopped by {case.run.stopped_by}"
+    if stopped_by := case.run.stopped_by:
+        reason, message = Reason.INTERRUPTED, f"stopped by {stopped_by}"
     # a try that fails now fails because of the deletion
     finished = {a.id for a in case.run.status.attempts if a.state.finished}
     case.attempts = [
@@ -328,7 +326,8 @@ def _abort(case: _Case) -> Decision:
         for a in case.attempts
     ]
     case.actions = []  # nobody is left to read Events
-    if case.attempts and case.observed.result is None:
+    result = case.observed.result or case.run.status.result
+    if case.attempts and result is None:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
         case.actions += _to_store(case) or [StoreResult(score, tuple(case.attempts), "Aborted", message)]
     elif case.attempts:
@@ -336,7 +335,14 @@ def _abort(case: _Case) -> Decision:
     for attempt in case.attempts:  # the Jobs go with their owner, unless a finalizer keeps that
         if attempt.stored and _may_run(case, attempt.id):
             _delete_job(case, attempt.id)
-    return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
+    if stopped_by:
+        return Decision(tuple(case.actions), case.run.status.model_copy(update={"attempts": tuple(case.attempts)}))
+    ends = any(not isinstance(action, DropCheckpoint) for action in case.actions)
+    rest = "its attempts are being ended and stored" if ends else "only a finalizer keeps the object"
+    deleted = ConditionUpdate(False, reason, f"{message}; {rest}")
+    report = Report(case.admitted, deleted, stored=result.uri if result else "", store_error=case.observed.store_error)
+    over = None if ends else deleted
+    return case.decided(replace(report, complete=over, failed=over), result=result)
 
 
 def _beyond_retry(case: _Case, following: Sequence[TryId]) -> ConditionUpdate | None:
@@ -377,9 +383,8 @@ def _measurement(attempt: AttemptStatus) -> str:
 
 
 def _to_store(case: _Case) -> list[StoreAttempt]:
-    retries = case.run.spec.max_retries
     unstored = (a for a in case.attempts if a.state.finished and not a.stored)
-    return [StoreAttempt(a, concluding=concluded(case.attempts, a, retries)) for a in unstored]
+    return [StoreAttempt(a, concluding=concluded(case.attempts, a, case.run.spec.max_retries)) for a in unstored]
 
 
 def _running(case: _Case) -> ConditionUpdate:

@@ -76,7 +76,7 @@ MODULES = {path.stem: path.read_text() for path in FOLDER.glob("*.py")}
 
 def test_every_part_has_a_writer():
     assert set(fields()) == set(WRITERS)
-    assert {"run", "goal", "jobs_known", *PARTS} == fields()["RunState"]
+    assert {"run", "goal", "jobs_known", "gone", *PARTS} == fields()["RunState"]
 
 
 def test_no_second_module_writes_a_field():

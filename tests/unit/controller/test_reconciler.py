@@ -11,7 +11,7 @@ import pytest
 
 from podium.api import BenchmarkRunStatus, Condition, rfc3339
 from podium.controller.finished import FinishedRun
-from podium.controller.reconciler import Controller, _awaits_record
+from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
 from podium.controller.turns import Turns
 from podium.kube import FencedError
@@ -109,8 +109,8 @@ def test_a_try_is_repeated_as_soon_as_its_end_is_written(controller, state, agai
     attempts = [{"index": 1, "state": state, "seed": 1, "job": "podium-digits-1-0"}]
     controller.run_changed(body(status={"attempts": attempts}), deleted=False)
     found = controller.states[UID]
-    assert _awaits_record(found, set()) is again
-    assert not _awaits_record(found, {ex.FIRST}), "nothing has changed"
+    assert found.awaits_record(set()) is again
+    assert not found.awaits_record({ex.FIRST}), "nothing has changed"
 
 
 def ignored(controller):

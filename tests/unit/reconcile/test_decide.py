@@ -254,7 +254,17 @@ def test_deleting_the_run_stores_what_was_measured_as_aborted():
     ended_seen = replace(seen, stored=frozenset({SECOND}), jobs={})
     (final,) = decision(replace(run, status=result.status), ended_seen).actions
     assert (final.outcome, len(final.attempts)) == ("Aborted", 2)
-    assert decision(replace(run, status=result.status), replace(ended_seen, result=STORED)).actions == ()
+    over = decision(replace(run, status=result.status), replace(ended_seen, result=STORED))
+    assert over.actions == ()
+    said = {c.type: (c.reason, c.message) for c in (*result.status.conditions, *over.status.conditions)}
+    assert said["Running"] == ("RunDeleted", "the BenchmarkRun was deleted; only a finalizer keeps the object")
+    assert (said["Complete"][0], said["Failed"][0], over.status.terminal) == ("RunDeleted", "RunDeleted", False)
+    assert (said["ResultStored"][0], over.status.result) == ("Stored", STORED)
+    running = result.status.condition(ConditionType.RUNNING)
+    assert running.message == "the BenchmarkRun was deleted; its attempts are being ended and stored"
+    assert decision(replace(run, status=over.status), observed(jobs={})).actions == (), (
+        "a new process stores nothing again"
+    )
 
 
 def test_a_try_that_dies_of_the_deletion_is_aborted_and_not_failed():
