@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -32,7 +33,6 @@ _CHECKPOINT_PAUSE_SECONDS = 5.0
 _PROGRESS_SECONDS = 10.0
 _PROGRESS_PER_SECOND = 5.0  # of all logs
 _LAST_LINES_SECONDS = 10.0  # a container that is being killed may still print
-_LOOK_AGAIN_SECONDS = 0.1
 _KEPT_POD_LOG_BYTES = 2 << 30  # of pod logs that wait for the store, on disk
 _SILENCE_SECONDS = 60.0
 _PACE_LIMIT_SECONDS = 5.0
@@ -349,12 +349,9 @@ class LogCollector:
 
 async def _read_to_present(stream: LogStream) -> None:
     """Read the log of a program that runs on, if its node answers soon: what a clock's step hid from the stream."""
-    before = stream.known_until
     stream.read_now()
-    for _ in range(round(_LAST_LINES_SECONDS / _LOOK_AGAIN_SECONDS)):
-        if stream.known_until > before:
-            return
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stream.present.wait(), _LAST_LINES_SECONDS)
 
 
 def _is_ending(observation: Observation, id_: TryId) -> bool:

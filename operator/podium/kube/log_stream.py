@@ -107,7 +107,7 @@ class LogStream:
         self._known = KnownLines()
         self._receipts = Receipts(nothing_before)
         self._was_interrupted = restore is not None  # a clock may have stepped back meanwhile: see `_read`
-        self._news = asyncio.Event()
+        self._news, self.present = asyncio.Event(), asyncio.Event()  # `present` is set by a read to the present
         self._was_over = self._asked = False
         self._drained = False  # the node has closed the stream, as it does after a container's last line
         self._failures = 0
@@ -122,8 +122,9 @@ class LogStream:
             self._news.set()
 
     def read_now(self) -> None:
-        """Read the log to the present, if possible: `known_until` is then later than this call."""
+        """Read the log to the present, if possible: `present` is set when that is done."""
         self._asked = True
+        self.present.clear()
         self._stop_resting()
         self._news.set()
 
@@ -208,6 +209,7 @@ class LogStream:
         self._receipts.complete_until(receipt)
         self._failures, self._retry_at, self._asked = 0, 0.0, False
         self._heard_at = time.monotonic()
+        self.present.set()
 
     def _fail(self, error: Exception) -> None:
         now = time.monotonic()
