@@ -241,10 +241,8 @@ def _is_ending(container: Container) -> bool:
 
 def _vanished(last: Container, now: float) -> Container:
     """Return a container whose pod is gone, and was last seen running or waiting."""
-    gone = replace(last, finished=now if last.deleted is None else last.deleted, seen_ended=now)
-    if last.node_lost:
-        return replace(gone, stopped=NODE_LOST, message="the pod is gone with its node")
-    return replace(gone, stopped="Deleted", message="the pod was deleted")
+    gone = replace(last.vanished(now if last.deleted is None else last.deleted), seen_ended=now)
+    return replace(gone, stopped=NODE_LOST, message="the pod is gone with its node") if last.node_lost else gone
 
 
 def patience(containers: Sequence[Container]) -> float:

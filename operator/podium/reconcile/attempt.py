@@ -41,7 +41,8 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
         if job.suspended:
             return _queued(attempt, job, look)
         if _was_suspended(job):
-            return _admitted_again(attempt, job, look)
+            rank0 = job.container(0)
+            return _taken_back(attempt, job, look, ending=rank0 is not None and rank0.finished is not None)
     return _launched(attempt, job, look)
 
 
@@ -98,12 +99,10 @@ def _without_job(attempt: AttemptStatus, log: ObservedLog, goal: Goal) -> Attemp
 
 def _queued(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Handle a suspended Job: it waits for its queue, or the queue has taken its machines away."""
-    spec, now = look.spec, look.now
+    spec = look.spec
     begun = _is_timed(attempt) or attempt.state is AttemptState.INITIALIZING
     if begun or any(c.started is not None for c in job.containers):
-        if job.container(0) and not look.log.complete:  # its last lines may contain run_stop
-            return Step(attempt, now + READ_AGAIN_SECONDS)
-        return Step(_preempted(attempt, job, look))
+        return _taken_back(attempt, job, look, ending=job.container(0) is not None)
     waits = "waiting for its queue to admit the Job"
     if not (job.queue or spec.queue_name):
         waits = "the Job is suspended, and spec.queueName names no queue that would admit it"
@@ -128,16 +127,12 @@ def _was_suspended(job: ObservedJob) -> bool:
     )
 
 
-def _admitted_again(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
-    rank0 = job.container(0)
-    if rank0 and rank0.finished is not None and not look.log.complete:  # its last lines may contain run_stop
+def _taken_back(attempt: AttemptStatus, job: ObservedJob, look: Look, *, ending: bool) -> Step:
+    """Handle a Job that was suspended after its pods had started. If rank 0 is `ending`, its log is read first."""
+    if ending and not look.log.complete:  # its last lines may contain run_stop
         return Step(attempt, look.now + READ_AGAIN_SECONDS)
-    return Step(_preempted(attempt, job, look))
-
-
-def _preempted(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:
     reason = Reason.PREEMPTED if job.queue or look.spec.queue_name else Reason.JOB_SUSPENDED
-    return move_to(attempt, reason, "the Job was suspended after its pods had started")
+    return Step(move_to(attempt, reason, "the Job was suspended after its pods had started"))
 
 
 def _ended(attempt: AttemptStatus, job: ObservedJob, look: Look) -> AttemptStatus:

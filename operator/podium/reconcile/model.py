@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from podium.api import AttemptStatus, BenchmarkRunSpec, BenchmarkRunStatus, Reason, Result, Score, TryId
@@ -68,6 +68,10 @@ class Container:
     memory_limited: bool = False  # it has a memory limit, so that OOMKilled means that it exceeded its own
     created: float = 0.0  # the pod, on the API server's clock
     sidecar: str = ""  # another container of the pod that still runs
+
+    def vanished(self, at: float) -> Container:
+        """Return the container of a pod that is gone since `at` (unix seconds), and of whose end nothing is known."""
+        return replace(self, finished=at, stopped="Deleted", message="the pod was deleted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,10 +149,9 @@ def rank0_of(entries: Iterable[Entry], id_: TryId) -> Container | None:
     pod = next((p for p in entry["pods"] if p.get("nodeIndex") == 0), None) if entry else None
     if entry is None or pod is None:
         return None
-    known = {"uid": pod["uid"], "node": pod["node"], "image_id": pod["imageID"]}
-    ended = unix_seconds(entry["time"])  # or later
-    known |= {"started": ended, "finished": ended, "stopped": "Deleted", "message": "the pod was deleted"}
-    return Container(pod["name"], 0, **known)
+    at = unix_seconds(entry["time"])  # it started before, and ended later
+    known = Container(pod["name"], 0, started=at, uid=pod["uid"], node=pod["node"], image_id=pod["imageID"])
+    return known.vanished(at)
 
 
 def checkpoint(id_: TryId, segment: str, rows: bytes, log_bytes: int, log_sha256: str) -> Entry:
