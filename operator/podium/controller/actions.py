@@ -216,15 +216,17 @@ class ActionExecutor:
 
 
 def _as_recorded(run: Run, id_: TryId, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the Job of a try with the labels that it was created with, if the status recorded its uid.
+    """Return the Job of a try with the labels and the owner that it was created with, if the status recorded its uid.
 
-    A Job that somebody has taken the labels off still runs, although no watch shows it.
+    A Job that somebody has taken them off still runs, although no watch shows it as ours.
     """
     metadata = body["metadata"]
     if not any((a.id, a.job_uid) == (id_, metadata["uid"]) for a in run.status.attempts):
         return body
     labels = {RUN_UID_LABEL: run.uid, ATTEMPT_LABEL: str(id_.attempt), TRY_LABEL: str(id_.number)}
-    return {**body, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}}}
+    owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": run.name, "uid": run.uid}
+    given = {"labels": {**(metadata.get("labels") or {}), **labels}, "ownerReferences": [owner]}
+    return {**body, "metadata": {**metadata, **given}}
 
 
 def _own_job(body: dict[str, Any]) -> JobSnapshot:

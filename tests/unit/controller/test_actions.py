@@ -61,8 +61,16 @@ async def test_a_job_that_an_earlier_call_created_is_adopted():
 
 
 @pytest.mark.parametrize("uid", ["j1", "another"])
-@pytest.mark.parametrize("change", [lambda m: m.pop("labels"), lambda m: m["labels"].update({"podium.dev/try": "4"})])
-async def test_a_recorded_job_without_its_labels_is_no_lost_one(uid, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("labels"),
+        lambda m: m["labels"].update({"podium.dev/try": "4"}),
+        lambda m: m.pop("ownerReferences"),
+        lambda m: (m.pop("labels"), m.update(ownerReferences=OTHER_RUN)),
+    ],
+)
+async def test_a_recorded_job_without_its_labels_or_its_owner_is_no_lost_one(uid, change):
     """Another try would run beside it. One that somebody else created under its name is not ours."""
     server, state = Server(change), RunState(ex.run(ex.status(ex.attempt(job_uid=uid))), None, Observation("lab"))
     actions = ActionExecutor(server, None, None, inputs=Inputs(load_rounds()), wake=lambda *_: None)
