@@ -37,6 +37,18 @@ def pod(name, uid, owner, index):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
+FORGED = [("0", "0"), ("9", "0"), ("1", "9"), ("99999999999999999999", "0")]  # attempt and try
+
+
+def forged_job(name, uid, attempt, try_):
+    """A Job that claims to be a try of a run, as the operator names and labels it."""
+    labels = {"podium.dev/run-uid": uid, "podium.dev/attempt": attempt, "podium.dev/try": try_}
+    owner = {"apiVersion": "podium.dev/v1alpha1", "kind": "BenchmarkRun", "name": name, "uid": uid}
+    metadata = {"name": f"podium-{name}-{attempt}-{try_}", "labels": labels, "ownerReferences": [owner]}
+    spec = {"restartPolicy": "Never", "containers": [{"name": "trainer", "image": "busybox"}]}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": {"spec": spec}}}
+
+
 @pytest.fixture
 def apply(kubectl, namespace):
     def create(*objects):
@@ -60,6 +72,7 @@ def test_hostile_objects_stop_nothing(kubectl, namespace, replicas, apply):  # n
     job = kubectl("-n", namespace, "get", "job", "podium-victim-1-0", "-o", "jsonpath={.metadata.uid}")
     apply(*(pod(f"odd-{n}-{m}", uid, owner, index) for n, owner in enumerate((job, "none", uid))
             for m, index in enumerate(ODD_INDEXES)))  # fmt: skip
+    apply(*(forged_job("victim", uid, *numbers) for numbers in FORGED))
     for number, status in enumerate(STATUSES):
         kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, f"odd-{number}"))
         kubectl("-n", namespace, "annotate", "benchmarkrun", f"odd-{number}",
@@ -74,6 +87,10 @@ def test_hostile_objects_stop_nothing(kubectl, namespace, replicas, apply):  # n
     until(lambda: readiness(operator) == "leading", 30, "the operator leads again")
     kubectl("-n", namespace, "apply", "-f", "-", stdin=run(OPEN, "later"))
     until(lambda: "podium-later-1-0" in jobs(), 20, "a Job after a restart")
+    victim = ("-n", namespace, "get", "benchmarkrun", "victim", "-o")
+    kubectl("-n", namespace, "patch", "benchmarkrun", "victim", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    until(lambda: "Suspended" in kubectl(*victim, "jsonpath={.status.attempts[*].reason}"), 20, "its status is written")
+    assert kubectl(*victim, "jsonpath={.status.attempts[*].job}") == "podium-victim-1-0"
     log = operator.log.read_text()
     assert not {c for c in log if (ord(c) < 32 and c != "\n") or c in "\x9b\u202e"}
     assert operator.stop() == 0

@@ -20,7 +20,7 @@ from podium.controller.state import OpenLog, RunState
 from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, BoundedSpool, LogBuffer, LogSummary
-from podium.reconcile import Container, ObservedLog, Run
+from podium.reconcile import Container, ObservedLog, Run, unlisted_tries
 from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Checkpoint, Segment
 from podium.stores import StoreError, StoreUnavailable
 
@@ -98,7 +98,8 @@ class LogCollector:
         listed = {a.id: a for a in state.run.status.attempts}
         stored = state.uploads.stored
         open_tries = [id_ for id_, a in listed.items() if not (a.state.finished and (a.stored or id_ in stored))]
-        for id_ in [*open_tries, *(id_ for id_ in state.observation.jobs if id_ not in listed)]:
+        unlisted = unlisted_tries(state.run, state.observation.jobs, state.goal.attempts) if state.goal else ()
+        for id_ in [*open_tries, *unlisted]:
             rank0 = state.observation.rank0(id_)
             # what earlier processes read of a try is in its checkpoint, even if its pods are gone
             restores = id_ in state.logs.inherited and id_ in listed and listed[id_].state is not AttemptState.PENDING

@@ -44,7 +44,7 @@ from podium.reconcile.progress import progress
 from podium.reconcile.score import score_run
 from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
-from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, last_tries, new_attempt, next_tries
+from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, known_tries, last_tries, next_tries
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
 
@@ -125,13 +125,8 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
 
 def _advance(case: _Case) -> None:
     """Advance every unfinished try; tries whose Job exists but that are not listed yet are adopted first."""
-    known = sorted(case.run.status.attempts, key=lambda attempt: attempt.id)
-    listed = {attempt.id for attempt in known}
-    for id_ in sorted(id_ for id_ in case.observed.jobs if id_ not in listed):
-        known.append(new_attempt(case.run.name, id_, case.observed.jobs[id_], known))
-    known.sort(key=lambda attempt: attempt.id)
     converged = []
-    for attempt in known:
+    for attempt in known_tries(case.run, case.observed.jobs, case.goal.attempts):
         moved = attempt if attempt.state.finished else _advance_one(case, attempt)
         if moved.state.finished and not moved.stored and moved.id in case.observed.stored:
             moved = moved.model_copy(update={"stored": True})

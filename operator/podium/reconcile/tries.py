@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from podium.api import AttemptState, AttemptStatus, Reason, TryId, rfc3339
-from podium.reconcile.model import ObservedJob
+from podium.reconcile.model import ObservedJob, Run
 
 # Tries of an attempt that the scheduler, a queue or a suspension may end at no charge; more of them count as retries.
 FREE_TRIES = 20
@@ -34,6 +34,26 @@ def next_tries(attempts: Sequence[AttemptStatus], max_retries: int, wanted: int)
         elif one.state.finished and not concluded(attempts, one, max_retries):
             following.append(TryId(attempt=index, number=one.try_ + 1))
     return following
+
+
+def unlisted_tries(run: Run, jobs: Iterable[TryId], wanted: int) -> list[TryId]:
+    """Return those of `jobs` that an earlier process has launched although the status does not list them.
+
+    Only tries that may start now are among them: whoever may create Jobs can give one the number of any other.
+    """
+    listed = {attempt.id for attempt in run.status.attempts}
+    if not (found := sorted(id_ for id_ in jobs if id_ not in listed)):
+        return []
+    known = sorted(run.status.attempts, key=lambda attempt: attempt.id)
+    following = next_tries(known, run.spec.max_retries, wanted)
+    return [id_ for id_ in found if id_ in following]
+
+
+def known_tries(run: Run, jobs: Mapping[TryId, ObservedJob], wanted: int) -> list[AttemptStatus]:
+    """Return the tries that the status lists, and those that it does not list yet, in order."""
+    known = sorted(run.status.attempts, key=lambda attempt: attempt.id)
+    new = [new_attempt(run.name, id_, jobs[id_], known) for id_ in unlisted_tries(run, jobs, wanted)]
+    return sorted([*known, *new], key=lambda attempt: attempt.id) if new else known
 
 
 def last_tries(attempts: Sequence[AttemptStatus]) -> dict[int, AttemptStatus]:

@@ -81,6 +81,25 @@ def test_a_job_that_is_not_listed_was_created_before_a_crash_and_is_adopted():
     assert [(a.id, str(a.state)) for a in result.status.attempts] == [(FIRST, "Training")]
 
 
+@pytest.mark.parametrize(
+    ("listed", "id_"),
+    [
+        ((), (0, 0)),
+        ((), (6, 0)),
+        ((), (1, 9)),
+        ((), (10**20, 0)),
+        ((ex.attempt(),), (1, 1)),
+        ((converged(1, 40),), (1, 1)),
+    ],
+)
+def test_a_job_with_the_number_of_a_try_that_cannot_start_now_is_not_adopted(listed, id_):
+    """No CRD allows an attempt 0, and so no status that lists it could be written ever again."""
+    jobs = {a.id: ex.job(ex.running(0), ex.running(1)) for a in listed}
+    forged = {**jobs, TryId(*id_): ex.job(ex.running(0), ex.running(1))}
+    result = decision(ex.run(ex.status(*listed), attempts=5), observed(forged))
+    assert [a.id for a in result.status.attempts] == [a.id for a in listed]
+
+
 def test_an_adopted_job_keeps_its_name():
     old = replace(ex.job(ex.running(0)), name="digits-1-0")
     result = decision(ex.run(), observed(old))
