@@ -83,7 +83,8 @@ class Controller:
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
         self._turns = Turns(self._inputs.own_trainer.max_runs_per_namespace, self._has_not_ended)
-        self._kept: set[str] = set()  # uids of runs that other controllers manage, or that only a finalizer keeps
+        # namespaces, by uid, of runs that other controllers manage, or that only a finalizer keeps
+        self._kept: dict[str, str] = {}
         self._unreadable = UnreadableRuns(api, clock)
         self._status = StatusWriter(
             api,
@@ -120,7 +121,7 @@ class Controller:
 
     def _add(self, body: Mapping[str, Any]) -> None:
         if _managed_elsewhere(body):
-            self._kept.add(str(body["metadata"]["uid"]))
+            self._kept[str(body["metadata"]["uid"])] = str(body["metadata"]["namespace"])
             return
         run = self._admit(read_run(body))
         self.finished.pop(run.uid, None)
@@ -354,7 +355,7 @@ class Controller:
         known = {uid for uid, state in self.states.items() if namespace in (None, state.run.namespace)}
         return (
             known
-            | self._kept
+            | {uid for uid, place in self._kept.items() if namespace in (None, place)}
             | self._unreadable.known_in(namespace)
             | {uid for uid, run in self.finished.items() if namespace in (None, run.sample.namespace)}
         )
@@ -362,7 +363,7 @@ class Controller:
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
-            self._kept.discard(uid)
+            self._kept.pop(uid, None)
             self._unreadable.forget(uid)
             if state := self.states.get(uid):
                 self._gone(state)
@@ -378,7 +379,7 @@ class Controller:
         """Forget a deleted run for which nothing is left to do."""
         del self.states[state.run.uid]
         if not state.gone:
-            self._kept.add(state.run.uid)
+            self._kept[state.run.uid] = state.run.namespace
         self._logs.close(state)
         self._telemetry.gone(state.run)
         self._let_others_start(state.run)

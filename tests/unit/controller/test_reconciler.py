@@ -101,7 +101,33 @@ def test_a_new_run_is_pinned_and_one_of_another_controller_left_alone(controller
     other["metadata"]["uid"] = "other"
     controller.run_changed(other, deleted=False)
     assert "other" not in controller.states
-    assert "other" in controller.known_in(None)  # it exists, and must not count as deleted
+    # it exists, and must not count as deleted
+    assert [place for place in (None, "lab", "night") if "other" in controller.known_in(place)] == [None, "lab"]
+    controller.forget(["other"])
+    assert "other" not in controller.known_in(None)
+
+
+async def test_a_deleted_run_that_only_a_finalizer_keeps_is_not_taken_up_again(controller, monkeypatch):
+    kept, written = body(generation=2), []
+    kept["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    async def write(state):
+        written.append(state.run.status.condition("Running").message)
+
+    async def execute(*_):
+        return False
+
+    controller._actions = SimpleNamespace(execute=execute)
+    controller._logs = SimpleNamespace(close=lambda _: None, follow=lambda _: None)
+    monkeypatch.setattr(controller._status, "write", write)
+    monkeypatch.setattr(controller.informers, "known", lambda _: True)
+    for _ in range(2):
+        controller.run_changed(kept, deleted=False)
+        await controller._work(UID)
+    assert written == ["the BenchmarkRun was deleted; only a finalizer keeps the object"]
+    assert (controller.states, controller.known_in("lab")) == ({}, {UID})
+    controller.run_changed(kept, deleted=True)
+    assert controller.known_in("lab") == set()
 
 
 @pytest.mark.parametrize(("state", "again"), [("Failed", True), ("Aborted", True), ("Converged", False)])
