@@ -320,6 +320,7 @@ class Controller:
         uid, now, observation = state.run.uid, self._clock(), state.observation
         foreign = observation.update(self.informers.jobs(uid), self.informers.pods(uid), now)
         active = [a for a in state.run.status.attempts if not a.state.finished]
+        thorough |= state.run.spec.suspend or state.run.deleted  # what is ended now may have begun
         begun = [a.id for a in active if thorough or a.state is not AttemptState.PENDING]
         if lacking := observation.lacking(begun, state.run.spec.system.nodes):
             answers = await self._actions.pods_of(state, lacking)

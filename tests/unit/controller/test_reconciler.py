@@ -11,6 +11,7 @@ import pytest
 
 from podium.api import BenchmarkRunStatus, Condition, rfc3339
 from podium.controller.finished import FinishedRun
+from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
 from podium.controller.turns import Turns
@@ -105,6 +106,28 @@ def test_a_new_run_is_pinned_and_one_of_another_controller_left_alone(controller
     assert [place for place in (None, "lab", "night") if "other" in controller.known_in(place)] == [None, "lab"]
     controller.forget(["other"])
     assert "other" not in controller.known_in(None)
+
+
+@pytest.mark.parametrize(
+    ("state", "suspend", "asks"), [("Pending", False, False), ("Pending", True, True), ("Training", False, True)]
+)
+async def test_before_an_attempt_is_ended_its_job_is_asked_for_pods_that_no_watch_shows(
+    controller, monkeypatch, state, suspend, asks
+):
+    """A webhook that takes labels off, or a restart after somebody did: it may have begun."""
+    asked = []
+
+    async def pods_of(_, jobs):
+        asked.append(jobs)
+        return {}
+
+    attempts = [{"index": 1, "state": state, "seed": 1, "job": "podium-digits-1-0", "jobUid": "j1"}]
+    controller.run_changed(body(status={"attempts": attempts}, suspend=suspend), deleted=False)
+    controller._actions = SimpleNamespace(pods_of=pods_of)
+    job = JobSnapshot("lab", UID, ex.FIRST, ex.job(uid="j1"))
+    monkeypatch.setattr(controller.informers, "jobs", lambda _: [job])
+    await controller._observe(controller.states[UID], thorough=False)
+    assert asked == ([{ex.FIRST: "j1"}] if asks else [])
 
 
 async def test_a_deleted_run_that_only_a_finalizer_keeps_is_not_taken_up_again(controller, monkeypatch):
