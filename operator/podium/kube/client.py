@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from kubernetes.aio import client
 
 from podium.kube.backoff import backoff
 from podium.kube.decode import loads
+from podium.kube.gate import Gate
 
 Object = dict[str, Any]
 _CONFLICT, _NOT_FOUND, _TOO_MANY = 409, 404, 429
@@ -32,6 +33,9 @@ _WATCH_SECONDS = 240
 _SILENT_SECONDS = 120  # a bookmark comes every minute
 _WATCH_ONE_SECONDS = 30  # a user is waiting: notice a dead connection sooner
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
+# Each read of a log takes a connection, and those of a thousand runs that end together would take one each. A node that
+# does not answer keeps its place for a minute, which must not hold up the logs of the others.
+_LOGS_AT_ONCE, _LOG_TURN_SECONDS = 16, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class Api:
         self.may_write: Callable[[], bool] = lambda: True  # asked right before each write
         self._bucket = TokenBucket(rate, burst)
         self._observer = observer
+        self._log_reads = Gate(_LOGS_AT_ONCE, _LOG_TURN_SECONDS)
 
     @property
     def host(self) -> str:
@@ -257,12 +262,14 @@ class Api:
         """Open a container's log as chunks with timestamps; ``follow=true`` keeps the stream open."""
         parameters = urlencode({"container": container, "timestamps": "true", **query})
         path = f"{PODS.path(namespace, pod)}/log?{parameters}"
-        timeout = _STREAM_TIMEOUT if "follow" in query else _TIMEOUT
-        response = await self._send("GET", "pods/log", path, timeout=timeout)
-        try:
-            yield response.content.iter_any()
-        finally:
-            response.close()
+        follows = "follow" in query
+        async with nullcontext() if follows else self._log_reads.entered():
+            timeout = _STREAM_TIMEOUT if follows else _TIMEOUT
+            response = await self._send("GET", "pods/log", path, timeout=timeout)
+            try:
+                yield response.content.iter_any()
+            finally:
+                response.close()
 
     async def authorization(self) -> str:
         """Return the current Authorization header, renewed if it expired; empty with client certificates."""

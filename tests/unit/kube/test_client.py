@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 
 import pytest
 
 from podium.kube import PODS, Api, ApiError
+from podium.kube.gate import Gate
 
 LIST = {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"uid": "u1"}}]}
 
@@ -193,3 +196,19 @@ async def test_a_request_that_fails_otherwise_is_the_callers(pauses):
 )
 def test_which_refusals_are_final(code, message, final):
     assert ApiError(code, "", message).final == final
+
+
+async def test_only_some_logs_are_read_at_once_beside_those_that_are_followed(monkeypatch):
+    """Each takes a connection, and those of a thousand runs that end together would take one each."""
+    client = api(b"line\n")
+    monkeypatch.setattr(client, "_log_reads", Gate(2, 60.0))
+    async with contextlib.AsyncExitStack() as opened:
+        for _ in range(2):
+            await opened.enter_async_context(client.log("lab", "p", "trainer"))
+        await opened.enter_async_context(client.log("lab", "p", "trainer", follow="true"))
+        third = asyncio.create_task(opened.enter_async_context(client.log("lab", "p", "trainer")))
+        await asyncio.sleep(0.05)
+        assert (len(client.client.urls), third.done()) == (3, False)
+        client._log_reads._places.release()
+        await third
+        assert len(client.client.urls) == 4
