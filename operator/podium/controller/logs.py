@@ -270,14 +270,15 @@ class LogCollector:
         try:
             await self._checkpoints.drop_checkpoint(state.run, id_)
             state.logs.dropped.add(id_)
-            again = 0.0
         except StoreError as error:
             _LOG.warning("checkpoint of %s/%s %s: %s", state.run.namespace, state.run.name, id_, error)
-            again = _DROP_RETRY_SECONDS
+            if state.run.status.terminal or state.run.deleted:  # nothing else would come back to it
+                self._wake(state.run.uid, _DROP_RETRY_SECONDS)
+        else:
+            if state.run.deleted:  # it can be forgotten
+                self._wake(state.run.uid, 0.0)
         finally:
             state.logs.dropping.discard(id_)
-        if state.run.status.terminal or state.run.deleted:  # nothing else would come back to it
-            self._wake(state.run.uid, again)
 
     # ---- the end of a try ----
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from podium.api import Condition
 from podium.controller import logs as logs_module
 from podium.controller.logs import LogCollector
 from podium.stores import StoreUnavailable
@@ -241,3 +242,20 @@ async def test_a_checkpoint_is_dropped_when_asked_for(world):
     collector.drop_checkpoint(state, ex.FIRST)
     await until(lambda: not state.logs.checkpoints)
     assert store.segments == {}
+
+
+@pytest.mark.parametrize(
+    ("away", "deleted", "wakes"), [(False, False, []), (True, False, [60.0]), (False, True, [0.0])]
+)
+async def test_a_run_that_has_ended_is_looked_at_again_only_if_something_is_left_to_do(world, away, deleted, wakes):
+    """Nothing is left of the checkpoint of a run that exists; of a deleted one, the run itself is."""
+    collector, _, store, woken = world
+    state = state_of(inherited=True)
+    complete = Condition(type="Complete", status="True", reason="Scored", last_transition_time="2026-01-01T00:00:00Z")
+    ended = ex.status(ex.attempt()).model_copy(update={"conditions": (complete,)})
+    state.run = replace(state.run, status=ended, deleted=deleted)
+    assert state.run.status.terminal
+    store.away = away
+    collector.drop_checkpoint(state, ex.FIRST)
+    await until(lambda: not state.logs.dropping)
+    assert woken == wakes
