@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from podium.results.ledger import LEDGER, Entry, Head, append, head_of, read, subject
-from podium.stores import AlreadyExists, NotFound, Store, StoreUnavailable
+from podium.stores import AlreadyExists, NotFound, Store, StoreError, StoreUnavailable
 
 PARTS = "ledger-", "ledger/"  # what the keys of parts begin with: now, and in earlier versions
 _PART = re.compile(r"(?P<folder>(?:.*/)?)ledger[-/](?P<run>[^/]{1,8})-[0-9]{6,}\.jsonl")
@@ -66,16 +67,32 @@ class RunLedger:
         self._begins = PARTS[0]
         self._known: _Known | None = None
 
-    def append(self, *entries: Entry) -> None:
-        """Add the entries that say something new. A ledger that is closed stays as it is."""
-        known = self._now_known()
+    @contextmanager
+    def together(self) -> Iterator[Store]:
+        """The run's folder, to put files together with what is added to the ledger: see `Store.together`.
+
+        If the block fails, the ledger is read again before anything is added: nobody knows what of it is stored.
+        """
+        try:
+            with self._store.together() as store:
+                yield store
+        except StoreError:
+            self._known = None
+            raise
+
+    def append(self, *entries: Entry, within: Store | None = None) -> None:
+        """Add the entries that say something new; with `within`, as part of a block of `together`.
+
+        A ledger that is closed stays as it is.
+        """
+        known, store = self._now_known(), within or self._store
         for _ in range(_MOST_LOSSES):
             new = [entry for entry in entries if _is_new(entry, known.said)]
             if known.closed or not new:
                 return
             part, head = append(known.head, new, time.time())
             try:
-                self._store.put(self._part(known.parts + 1), part, if_absent=True, content_type=_TYPE)
+                store.put(self._part(known.parts + 1), part, if_absent=True, content_type=_TYPE)
             except AlreadyExists:  # another one was first, or it is this part, whose acknowledgment was lost
                 known = self._known = self._advanced(known)
             else:
@@ -96,13 +113,16 @@ class RunLedger:
         """Return the whole ledger if it is closed."""
         return self._store.get(LEDGER) if self._now_known().closed else None
 
-    def close(self, last: Entry) -> bytes:
-        """Put the whole ledger, with its last entry, and return it: as another process has closed it, if one has."""
-        known = self._now_known()
+    def close(self, last: Entry, *, within: Store | None = None) -> bytes:
+        """Put the whole ledger, with its last entry, and return it: as another process has closed it, if one has.
+
+        With `within`, this is part of a block of `together`.
+        """
+        known, store = self._now_known(), within or self._store
         text = self._text(known)
         line, _ = append(known.head, [last], time.time())
         try:
-            self._store.put(LEDGER, text + line, if_absent=True, content_type=_TYPE)
+            store.put(LEDGER, text + line, if_absent=True, content_type=_TYPE)
         except AlreadyExists:
             text, line = self._store.get(LEDGER), b""
         self._known = _Known(known.parts, closed=True, text=None)

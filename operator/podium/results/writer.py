@@ -151,23 +151,26 @@ class ResultWriter:
         """Store run.yaml, system.json, result.json and ledger.jsonl, each once, and SHA256SUMS."""
         with self.store.together() as store:
             content = _json(result_document(self.run, action, target))
-            result = _put_once(store, RESULT, content, "application/json")
-            if result != content:
-                action = self._stored_before(result)
+            stored = _put_once(store, RESULT, content, "application/json")
+            if stored != content:
+                action = self._stored_before(stored)
             closed = self.ledger.closed()
             if closed is None:
                 system = _json(system_document(self.run, nodes))
                 files = {
                     _RUN: _sum(_put_once(store, _RUN, self._run_yaml(), "application/yaml")),
                     _SYSTEM: _sum(_put_once(store, _SYSTEM, system, "application/json")),
-                    RESULT: _sum(result),
+                    RESULT: _sum(stored),
                 }
-        if closed is None:
-            entries = [*self._launched(None, ()), *(ledger.try_(attempt, ()) for attempt in action.attempts)]
-            self.ledger.append(*entries)
-            found = self._found(ledger.files_of(self.ledger.entries()) | files)
-            closed = self.ledger.close(ledger.result(action, files, found, self._chain_head()))
-        return Sealed(self._seal(closed), action)
+        with self.ledger.together() as store:
+            if closed is None:
+                entries = [*self._launched(None, ()), *(ledger.try_(attempt, ()) for attempt in action.attempts)]
+                self.ledger.append(*entries, within=store)
+                found = self._found(ledger.files_of(self.ledger.entries()) | files)
+                closed = self.ledger.close(ledger.result(action, files, found, self._chain_head()), within=store)
+            result = self._seal(store, closed)
+        self.ledger.drop_parts()
+        return Sealed(result, action)
 
     def _stored_before(self, result: bytes) -> StoreResult:
         """Return what a result.json says that another process has stored for this run.
@@ -195,8 +198,9 @@ class ResultWriter:
         """Store a part of a growing log, after the ledger says so: no line that is restored was not received."""
         attempt = next((a for a in self.run.status.attempts if a.id == segment.id), None)
         saved = ledger.checkpoint(segment.id, segment.key, segment.rows, segment.log_bytes, segment.log_sha256)
-        self.ledger.append(*self._launched(attempt, containers), saved)
-        checkpoints.put_segment(self.store, segment)
+        with self.ledger.together() as store:
+            self.ledger.append(*self._launched(attempt, containers), saved, within=store)
+            checkpoints.put_segment(store, segment)
 
     def checkpoint(self, id_: TryId) -> Checkpoint:
         """Return what earlier processes have stored of a growing log, as far as it is what they stored.
@@ -230,16 +234,15 @@ class ResultWriter:
         unknown = (key for key in self.store.list() if key not in known and not key.startswith(NOT_SEALED))
         return {key: digest(self.store, key) for key in unknown}
 
-    def _seal(self, closed: bytes) -> Result:
+    def _seal(self, store: Store, closed: bytes) -> Result:
         """Write SHA256SUMS from a closed ledger, and sign both: whoever does it, and however often, it is the same."""
         sums = ledger.files_of(record.entry for record in ledger.read(closed)) | {LEDGER: _sum(closed)}
         text = "".join(f"{sha256}  {key}\n" for key, sha256 in sorted(sums.items())).encode()
-        self.store.put(SUMS, text, content_type="text/plain; charset=utf-8")
+        store.put(SUMS, text, content_type="text/plain; charset=utf-8")
         if self.signer:
             envelope = self.signer.sign({SUMS: _sum(text), LEDGER: _sum(closed)}, self._statement(closed))
-            self.store.put(PUBLIC_KEY, self.signer.public_pem.encode(), content_type="application/x-pem-file")
-            self.store.put(STATEMENT, envelope, content_type="application/json")
-        self.ledger.drop_parts()
+            store.put(PUBLIC_KEY, self.signer.public_pem.encode(), content_type="application/x-pem-file")
+            store.put(STATEMENT, envelope, content_type="application/json")
         return Result(uri=self.store.url, sha256=_sum(text), public_key=self.signer.public_pem if self.signer else None)
 
     def _statement(self, closed: bytes) -> dict[str, Any]:

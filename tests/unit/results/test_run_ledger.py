@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 
 import pytest
 
@@ -112,3 +114,23 @@ def test_a_process_that_does_not_know_that_the_ledger_is_closed_finds_out(writer
     closed = writer.store.get("ledger.jsonl")
     put_result(late)
     assert writer.store.get("ledger.jsonl") == closed
+
+
+def test_a_ledger_whose_folder_could_not_be_synced_is_read_again(writer, monkeypatch):
+    """The part may be there or not: what another process has written in its place must not be forked."""
+    id_, row = DONE.id, b"2026-01-01T00:00:00Z :::MLLOG one\n"
+    with monkeypatch.context() as broken:
+        broken.setattr("podium.stores.beneath.OpenFolder.sync", failing_sync)
+        with pytest.raises(StoreUnavailable, match="reports an I/O error"):
+            put_checkpoint(writer, id_, "aa", 0, row)
+    (part,) = [key for key in writer.store.list() if key.startswith("ledger-")]
+    writer.store.delete(part)  # as a crash would
+    put_checkpoint(ResultWriter(writer.store, writer.run), id_, "bb", 0, row)
+    put_checkpoint(writer, id_, "aa", 0, row + row)
+    put_all(writer)
+    entries = unbroken(writer.store.get("ledger.jsonl"))
+    assert [entry["segment"][-6:] for entry in entries if entry["kind"] == "checkpoint"] == ["bb.log", "aa.log"]
+
+
+def failing_sync(_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
