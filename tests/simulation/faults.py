@@ -243,11 +243,21 @@ def _queue_closed(sim: Simulation, seconds: float) -> None:
     _later(sim, seconds * 3, open_again)
 
 
-def _queue_preempts(sim: Simulation, seconds: float) -> bool:
-    uid = sim.queue.preempt()
+def _queue_preempts(sim: Simulation, seconds: float, wanted: str = "") -> bool:
+    uid = sim.queue.preempt(wanted)
     if uid:
         sim.truth.disturb(uid, "queue preempts")
     return bool(uid)
+
+
+def _queue_takes_back(sim: Simulation, seconds: float) -> None:
+    """The next Job that the queue admits is preempted before or soon after its pods have started."""
+
+    def admitted(uid: str) -> None:
+        sim.queue.admits = lambda uid: None
+        _later(sim, sim.world.random.uniform(1, 40), lambda: _queue_preempts(sim, seconds, uid))
+
+    sim.queue.admits = admitted
 
 
 def _bucket(name: str, value: float) -> Callable[[Simulation, float], None]:
@@ -358,6 +368,7 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "labels taken off": strangers.takes_labels_off,
     "queue closed": _queue_closed,
     "queue preempts": _queue_preempts,
+    "queue takes back": _queue_takes_back,
     "store down": _bucket("failing", 1.0),
     "store answers lost": _bucket("losing", 0.5),
     "store slow": _bucket("slow_seconds", 30.0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.simulation.apiserver import ApiServer, Change, Object
 from tests.simulation.jobs import is_finished
 from tests.simulation.world import World
@@ -15,6 +17,7 @@ class Queue:
     def __init__(self, world: World, server: ApiServer, slots: int) -> None:
         self.world, self.server, self.slots = world, server, slots
         self.closed = False
+        self.admits: Callable[[str], None] = lambda uid: None  # called with each Job that it admits
         self.waiting: list[str] = []  # uids of Jobs, in order
         self.admitted: set[str] = set()
         self._preempted: set[str] = set()  # in no state to wait yet
@@ -40,10 +43,13 @@ class Queue:
                 self.admitted.add(uid)
                 self.world.say("kueue", f"admits {job['metadata']['name']}")
                 self._suspend(job, suspend=False)
+                self.admits(uid)
 
-    def preempt(self) -> str:
-        """Take the machines from a Job, which waits again. Returns its uid, "" if there is none."""
+    def preempt(self, wanted: str = "") -> str:
+        """Take the machines from a Job, which waits again. Returns its uid, "" if there is none. Without `wanted`, it is
+        any that is admitted."""
         jobs = [job for uid in sorted(self.admitted) if (job := self._job(uid)) and not job["spec"].get("suspend")]
+        jobs = [job for job in jobs if wanted in ("", job["metadata"]["uid"])]
         if not jobs:
             return ""
         job = self.world.random.choice(jobs)

@@ -45,6 +45,7 @@ FAULTS = {
     "labels taken off": 4,
     "queue closed": 2,
     "queue preempts": 3,
+    "queue takes back": 3,
     "store down": 4,
     "store answers lost": 3,
     "store slow": 3,

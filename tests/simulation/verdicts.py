@@ -91,7 +91,7 @@ def _pending_deadline(case: Case) -> str:
     due = datetime.fromisoformat(admitted).timestamp() + case.deadline("pending") if admitted else 0.0
     if case.latest < due:
         return "its pods have not waited for so long"
-    return "" if case.waiting(due) or case.waiting() else "its pods run"
+    return "" if case.waiting(due) or case.waiting() or case.one.unseen else "its pods run"
 
 
 def _pod_lost(case: Case) -> str:
