@@ -5,13 +5,14 @@ from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
 from podium.mllog.record import Event, Format, Problem
-from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, Sighting, Sightings
+from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, SEEN_KEYS, Sighting, Sightings
 from podium.mllog.spool import BoundedSpool
 from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, summarize
 
 __all__ = [
     "MAX_EVALUATIONS_SEEN",
     "MAX_MLPERF_BYTES",
+    "SEEN_KEYS",
     "BoundedSpool",
     "Evaluation",
     "Event",

@@ -15,28 +15,27 @@ from pydantic.alias_generators import to_camel
 
 from podium.api import GROUP, KIND, VERSION, AttemptState, AttemptStatus, BenchmarkRunSpec, Reason, TryId
 from podium.documents import DocumentError, LimitError, read_json, read_yaml
-from podium.mllog import LogSummary, Sightings
+from podium.mllog import LogSummary
 from podium.reconcile import measured, score_run
-from podium.results.schema import logged
+from podium.results.schema import ATTEMPT_SCHEMA, RESULT_SCHEMA, logged
 from podium.results.writer import NOT_SEALED, SUMS
 from podium.rounds import load_rounds
-from podium.rules import Finding, Goal, Verdict, check_spec, clock_fault, goal_for, received_in_disorder
+from podium.rules import Finding, Goal, Verdict, check_spec, goal_for
 from podium.rules.catalog import RuleId
 from podium.stores import StoreError, digest, document_bytes, read_sums
 from podium.submissions.differences import (
     differences,
     mapping,
     number,
-    read_sighting,
     read_sightings,
     read_status,
     shown,
 )  # fmt: skip
 from podium.submissions.package import ReviewedResult
 from podium.submissions.printed import Known, compare_logs
+from podium.submissions.seen import about_pods, about_seen, is_early
 from podium.submissions.tree import read_log, with_round
 
-_TOLERANCE_SECONDS = 2.0  # the kubelet reports starts and ends of containers in whole seconds
 _REMEDY = "one of them was changed: ask for the originals"
 # What follows from the log alone
 _BY_THE_LOG = frozenset({
@@ -154,6 +153,8 @@ class _Case:
     def documents(self) -> Iterator[Finding]:
         """Compare result.json with run.yaml and system.json."""
         result, spec = self.result, self.spec
+        schema = {"schema": result.get("schema")}
+        yield from self.differences("result.json", schema, "every result.json", {"schema": RESULT_SCHEMA})
         system = self.document("system.json")
         if not system:
             yield self.finding("system.json", "is missing or cannot be read", remedy="restore the original")
@@ -242,7 +243,7 @@ class _Try:
             return
         summary = self._summary(log)
         yield from self._against_log("result.txt", summary)
-        yield from self._seen("result.txt", summary)
+        yield from self._seen(summary)
         yield from self._pods(summary)
         logs = f"{self.folder}/logs/pod-0.log.gz"
         if logs in case.keys:
@@ -250,8 +251,12 @@ class _Try:
                 yield case.finding(logs, message)
 
     def _known(self) -> Known:
-        start = read_sighting("run_start", mapping(self.record.get("seen")).get("runStart"))
-        return Known(number(self.rank0.get("started")), start, cut=any("rank 0" in text for text in self.noted))
+        cut = any("rank 0" in text for text in self.noted)
+        return Known(number(self.rank0.get("started")), read_sightings(self.seen), cut=cut)
+
+    @property
+    def seen(self) -> _Document:
+        return mapping(self.record.get("seen"))
 
     @property
     def noted(self) -> list[str]:
@@ -278,6 +283,8 @@ class _Try:
         case = self.case
         ours = {key: self.record.get(key) for key in {*self.listed, *_OF_A_TRY}}
         yield from case.differences(self.name, ours, "result.json", self.listed)
+        schemas = {"schema": self.record.get("schema")}, {"schema": ATTEMPT_SCHEMA}
+        yield from case.differences(self.name, schemas[0], "every attempt.json", schemas[1])
         yield from case.differences(
             self.name, {"run": self.record.get("run")}, "result.json", {"run": case.result.get("run")}
         )
@@ -335,38 +342,11 @@ class _Try:
             message = f"reason is {claimed} here, {verdict.reason} by {log}: {verdict.message}"
             yield self.case.finding(self.name, message)
 
-    def _seen(self, log: str, summary: LogSummary) -> Iterator[Finding]:
-        """Compare the stamps in the log with when the operator saw its lines."""
-        seen = mapping(self.record.get("seen"))
-        if not seen:
-            return
-        sightings = read_sightings(seen)
-        stamps = {e.time for e in summary.evaluations}
-        for one, stamp in (("runStart", summary.run_start), ("runStop", summary.run_stop)):
-            claimed = mapping(seen.get(one)).get("logged")
-            if claimed != stamp and not (claimed is None and sightings == Sightings()):
-                message = f"seen.{one}.logged is {shown(claimed)} here, {shown(stamp)} in {log}"
-                yield self.case.finding(self.name, message)
-        fault, state = clock_fault(summary, sightings), self.listed.get("state")
-        if fault and state in (AttemptState.CONVERGED, AttemptState.NOT_CONVERGED):
-            message = f"{self.listed.get('state')}, although {fault[1]}"
-            yield Finding(RuleId.REVIEW_SEEN, self.case.where(self.name), message, remedy="the attempt is invalid")
-        elif disorder := not fault and received_in_disorder(summary, sightings):
-            yield Finding(RuleId.REVIEW_SEEN, self.case.where(self.name), disorder, remedy=_REMEDY)
-        evaluations = sightings.evaluations_of(summary)
-        missing = [one for one in evaluations if one.stamp not in stamps]
-        count, left_out = len(evaluations), number(seen.get("evaluationsLeftOut")) or 0
-        one_each = not summary.not_numbers and all(len(e.quality) == 1 for e in summary.evaluations)
-        if count < len(sightings.evaluations) and left_out:  # of which run those are is not known
-            left_out = len(summary.evaluations) - count
-        if one_each and (missing or count + left_out != len(summary.evaluations)):
-            there = f"{log} has {len(summary.evaluations)}"
-            message = f"{count} evaluations were seen and {left_out:g} left out; {there}"
+    def _seen(self, summary: LogSummary) -> Iterator[Finding]:
+        for rule, message in about_seen(self.seen, summary, self.listed.get("state"), "result.txt"):
+            yield Finding(rule, self.case.where(self.name), message, remedy=_REMEDY)
+        for message in about_pods(self.pods, self.seen):
             yield self.case.finding(self.name, message)
-        if any(_early(self.rank0.get("finished"), one.printed) for one in sightings):
-            yield self.case.finding(self.name, "a line was printed after the end of rank 0's container")
-        if len({(one.printed is None, one.received is None) for one in sightings}) > 1:
-            yield self.case.finding(self.name, "some lines were seen at a time, and others at none")
 
     def _pods(self, summary: LogSummary) -> Iterator[Finding]:
         """Compare the log with the life of rank 0's container, and the pods with the system."""
@@ -379,7 +359,7 @@ class _Try:
             yield case.finding(self.name, f"has pods {', '.join(indices) or 'none'}; run.yaml wants {wanted} nodes")
         started, finished = rank0.get("started"), rank0.get("finished")
         start, stop = summary.run_start, summary.run_stop
-        if _early(start, started) or _early(finished, stop):
+        if is_early(start, started) or is_early(finished, stop):
             message = f"the container of rank 0 ran from {started} to {finished}, the log says {start} to {stop}"
             yield case.finding(self.name, message)
         images = {pod.get("imageID") for pod in pods} - {None, ""}
@@ -389,9 +369,3 @@ class _Try:
         ranks = case.spec.system.nodes * case.spec.system.processes_per_node if case.spec else None
         if summary.ranks and ranks and summary.ranks != ranks:
             yield case.finding("system.json", f"has {ranks} ranks, the log of {self.id} says {summary.ranks}")
-
-
-def _early(one: object, other: object) -> bool:
-    """Return whether `one` comes before `other` by more than their clocks explain."""
-    a, b = number(one), number(other)
-    return a is not None and b is not None and b - a > _TOLERANCE_SECONDS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from podium.kube import LineCutter, read_line
-from podium.mllog import LogBuffer, Sighting, is_mlperf_line
+from podium.mllog import SEEN_KEYS, Event, LogBuffer, Sightings, is_mlperf_line, parse_line
+from podium.rules.clock import STEP_SECONDS
 from podium.stores import Store
 
 _LIMIT = 20 << 20  # bytes of a pod's log; the operator keeps 16 MiB
@@ -20,11 +21,11 @@ _TIME_SECONDS = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What else is known of a pod's log: when its container started, when run_start was seen, and whether result.txt
+    """What else is known of a pod's log: when its container started, when its lines were seen, and whether result.txt
     may end earlier."""
 
     started: float | None = None
-    start: Sighting | None = None
+    seen: Sightings = field(default_factory=Sightings)
     cut: bool = False
 
 
@@ -33,7 +34,7 @@ def compare_logs(store: Store, pod_log: str, log: str, known: Known) -> Iterator
 
     The pod's log may lack its beginning, which its node had rotated away, and what the operator left out of a long one.
     """
-    printed, stored, start = _Printed(), list(_lines_of(store, log)), known.start
+    printed, stored = _Printed(), list(_lines_of(store, log))
     try:
         for row in _rows(_unpacked(store, pod_log)):
             printed.add(row)
@@ -53,10 +54,28 @@ def compare_logs(store: Store, pod_log: str, log: str, known: Known) -> Iterator
         yield f"{added.total()} lines of result.txt are not among what the pod printed, such as {_short(added)}"
     if not (missing or added or known.cut or printed.clock_set) and printed.lines != stored:
         yield "has the lines of result.txt in another order"
-    if start and start.printed is not None and printed.starts:
-        near = min(printed.starts, key=lambda at: abs(at - (start.printed or 0.0)))
-        if abs(near - start.printed) > _TIME_SECONDS:
-            yield f"run_start was printed at {near:.3f} here, at {start.printed:.3f} by seen.runStart in attempt.json"
+    yield from _other_times(known.seen, printed)
+
+
+def _other_times(seen: Sightings, printed: _Printed) -> Iterator[str]:
+    """Yield which lines were printed at another time than attempt.json says.
+
+    Without timestamps, this is a local run, which receives a line as soon as it is printed; its clock may be set once.
+    """
+    what, at_once = "by what attempt.json has seen of it", not printed.has_times and bool(printed.lines)
+    ends = [one.received - one.printed for one in (*seen.starts, *seen.stops) if one.received and one.printed]
+    for one in seen:
+        if one.printed is None:
+            continue
+        if times := printed.times.get((one.key, one.stamp)):
+            near = min(times, key=lambda time: abs(time - (one.printed or 0.0)))
+            if abs(near - one.printed) > _TIME_SECONDS:
+                yield f"{one.key} was printed at {near:.3f} here, at {one.printed:.3f} {what}"
+        elif at_once and one.received is not None and ends:
+            late = one.received - one.printed
+            if not min(ends) - STEP_SECONDS <= late <= max(ends) + STEP_SECONDS:
+                how = f"{abs(late):.1f} s {'after' if late > 0 else 'before'} it was printed on the same machine"
+                yield f"{one.key} was received {how}, {what}"
 
 
 class _Printed:
@@ -64,7 +83,8 @@ class _Printed:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.starts: list[float] = []  # when run_start was printed, where the rows have timestamps
+        self.has_times = False
+        self.times: dict[tuple[str, float], list[float]] = defaultdict(list)  # by key and stamp, where rows have any
         self.size = 0
         self.gap = False
         self.clock_set = False  # whether the clock of its node was set back meanwhile
@@ -88,8 +108,9 @@ class _Printed:
         for piece in LogBuffer.pieces(text):
             if is_mlperf_line(piece):
                 self.lines.append(piece)
-                if line and '"run_start"' in piece:
-                    self.starts.append(line.at / 1e9)
+                self.has_times |= line is not None
+                if line and any(key in piece for key in SEEN_KEYS) and isinstance(event := parse_line(piece), Event):
+                    self.times[event.key, event.time].append(line.at / 1e9)
 
 
 def _before_last(lines: Sequence[str], other: Mapping[str, int]) -> Sequence[str]:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def halved(found):
     ]
 
 
+def moved(time, by):
+    """The second evaluation was seen at another time."""
+
+    def change(record):
+        record["seen"]["evaluations"][1][time] += by
+
+    return change
+
+
 def removed(name):
     return lambda result: (result.place / name).unlink()
 
@@ -185,6 +195,30 @@ CHANGES = {
     "when an evaluation was printed": (
         document(RECORD, "seen", "evaluations", 1, "printed", to=2e9), RECORD, "after the end of rank 0's container"
     ),
+    "when an evaluation was printed, before the end": (
+        lambda r: r.edit(RECORD, moved("printed", by=-5.0)), POD, "eval_accuracy was received 5.0 s after it was"
+    ),
+    "when an evaluation was printed, later": (
+        lambda r: r.edit(RECORD, moved("printed", by=5.0)), POD, "eval_accuracy was received 5.0 s before it was printed"
+    ),
+    "the offset of the clock": (
+        document(RECORD, "seen", "nodeClockOffsetSeconds", to=0.5), RECORD, "seen.nodeClockOffsetSeconds is 0.5, and"
+    ),
+    "no offset of the clock": (
+        document(RECORD, "seen", "nodeClockOffsetSeconds", to=None), RECORD, "Seconds is nothing, and the lines show"
+    ),
+    "a container that ended well": (
+        document(RECORD, "pods", 1, "exitCode", to=1), RECORD, "the container of node 1 ended with exit code 1, 'Completed'"
+    ),
+    "a container that did not end well": (
+        document(RECORD, "pods", 1, "stopped", to="Error"), RECORD, "the container of node 1 ended with exit code 0, 'Error'"
+    ),
+    "a signal": (document(RECORD, "pods", 1, "signal", to=9), RECORD, "exit code 0, 'Completed', and by signal 9"),
+    "when a container started": (
+        document(RECORD, "pods", 1, "started", to=2e9), RECORD, "the container of node 1 ended before it started"
+    ),
+    "the schema of a record": (document(RECORD, "schema", to="podium.dev/attempt/v9"), RECORD, "in every attempt.json"),
+    "the schema of the result": (document("result.json", "schema", to="x"), "result.json", "in every result.json"),
     "a stamp that was seen": (document(RECORD, "seen", "runStop", "logged", to=1.0), RECORD, "seen.runStop.logged is"),
     "an evaluation that was not seen": (
         document(RECORD, "seen", "evaluations", to=[]), RECORD, "0 evaluations were seen and 0 left out"
@@ -226,6 +260,50 @@ def test_each_change_is_named(original, tmp_path, podium_json):
         found = podium_json("review", place)[1]["findings"]
         named = [f for f in found if f["where"] == where and words in f["message"]]
         assert named, (name, found)
+
+
+def as_in_a_cluster(result):
+    """Give the lines of the pod's log timestamps, as the kubelet does: those of which attempt.json keeps when."""
+    seen = json.loads((result.place / RECORD).read_text())["seen"]
+    times = {one["logged"]: one["printed"] for one in (seen["runStart"], *seen["evaluations"], seen["runStop"])}
+    at = seen["runStart"]["printed"]
+
+    def change(found):
+        nonlocal at
+        for line in found:
+            stamp = re.search(r'"time_ms": (\d+)', line)
+            at = times.get(int(stamp[1]) / 1000 if stamp else None, at)
+            yield f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}Z {line}"
+
+    result.edit(POD, change)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "by", "words"),
+    [
+        ("nothing", (), 0, ""),
+        ("run_start", ("runStart",), 0.4, "run_start was printed at"),
+        ("run_stop", ("runStop",), 0.4, "run_stop was printed at"),
+        ("an evaluation", ("evaluations", 1), 0.004, "eval_accuracy was printed at"),
+    ],
+)
+def test_when_the_lines_were_printed_is_in_the_log_of_a_pod_too(original, tmp_path, podium_json, name, path, by, words):
+    shutil.copytree(original, tmp_path / "out")
+    result = Result(tmp_path / "out")
+    as_in_a_cluster(result)
+
+    def change(record):
+        one = record["seen"]
+        for key in path:
+            one = one[key]
+        one["printed"] -= by
+
+    if path:
+        result.edit(RECORD, change)
+    result.seal()
+    found = podium_json("review", result.place)[1]["findings"]
+    assert [(f["where"], words in f["message"]) for f in found if f["where"] == POD] == [(POD, True)] * bool(path), name
+    assert path or not found
 
 
 @pytest.mark.parametrize("count", [1, 300])

@@ -174,6 +174,16 @@ def a_try_that_was_never_made(files, rng):
     return changed, {("verify.tries", "ledger.jsonl"), ("verify.signature", "ledger.jsonl")}, False
 
 
+def another_pod(files, rng):
+    """Everything but the signature is made again, and a try ran elsewhere."""
+    entries = [dict(entry) for entry in entries_of(files)]
+    entry = rng.choice([entry for entry in entries if entry["kind"] == "try"])
+    entry["pods"] = [{**pod, rng.choice(["node", "name"]): "another"} for pod in entry["pods"]]
+    changed = resealed(rechained(files, entries))
+    name = {(1, 0): "001/tries/0", (1, 1): "001", (2, 0): "002"}[entry["attempt"], entry["try"]]
+    return changed, {("verify.tries", f"attempts/{name}/attempt.json"), ("verify.signature", "ledger.jsonl")}, False
+
+
 def an_added_file(files, rng):
     name = rng.choice(["attempts/003/result.txt", "attempts/001/logs/pod-1.log.gz", "notes.txt"])
     return {**files, name: b"x"}, {("verify.files", name)}, False
@@ -206,7 +216,7 @@ def another_key_beside(files, rng):
 KINDS = [
     a_byte, a_dropped_attempt, a_swapped_seed, a_reordered_record, a_moved_clock, sums_made_again, everything_made_again,
     a_forged_beginning, a_try_that_was_never_made, an_added_file, another_signer, no_signature,
-    a_signature_of_another_result, another_key_beside,
+    a_signature_of_another_result, another_key_beside, another_pod,
 ]  # fmt: skip
 
 
@@ -222,6 +232,22 @@ def test_every_mutation_is_named(result, number):
     assert verify(Files(files), "", PUBLIC).sentence.startswith("Not verified: ")
     unsigned = set(said(files, None))
     assert bool(unsigned) is not needs_key, f"{kind.__name__}: {unsigned}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("admitted", "run"), ("admitted", "round"), ("admitted", "benchmark"), ("admitted", "division"),
+        ("admitted", "pinned"), ("result", "outcome"), ("result", "timeToTrainMinutes"), ("result", "valid"),
+        ("result", "official"),
+    ],
+)  # fmt: skip
+def test_the_first_and_the_last_line_say_what_the_result_says(result, kind, name):
+    """Everything but the signature is made again."""
+    entries = [dict(entry) for entry in entries_of(result)]
+    (entry,) = (entry for entry in entries if entry["kind"] == kind)
+    entry[name] = {"image": "another"} if name == "pinned" else "another"
+    assert said(resealed(rechained(result, entries)), None) == [("verify.ledger", "result.json")]
 
 
 # ---- hostile input ----

@@ -36,11 +36,11 @@ def made(folder, signer=KEY):
             rows = "".join(f"2026-01-01T00:00:00Z {line}\n" for line in lines[:end]).encode()
             sum_ = LogDigest().with_rows(rows)
             segment = Segment(TryId(attempt.index, attempt.try_), "aa", 0, rows, sum_.size, sum_.sha256)
-            writer.put_checkpoint(segment, [ex.running(0)])
+            writer.put_checkpoint(segment, [replace(ex.running(0), uid=f"pod-{number}", node=f"node-{number}")])
         files = AttemptFiles(
             summary=ex.log(ex.START, ex.GOOD, ex.SUCCESS).summary,
             lines=lines,
-            containers=[replace(ex.ended(0), node=f"node-{number}")],
+            containers=[replace(ex.ended(0), uid=f"pod-{number}", node=f"node-{number}")],
             pod_logs={"pod-0.log": pod_log(b"hello\n" * (number + 1))},
             writer="aa",
         )
