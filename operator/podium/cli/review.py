@@ -75,9 +75,8 @@ def review(
             for note in (_convergence(part)["message"], *part.entry.notes, *_more_notes(part, public)):
                 print_line(out, f"{where}: {note}", "dim")
         print_findings(out, findings)
-        out.print(
-            f"{len(parts)} results, {len(findings)} findings" if findings else f"{len(parts)} results, no findings"
-        )
+        results = f"{len(parts)} result{'' if len(parts) == 1 else 's'}"
+        out.print(f"{results}, {len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}")
     raise typer.Exit(1 if findings else 0)
 
 

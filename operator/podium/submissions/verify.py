@@ -46,20 +46,18 @@ class Verified:
     def sentence(self) -> str:
         """What is proven, and what is not."""
         if self.findings:
-            count = len(self.findings)
-            return f"Not verified: {count} {'finding' if count == 1 else 'findings'}; nothing is proven."
-        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+            return f"Not verified: {_counted(len(self.findings), 'finding', 'findings')}; nothing is proven."
         stored = f"its {self.files} files and the {len(self.entries)} lines of its ledger"
         if self.signed_by:
+            made = "the only try that was" if self.tries == 1 else f"each of the {self.tries} tries that were"
             return (
-                f"Proven: the holder of key {self.signed_by} signed {stored} as the operator stored them, with each of "
-                f"the {tries} that were made; not proven: that the program and its nodes did what they "
-                "logged, and that no other run was made."
+                f"Proven: the holder of key {self.signed_by} signed {stored} as the operator stored them, with {made} "
+                "made; not proven: that the program and its nodes did what they logged, and that no other run was made."
             )
         signed = "is signed, but by whom was not checked: pass --key" if self.has_statement else "is not signed"
         return (
-            f"Not proven: the result {signed}; {stored} fit together, with {tries}, but whoever can write "
-            "to the folder could have made all of them."
+            f"Not proven: the result {signed}; {stored} fit together, with {_counted(self.tries, 'try', 'tries')}, but "
+            "whoever can write to the folder could have made all of them."
         )
 
     def document(self) -> Mapping[str, Any]:
@@ -138,7 +136,9 @@ def provenance(store: Store, path: str, counted: int, key: PublicKey | None = No
     """
     keys = frozenset((store.child(path) if path else store).list())
     if not {LEDGER, STATEMENT} & keys:
-        return Provenance("not signed", "no ledger", f"{counted} tries counted; how many were made is not known")
+        return Provenance(
+            "not signed", "no ledger", f"{_counted(counted, 'try', 'tries')} counted; how many were made is not known"
+        )
     beside = None if key or STATEMENT not in keys else _key_beside(store, path)
     found = verify(store, path, key or beside, contents=False)
     findings = tuple(finding for finding in found.findings if finding.rule != RuleId.VERIFY_FILES)
@@ -151,8 +151,10 @@ def provenance(store: Store, path: str, counted: int, key: PublicKey | None = No
     else:
         signed = f"signed by key {found.signed_by}" + ("" if key else ", which is beside it: podium verify --key K")
     gaps = sum(finding.rule == RuleId.VERIFY_LEDGER for finding in findings)
-    complete = f"ledger with {gaps} gaps" if gaps else f"complete ledger of {len(found.entries)} lines"
-    return Provenance(signed, complete, f"{found.tries} tries made, {counted} counted", findings)
+    complete = (
+        f"ledger with {_counted(gaps, 'gap', 'gaps')}" if gaps else f"complete ledger of {len(found.entries)} lines"
+    )
+    return Provenance(signed, complete, f"{_counted(found.tries, 'try', 'tries')} made, {counted} counted", findings)
 
 
 def _key_beside(store: Store, path: str) -> PublicKey | None:
@@ -211,3 +213,7 @@ def _signature(case: Case, key: PublicKey) -> Iterator[Finding]:
     run = case.document(RESULT).get("run")
     if run != signed_run:
         yield case.finding(RuleId.VERIFY_SIGNATURE, RESULT, f"it is of run {run}; what was signed is of {signed_run}")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
