@@ -202,7 +202,7 @@ async def test_only_some_logs_are_read_at_once_beside_those_that_are_followed(mo
     """Each takes a connection, and those of a thousand runs that end together would take one each."""
     client = api(b"line\n")
     monkeypatch.setattr(client, "_log_reads", Gate(2, 60.0))
-    async with contextlib.AsyncExitStack() as opened:
+    async with asyncio.timeout(10), contextlib.AsyncExitStack() as opened:
         for _ in range(2):
             await opened.enter_async_context(client.log("lab", "p", "trainer"))
         await opened.enter_async_context(client.log("lab", "p", "trainer", follow="true"))
