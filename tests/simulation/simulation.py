@@ -193,7 +193,7 @@ class Simulation:
         self.network.heal()  # with a slow API server, nobody may lead for long
         for replica in self.replicas:
             replica.process.dies_at_step = replica.process.freezes_at_step = None
-        world.run(lambda: self.leader.leads, world.now + 6000.0)
+        world.run(lambda: self.leader.leads and not self.leader.process.frozen, world.now + 6000.0)
         world.run(lambda: False, world.now + 60.0)
         for check in FINAL:
             if case := check(self):
