@@ -357,6 +357,9 @@ class _Try:
         indices = sorted(str(pod.get("nodeIndex")) for pod in pods)
         if indices != sorted(map(str, range(wanted))):
             yield case.finding(self.name, f"has pods {', '.join(indices) or 'none'}; run.yaml wants {wanted} nodes")
+        nodes = [node for pod in pods if (node := pod.get("node"))]  # of a cluster: a local run has none
+        if (different := len(set(map(str, nodes)))) < len(nodes):
+            yield case.finding(self.name, f"its {len(nodes)} pods ran on {different} nodes; run.yaml wants {wanted}")
         started, finished = rank0.get("started"), rank0.get("finished")
         start, stop = summary.run_start, summary.run_stop
         if is_early(start, started) or is_early(finished, stop):

@@ -227,6 +227,10 @@ CHANGES = {
         document(RECORD, "pods", 0, "finished", to=1.0), RECORD, "the container of rank 0 ran from"
     ),
     "a pod": (document(RECORD, "pods", to=[]), RECORD, "has pods none; run.yaml wants 2 nodes"),
+    "a node of two pods": (
+        lambda r: r.edit(RECORD, lambda value: [pod.update(node="node-1") for pod in value["pods"]]), RECORD,
+        "its 2 pods ran on 1 nodes; run.yaml wants 2",
+    ),
     "another run": (document(RECORD, "run", "uid", to="x"), RECORD, "run.uid is 'x' here"),
     "the target": (document("run.yaml", "spec", "quality", "target", to="0.5"), "run.yaml", "target.quality is 0.5 here"),
     "the system": (document("system.json", "nodes", to=1), "system.json", "system.nodes is 1 here, 2 in result.json"),
