@@ -88,6 +88,21 @@ async def test_the_administrator_names_the_submitter_of_runs_that_do_not():
     assert {"name": "PODIUM_SUBMISSION_ORG", "value": "ACME"} in container["env"]
 
 
+async def test_a_seed_is_drawn_at_each_launch_and_kept_on_the_job():
+    """The same run under the same uid gets others: nobody can shop for a uid that gives good ones."""
+    seeds = set()
+    for _ in range(4):
+        server, state = Server(lambda metadata: None), RunState(ex.run(), None, Observation("lab"))
+        actions = ActionExecutor(server, None, None, inputs=Inputs(load_rounds()), wake=lambda *_: None)
+        await actions.execute(state, [CREATE])
+        (seed,) = {job.seed for job in state.observation.jobs.values()}
+        (container,) = server.job["spec"]["template"]["spec"]["containers"]
+        assert {"name": "PODIUM_SEED", "value": str(seed)} in container["env"]
+        assert 0 <= seed < 2**31
+        seeds.add(seed)
+    assert len(seeds) == 4
+
+
 async def test_a_job_that_must_wait_is_not_asked_for_and_says_why():
     woken = []
     state = RunState(ex.run(), None, Observation("lab"))
