@@ -171,9 +171,9 @@ class Reason(ExplainedReason):
     )
     DEVICE_ERROR = "DeviceError", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",
-        means="The kubelet could not give a pod its accelerators; the message has the device plugin's words. The "
-              "attempt is retried.",
-        do="Check the accelerators and the device plugin of the node that the message names.",
+        means="A node could not give a pod its accelerators; the message has the words of the device plugin or of the "
+              "container runtime. The attempt is retried.",
+        do="Check the accelerators, their driver and the device plugin of the node that the message names.",
     )
     LOG_LOST = "LogLost", Facts(
         state=AttemptState.FAILED, failure=_INFRASTRUCTURE, again="counted",

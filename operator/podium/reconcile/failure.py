@@ -6,6 +6,7 @@ about the pod. Without any, a container that exited with a code ended itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from podium.api import AttemptStatus, Failure, Reason
@@ -40,6 +41,8 @@ _WORDS: Mapping[str, Reason] = {
     "StartError": Reason.POD_CANNOT_START,
     "ContainerCannotRun": Reason.POD_CANNOT_START,
 }
+# What container runtimes say of a node that cannot give a container its devices, such as one without its driver loaded
+_DEVICES = re.compile(r"nvidia-container|running (\w+ )?hook|CDI device|custom device|no such device")
 # The kubelet begins the message of every pod with it that it does not admit, whatever the reason (OutOfnvidia.com/gpu)
 _REJECTED = "Pod was rejected"
 
@@ -131,8 +134,13 @@ def _taken(container: Container) -> Reason | None:
         return Reason.NODE_OUT_OF_MEMORY
     word = _WORDS.get(container.stopped)
     if word or container.exit_code is not None:
-        return word
+        return cannot_start(container) if word is Reason.POD_CANNOT_START else word
     return Reason.POD_REJECTED if container.message.startswith(_REJECTED) else Reason.POD_LOST
+
+
+def cannot_start(container: Container) -> Reason:
+    """Return why a container could not be started: its node's devices, or something that no other node would change."""
+    return Reason.DEVICE_ERROR if _DEVICES.search(container.message) else Reason.POD_CANNOT_START
 
 
 def _job_failed(attempt: AttemptStatus, job: ObservedJob) -> AttemptStatus:

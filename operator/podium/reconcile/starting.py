@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds
-from podium.reconcile.failure import failed, silent_node
+from podium.reconcile.failure import cannot_start, failed, silent_node
 from podium.reconcile.model import Container, ObservedJob, ObservedLog, Staging
 from podium.reconcile.step import Look, Step, colon, listed, move_to, no_log_text, tail_text, until
 
@@ -56,7 +56,7 @@ def _stuck(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step | None:
         if container.waiting in UNRECOVERABLE_IF_LASTING and container.waiting_since is not None:
             deadline = container.waiting_since + LASTING_SECONDS
             step = listed(attempt, Reason.PENDING, why, deadline, look)
-            return step or Step(move_to(attempt, Reason.POD_CANNOT_START, why))
+            return step or Step(move_to(attempt, cannot_start(container), why))
     return None
 
 

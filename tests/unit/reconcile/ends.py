@@ -47,6 +47,38 @@ ENDS = [
         "Allocate failed: nvidia.com/gpu",
     ),
     (
+        "the driver of the node's accelerators is not loaded",
+        [
+            ended(
+                0,
+                128,
+                stopped="StartError",
+                node="node-7",
+                started=None,
+                message="error running hook #0: exit status 1, "
+                "stderr: nvidia-container-cli: initialization error: nvml error: driver not loaded",
+            ),
+            ended(1, None),
+        ],
+        log(whole=True),
+        110,
+        "Failed",
+        "DeviceError",
+        "pod digits-1-0-0 on node node-7: StartError: error running hook #0: exit status 1, stderr: nvidia-container-cli",
+    ),
+    (
+        "the devices of the container are not known to its runtime",
+        [
+            ended(0, 128, stopped="StartError", started=None, message="unresolvable CDI devices nvidia.com/gpu=3"),
+            ended(1, None),
+        ],
+        log(whole=True),
+        110,
+        "Failed",
+        "DeviceError",
+        "unresolvable CDI devices",
+    ),
+    (
         "the command is not in the image",
         [ended(0, 128, stopped="StartError", message='exec: "torchrun": not found', started=None), ended(1, None)],
         log(whole=True),

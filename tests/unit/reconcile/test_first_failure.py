@@ -73,10 +73,12 @@ def test_a_pod_that_never_started_is_named_with_its_node():
     slow = replace(waiting(0, "ContainerCreating"), node="node-1")
     image = replace(waiting(1, "ImagePullBackOff", "Back-off pulling image: no space left on device"), node="node-2")
     config = replace(waiting(1, "CreateContainerError", "no such device"), node="node-3")
+    command = replace(config, message='exec: "train": executable file not found')
     nowhere = waiting(0, "Unschedulable", "0/9 nodes are available")
     for containers, reason, failure in (
         ((image, running(0)), "ImagePullFailed", ("ImagePullBackOff", "node-2", image.name, image.message)),
-        ((slow, config), "PodCannotStart", ("CreateContainerError", "node-3", config.name, config.message)),
+        ((slow, config), "DeviceError", ("CreateContainerError", "node-3", config.name, config.message)),
+        ((slow, command), "PodCannotStart", ("CreateContainerError", "node-3", command.name, command.message)),
         ((nowhere, running(1)), "PendingDeadlineExceeded", ("Unschedulable", None, nowhere.name, nowhere.message)),
     ):
         seen = observed(job(*containers))
