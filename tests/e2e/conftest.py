@@ -100,6 +100,8 @@ def operator(kubeconfig: Path, s3: S3, bucket: str, namespace: str, tmp_path: Pa
     defaults["stage"] = {**given, **stage, "volumeMounts": [*given.get("volumeMounts", ()), mount]}
     pod = defaults.setdefault("pod", {})
     pod["volumes"] = [*pod.get("volumes", ()), {"name": "store-ca", "hostPath": {"path": str(s3.ca.parent)}}]
+    token = {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "api-key"}}}
+    defaults["secrets"] = {"wandb": [token]}
     file = tmp_path / "trainer-defaults.yaml"
     file.write_text(yaml.safe_dump(defaults))
     options = ["--results-url", bucket, "--results-endpoint", s3.endpoint, "--results-region", REGION]

@@ -23,6 +23,15 @@ def _mllog(key, value=None, seconds=0, **metadata):
     return ":::MLLOG " + json.dumps({**body, "value": value, "metadata": {"file": "mine.py", "lineno": 1, **metadata}})
 
 
+OTHER_RANK_CRASHES = """
+import os, time
+if os.environ["PET_NODE_RANK"] == "0":
+    print("waiting for rank 1")
+    time.sleep(600)
+time.sleep(5)
+print("CUDA error: uncorrectable ECC error")
+raise SystemExit(139)
+"""
 START, STOP = _mllog("run_start"), _mllog("run_stop", None, 9, status="success")
 GOOD = _mllog("eval_accuracy", 0.7, 8, epoch_num=1)
 
@@ -64,6 +73,29 @@ CASES = {
             "exit code 3; last output: Traceback: no such thing",
         ],
     ),
+    "crash-of-another-rank": (
+        {
+            "template": {"image": TRAINER, "command": ["python3", "-u", "-c", OTHER_RANK_CRASHES]},
+            "system": {"name": "two", "nodes": 2},
+        },
+        "AttemptFailed",
+        [
+            "attempt 1 failed: ProgramFailed: pod podium-crash-of-another-rank-1-0-1-",
+            "exit code 139; last output: CUDA error: uncorrectable ECC error; rank 0's last output: waiting for rank 1",
+        ],
+    ),
+    "no-secret": (
+        {"template": {**_printing("started"), "secrets": ["wandb"]}},
+        "AttemptFailed",
+        ["attempt 1 failed: PodCannotStart: pod podium-no-secret-1-0-0-", 'secret "wandb" not found'],
+    ),
+}
+# what status.attempts[].failure has: class, reason, rank of the pod, exit code, signal, and the beginning of the message
+FAILURES = {
+    "crash": ("program", "Error", 0, 3, None, "Traceback: no such thing"),
+    "crash-of-another-rank": ("program", "Error", 1, 139, 11, "CUDA error: uncorrectable ECC error"),
+    "no-secret": ("infrastructure", "CreateContainerConfigError", 0, None, None, 'secret "wandb" not found'),
+    "no-image": ("infrastructure", "ErrImageNeverPull", 0, None, None, 'Container image "localhost/no/such:1"'),
 }
 
 
@@ -96,6 +128,13 @@ def test_every_mistake_is_reported(kubectl, namespace, operator, s3):
         assert failed["reason"] == reason, (name, failed)
         for part in [message] if isinstance(message, str) else message:
             assert part in failed["message"], name
+        if name in FAILURES:
+            class_, word, rank, *rest, said = FAILURES[name]
+            found = run["status"]["attempts"][0]["failure"]
+            assert [found.get(key) for key in ("class", "reason", "exitCode", "signal")] == [class_, word, *rest], found
+            assert found["pod"].startswith(f"podium-{name}-1-0-{rank}-"), found
+            assert found["node"].startswith("node-"), found
+            assert found["message"].startswith(said), found
         bucket = Bucket(s3, run["status"]["result"]["uri"])
         bucket.verify()
         assert len(bucket.json("result.json")["attempts"]) == len(attempts(run)) >= 1

@@ -230,6 +230,7 @@ def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any
         started=started,
         finished=unix_seconds(ended.get("finishedAt") or body["metadata"]["creationTimestamp"]),
         exit_code=ended.get("exitCode"),
+        end_reported=ran,
         signal=ended.get("signal") or None,
         stopped=reason,
         message=status.get("message", "") or (ended.get("message", "") if ran and started is None else ""),

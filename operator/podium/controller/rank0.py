@@ -24,9 +24,9 @@ class Rank0Pod:
         return self._state.observation.rank0(self._id, self._found)
 
     def name(self) -> str | None:
-        """Return the pod's name while it exists."""
+        """Return the pod's name while it may exist."""
         container = self.container
-        return container.name if container and container.stopped != "Deleted" else None
+        return container.name if container and (container.end_reported or container.stopped != "Deleted") else None
 
     def started(self) -> bool:
         """Return whether its container has ever run, as far as that is known."""
@@ -36,9 +36,9 @@ class Rank0Pod:
         return container.started is not None
 
     def exited(self) -> bool:
-        """Return whether its container has ended by itself."""
+        """Return whether its kubelet has said that its container has ended: a pod may also vanish with its node."""
         container = self.container
-        return container is not None and container.exit_code is not None
+        return container is not None and container.end_reported
 
     def over(self) -> bool:
         """Return whether its container has printed everything it can."""

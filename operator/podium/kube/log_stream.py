@@ -75,7 +75,7 @@ class LogStream:
         keep: Callable[[], LogCopy] | None = None,
     ) -> None:
         """`pod` returns the pod's name while it exists, `started` whether its container has ever run, `over` whether it
-        has printed everything, `exited` whether it has ended by itself (a pod may also vanish with its node). `restore`
+        has printed everything, `exited` whether it is known to have ended (a pod may vanish with its node). `restore`
         yields what earlier processes have kept: rows of timestamp and line, and which process it was. `changed` is
         called when something has changed: with True if urgent. `known_until` is the container's start if all of the log
         is still to be had, 0.0 if this process continues another one's work. Nothing was printed before

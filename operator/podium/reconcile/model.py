@@ -52,6 +52,7 @@ class Container:
     finished: float | None = None
     seen_ended: float | None = None  # when it was first seen to have ended: no node's clock
     exit_code: int | None = None
+    end_reported: bool = False  # by its kubelet; otherwise it may run on, on a node that is cut off
     waiting: str = ""  # why it is not running yet: ErrImagePull, Unschedulable, ...
     waiting_since: float | None = None  # when this reason was first seen
     stopped: str = ""  # why it stopped: OOMKilled, Evicted, Deleted, Error, Completed, ...

@@ -52,8 +52,8 @@ class Cluster:
 
         async def chunks():
             if "follow" in query:
-                while True:
-                    yield await self.followed.get()
+                while (chunk := await self.followed.get()) is not None:
+                    yield chunk
             else:
                 for start in range(0, len(found), 1000):
                     yield found[start : start + 1000]
@@ -323,6 +323,27 @@ async def test_the_log_of_a_pod_that_replaced_another_is_not_added_to_its_log(wo
     await until(lambda: log.buffer.ended)
     assert (log.observed().summary.lines, log.observed().lost) == (2, "the pod was deleted")
     assert (state.observation.jobs[ex.FIRST].containers, state.observation.jobs[ex.FIRST].restarted) == ((first,), True)
+    collector.close(state)
+
+
+@pytest.mark.parametrize("reported", [True, False])
+async def test_a_pod_that_its_job_deleted_because_of_another_has_a_whole_log(world, reported):
+    """Its node has closed the stream, and its kubelet says that the container has ended. Without that, it may run on."""
+    collector, cluster, _, _ = world
+    state = state_of()
+    cluster.printed["digits_1_0_0"] = row(1)
+    log = await opened(collector, state)
+    await cluster.followed.put(row(1) + row(2))
+    await until(lambda: log.observed().summary.lines == 2)
+    await cluster.followed.put(None)
+    await until(lambda: log.stream._drained)
+    cluster.printed["digits_1_0_0"] = ApiError(404, "NotFound", "no such pod")
+    gone = replace(ex.ended(0, None, stopped="Deleted"), end_reported=reported)
+    state.observation.containers[ex.FIRST] = {gone.name: gone}
+    state.observation.jobs = {ex.FIRST: ex.job(gone, ex.ended(1, 139))}
+    collector.follow(state)
+    await until(lambda: log.buffer.ended)
+    assert (log.observed().summary.lines, log.observed().lost) == (2, "" if reported else "the pod was deleted")
     collector.close(state)
 
 

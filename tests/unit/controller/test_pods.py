@@ -77,7 +77,7 @@ def with_state(state, **status):
         (
             with_state({"terminated": {**TERMINATED, "exitCode": 143, "reason": "Error"}}),
             {"deletionTimestamp": "2026-01-01T00:01:20Z", "deletionGracePeriodSeconds": 30},
-            {"exit_code": None, "stopped": "Deleted", "finished": unix_seconds("2026-01-01T00:00:50Z")},
+            {"exit_code": None, "stopped": "Deleted", "finished": unix_seconds("2026-01-01T00:00:50Z"), "end_reported": True},
         ),
         (  # it failed by itself, and its Job deleted it with the others
             with_state({"terminated": {**TERMINATED, "exitCode": 1, "reason": "Error"}}),
@@ -113,7 +113,8 @@ def with_state(state, **status):
         (  # its kubelet is dead: nobody will ever say that it has ended
             with_state(RUNNING, conditions=UNREACHABLE),
             {"deletionTimestamp": "2026-01-01T00:05:30Z", "deletionGracePeriodSeconds": 30},
-            {"node_lost": True, "stopped": "NodeLost", "finished": unix_seconds("2026-01-01T00:05:00Z"), "exit_code": None},
+            {"node_lost": True, "stopped": "NodeLost", "finished": unix_seconds("2026-01-01T00:05:00Z"), "exit_code": None,
+             "end_reported": False},
         ),
         (with_state(RUNNING, conditions=UNREACHABLE), {}, {"node_lost": True, "finished": None}),  # it may come back
         (with_state(RUNNING, conditions=[{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]), {}, {"node_lost": False}),
