@@ -48,6 +48,7 @@ class Container:
     ended: float | None = None
     exit_code: int | None = None
     cause: str = ""  # why it ended: "program", "deleted", or the fault
+    reason: str = ""  # what its kubelet says of that, if not Completed or Error
     printed: list[tuple[float, str, str]] = field(default_factory=list)  # virtual seconds, key, text
     removed: bool = False
     cut_off: bool = False  # its node did not reach the API server at some time
@@ -187,32 +188,35 @@ class Cluster:
         if container.ended is not None:
             return
         container.ended, container.exit_code, container.cause = self.world.now, exit_code, cause
+        container.reason = reason
         if container.started is None:
-            self._sync(container, reason)
+            self._sync(container)
             return
         self.world.say(container.place[1], f"ends with {exit_code} ({cause})")
         self.logs.close(container.place)
-        self.world.after(self.random.uniform(0.05, 1.5), lambda: self._sync(container, reason))
+        self.world.after(self.random.uniform(0.05, 1.5), lambda: self._sync(container))
         if cause != "program":
             for other in self.containers.values():
                 if other.job_uid == container.job_uid and other.ended is None and other.started is not None:
                     delay = other.program.survives
                     self.world.after(delay, lambda rank=other: self.end(rank, 1, f"peer {cause}"))
 
-    def _sync(self, container: Container, reason: str = "") -> None:
+    def _sync(self, container: Container) -> None:
         """Report the end of a container; once its node is connected."""
         if not container.node.connected:
-            self.world.after(5.0, lambda: self._sync(container, reason))
+            self.world.after(5.0, lambda: self._sync(container))
             return
         phase = "Succeeded" if container.exit_code == 0 else "Failed"
         if container.started is not None:
             ended = {
                 "exitCode": container.exit_code,
-                "reason": reason or ("Completed" if container.exit_code == 0 else "Error"),
+                "reason": container.reason or ("Completed" if container.exit_code == 0 else "Error"),
                 "startedAt": self._stamp(container),
                 "finishedAt": self._stamp(container, container.ended),
             }
-            sidecar = container.program.kind == "has a sidecar" and container.cause == "program"
+            pod = self.server.find("pods", *container.place) or {"metadata": {}}
+            kept = "deletionTimestamp" not in pod["metadata"]
+            sidecar = kept and container.program.kind == "has a sidecar" and container.cause == "program"
             self._report(container, {"terminated": ended}, phase="Running" if sidecar else phase)
             if sidecar:
                 return
@@ -236,8 +240,8 @@ class Cluster:
             if container.exit_code is None:
                 container.exit_code = 137
             self.world.after(
-                0.3, lambda: self._sync(container) if container.started is None else self._confirm(container)
-            )
+                0.3, lambda: self._sync(container)
+            )  # a kubelet reports the end, then confirms the deletion
             return
         grace, program = 30.0, container.program
         if program.leaves_after < grace:

@@ -110,8 +110,7 @@ def _suspended_early(case: Case) -> str:
 
 def _log_lost(case: Case) -> str:
     hidden = case.one.rotated or case.truth.hidden(case.one) or not case.truth.undisturbed(case.one)
-    gone = any(c.index == 0 and c.removed for c in case.truth.containers(case.one))  # the Job controller was faster
-    return "" if hidden or gone else "its log could be read"
+    return "" if hidden else "its log could be read"
 
 
 def _clock_stepped(case: Case) -> str:

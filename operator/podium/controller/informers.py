@@ -44,9 +44,9 @@ class Informers:
         """Return the Jobs of one run."""
         return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._jobs)
 
-    def pods(self, run_uid: str) -> Iterable[PodSnapshot]:
-        """Return the pods that carry one run's label."""
-        return itertools.chain.from_iterable(informer.of(run_uid) for informer in self._pods)
+    def pods(self, run_uid: str, *, gone: bool = True) -> Iterable[PodSnapshot]:
+        """Return the pods that carry one run's label; with `gone`, also those that went since the last such call."""
+        return itertools.chain.from_iterable(informer.of(run_uid, gone=gone) for informer in self._pods)
 
     def known(self, namespace: str) -> bool:
         """Return whether all existing objects of a namespace are known: nothing can be decided before that."""

@@ -52,6 +52,10 @@ class JobSnapshot:
     def belongs_to(self) -> str:
         return self.run_uid
 
+    @property
+    def outlasts(self) -> bool:
+        return False
+
     def after(self, _: JobSnapshot, /) -> JobSnapshot:
         return self
 
@@ -70,6 +74,10 @@ class PodSnapshot:
     @property
     def belongs_to(self) -> str:
         return self.run_uid
+
+    @property
+    def outlasts(self) -> bool:
+        return self.container.end_reported
 
     def after(self, earlier: PodSnapshot, /) -> PodSnapshot:
         """Return this snapshot with what an earlier one of the pod showed and it does not.

@@ -198,7 +198,8 @@ class Controller:
         if (state := self.states.get(run_uid)) and state.run.status.terminal:
             self.wake(run_uid, COMING_UP_SECONDS)
         else:
-            containers = [pod.container for pod in self.informers.pods(run_uid)]
+            pods = self.informers.pods(run_uid, gone=run_uid not in self.states)
+            containers = [pod.container for pod in pods]
             ended = any(job.job.finished for job in self.informers.jobs(run_uid))
             self.wake(run_uid, 0.0 if ended else patience(containers))
 

@@ -34,6 +34,10 @@ class Snapshot(Protocol):
     def belongs_to(self) -> str:
         """Return the key under which `Informer.of` finds it."""
 
+    @property
+    def outlasts(self) -> bool:
+        """Return whether it says something that must be seen although its object is gone."""
+
     def after(self, earlier: Self, /) -> Self:
         """Return this snapshot with what only an earlier one of the same object showed."""
 
@@ -70,12 +74,18 @@ class Informer(Generic[S]):
         self._seen = seen
         self._report_ignored = ignored
         self._snapshots: dict[str, dict[str, S]] = {}  # by key, then by uid of the object
+        self._gone: dict[str, dict[str, S]] = {}  # of objects that were deleted since `of` was asked for them
         self._keys: dict[str, str] = {}  # by uid
         self._ignored: set[str] = set()  # uids of objects that exist and were reported
 
-    def of(self, key: str) -> Iterable[S]:
-        """Return the snapshots that belong to `key`, the last changed one at the end."""
-        return self._snapshots.get(key, {}).values()
+    def of(self, key: str, *, gone: bool = False) -> Iterable[S]:
+        """Return the snapshots that belong to `key`, the last changed one at the end.
+
+        With `gone`, the last ones of objects that have been deleted since the previous such call come first: a kubelet
+        reports how a container ended right before it has the pod removed.
+        """
+        last = self._gone.pop(key, {}) if gone else {}
+        return [*last.values(), *self._snapshots.get(key, {}).values()]
 
     async def run(self) -> None:
         """Run until canceled; an interrupted watch resumes where it stopped."""
@@ -148,8 +158,12 @@ class Informer(Generic[S]):
         served = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
         if kind != "BOOKMARK":
             uid = _uid(body)
-            touched = self._drop(uid) if kind == "DELETED" else self._put(uid, body)
+            touched = self._put(uid, body)
             if kind == "DELETED":
+                key = self._keys.get(uid, "")
+                if (last := self._snapshots.get(key, {}).get(uid)) and last.outlasts:
+                    self._gone.setdefault(key, {})[uid] = last
+                touched |= self._drop(uid)
                 self._ignored.discard(uid)
             for key in touched:
                 self._changed(key)

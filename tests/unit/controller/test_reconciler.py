@@ -250,7 +250,7 @@ def test_the_goal_follows_the_spec(controller):
 def test_ends_are_looked_at_at_once_and_pods_that_come_up_together(controller, monkeypatch, containers, seconds):
     controller.run_changed(body(), deleted=False)
     pods = [SimpleNamespace(container=container) for container in containers]
-    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _: pods, jobs=lambda _: ()))
+    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _, **__: pods, jobs=lambda _: ()))
     waits = []
     monkeypatch.setattr(controller.queue, "add_after", lambda _, seconds: waits.append(seconds))
     controller._objects_changed(UID)
@@ -260,7 +260,7 @@ def test_ends_are_looked_at_at_once_and_pods_that_come_up_together(controller, m
 def test_the_end_of_a_job_is_looked_at_at_once(controller, monkeypatch):
     controller.run_changed(body(), deleted=False)
     jobs = [SimpleNamespace(job=SimpleNamespace(finished="Complete"))]
-    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _: (), jobs=lambda _: jobs))
+    monkeypatch.setattr(controller, "informers", SimpleNamespace(pods=lambda _, **__: (), jobs=lambda _: jobs))
     waits = []
     monkeypatch.setattr(controller.queue, "add_after", lambda _, seconds: waits.append(seconds))
     controller._objects_changed(UID)

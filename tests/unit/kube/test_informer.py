@@ -18,6 +18,10 @@ class Thing:
     belongs_to: str
     state: str
 
+    @property
+    def outlasts(self):
+        return self.state == "ended"
+
     def after(self, earlier):
         return replace(self, state=f"{self.state} as before") if earlier.state == self.state == "lasting" else self
 
@@ -107,6 +111,17 @@ async def test_what_only_an_earlier_event_showed_is_kept(watched):
     events = [event("MODIFIED", "p1", "r1", "lasting", "101")]
     pods, _, _ = await watched([[[body("p1", "r1", "lasting")]]], [events])
     assert list(pods.of("r1")) == [Thing("p1", "r1", "lasting as before")]
+
+
+async def test_the_last_word_of_an_object_that_is_gone_is_heard_once(watched):
+    """It comes with the deletion, or right before it."""
+    events = [[event("MODIFIED", "a", "r1", "ended", "101"), event("DELETED", "a", "r1", "ended", "102")],
+              [event("DELETED", "b", "r1", "ended", "103"), event("DELETED", "c", "r1", "x", "104")]]  # fmt: skip
+    found, _, _ = await watched([[[body("a", "r1", "x"), body("b", "r1", "x"), body("c", "r1", "x")]]], events)
+    assert list(found.of("r1")) == []
+    assert [(one.uid, one.state) for one in found.of("r1", gone=True)] == [("a", "ended"), ("b", "ended")]
+    assert list(found.of("r1", gone=True)) == []
+    assert not found._gone
 
 
 async def test_nothing_is_kept_of_a_run_without_objects(watched):
