@@ -152,6 +152,7 @@ class ActionExecutor:
                 await self._create(run, NETWORK_POLICIES, build_network_policy(launch, trainer.network))
             if launch.pod_group:
                 await self._create(run, POD_GROUPS, build_pod_group(launch))
+            state.launch.asked_at.setdefault(id_, time.monotonic())
             job = _own_job(await self._create(run, JOBS, build_job(launch, trainer)))
         except ApiError as error:
             since = state.launch.refusal.since if state.launch.refusal else time.time()

@@ -113,7 +113,6 @@ class LogCollector:
 
         rank0 = Rank0Pod(self._api, state, id_, inherited=inherited)
         begun = rank0.container.started if rank0.container else None
-        job = state.observation.jobs.get(id_)
         stream = LogStream(
             self._api,
             buffer,
@@ -126,7 +125,7 @@ class LogCollector:
             changed=lambda urgent: self._wake(state.run.uid, 0.0 if urgent else self._progress_seconds()),
             restore=(lambda: self._restored(state, id_)) if inherited else None,
             known_until=0.0 if inherited else begun or 0.0,
-            nothing_before=job.created if job and not inherited else None,
+            nothing_before=None if inherited else state.asked_for(id_),
             silence=self._silence,
             pace=self._pace,
             streams=self._streams,

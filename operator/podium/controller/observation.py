@@ -29,6 +29,7 @@ class Observation:
         self.containers: dict[TryId, dict[str, Container]] = {}  # by pod, in their last known state
         self.nodes: set[str] = set()  # names of the cluster's nodes on which pods ran
         self.unsure: set[TryId] = set()  # tries with a pod that no watch shows, and that nobody has said to be gone
+        self._hidden: set[str] = set()  # uids of pods that exist, or did, although no watch shows them
         self._namespace = namespace
         self._created: dict[TryId, tuple[JobSnapshot, float]] = {}  # not yet shown by the watch, and since when
         self._absent: set[TryId] = set()  # tries whose Job is known not to exist
@@ -90,6 +91,7 @@ class Observation:
         self._tries.update((job.job.uid, id_) for id_, job in current.items())
         shown = {pod.uid: pod for pod in pods}
         answered = (pod for answer in answers.values() for uid, pod in answer.items() if uid not in shown)
+        self._hidden = (self._hidden | {uid for answer in answers.values() for uid in answer}) - shown.keys()
         foreign = self._update_pods([*shown.values(), *filter(None, answered)], answers, now)
         self.jobs = {id_: self._with_containers(self._remembered(job, now)) for id_, job in current.items()}
         new, self._foreign = len(foreign - self._foreign), frozenset(foreign)
@@ -161,7 +163,8 @@ class Observation:
                 if container.finished is not None or name in alive.get(id_, {}):
                     continue
                 # a watch does not only lose pods that are deleted, but also those that are no longer selected
-                if container.deleted is not None or (id_ in answers and container.uid not in answers[id_]):
+                shown = container.uid not in self._hidden
+                if (shown and container.deleted is not None) or (id_ in answers and container.uid not in answers[id_]):
                     known[name] = _vanished(container, now)
                 elif id_ not in answers:
                     self.unsure.add(id_)

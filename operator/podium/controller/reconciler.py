@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _WAKE_DEBOUNCE_SECONDS = 0.2
 _WAKES_PER_SECOND = 1000.0
 _UNKNOWN_SECONDS = 2.0  # between looks at a run whose Jobs and pods are not known yet
+_MOST_PAST = 10_000
 _CONFIRM_SECONDS = 5.0  # between questions for a Job that may or may not exist
 
 
@@ -83,6 +84,7 @@ class Controller:
         self._clock = clock
         self._active: set[str] = set()  # uids of runs that have not ended
         self._turns = Turns(self._inputs.own_trainer.max_runs_per_namespace, self._has_not_ended)
+        self._past: dict[str, None] = {}  # uids of runs that are gone, the latest at the end
         # namespaces, by uid, of runs that other controllers manage, or that only a finalizer keeps
         self._kept: dict[str, str] = {}
         self._unreadable = UnreadableRuns(api, clock)
@@ -103,8 +105,8 @@ class Controller:
                 self.forget([uid])
             elif uid in self.states:
                 self._update(self.states[uid], body)
-            elif uid in self._kept and "deletionTimestamp" in body["metadata"]:
-                pass
+            elif uid in self._past or (uid in self._kept and "deletionTimestamp" in body["metadata"]):
+                pass  # a watch that was held up shows the past
             elif uid not in self.finished or body["metadata"]["generation"] != self.finished[uid].generation:
                 self._add(body)
         except Exception as error:  # noqa: BLE001 - one bad run must not stop the others
@@ -349,7 +351,7 @@ class Controller:
         except ApiError as error:
             if not error.not_found:
                 raise
-            self._gone(state)
+            self.forget([state.run.uid])
             return False
 
     def known_in(self, namespace: str | None) -> set[str]:
@@ -365,17 +367,17 @@ class Controller:
     def forget(self, uids: Iterable[str]) -> None:
         """Handle runs that are gone; an interrupted watch does not report their deletion."""
         for uid in uids:
+            self._past[uid] = None
+            if len(self._past) > _MOST_PAST:
+                del self._past[next(iter(self._past))]
             self._kept.pop(uid, None)
             self._unreadable.forget(uid)
             if state := self.states.get(uid):
-                self._gone(state)
+                state.run, state.gone = replace(state.run, deleted=True), True
+                self.queue.add(uid)
             elif self.finished.pop(uid, None):
                 self._telemetry.forget(uid)
                 self.queue.forget(uid)
-
-    def _gone(self, state: RunState) -> None:
-        state.run, state.gone = replace(state.run, deleted=True), True
-        self.queue.add(state.run.uid)
 
     def _remove(self, state: RunState) -> None:
         """Forget a deleted run for which nothing is left to do."""

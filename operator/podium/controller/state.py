@@ -6,6 +6,7 @@ All of it can be restored from the API server, the pods' logs and the store: a r
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,6 +105,7 @@ class LaunchState:
     refusal: Refusal | None = None
     refusals: int = 0  # consecutive
     events: set[str] = field(default_factory=set)  # keys of the Events that were posted
+    asked_at: dict[TryId, float] = field(default_factory=dict)  # when this process first asked for a Job, monotonic
 
 
 @dataclass(slots=True)
@@ -139,6 +141,14 @@ class RunState:
             end_recorded=self.run.status.terminal and self.report.ended,
             checkpoints=self.logs.checkpoints,
         )
+
+    def asked_for(self, id_: TryId) -> float | None:
+        """Return a time before which the Job of a try cannot have run, in unix seconds by this machine's clock as it is
+        now: the API server's is another. None if this process has not asked for it."""
+        job, asked_at = self.observation.jobs.get(id_), self.launch.asked_at.get(id_)
+        if job is None or asked_at is None:
+            return None
+        return min(job.created, time.time() - (time.monotonic() - asked_at))  # an earlier process may have asked
 
     def awaits_record(self, ended_before: Iterable[TryId]) -> bool:
         """Return whether there is more to do now that the status on the API server has been written: something to

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 
-from podium.api import TryId
+from podium.api import TryId, unix_seconds
 from podium.controller.actions import ActionExecutor
 from podium.controller.observation import Observation
 from podium.controller.state import RunState
@@ -58,6 +59,16 @@ async def test_a_job_that_an_earlier_call_created_is_adopted():
     assert holds
     state.observation.update([], [], 0.0)
     assert state.observation.jobs[CREATE.id].uid == "j1"
+
+
+@pytest.mark.parametrize(("created", "seconds"), [("2026-01-01T00:00:00Z", None), ("2126-01-01T00:00:00Z", 0.0)])
+async def test_nothing_was_printed_before_the_job_was_asked_for(created, seconds):
+    """By the clock of this machine, unless an earlier process may have created it."""
+    state, _ = await executed(lambda metadata: metadata.update(creationTimestamp=created))
+    asked_for = state.asked_for(CREATE.id)
+    expected = unix_seconds(created) if seconds is None else time.time() - seconds
+    assert asked_for == pytest.approx(expected, abs=30)
+    assert state.asked_for(TryId(attempt=2, number=0)) is None
 
 
 @pytest.mark.parametrize("uid", ["j1", "another"])

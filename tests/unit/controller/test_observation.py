@@ -76,6 +76,17 @@ def test_a_pod_that_no_watch_shows_any_more_is_gone_if_the_api_server_says_so(an
     assert [(c.finished, c.stopped) for c in observation.pods_of(ID) if c.finished is not None] == ended
 
 
+def test_a_pod_that_no_watch_shows_is_not_gone_when_its_deletion_is_asked_for():
+    """It may run on, on a node that is lost: nothing is concluded from its end before that."""
+    observation, deleting = Observation("lab"), pod(0, uid="a", deleted=101.0)
+    observation.update([JOB], [pod(0, uid="a")], 100)
+    observation.update([JOB], [], 101, {ID: {"a": deleting}})
+    observation.update([JOB], [], 102)
+    assert (observation.unsure, observation.pods_of(ID)[0].finished) == ({ID}, None)
+    observation.update([JOB], [], 103, {ID: {}})
+    assert (observation.unsure, observation.pods_of(ID)[0].finished) == (set(), 101.0)
+
+
 def test_an_attempt_with_fewer_pods_than_nodes_may_have_some_that_no_watch_shows():
     observation = Observation("lab")
     observation.update([JOB], [pod(0)], 100)

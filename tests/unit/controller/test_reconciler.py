@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from podium.api import BenchmarkRunStatus, Condition, rfc3339
+from podium.controller import reconciler as module
 from podium.controller.finished import FinishedRun
 from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
@@ -225,6 +226,19 @@ def test_a_deletion_needs_no_more_than_the_uid(controller):
     assert controller.states[UID].run.deleted
     controller.run_changed({"metadata": {"uid": "unknown"}}, deleted=True)
     assert list(controller.states) == [UID]
+
+
+def test_a_watch_that_was_held_up_revives_no_run_that_is_gone(controller, monkeypatch):
+    """A list found it gone; then the stream delivers what happened before."""
+    monkeypatch.setattr(module, "_MOST_PAST", 2)
+    controller.run_changed(body(), deleted=False)
+    controller.forget([UID, "another"])
+    del controller.states[UID]
+    controller.run_changed(body(), deleted=False)
+    assert not controller.states
+    controller.forget(["a third"])
+    controller.run_changed(body(), deleted=False)
+    assert controller.states, "only the latest are remembered"
 
 
 def test_the_goal_follows_the_spec(controller):
