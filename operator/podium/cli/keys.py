@@ -33,6 +33,8 @@ def keygen(
 
     key = new_signing_key()
     try:
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--out {out} is a file: choose a folder")
         out.mkdir(parents=True, exist_ok=True)
         for name, content, mode in ((_PRIVATE, key.private_pem, 0o600), (_PUBLIC, key.public_pem.encode(), 0o644)):
             with os.fdopen(os.open(out / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -42,7 +44,9 @@ def keygen(
             f"{error.filename} exists: choose another folder with --out; no key is ever replaced"
         ) from error
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename or out}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot write {error.filename or out}: {error.strerror}; choose another folder with --out"
+        ) from error
     print_line(console(), f"{out / _PRIVATE} signs results: keep it secret. {out / _PUBLIC} verifies them.")
 
 
@@ -71,4 +75,4 @@ def public_key_in(file: Path | None) -> PublicKey | None:
     except KeyFileError as error:
         raise UsageError(f"--key: {error}") from error
     except OSError as error:
-        raise UsageError(f"--key: cannot read {file}: {error.strerror}") from error
+        raise UsageError(f"--key: cannot read {file}: {error.strerror}; pass the administrator's podium.pub") from error

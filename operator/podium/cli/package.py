@@ -165,7 +165,8 @@ def _read_system(path: Path) -> dict[str, Any]:
     try:
         document = read_json(file_bytes(path), str(path))
     except OSError as error:
-        raise UsageError(f"--system {path}: {error.strerror}") from error
+        remedy = "podium package PATH --init FILE writes one"
+        raise UsageError(f"--system {path}: {error.strerror}; {remedy}") from error
     except DocumentError as error:
         raise UsageError(f"--system {error}") from error
     if not isinstance(document, dict):

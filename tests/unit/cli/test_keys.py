@@ -30,6 +30,16 @@ def test_keygen_writes_a_pair_and_never_replaces_one(tmp_path, capsys):
     assert (folder / "podium.pub").read_bytes() == public
 
 
+def test_keygen_says_where_it_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"--out .*/file is a file: choose a folder"):
+        keygen(tmp_path / "file")
+    with pytest.raises(
+        UsageError, match=r"cannot write .*/file/keys: Not a directory; choose another folder with --out"
+    ):
+        keygen(tmp_path / "file/keys")
+
+
 def test_a_signing_key_that_cannot_be_read(tmp_path):
     assert signing_key_in(None, "--signing-key") is None
     with pytest.raises(UsageError, match=r"--signing-key: cannot read .*: No such file"):
