@@ -93,7 +93,7 @@ def one_ahead(work: Callable[[S], T], items: Iterable[S], device: torch.device) 
                 value.record_stream(torch.cuda.current_stream(device))  # made in another, used in this one
         return found
 
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
         ahead: Future[T] | None = None
         for item in items:
             before, ahead = ahead, thread.submit(aside, item)

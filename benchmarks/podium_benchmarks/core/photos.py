@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -15,7 +14,7 @@ from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.coco import CocoSet, Photo
 from podium_benchmarks.core.dist import Ranks, shard
 from podium_benchmarks.core.jpeg import Crop, decodes, one_ahead, render
-from podium_benchmarks.core.prefetch import thread_pool
+from podium_benchmarks.core.prefetch import thread_pool, to_device
 from podium_benchmarks.core.scenes import make_scenes
 
 SCENE_CLASSES = 3
@@ -85,20 +84,20 @@ class Photos:
         """Its file, if the device is to decode it."""
         return coco.encoded(photo) if self._decodes_on_device else None
 
-    def _decoded(self, batches: Iterable[list[S]]) -> Iterator[list[S]]:
-        """Samples with their images; with the device's decoder they are there, made a batch ahead."""
+    def _placed(
+        self, batches: Iterable[list[S]], join: Callable[[Sequence[torch.Tensor]], torch.Tensor]
+    ) -> Iterator[tuple[list[S], torch.Tensor]]:
+        """The samples of each batch, and their images, joined, on the device: a batch ahead, beside training."""
         device = self._ranks.device
 
-        def rendered(samples: list[S]) -> tuple[Any, ...]:
+        def place(samples: list[S]) -> tuple[list[S], torch.Tensor]:
             made = iter(render([sample.image for sample in samples if isinstance(sample.image, Crop)], device))
-            return samples, *(next(made) if isinstance(sample.image, Crop) else sample.image.to(device)
-                              for sample in samples)  # fmt: skip
+            images = [next(made) if isinstance(sample.image, Crop) else sample.image for sample in samples]
+            if self._decodes_on_device:
+                images = [image.to(device) for image in images]
+            return samples, to_device(join(images), device)
 
-        if not self._decodes_on_device:
-            yield from batches
-            return
-        for samples, *images in one_ahead(rendered, batches, device):
-            yield [dataclasses.replace(sample, image=image) for sample, image in zip(samples, images, strict=True)]
+        yield from one_ahead(place, batches, device)
 
     def decode_if_within(self, megabytes: int) -> None:
         """Keep all pixels in memory if those of both sets fit into `megabytes`."""

@@ -113,8 +113,9 @@ class Data(Photos):
         batches.sort(key=lambda places: int(places[0]))  # the permutation decides which kind comes when
         mine = [order[batch][shard(len(batch), self._ranks)].tolist() for batch in batches]
         make = partial(self._sample, seed)
-        for samples, batch in zip(self._decoded(prefetched(self._threads, make, mine)), batches, strict=True):
-            yield collate(samples, len(batch), self._ranks.device)
+        placed = self._placed(prefetched(self._threads, make, mine), padded)
+        for (samples, images), batch in zip(placed, batches, strict=True):
+            yield collate(samples, images, len(batch), self._ranks.device)
 
     def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor, Sequence[Size]]]:
         """This rank's photos, each once, their pixels (B, 3, H, W) uint8 on the device, and sizes without padding."""
@@ -143,14 +144,15 @@ class Data(Photos):
         else:
             image = _scaled(self._config, photo)
             image = image.flip(2) if flip else image
-        return Sample(image, boxes, photo.labels, masks, draw)
+        return Sample(image, (height, width), boxes, photo.labels, masks, draw)
 
 
 @dataclass(frozen=True)
 class Sample:
     """One training image."""
 
-    image: torch.Tensor | Crop  # (3, H, W) uint8
+    image: torch.Tensor | Crop  # (3, *size) uint8
+    size: Size
     boxes: torch.Tensor
     labels: torch.Tensor
     masks: Masks
@@ -187,11 +189,11 @@ def padded(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return together
 
 
-def collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
-    """A batch on the device."""
+def collate(samples: Sequence[Sample], images: torch.Tensor, global_count: int, device: torch.device) -> Batch:
+    """A batch on the device; its images, padded, are there."""
     return Batch(
-        images=to_device(padded([sample.image for sample in samples]), device),
-        sizes=[_size(sample.image) for sample in samples],
+        images=images,
+        sizes=[sample.size for sample in samples],
         boxes=[to_device(sample.boxes, device) for sample in samples],
         labels=[to_device(sample.labels, device) for sample in samples],
         masks=[sample.masks.to(device) for sample in samples],

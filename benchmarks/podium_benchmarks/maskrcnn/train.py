@@ -20,7 +20,7 @@ from podium_benchmarks.core.precision import compile_training, is_compiled, mixe
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.maskrcnn.config import Config
-from podium_benchmarks.maskrcnn.data import Batch, Sample, collate, open_data, scaled_size, with_backbone
+from podium_benchmarks.maskrcnn.data import Batch, Sample, collate, open_data, padded, scaled_size, with_backbone
 from podium_benchmarks.maskrcnn.eval import evaluate
 from podium_benchmarks.maskrcnn.losses import TrainingPass
 from podium_benchmarks.maskrcnn.masks import GRID, Masks
@@ -124,7 +124,8 @@ def synthetic_batch(config: Config, count: int, device: torch.device, sides: tup
     box = torch.tensor([[width // 4, height // 4, width // 2 - 1, height // 2 - 1]], dtype=torch.float32)
     mask = Masks(torch.ones((1, GRID, GRID), dtype=torch.uint8), box)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    return collate([Sample(image, box, torch.ones(1, dtype=torch.int64), mask, seed=0)] * count, count, device)
+    sample = Sample(image, (height, width), box, torch.ones(1, dtype=torch.int64), mask, seed=0)
+    return collate([sample] * count, padded([image] * count).to(device), count, device)
 
 
 def synthetic_step(

@@ -106,8 +106,9 @@ class Data(Photos):
         batches = order.split(self._config.global_batch_size)
         mine = [batch[shard(len(batch), self._ranks)].tolist() for batch in batches]
         cut = partial(self._sample, seed)
-        for samples, batch in zip(self._decoded(prefetched(self._threads, cut, mine)), batches, strict=True):
-            yield _collate(samples, len(batch), self._ranks.device)
+        placed = self._placed(prefetched(self._threads, cut, mine), _stacked)
+        for (samples, images), batch in zip(placed, batches, strict=True):
+            yield _collate(samples, images, len(batch), self._ranks.device)
 
     def evaluation(self) -> Iterator[tuple[Sequence[Photo], torch.Tensor]]:
         """This rank's photos, each once, and their pixels as (B, 3, 300, 300) uint8 on the device."""
@@ -171,18 +172,21 @@ def _whole(photo: Photo) -> torch.Tensor:
     return cut(photo, (0, 0, photo.width, photo.height), reduced=False)
 
 
-def _collate(samples: Sequence[Sample], global_count: int, device: torch.device) -> Batch:
-    """A rank's shard of a short last batch may be empty."""
+def _stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(B, 3, 300, 300); a rank's shard of a short last batch may be empty."""
+    return torch.stack(list(images)) if images else torch.zeros((0, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+
+
+def _collate(samples: Sequence[Sample], images: torch.Tensor, global_count: int, device: torch.device) -> Batch:
+    """A batch on the device; its images are there."""
     most = max((len(sample.labels) for sample in samples), default=1)
-    empty = torch.zeros((0, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
-    images = torch.stack([sample.image for sample in samples]) if samples else empty
     boxes, labels = torch.zeros(len(samples), most, 4), torch.zeros(len(samples), most, dtype=torch.int64)
     factors, order = torch.zeros(len(samples), 4), torch.zeros(len(samples), 4, dtype=torch.int64)
     for row, sample in enumerate(samples):
         factors[row], order[row] = sample.factors, sample.order
         boxes[row, : len(sample.labels)] = torch.from_numpy(sample.boxes)
         labels[row, : len(sample.labels)] = sample.labels
-    images, boxes, labels = (to_device(tensor, device) for tensor in (images, boxes, labels))
+    boxes, labels = (to_device(tensor, device) for tensor in (boxes, labels))
     return Batch(images, boxes, labels, Jitter(factors, order), global_count)
 
 

@@ -159,7 +159,9 @@ def maskrcnn_step(settings: maskrcnn_config.Config, batches: Iterator[Any], alon
 
 def naive_maskrcnn(photos: CocoSet, alone: Ranks) -> Step:
     settings = dataclasses.replace(maskrcnn_config.TINY, precision="fp32", num_classes=len(photos.category_ids))
-    collate = lambda samples: maskrcnn_data.collate(samples, len(samples), alone.device)  # noqa: E731
+    collate = lambda samples: maskrcnn_data.collate(  # noqa: E731
+        samples, maskrcnn_data.padded([sample.image for sample in samples]), len(samples), alone.device
+    )
     loader = DataLoader(MaskRcnnPhotos(photos, settings, alone), BATCH, shuffle=True, collate_fn=collate)
     return maskrcnn_step(settings, endless(lambda _: iter(loader)), alone, plain=True)
 

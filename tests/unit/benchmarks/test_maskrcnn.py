@@ -82,7 +82,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
 def test_a_rank_without_a_sample_contributes_gradients_of_zero():
     alone = ranks(1)[0]
     trainee = train.build(SMALL, 1, alone)
-    assert train.forward_backward(trainee.network, data.collate([], 4, CPU), alone) == 0
+    assert train.forward_backward(trainee.network, data.collate([], data.padded([]), 4, CPU), alone) == 0
     assert all(parameter.grad.abs().sum() == 0 for parameter in trainee.model.parameters())
 
 

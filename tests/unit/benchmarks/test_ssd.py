@@ -71,7 +71,7 @@ def test_one_step_of_the_full_model_at_its_input_size():
 def test_a_rank_without_a_sample_contributes_gradients_of_zero():
     alone = ranks(1)[0]
     trainee = train.build(dataclasses.replace(SMALL, num_classes=3), 1, alone)
-    empty = data._collate([], 4, CPU)
+    empty = data._collate([], data._stacked([]), 4, CPU)
     loss = train.forward_backward(
         trainee.network, boxes.make_anchors(), empty, scale=1.0, autocast=mixed_precision(SMALL.precision, CPU)
     )
