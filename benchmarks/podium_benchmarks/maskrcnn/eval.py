@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from podium_benchmarks.maskrcnn.model import BOX_POOL, MASK_POOL, MASK_SIDE, Mas
 
 MIN_SCORE, NMS_IOU, MOST_DETECTIONS = 0.05, 0.5, 100
 MASK_LEVEL = 0.5
+Best = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # boxes (n, 4), scores (n,) and labels (n,) of one image
 
 
 @torch.inference_mode()
@@ -31,18 +33,21 @@ def evaluate(model: MaskRCNN, data: Data, autocast: torch.autocast) -> dict[str,
     # Ranks may have seen different samples: all must score the same network.
     dist.average_over_ranks([buffer for buffer in model.buffers() if buffer.is_floating_point()])
     model.eval()
-    mine = []
-    for photos, images, sizes in data.evaluation():
-        mine += detect(model, photos, images, sizes, autocast)
+    with ThreadPoolExecutor(1) as thread:  # outlines are made while the device is at the next photos
+        waiting = [
+            thread.submit(describe, photos, sizes, *detect(model, images, sizes, autocast))
+            for photos, images, sizes in data.evaluation()
+        ]
+    mine = [found for part in waiting for found in part.result()]
     model.train()
     found = average_precision(data.truth, mine, kinds=("bbox", "segm"))
     return {"BBOX": found["bbox"], "SEGM": found["segm"]}
 
 
 def detect(
-    model: MaskRCNN, photos: Sequence[Photo], images: torch.Tensor, sizes: Sequence[Size], autocast: torch.autocast
-) -> list[Detections]:
-    """What is in each photo, from its scaled and padded image (B, 3, H, W) uint8."""
+    model: MaskRCNN, images: torch.Tensor, sizes: Sequence[Size], autocast: torch.autocast
+) -> tuple[list[Best], torch.Tensor]:
+    """What is in scaled and padded images (B, 3, H, W) uint8, and all its masks (N, 28, 28); both on the host."""
     config = model.config
     with autocast:
         maps, scores, offsets = dense(model, normalize(images, sizes))
@@ -62,20 +67,25 @@ def detect(
         pooled = pool(maps, [boxes for boxes, _, _ in chosen], MASK_POOL, config.canonical_size)
         shapes = model.masks(pooled)
     shapes = shapes.float()[torch.arange(len(labels), device=labels.device), labels].sigmoid().cpu()
+    return [(boxes.cpu(), confidence.cpu(), names.cpu()) for boxes, confidence, names in chosen], shapes
+
+
+def describe(
+    photos: Sequence[Photo], sizes: Sequence[Size], best: Sequence[Best], shapes: torch.Tensor
+) -> list[Detections]:
+    """What was detected in each photo, in its own pixels."""
     detections = []
     for photo, size, (boxes, confidence, names), shape in zip(
-        photos, sizes, chosen, shapes.split([len(boxes) for boxes, _, _ in chosen]), strict=True
+        photos, sizes, best, shapes.split([len(boxes) for boxes, _, _ in best]), strict=True
     ):
-        in_photo = boxes.cpu() * torch.tensor([photo.width / size[1], photo.height / size[0]] * 2)
+        in_photo = boxes * torch.tensor([photo.width / size[1], photo.height / size[0]] * 2)
         masks = [outline(part, box, photo) for part, box in zip(shape, in_photo.tolist(), strict=True)]
         detections.append(Detections(photo.id, as_exclusive(in_photo), confidence, names, masks))
     return detections
 
 
-def best_of(
-    proposals: torch.Tensor, scores: torch.Tensor, offsets: torch.Tensor, size: Size
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Boxes (n, 4), scores (n,) and labels (n,) of one image's best detections.
+def best_of(proposals: torch.Tensor, scores: torch.Tensor, offsets: torch.Tensor, size: Size) -> Best:
+    """One image's best detections.
 
     From proposals (P, 4), scores (P, C + 1) and offsets (P, C + 1, 4): those above 0.05, per class less those that
     overlap a better one by more than half; then the best 100.

@@ -1,6 +1,7 @@
 """Mask R-CNN part by part: anchors, matching, sampling, proposals, pooling, losses, data, masks, schedule."""
 
 import dataclasses
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from podium_benchmarks.core.optimizers import set_learning_rate
 from podium_benchmarks.core.scenes import make_scenes
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.maskrcnn import BENCHMARK, boxes, config, data, detector, model, train
+from podium_benchmarks.maskrcnn import eval as evaluation
 from podium_benchmarks.maskrcnn.eval import best_of
 from podium_benchmarks.maskrcnn.masks import rasterize
 
@@ -220,6 +222,39 @@ def test_each_photo_is_seen_once_and_alike_for_any_number_of_ranks(world_size):
         photo.id for rank in ranks(world_size) for photos, *_ in open_small(rank).evaluation() for photo in photos
     ]
     assert sorted(evaluated) == [1, 2, 3, 4, 5]
+
+
+def test_outlines_are_made_in_a_thread_beside_the_network(monkeypatch):
+    seen, threads = {}, set()
+    outline = evaluation.outline
+
+    def drawn(shape, box, photo):
+        threads.add(threading.current_thread())
+        return outline(shape, box, photo)
+
+    def score(truth, mine, kinds):
+        seen.update((found.photo_id, found) for found in mine)
+        return dict.fromkeys(kinds, 0.0)
+
+    monkeypatch.setattr(evaluation, "average_precision", score)
+    monkeypatch.setattr(evaluation, "outline", drawn)
+    monkeypatch.setattr(data, "EVAL_BATCH", 2)
+    opened = open_small(ranks(1)[0])
+    trainee = train.build(SMALL, 1, ranks(1)[0])
+    evaluation.evaluate(trainee.model, opened, trainee.autocast)
+    assert threading.main_thread() not in threads
+    assert sorted(seen) == [1, 2, 3, 4, 5]
+    trainee.model.eval()
+    for photos, images, sizes in opened.evaluation():
+        with torch.inference_mode():
+            best, shapes = evaluation.detect(trainee.model, images, sizes, trainee.autocast)
+        for expected in evaluation.describe(photos, sizes, best, shapes):
+            found = seen[expected.photo_id]
+            assert len(expected.scores)
+            assert all(
+                torch.equal(getattr(found, name), getattr(expected, name)) for name in ("boxes", "scores", "labels")
+            )
+            assert found.masks == expected.masks
 
 
 def test_upright_photos_are_in_batches_of_their_own(folder, tmp_path):
