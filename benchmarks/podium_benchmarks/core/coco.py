@@ -136,13 +136,17 @@ def for_training(coco: CocoSet, *, crowds: bool) -> tuple[CocoSet, Mapping[str, 
     boxes = torch.minimum(given.clamp(min=0), limits)
     solid = (boxes[:, 2:] > boxes[:, :2]).all(1)
     keep = solid if crowds else solid & ~crowd
+    owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    kept, clipped = (torch.bincount(owners[which], minlength=len(counts)).tolist()
+                     for which in (keep, keep & (boxes != given).any(1)))  # fmt: skip
     photos = []
-    for photo, part, kept in zip(coco.photos, boxes.split(counts), keep.split(counts), strict=True):
-        places = kept.nonzero().flatten().tolist()
-        if len(places) == len(kept) > 0:
-            photos.append(dataclasses.replace(photo, boxes=part))
-        elif places:
-            photos.append(_select(photo, part, places))
+    for photo, part, flags, count, moved in zip(
+        coco.photos, boxes.split(counts), keep.split(counts), kept, clipped, strict=True
+    ):
+        if count and count == len(photo.labels):
+            photos.append(dataclasses.replace(photo, boxes=part) if moved else photo)
+        elif count:
+            photos.append(_select(photo, part, flags.nonzero().flatten().tolist()))
     if not photos:
         raise DataError("no training photo has a box within it: there is nothing to learn from")
     return dataclasses.replace(coco, photos=tuple(photos)), {

@@ -58,16 +58,17 @@ def test_boxes_are_clipped_dropped_and_counted_for_training_only(folder):
         {"id": 2, "image_id": 1, "category_id": 18, "bbox": [10, 10, 0, 20]},
         {"id": 3, "image_id": 2, "category_id": 90, "bbox": [200, 10, 20, 20]},
         {"id": 4, "image_id": 3, "category_id": 90, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+        {"id": 5, "image_id": 4, "category_id": 7, "bbox": [90, 5, 20, 5]},
     ]
     write_json(folder, "train", content)
     train, _ = coco.read_folder(folder, segmentations=False)
     assert train.photos[0].boxes.tolist() == [[-4, 10, 16, 30], [10, 10, 10, 30]]
     usable, counts = coco.for_training(train, crowds=True)
-    assert [photo.boxes.tolist() for photo in usable.photos] == [[[0, 10, 16, 30]], [[1, 2, 4, 6]]]
-    assert counts == {"boxes_clipped": 1, "boxes_dropped": 2, "crowds_dropped": 0, "photos_without_objects": 4}
+    assert [photo.boxes.tolist() for photo in usable.photos] == [[[0, 10, 16, 30]], [[1, 2, 4, 6]], [[90, 5, 96, 10]]]
+    assert counts == {"boxes_clipped": 2, "boxes_dropped": 2, "crowds_dropped": 0, "photos_without_objects": 3}
     usable, counts = coco.for_training(train, crowds=False)
-    assert [photo.id for photo in usable.photos] == [1]
-    assert counts == {"boxes_clipped": 1, "boxes_dropped": 2, "crowds_dropped": 1, "photos_without_objects": 5}
+    assert [photo.id for photo in usable.photos] == [1, 4]
+    assert counts == {"boxes_clipped": 2, "boxes_dropped": 2, "crowds_dropped": 1, "photos_without_objects": 4}
 
 
 def remove_image(folder):
