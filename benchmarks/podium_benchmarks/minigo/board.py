@@ -50,8 +50,15 @@ class Geometry:
 
     def planes(self, sets: Sequence[int]) -> NDArray[np.uint8]:
         """(len(sets), size * size) of 0 and 1."""
-        packed = b"".join(points.to_bytes(self.bytes, "little") for points in sets)
-        rows = np.frombuffer(packed, dtype=np.uint8).reshape(len(sets), self.bytes)
+        return self.unpacked(self.packed(sets))
+
+    def packed(self, sets: Sequence[int]) -> bytes:
+        """The sets one after another, a bit for each point."""
+        return b"".join(points.to_bytes(self.bytes, "little") for points in sets)
+
+    def unpacked(self, packed: bytes) -> NDArray[np.uint8]:
+        """(sets, size * size) of 0 and 1."""
+        rows = np.frombuffer(packed, dtype=np.uint8).reshape(-1, self.bytes)
         return np.unpackbits(rows, axis=1, bitorder="little")[:, self.places]
 
     def name(self, move: int) -> str:

@@ -57,6 +57,7 @@ class Config:
     readouts: int  # leaves searched per move
     virtual_losses: int  # of them at a time in one game
     games_at_a_time: int  # on each rank
+    search_processes: int  # that search trees in self-play; 0: none; -1: on a GPU one for each core but the first
     c_puct: float
     c_puct_base: float  # 0: c_puct stays the same
     first_play_penalty: float
@@ -97,6 +98,8 @@ class Config:
                              "opt_learning_rate_warmup_factor", "opt_weight_decay", "gate_games",
                              "stats_interval_seconds")  # fmt: skip
         checks.below_one(self, "opt_momentum")
+        if self.search_processes < -1:
+            raise ValueError(f"search_processes must be -1 or more, not {self.search_processes}")
         if not SMALLEST <= self.board_size <= LARGEST:
             raise ValueError(f"board_size must be {SMALLEST} to {LARGEST}, not {self.board_size}")
         checks.ratio(self, "sampling_share", "gate_win_rate", "resign_disabled_share")
@@ -153,6 +156,7 @@ FULL = Config(
     readouts=240,
     virtual_losses=8,
     games_at_a_time=512,
+    search_processes=-1,
     c_puct=1.25,
     c_puct_base=19652.0,
     first_play_penalty=0.2,

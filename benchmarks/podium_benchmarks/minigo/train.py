@@ -32,7 +32,7 @@ from podium_benchmarks.minigo.data import (
     with_checkpoints,
 )
 from podium_benchmarks.minigo.eval import predicted_ratio, win_rate
-from podium_benchmarks.minigo.features import Evaluate, evaluator
+from podium_benchmarks.minigo.features import Evaluate, evaluator, planes_evaluator
 from podium_benchmarks.minigo.model import PLANES, PolicyValue
 from podium_benchmarks.minigo.networks import (
     build_model,
@@ -44,6 +44,7 @@ from podium_benchmarks.minigo.networks import (
 )
 from podium_benchmarks.minigo.selfplay import Game, Resignation, self_play
 from podium_benchmarks.minigo.sgf import Record, read_games
+from podium_benchmarks.minigo.workers import Workers
 
 
 def train(config: Config, settings: RunSettings) -> None:
@@ -51,7 +52,8 @@ def train(config: Config, settings: RunSettings) -> None:
     config = with_checkpoints(config, settings.data_dir)
     ranks = dist.join()
     log = clock.open_log(ranks, "minigo", settings)
-    run = Run(config, dist.from_rank0(seeds.master_seed(settings.seed), ranks.device), ranks, log)
+    run = Run(config, dist.from_rank0(seeds.master_seed(settings.seed), ranks.device), ranks, log,
+              start_workers(config, ranks))  # fmt: skip
     model = build_model(config, run.seed, ranks)
     opponent, best = frozen_opponent(model, config), frozen(model)  # the best one plays the games
     replicated, optimizer = dist.replicate(model, ranks), make_optimizer(model, config)
@@ -113,6 +115,7 @@ class Run:
     seed: int
     ranks: Ranks
     log: Log
+    workers: Workers | None = None  # that play; else the trainer's own process does
 
     def autocast(self) -> torch.autocast:
         """To bf16 on a GPU; networks this narrow are slower in it on a CPU."""
@@ -143,17 +146,37 @@ class Checkpoint:
     model: PolicyValue
 
 
+def resignation(config: Config) -> Resignation:
+    """Of self-play."""
+    return Resignation(config.resign_threshold, config.resign_disabled_share)
+
+
+def start_workers(config: Config, ranks: Ranks) -> Workers | None:
+    """This rank's self-play processes, ready to play, if it has some."""
+    count = config.search_processes
+    if count < 0:
+        count = ranks.cores - 1 if ranks.device.type == "cuda" else 0
+    if not count:
+        return None
+    workers = Workers(count, config.search(config.readouts), config.board_size, resignation(config))
+    workers.wait()
+    return workers
+
+
 def play_generation(best: PolicyValue, epoch: int, run: Run) -> list[Game]:
     """This rank's shard of a generation's games."""
     config, count = run.config, run.config.games_per_generation
     mine = range(count)[dist.shard(count, run.ranks)]
-    resignation = Resignation(config.resign_threshold, config.resign_disabled_share)
+    at_a_time, seed = config.games_at_a_time, seeds.derive(run.seed, "self-play", epoch)
+    if run.workers is None:
+        played = self_play(run.player(best), config.search(config.readouts), config.board_size, mine,
+                           at_a_time=at_a_time, seed=seed, resignation=resignation(config))  # fmt: skip
+    else:
+        planes_player = planes_evaluator(best, run.ranks.device, run.autocast())
+        played = run.workers.play(planes_player, mine, at_a_time=at_a_time, seed=seed)
     games: list[Game] = []
     start = reported = time.perf_counter()
-    for game in self_play(
-        run.player(best), config.search(config.readouts), config.board_size, mine,
-        at_a_time=config.games_at_a_time, seed=seeds.derive(run.seed, "self-play", epoch), resignation=resignation,
-    ):  # fmt: skip
+    for game in played:
         games.append(game)
         now = time.perf_counter()
         if now - reported >= max(1.0, config.stats_interval_seconds) or len(games) == len(mine):
