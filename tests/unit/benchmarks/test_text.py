@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 
 from podium_benchmarks.core import corpora, ids
-from podium_benchmarks.core.bleu import bleu_over_ranks, corpus_bleu
+from podium_benchmarks.core.bleu import bleu_over_ranks, count_n_grams
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.corpora import TOY_EVALUATION, toy_corpus
 from podium_benchmarks.core.settings import RunSettings
@@ -265,10 +266,28 @@ def test_detokenizing(tokenized, plain):
 
 
 def test_bleu_is_uncased_and_splits_punctuation():
-    assert corpus_bleu(["das ist ein HAUS ."], ["Das ist ein Haus."]) == pytest.approx(1.0)
+    assert bleu_over_ranks({0: "das ist ein HAUS ."}, ["Das ist ein Haus."]) == pytest.approx(1.0)
     # 4 of 5, 3 of 4, 2 of 3 and 1 of 2 n-grams right, no brevity penalty
     expected = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
-    assert corpus_bleu(["a b c d x"], ["a b c d e"]) == pytest.approx(expected)
+    assert bleu_over_ranks({0: "a b c d x"}, ["a b c d e"]) == pytest.approx(expected)
+    # 4 of 5 and 2 of 4 right, none of 3 and none of 2: these count as 1/2 and 1/4 of one
+    smoothed = (4 / 5 * 2 / 4 * (1 / 2) / 3 * (1 / 4) / 2) ** 0.25
+    assert bleu_over_ranks({0: "a b x d e"}, ["a b c d e"]) == pytest.approx(smoothed)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5, 40])
+def test_bleu_of_several_ranks_is_sacrebleu_s_of_all_sentences(ranks, monkeypatch):
+    """Also where a rank has no sentence, and none of a rank's n-grams is right."""
+    random = np.random.default_rng(1)
+    references = [" ".join(map(str, random.integers(12, size=random.integers(3, 30)))) + "." for _ in range(30)]
+    translations = [reference.replace("3", "X", 1).replace("7 ", "") for reference in references]
+    translations[4] = "Nichts davon"
+    parts = [{index: translations[index] for index in range(rank, 30, ranks)} for rank in range(ranks)]
+    gathered = [(list(part), count_n_grams(part, references)) for part in parts]
+    monkeypatch.setattr("podium_benchmarks.core.dist.gather_objects", lambda _: gathered)
+    expected = sacrebleu.corpus_bleu(translations, [references], lowercase=True, tokenize="intl").score / 100
+    assert 0.2 < expected < 0.9
+    assert bleu_over_ranks(parts[0], references) == expected
 
 
 def test_bleu_takes_every_sentence_once(monkeypatch):
@@ -276,6 +295,7 @@ def test_bleu_takes_every_sentence_once(monkeypatch):
     assert bleu_over_ranks({2: "i j k l", 0: "a b c d", 1: "e f g h"}, references) == pytest.approx(1.0)
     with pytest.raises(AssertionError, match=r"not translated: \[1\]"):
         bleu_over_ranks({0: "a", 2: "b"}, references)
-    monkeypatch.setattr("podium_benchmarks.core.dist.gather_objects", lambda value: [value, {1: "again"}])
+    again = [1], count_n_grams({1: "again"}, references)
+    monkeypatch.setattr("podium_benchmarks.core.dist.gather_objects", lambda value: [value, again])
     with pytest.raises(AssertionError, match=r"translated twice: \[1\]"):
         bleu_over_ranks({0: "a", 1: "b", 2: "c"}, references)
