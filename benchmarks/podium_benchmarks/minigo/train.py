@@ -69,7 +69,7 @@ def train(config: Config, settings: RunSettings) -> None:
     clock.log_samples(log, config.games_per_generation, recorded_moves or config.eval_games)
     progress = Progress(log, ranks, config.stats_interval_seconds)
     golden = golden_chunks(settings.data_dir) if config.quality == "win_rate" else []
-    window = [read_chunk(file) for file in golden][-config.window_generations :]
+    window = [read_chunk(file).to(ranks.device) for file in golden[-config.window_generations :]]
     checkpoints: list[Checkpoint] = []
     reached = False
     for epoch in range(1, config.max_epochs + 1):
@@ -77,7 +77,7 @@ def train(config: Config, settings: RunSettings) -> None:
         if epoch > 1 or not golden:  # a run that continues begins by training, as the reference
             games = play_generation(best, epoch, run)
             window = [*window, exchange(examples_of(games, config.board_size), ranks)][-config.window_generations :]
-        examples = joined(window, ranks.device)
+        examples = joined(window)
         log.event("training_positions", len(examples), epoch_num=epoch)
         progress.restart_clock()
         for batch in progress.timed(batches(examples, config, seeds.derive(run.seed, "epoch", epoch), ranks)):
@@ -224,7 +224,7 @@ def warm_up(replicated: nn.Module, model: PolicyValue, run: Run) -> None:
     settings = config.search(min(config.readouts, config.virtual_losses))
     games = self_play(run.player(frozen(model)), settings, config.board_size, range(1), at_a_time=1, seed=0,
                       resignation=Resignation(threshold=1.0, disabled_ratio=0.0))  # fmt: skip
-    examples = joined([examples_of(list(games), config.board_size)], run.ranks.device)
+    examples = examples_of(list(games), config.board_size).to(run.ranks.device)
     for batch in (*batches(examples, config, 0, run.ranks), synthetic_batch(config, run.ranks)):
         forward_backward(replicated, batch, run, scale=1.0)
     model.zero_grad(set_to_none=True)
