@@ -122,7 +122,7 @@ fuzz: tools ## create SPECS generated runs on a real API server: each is accepte
 perf-operator: tools ## measure the operator under load on fake nodes, in turns with the bare API and an earlier commit
 	$(BIN)/python -m tests.performance.controller --out docs/performance/operator.json
 
-perf-train: install ## measure the trainers: seconds to quality, ranks, memory; writes docs/performance/training.{json,md}
+perf-train: install ## measure the trainers: seconds to quality, ranks, memory, what is on the clock beside training; writes docs/performance/training.{json,md}
 	$(BIN)/python tests/performance/train/tiny.py --out docs/performance/training.json
 	$(BIN)/python tests/performance/perf_train.py --naive
 	$(BIN)/python tests/performance/perf_resnet_seeds.py
@@ -132,6 +132,7 @@ perf-train: install ## measure the trainers: seconds to quality, ranks, memory; 
 	$(BIN)/python tests/performance/train/ncf.py
 	$(BIN)/python tests/performance/train/ranks.py --out docs/performance/training.json
 	$(BIN)/python tests/performance/train/memory.py --out docs/performance/training.json
+	$(BIN)/python tests/performance/train/clock.py --out docs/performance/training.json
 	$(BIN)/python tests/performance/train/page.py
 
 perf-gpu: install ## measure steps, epochs and evaluations of the full models on a GPU; writes docs/performance/gpu.json

@@ -80,6 +80,27 @@ def memory_rows(parts: Mapping[str, Any]) -> Rows:
         yield NAMES[name], parameters, f"{step['amount']:,} {unit}", peak, slope, commit
 
 
+TIMES = {"start": "before the first step", "epoch": "each epoch", "evaluation": "each evaluation"}
+
+
+def clock_rows(parts: Mapping[str, Any]) -> Rows:
+    """A row for each thing that is done on the clock beside training: as the trainer does it, and in a plain way."""
+    for name, part in parts.items():
+        for row in part["rows"]:
+            shares = [
+                part["part"] * row[key] for key in ("part", "plain_part") if row["plain"] is not None or key == "part"
+            ]
+            measured = ", ".join("all" if share == 1 else f"{share:.2g}" for share in dict.fromkeys(shares))
+            plain = "-" if row["plain"] is None else few_digits(row["plain"])
+            yield (NAMES[name], TIMES[row["when"]], row["what"], few_digits(row["seconds"]), plain, measured,
+                   part["environment"]["commit"])  # fmt: skip
+
+
+def few_digits(seconds: float) -> str:
+    """Two of them at least."""
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
+
+
 def span(values: Iterable[float], kind: str = ",.0f") -> str:
     """Lowest and highest, as a reader writes them."""
     found = sorted(values)
@@ -93,8 +114,8 @@ def ordered(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def filled(page: str, content: Mapping[str, Any]) -> str:
-    """The page with new rows in its three tables, which are in the order of `makers`."""
-    makers = (("tiny", tiny_rows), ("ranks", rank_rows), ("memory", memory_rows))
+    """The page with new rows in its tables, which are in the order of `makers`."""
+    makers = (("tiny", tiny_rows), ("ranks", rank_rows), ("memory", memory_rows), ("clock", clock_rows))
     bodies = iter(
         ["".join(f"| {' | '.join(row)} |\n" for row in rows(ordered(content[part]))) for part, rows in makers]
     )

@@ -41,6 +41,9 @@ def test_the_page_has_the_figures_of_the_file(monkeypatch):
     content["tiny"]["ncf"]["runs"][0]["cpu_seconds"] = 1234.5
     content["ranks"]["gnmt"]["largest_of_all"] = 3e-7
     content["memory"]["ncf"]["steps"][-1]["peak_memory_mb"] = 98_765
+    content["clock"]["ssd"]["rows"][0] |= {"seconds": 0.01234, "plain": 4567.8}
     changed = set(page.filled(text, content).splitlines()) - set(text.splitlines())
-    assert [row.split(" | ")[0] for row in sorted(changed)] == ["| GNMT", "| NCF", "| NCF"]
-    assert all(any(figure in row for row in changed) for figure in ("to 1,234 (1)", "3.0e-7", "98.8 GB"))
+    assert [row.split(" | ")[0] for row in sorted(changed)] == ["| GNMT", "| NCF", "| NCF", "| SSD"]
+    assert all(
+        any(figure in row for row in changed) for figure in ("to 1,234 (1)", "3.0e-7", "98.8 GB", "0.012 | 4,568")
+    )
