@@ -26,6 +26,7 @@ class ContainerLog:
     lines: list[tuple[float, str, bytes]] = field(default_factory=list)  # unix seconds on the node's clock, text, bytes
     rotated: int = 0  # number of lines that a new reader does not get
     closed: bool = False
+    followed: bool = False  # by an operator that runs, when it was closed
     readers: list[Stream] = field(default_factory=list)
 
 
@@ -59,6 +60,7 @@ class PodLogs:
         log = self.logs[place]
         log.closed = True
         if log.node not in self.unreachable:
+            log.followed = any(reader.hears() for reader in log.readers)
             for reader in log.readers:
                 reader.end(lag=0.05)
         log.readers.clear()

@@ -77,6 +77,10 @@ class Stream:
         self._waiter: asyncio.Future[None] | None = None
         network.streams.append(self)
 
+    def hears(self) -> bool:
+        """Return whether what is sent arrives."""
+        return self.open and not self.silent and self.process.alive and not self.process.frozen
+
     def send(self, chunk: bytes, lag: float) -> None:
         """Deliver `chunk` after `lag` seconds."""
         if self.open and not self.silent and not self.ended:

@@ -164,6 +164,12 @@ class Truth:
         logs = self.cluster.logs
         return any(c.node.name in logs.unreachable | logs.unreadable for c in self.containers(one) if c.index == 0)
 
+    def followed(self, container: Container) -> bool:
+        """Return whether a stream followed the log of a container to its end."""
+        assert self.cluster is not None
+        log = self.cluster.logs.logs.get(container.place)
+        return log is not None and log.followed
+
     def measured(self, one: Try) -> float | None:
         """Return the seconds to train of a try that converged, whatever happened afterwards."""
         for container in self.containers(one):  # two, if its queue gave it other machines unseen

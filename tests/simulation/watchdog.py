@@ -198,7 +198,7 @@ class Watchdog:
             or pods >= run["spec"]["system"]["nodes"]  # they have just been admitted
         ):
             return
-        said = summary(self._status[one.run_uid])
+        said = f"{summary(self._status[one.run_uid])} {(self._recorded(one) or {}).get('message', '')}"
         if message.rpartition(": ")[2] not in said:
             self.breaks(self.a_wait_names_its_cause, f"{one.name}: its pods are refused ({message}); it says {said}")
 

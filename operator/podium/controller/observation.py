@@ -198,10 +198,10 @@ class Observation:
         return next((c for c in self._pods(id_, self.jobs.get(id_), found)[0] if c.node_index == 0), None)
 
     def silent(self, id_: TryId) -> bool:
-        """Return whether rank 0 of this try has printed everything it can."""
+        """Return whether rank 0 of this try has printed everything it can, as far as that is known."""
         job, rank0 = self.jobs.get(id_), self.rank0(id_)
         if job is None:
-            return True
+            return id_ in self._absent  # else no watch shows it, perhaps because its label was taken off
         if rank0 is None:
             return bool(job.finished)
         never_ran = rank0.started is None  # if a queue took it away, the Job gets another pod

@@ -333,7 +333,8 @@ class Controller:
         if not state.run.status.terminal and not state.run.deleted:
             self._explain(state, now)
         self._telemetry.occupied(state.run, observation.all_containers(), now)
-        unknown = observation.unconfirmed([a.id for a in active], now)
+        unstored = [a.id for a in state.run.status.attempts if not (a.state.finished and a.stored)]  # their Jobs stay
+        unknown = observation.unconfirmed(unstored, now)
         state.jobs_known = (not unknown or await self._actions.confirm(state, unknown)) and not observation.unsure
         if not state.jobs_known or observation.awaits_watch or lacking:
             self.queue.add_after(uid, WATCH_SECONDS if state.jobs_known else _CONFIRM_SECONDS)

@@ -87,6 +87,16 @@ def test_a_pod_that_no_watch_shows_is_not_gone_when_its_deletion_is_asked_for():
     assert (observation.unsure, observation.pods_of(ID)[0].finished) == (set(), 101.0)
 
 
+def test_rank_0_is_not_known_to_be_silent_while_nobody_has_said_that_its_job_is_gone():
+    """A log that has ended once is never read again."""
+    observation = Observation("lab")
+    observation.update([JOB], [pod(0, started=99.0)], 100)
+    observation.update([], [pod(0, started=99.0)], 101)
+    assert not observation.silent(ID)
+    observation.missing(ID)
+    assert observation.silent(ID)
+
+
 def test_an_attempt_with_fewer_pods_than_nodes_may_have_some_that_no_watch_shows():
     observation = Observation("lab")
     observation.update([JOB], [pod(0)], 100)
