@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.test_disturbances import Cluster
 from tests.cluster.fixtures import kubeconfig, kubectl, namespace, needed_parts
 from tests.cluster.parts import S3
 
@@ -23,3 +24,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane of its own, whose nodes and pods are fake."""
+    with needed_parts():
+        made = Cluster(tmp_path_factory.mktemp("cluster"))
+        try:
+            made.up()
+            yield made
+        finally:
+            made.plane.down()

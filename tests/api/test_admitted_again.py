@@ -7,22 +7,10 @@ import json
 import pytest
 
 from tests.api.test_crd import run
-from tests.api.test_disturbances import SPEC, Cluster, leads
-from tests.cluster.fixtures import needed_parts
+from tests.api.test_disturbances import SPEC, leads
 from tests.cluster.parts import until
 
 QUEUED = {**SPEC, "attempts": 1, "maxRetries": 0, "queueName": "nobody"}
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with needed_parts():
-        made = Cluster(tmp_path_factory.mktemp("again"))
-        try:
-            made.up()
-            yield made
-        finally:
-            made.plane.down()
 
 
 @pytest.mark.timeout(240)

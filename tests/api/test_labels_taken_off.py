@@ -7,23 +7,11 @@ import json
 import pytest
 
 from tests.api.test_crd import run
-from tests.api.test_disturbances import SPEC, Cluster, leads
-from tests.cluster.fixtures import needed_parts
+from tests.api.test_disturbances import SPEC, leads
 from tests.cluster.parts import until
 
 ONCE = {**SPEC, "attempts": 1, "maxRetries": 0}
 LABELS = ("podium.dev/run-uid-", "podium.dev/attempt-", "podium.dev/try-")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with needed_parts():
-        made = Cluster(tmp_path_factory.mktemp("labels"))
-        try:
-            made.up()
-            yield made
-        finally:
-            made.plane.down()
 
 
 @pytest.mark.timeout(240)
