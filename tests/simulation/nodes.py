@@ -145,6 +145,7 @@ class Cluster:
         if container.ended is not None or container.removed:
             return
         container.started = self.world.now
+        container.cut_off = container.cut_off or not container.node.connected
         self.logs.logs[container.place] = ContainerLog(container.node.name)
         for observer in self.on_start:
             observer(container)

@@ -15,7 +15,7 @@ from tests.simulation.apiserver import Refused
 
 if TYPE_CHECKING:
     from tests.simulation.transport import Stream
-    from tests.simulation.world import World
+    from tests.simulation.world import Process, World
 
 
 @dataclass
@@ -26,7 +26,7 @@ class ContainerLog:
     lines: list[tuple[float, str, bytes]] = field(default_factory=list)  # unix seconds on the node's clock, text, bytes
     rotated: int = 0  # number of lines that a new reader does not get
     closed: bool = False
-    followed: bool = False  # by an operator that runs, when it was closed
+    followers: list[Process] = field(default_factory=list)  # that followed it when it was closed
     readers: list[Stream] = field(default_factory=list)
 
 
@@ -60,7 +60,7 @@ class PodLogs:
         log = self.logs[place]
         log.closed = True
         if log.node not in self.unreachable:
-            log.followed = any(reader.hears() for reader in log.readers)
+            log.followers = [reader.process for reader in log.readers if reader.hears()]
             for reader in log.readers:
                 reader.end(lag=0.05)
         log.readers.clear()

@@ -165,10 +165,10 @@ class Truth:
         return any(c.node.name in logs.unreachable | logs.unreadable for c in self.containers(one) if c.index == 0)
 
     def followed(self, container: Container) -> bool:
-        """Return whether a stream followed the log of a container to its end."""
+        """Return whether an operator that still runs followed the log of a container to its end."""
         assert self.cluster is not None
         log = self.cluster.logs.logs.get(container.place)
-        return log is not None and log.followed
+        return log is not None and any(process.alive for process in log.followers)
 
     def measured(self, one: Try) -> float | None:
         """Return the seconds to train of a try that converged, whatever happened afterwards."""

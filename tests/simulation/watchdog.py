@@ -112,7 +112,7 @@ class Watchdog:
         if one.run_uid in self.truth.deleted_runs:
             return
         recorded = self._recorded(one)
-        ran = any(container.started is not None for container in self.truth.containers(one))
+        ran = any(c.started is not None and not c.cut_off for c in self.truth.containers(one))  # and was seen to
         if recorded is None or recorded["state"] in _UNFINISHED or not (recorded.get("stored") or not ran):
             self.breaks(self.evidence_first, f"Job {one.name} is deleted; the status says {recorded}")
 

@@ -330,12 +330,12 @@ class Controller:
             foreign += observation.update(self.informers.jobs(uid), self.informers.pods(uid), now, answers)
         for _ in range(foreign):
             self._telemetry.ignored(PODS.plural, "foreign")
-        if not state.run.status.terminal and not state.run.deleted:
-            self._explain(state, now)
         self._telemetry.occupied(state.run, observation.all_containers(), now)
         unstored = [a.id for a in state.run.status.attempts if not (a.state.finished and a.stored)]  # their Jobs stay
         unknown = observation.unconfirmed(unstored, now)
         state.jobs_known = (not unknown or await self._actions.confirm(state, unknown)) and not observation.unsure
+        if state.jobs_known and not state.run.status.terminal and not state.run.deleted:
+            self._explain(state, now)
         if not state.jobs_known or observation.awaits_watch or lacking:
             self.queue.add_after(uid, WATCH_SECONDS if state.jobs_known else _CONFIRM_SECONDS)
 

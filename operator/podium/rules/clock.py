@@ -10,7 +10,7 @@ operator started, proves nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -59,7 +59,7 @@ def clock_fault(summary: LogSummary, sightings: Sightings) -> tuple[Reason, str]
 def received_in_disorder(summary: LogSummary, sightings: Sightings) -> str:
     """Say which line was received before one that was printed earlier, which no stream does; "" if none was."""
     start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
-    evaluations = sightings.evaluations_of(summary)
+    evaluations = list(_in_order(sightings.evaluations_of(summary)))
     pairs = list(pairwise([*([start] if start else []), *evaluations]))
     if stop and stop.printed is not None:  # some programs evaluate after it
         pairs += [(one, stop) for one in evaluations if one.printed is not None and one.printed <= stop.printed]
@@ -177,11 +177,25 @@ def _is_uneven(one: Sighting, lines: Sequence[Sighting]) -> bool:
 
 def _backwards(lines: Sequence[Sighting]) -> Iterator[float]:
     """Yield the steps (negative, in seconds) by which lines were printed before those that were received earlier."""
-    for one, after in pairwise(line for line in lines if line.printed is not None and line.received is not None):
+    seen = [line for line in lines if line.printed is not None and line.received is not None]
+    for one, after in pairwise(_in_order(seen)):
         certain = AHEAD_SECONDS if one.observer == after.observer else MACHINES_SECONDS
         gap = (after.printed or 0.0) - (one.printed or 0.0)
         if gap < -certain:
             yield gap
+
+
+def _in_order(lines: Iterable[Sighting]) -> Iterator[Sighting]:
+    """Yield the lines that stand where they were printed.
+
+    One that reads had left out, as nobody can say how late it is, stands behind those that were received before it.
+    """
+    complete: set[str] = set()  # the streams that had come to the end of what was there
+    for one in lines:
+        if one.delay is not None:
+            complete.add(one.observer)
+        if one.delay is not None or one.observer not in complete:
+            yield one
 
 
 def node_clock_offset(sightings: Sightings) -> float | None:

@@ -69,6 +69,10 @@ HONEST = {
         *(seen("eval_accuracy", 30.0, late=10.5, delay=16.0), seen("eval_accuracy", 60.0, late=3.8, delay=8.6)),
         seen("run_stop", 120.0, late=10.1, delay=13.1),
     ],
+    "one line was left out, and found by a later read of the whole log": [
+        seen("run_start", 0.0), seen("eval_accuracy", 30.0), seen("eval_accuracy", 90.0),
+        seen("eval_accuracy", 60.0, late=60.0, delay=None), seen("run_stop", 119.0),
+    ],
     "the start was read when the operator started, the end as it came": [
         seen("run_start", 0.0, late=100.0, delay=None), seen("run_stop", 120.0),
     ],
