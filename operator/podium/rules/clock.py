@@ -59,7 +59,7 @@ def clock_fault(summary: LogSummary, sightings: Sightings) -> tuple[Reason, str]
 def received_in_disorder(summary: LogSummary, sightings: Sightings) -> str:
     """Say which line was received before one that was printed earlier, which no stream does; "" if none was."""
     start, stop = sightings.start(summary.run_start), sightings.stop(summary.run_stop)
-    evaluations = list(_in_order(sightings.evaluations_of(summary)))
+    evaluations = _in_place(sightings.evaluations_of(summary), stop)
     pairs = list(pairwise([*([start] if start else []), *evaluations]))
     if stop and stop.printed is not None:  # some programs evaluate after it
         pairs += [(one, stop) for one in evaluations if one.printed is not None and one.printed <= stop.printed]
@@ -178,24 +178,22 @@ def _is_uneven(one: Sighting, lines: Sequence[Sighting]) -> bool:
 def _backwards(lines: Sequence[Sighting]) -> Iterator[float]:
     """Yield the steps (negative, in seconds) by which lines were printed before those that were received earlier."""
     seen = [line for line in lines if line.printed is not None and line.received is not None]
-    for one, after in pairwise(_in_order(seen)):
+    for one, after in pairwise(_in_place(seen, lines[-1])):
         certain = AHEAD_SECONDS if one.observer == after.observer else MACHINES_SECONDS
         gap = (after.printed or 0.0) - (one.printed or 0.0)
         if gap < -certain:
             yield gap
 
 
-def _in_order(lines: Iterable[Sighting]) -> Iterator[Sighting]:
-    """Yield the lines that stand where they were printed.
+def _in_place(lines: Iterable[Sighting], stop: Sighting | None) -> list[Sighting]:
+    """Return the lines without those that reads had left out, and that were found once run_stop had been received.
 
-    One that reads had left out, as nobody can say how late it is, stands behind those that were received before it.
+    Such a line stands behind all others, and nobody can say how late it is.
     """
-    complete: set[str] = set()  # the streams that had come to the end of what was there
-    for one in lines:
-        if one.delay is not None:
-            complete.add(one.observer)
-        if one.delay is not None or one.observer not in complete:
-            yield one
+    ended = stop.received if stop else None
+    return [
+        one for one in lines if one.delay is not None or one.received is None or one.received <= (ended or math.inf)
+    ]
 
 
 def node_clock_offset(sightings: Sightings) -> float | None:

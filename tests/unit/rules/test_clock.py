@@ -69,7 +69,7 @@ HONEST = {
         *(seen("eval_accuracy", 30.0, late=10.5, delay=16.0), seen("eval_accuracy", 60.0, late=3.8, delay=8.6)),
         seen("run_stop", 120.0, late=10.1, delay=13.1),
     ],
-    "one line was left out, and found by a later read of the whole log": [
+    "one line was left out, and found by a read of the whole log after the end": [
         seen("run_start", 0.0), seen("eval_accuracy", 30.0), seen("eval_accuracy", 90.0),
         seen("eval_accuracy", 60.0, late=60.0, delay=None), seen("run_stop", 119.0),
     ],
@@ -170,6 +170,16 @@ def test_lines_that_are_polled_show_a_small_step_together():
     assert fault(*polled(*late_by, step=8.0, since=5))[0] is Reason.NODE_CLOCK_STEPPED
     assert fault(*polled(*late_by)) is None
     assert fault(*polled(*late_by, step=-3.0, since=5)) is None
+
+
+def test_a_clock_that_is_set_back_hides_lines_that_show_it_once_the_whole_log_is_read():
+    """A connection that begins at a second leaves out all lines with earlier stamps."""
+    hidden = {"node": -3600.0, "delay": None}
+    lines = [
+        seen("run_start", 0.0), seen("eval_accuracy", 30.0), seen("eval_accuracy", 60.0, late=60.0, **hidden),
+        seen("eval_accuracy", 90.0, late=30.0, **hidden), seen("run_stop", 119.0, late=1.0, **hidden),
+    ]  # fmt: skip
+    assert fault(*lines)[0] is Reason.NODE_CLOCK_STEPPED
 
 
 def test_a_clock_that_is_set_back_shows_across_a_restart():
