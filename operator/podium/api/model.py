@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 _FIELD_SETS: dict[frozenset[str], set[str]] = {}
+_MOST_FIELD_SETS = 4096  # whoever writes specs chooses which fields are given
 
 
 class Model(BaseModel):
@@ -28,4 +29,5 @@ class Model(BaseModel):
         """Share the set of given fields with all values that have the same ones. No frozen value changes it, and those
         that pydantic makes for each value were a third of the memory of a run."""
         given = self.__pydantic_fields_set__
-        object.__setattr__(self, "__pydantic_fields_set__", _FIELD_SETS.setdefault(frozenset(given), given))
+        share = _FIELD_SETS.setdefault if len(_FIELD_SETS) < _MOST_FIELD_SETS else _FIELD_SETS.get
+        object.__setattr__(self, "__pydantic_fields_set__", share(frozenset(given), given))
