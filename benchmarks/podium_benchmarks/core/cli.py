@@ -43,6 +43,20 @@ class Request:
     settings: RunSettings
 
 
+def main(benchmark: Benchmark[Any]) -> typing.NoReturn:
+    """Run, and end the process with the exit code.
+
+    One of several ranks ends without Python's teardown: torch's communication threads outlive their process group, and
+    one that asks for Python's lock meanwhile aborts a rank (SIGABRT) that has done all of its work.
+    """
+    code = run(benchmark)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def run(benchmark: Benchmark[Any], argv: Sequence[str] | None = None) -> int:
     """Parse, check everything but the insides of images, train. Returns the exit code: 0, or 2 on a usage error.
 

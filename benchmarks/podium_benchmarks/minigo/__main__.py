@@ -9,4 +9,4 @@ from podium_benchmarks.minigo.predict import predict
 if __name__ == "__main__":
     if sys.argv[1:2] == ["predict"]:
         sys.exit(predict(sys.argv[2:]))
-    sys.exit(cli.run(BENCHMARK))
+    cli.main(BENCHMARK)

@@ -9,4 +9,4 @@ from podium_benchmarks.ncf.generate import generate
 if __name__ == "__main__":
     if sys.argv[1:2] == ["generate"]:
         sys.exit(generate(sys.argv[2:]))
-    sys.exit(cli.run(BENCHMARK))
+    cli.main(BENCHMARK)

@@ -1,9 +1,13 @@
 """A run does not depend on how many ranks share it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from tests.unit.benchmarks.conftest import trainer_environment
 from torch.nn import functional
 
 from podium_benchmarks.core import checks
@@ -166,3 +170,16 @@ def test_a_static_graph_gives_the_gradients_of_the_whole_batch(tmp_path):
             for ours, others, parameter in zip(static, dynamic, model.parameters(), strict=True):
                 assert torch.equal(ours, others)
                 torch.testing.assert_close(ours, parameter.grad, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ranks", "teardown"), [("1", "teardown\n"), ("2", "")])
+def test_one_of_several_ranks_ends_without_pythons_teardown(ranks, teardown):
+    """Which could abort it, although its work is done: torch's threads may ask for Python's lock meanwhile."""
+    program = (
+        "import atexit; from podium_benchmarks.core import cli; atexit.register(print, 'teardown');"
+        "cli.run = lambda benchmark: print('trained') or 2; cli.main(None)"
+    )
+    environment = trainer_environment(WORLD_SIZE=ranks)
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, f"trained\n{teardown}")
