@@ -21,7 +21,7 @@ from podium.kube import Api, ApiError, LogStream, backoff
 from podium.launch import CONTAINER
 from podium.mllog import MAX_MLPERF_BYTES, BoundedSpool, LogBuffer, LogSummary
 from podium.reconcile import Container, ObservedLog, Run, unlisted_tries
-from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Checkpoint, Segment
+from podium.results import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, Checkpoint, LogDigest, Segment
 from podium.stores import StoreError, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class FinishedLog(NamedTuple):
 
     observed: ObservedLog
     lines: Iterable[str]  # MLPerf lines
+    writer: str = ""  # of its checkpoint
 
     @property
     def findings(self) -> list[str]:
@@ -231,12 +232,15 @@ class LogCollector:
         """Store what is there now. Raises StoreError."""
         log.saved_at, log.saved_read = time.monotonic(), log.stream.bytes_read
         end = log.buffer.size_bytes
-        while log.saved_bytes < end:
+        while log.saved_bytes < end or log.saved_order != log.buffer.arranged:
+            if log.saved_order != log.buffer.arranged:
+                log.saved_order, log.saved_lines = log.buffer.arranged, LogDigest()
+                log.saved_bytes = log.segment_start = 0
             rows = log.buffer.rows(log.segment_start, MAX_SEGMENT_BYTES)
             rows = rows[: rows.rfind(b"\n") + 1]
             state.logs.saved.add(id_)
             lines = log.saved_lines.with_rows(rows[log.saved_bytes - log.segment_start :])
-            segment = Segment(id_, self.writer, log.segment_start, rows, lines.size, lines.sha256)
+            segment = Segment(id_, log.writer(self.writer), log.segment_start, rows, lines.size, lines.sha256)
             await self._checkpoints.put_checkpoint(state.run, segment, state.observation.pods_of(id_))
             log.saved_lines = lines
             log.saved_bytes = log.segment_start + len(rows)
@@ -330,7 +334,7 @@ class LogCollector:
             raise StoreUnavailable(f"the log cannot be read again yet: {log.stream.unreadable}")
         await self._flush(state, id_, log)
         log.sealed = True  # no checkpoint may have more lines than the files of its try
-        return FinishedLog(log.observed(), log.buffer.mlperf_lines())
+        return FinishedLog(log.observed(), log.buffer.mlperf_lines(), log.writer(self.writer))
 
     def release(self, state: RunState, id_: TryId, log: ObservedLog) -> None:
         """Drop the logs of a stored try; `log` is what is kept of rank 0's."""

@@ -33,11 +33,17 @@ class OpenLog:
     restored: bool  # whether the checkpoint of earlier processes, if any, is in `buffer`
     saved_bytes: int = 0  # of `buffer`, from its beginning; they are in the store
     saved_lines: LogDigest = field(default_factory=LogDigest)  # of the same, without timestamps
+    saved_order: int = 0  # `buffer.arranged` when they were saved
     segment_start: int = 0  # where the last segment of the checkpoint begins
     saved_at: float = 0.0  # time.monotonic()
     saved_read: int = 0  # `stream.bytes_read` at that time
     saving: asyncio.Task[None] | None = None
     sealed: bool = False  # its try is judged and being stored: what is printed from now on is not kept
+
+    def writer(self, process: str) -> str:
+        """Return who writes its checkpoint. A log that was put into another order has another writer: the ledger would
+        otherwise say that it was changed."""
+        return f"{process}r{self.saved_order}" if self.saved_order else process
 
     def observed(self) -> ObservedLog:
         stream = self.stream

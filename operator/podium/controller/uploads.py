@@ -216,7 +216,7 @@ class Uploader:
             pod_logs=await self._logs.pod_logs(state, id_),
             findings=log.findings,
             sightings=log.observed.sightings,
-            writer=self._logs.writer,
+            writer=log.writer,
         )
         try:
             await self._recorder.put_attempt(state.run, action, files)

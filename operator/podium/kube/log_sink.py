@@ -16,8 +16,14 @@ class LogSink(Protocol):
         """Take one piece, with its timestamp and receipt. Returns None if nothing has changed, True if the change is
         urgent. Raises OSError if there is no room for it."""
 
-    def lacks(self, line: str, timestamp: str) -> bool:
+    def key(self, line: str, timestamp: str) -> int | None:
+        """Return what tells a piece from all others of the log, or None if its place among them does not matter."""
+
+    def lacks(self, key: int) -> bool:
         """Return whether a piece is still to be added although lines with later timestamps were."""
+
+    def arrange(self, keys: Sequence[int]) -> None:
+        """Put the pieces into the order in which they were printed: that of `keys`, from the beginning of the log."""
 
     def end(self) -> None:
         """The log is complete, or its end is lost."""

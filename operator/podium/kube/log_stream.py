@@ -18,9 +18,10 @@ import aiohttp
 
 from podium.kube.backoff import backoff
 from podium.kube.client import Api, ApiError
-from podium.kube.log_lines import KnownConnection, KnownLines, LineCutter, LogLine, is_torn, read_line
+from podium.kube.line_intake import LineIntake
+from podium.kube.log_lines import KnownLines, LineCutter, LogLine, is_torn, read_line
 from podium.kube.log_sink import LogCopy, LogSink
-from podium.kube.receipts import BEHIND_OTHER, Receipts
+from podium.kube.receipts import Receipts
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -160,20 +161,21 @@ class LogStream:
     async def _restore_lines(self) -> None:
         if self._restore is None:
             return
-        connections: dict[str, KnownConnection] = {}
+        intakes: dict[str, LineIntake] = {}
         async for writer, rows in self._restore():
-            connection = connections.setdefault(writer, self._known.connection())
-            for row in rows.split(b"\n")[:-1]:
-                line = read_line(row)
-                if line and (key := self._key_if_new(connection, line, line.text)):
-                    await self._add_restored(line)
-                    self._known.take(key)
+            intake = intakes.setdefault(writer, self._intake())
+            intake.is_first = False
+            for line in filter(None, map(read_line, rows.split(b"\n")[:-1])):
+                await self._add_restored(intake, line)
         self.unreadable = ""
 
-    async def _add_restored(self, line: LogLine) -> None:
+    def _intake(self, *, complete: bool = False) -> LineIntake:
+        return LineIntake(self._known, self._sink, self._changed, complete=complete)
+
+    async def _add_restored(self, intake: LineIntake, line: LogLine) -> None:
         while True:
             try:
-                self._sink.add(line.text, line.timestamp)
+                intake.add(line, line.text, line.timestamp)
             except OSError as error:  # the disk is full
                 self._fail(error)
                 await asyncio.sleep(self._retry_at - time.monotonic())
@@ -247,7 +249,9 @@ class LogStream:
             return False
         self.copy = read.copy
         if line := read_line(read.rest):
-            self._take(self._known.connection(), line, self._receipts.receipt())
+            last = self._intake()
+            last.is_first = False
+            last.take(line, self._receipts.receipt())
         return True
 
     def _lose(self, cause: str) -> None:
@@ -319,29 +323,29 @@ class LogStream:
             query["sinceTime"] = since
         start = self._known.start if since and copy is not None else 0
         shown = self._known.start  # earlier reads, which began no later, had all lines from then on
-        connection, cutter, new, first = self._known.connection(), LineCutter(), 0, True
+        interrupted = self._was_interrupted and not since
+        intake, cutter = self._intake(complete=interrupted and not follow), LineCutter()
         async with self._api.log(self._namespace, pod, self._container, **query) as chunks:
             async for chunk in chunks:
                 self.bytes_read += len(chunk)
                 copy = _copied(copy, chunk)
                 receipt = self._receipts.receipt()
-                hidden = self._receipts.receipt(hidden=True) if self._was_interrupted and not since else receipt
+                hidden = self._receipts.receipt(hidden=True) if interrupted else receipt
                 if follow:
                     self._heard_at = time.monotonic()
                 for row in cutter.feed(chunk):
                     line = read_line(row)
                     if line is None:
-                        raise _InsideLineError if "sinceTime" in query and first else _not_a_line(row)
-                    if line.at < start:
-                        continue
-                    new += self._take(connection, line, receipt if line.at >= shown else hidden, first=first)
-                    first = False
+                        raise _InsideLineError if "sinceTime" in query and intake.is_first else _not_a_line(row)
+                    if line.at >= start:
+                        intake.take(line, receipt if line.at >= shown else hidden)
                 if follow and len(chunk) < _FULL_CHUNK_BYTES:
                     await self._rest_a_while()
         rest = bytes(cutter.rest)
         if not is_torn(rest):
             raise _not_a_line(rest)
-        return _Read(new, rest, copy)
+        intake.end()
+        return _Read(intake.new, rest, copy)
 
     async def _rest_a_while(self) -> None:
         """Let lines pile up, if many logs are read at once: waking up for a line costs more than reading ten."""
@@ -359,28 +363,6 @@ class LogStream:
     def _stop_resting(self) -> None:
         if self._resting and not self._resting.done():
             self._resting.set_result(None)
-
-    def _take(self, connection: KnownConnection, line: LogLine, receipt: str, *, first: bool = False) -> int:
-        """Add a line unless it is known. Returns the number of lines added."""
-        added = 0
-        for piece in self._sink.pieces(line.text):
-            if key := self._key_if_new(connection, line, piece, first=first):
-                behind = "" if piece == line.text else BEHIND_OTHER  # a progress bar, which may have begun long ago
-                urgent = self._sink.add(piece, line.timestamp + receipt + behind)
-                self._known.take(key)
-                added += 1
-                if urgent is not None:
-                    self._changed(urgent)
-        return added
-
-    def _key_if_new(
-        self, connection: KnownConnection, line: LogLine, piece: str, *, first: bool = False
-    ) -> tuple[int, int] | None:
-        """Return the key to take a piece with, None if it is known. Its time alone does not prove that it is."""
-        key = connection.new(line.at, piece, first=first)
-        if key or first or not self._known.is_before(line.at):
-            return key
-        return (line.at, hash(piece)) if self._sink.lacks(piece, line.timestamp) else None
 
 
 def _copied(copy: LogCopy | None, chunk: bytes) -> LogCopy | None:

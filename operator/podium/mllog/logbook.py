@@ -13,6 +13,7 @@ from podium.mllog.spool import Spool
 from podium.mllog.summary import LogAccumulator, LogSummary
 
 MAX_MLPERF_BYTES = 64 << 20  # of the MLPerf lines of one try
+_MOST_ARRANGED = 1 << 16  # lines; no benchmark prints a tenth of them
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 200  # of each line
 _MOST_BEFORE_TOKEN = 200  # characters: a rank or a time, but not a progress bar
@@ -30,12 +31,14 @@ class LogBuffer:
         self.overflow = False  # there were more than MAX_MLPERF_BYTES; the lines beyond were dropped
         self.problem = ""
         self.urgent_bytes = 0  # of the MLPerf lines up to the last one that changed the try's state
+        self.arranged = 0  # how often the lines were put into another order
         self._lines = 0
         self._reported = False
         self._accumulator = LogAccumulator()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._sightings = SightingCollector()
         self._rows = Spool()  # each MLPerf line after its timestamp
+        self._earlier: list[Spool] = []  # in another order; a thread may still be reading it
         self._known: set[int] | None = None  # hashes of the rows; only once `lacks` is asked
 
     @property
@@ -84,14 +87,49 @@ class LogBuffer:
             self.problem = f"line {parsed.line_number} cannot be read: {parsed.cause}"
         return False
 
-    def lacks(self, line: str, timestamp: str) -> bool:
+    def key(self, line: str, timestamp: str) -> int | None:
+        """Return what tells an MLPerf line from the others; None for any other line, and if there are too many."""
+        if self.overflow or not is_mlperf_line(line):
+            return None
+        return hash((timestamp.partition("@")[0], line))
+
+    def lacks(self, key: int) -> bool:
         """Return whether an MLPerf line is not here, although lines with later timestamps are: clocks may step back."""
-        if not is_mlperf_line(line):
-            return False
         if self._known is None:
-            rows = (row.decode(errors="replace").partition(" ") for row in self._rows.lines())
-            self._known = {hash((stamp.partition("@")[0], text)) for stamp, _, text in rows}
-        return hash((timestamp.partition("@")[0], line)) not in self._known
+            self._known = set(self._keys())
+        return key not in self._known
+
+    def _keys(self) -> Iterator[int]:
+        for row in self._rows.lines():
+            stamp, _, line = row.decode(errors="replace").partition(" ")
+            yield hash((stamp.partition("@")[0], line))
+
+    def arrange(self, keys: Sequence[int]) -> None:
+        """Put the MLPerf lines into the order of `keys`. One that is not among them stays behind the one before it."""
+        here = list(self._keys()) if len(keys) <= _MOST_ARRANGED else []
+        if len(here) > _MOST_ARRANGED or here[-len(keys) :] == list(keys):  # the node may have rotated the first away
+            return
+        places: dict[int, int] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, place)
+        ranks, rank = [], -1
+        for key in here:
+            rank = places.get(key, rank)
+            ranks.append(rank)
+        order = sorted(range(len(here)), key=ranks.__getitem__)
+        if order != list(range(len(here))):
+            self._reorder(order)
+
+    def _reorder(self, order: Sequence[int]) -> None:
+        rows = list(self._rows.lines())
+        again = LogBuffer()
+        for index in order:
+            stamp, _, line = rows[index].decode(errors="replace").partition(" ")
+            again.add(line, stamp)
+        self._earlier.append(self._rows)
+        self._rows, self._accumulator, self._sightings = again._rows, again._accumulator, again._sightings
+        self.problem, self.urgent_bytes = again.problem, again.urgent_bytes
+        self.arranged += 1
 
     def _add_to_tail(self, line: str) -> None:
         self._reported = self._reported or _TORCHRUN_REPORT.search(line) is not None
@@ -125,7 +163,8 @@ class LogBuffer:
         return " | ".join(self._tail)
 
     def close(self) -> None:
-        self._rows.close()
+        for spool in (self._rows, *self._earlier):
+            spool.close()
 
 
 def last_output(text: str) -> str:

@@ -259,3 +259,25 @@ async def test_a_run_that_has_ended_is_looked_at_again_only_if_something_is_left
     collector.drop_checkpoint(state, ex.FIRST)
     await until(lambda: not state.logs.dropping)
     assert woken == wakes
+
+
+async def test_a_log_whose_lines_are_put_in_order_is_saved_anew(world, monkeypatch):
+    """What was saved before stays true of what had been received: the ledger has its digest under another writer."""
+    collector, cluster, store, _ = world
+    clock, state = Clock(monkeypatch), state_of()
+    log = await opened(collector, state)
+    cluster.followed.put_nowait(row(2) + row(1, "run_start"))
+    await until(lambda: log.buffer.urgent_bytes)
+    clock.now += 61
+    await saved(collector, state, log)
+    printed = [row(1, "run_start").decode(), row(2).decode()]
+    stamps_and_lines = (text.rstrip("\n").partition(" ") for text in printed)
+    log.buffer.arrange([log.buffer.key(line, stamp) for stamp, _, line in stamps_and_lines])
+    finished = await collector.finished(state, ex.FIRST)
+    assert finished.writer == f"{collector.writer}r1"
+    assert {writer: without_receipts(rows) for (_, writer), rows in store.segments.items()} == {
+        collector.writer: row(2) + row(1, "run_start"),
+        finished.writer: row(1, "run_start") + row(2),
+    }
+    assert log.saved_lines.size == sum(len(line) + 1 for line in log.buffer.mlperf_lines())
+    collector.close(state)

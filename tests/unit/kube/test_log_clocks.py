@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -28,6 +29,29 @@ async def test_lines_that_a_connection_left_out_for_their_time_are_read_at_the_e
     node = Node([*BEFORE, aiohttp.ClientPayloadError("reset")], ["over"], BEFORE + AFTER, BEFORE + AFTER)
     assert (await followed(node))[0] == ALL
     assert node.queries[-1] == {}  # from the beginning
+
+
+async def test_lines_that_are_read_late_have_the_place_where_they_were_printed():
+    """The clock was set back just before line 4.00, and the polls that followed asked for what came after 5.39."""
+    later = [hour(6, second) for second in range(3)]
+    whole = BEFORE + AFTER + later
+    node = Node([*BEFORE, aiohttp.ClientPayloadError("reset")], [*later, "over"], whole, whole)
+    buffer = LogBuffer()
+    await asyncio.wait_for(stream_of(node, buffer)[0].run(), 10)
+    assert buffer.arranged == 1
+    assert values(buffer) == [*ALL, 6.0, 6.01, 6.02]
+    assert [one.stamp for one in buffer.sightings.evaluations] == [one.time for one in buffer.summary.evaluations]
+    assert list(buffer.mlperf_lines()) == [row.decode().partition(" ")[2].rstrip() for row in whole]
+    assert [one.delay for one in buffer.sightings.evaluations[40:80]] == [None] * 40  # nobody knows how late they are
+
+
+async def test_what_a_node_has_rotated_away_was_printed_before_the_rest():
+    later = [hour(6, second) for second in range(3)]
+    whole = BEFORE[30:] + AFTER + later
+    node = Node([*BEFORE, aiohttp.ClientPayloadError("reset")], [*later, "over"], whole, whole)
+    buffer = LogBuffer()
+    await asyncio.wait_for(stream_of(node, buffer)[0].run(), 10)
+    assert values(buffer) == [*ALL, 6.0, 6.01, 6.02]
 
 
 async def test_a_stream_that_was_never_interrupted_is_not_read_again_from_the_beginning():

@@ -153,8 +153,48 @@ def test_a_broken_receipt_says_nothing(receipt):
 def test_a_line_that_is_not_there_is_lacking_whatever_its_time():
     book = LogBuffer()
     book.add(line("run_start"), "2026-11-18T11:06:40Z@0badcafe:1.000")
-    assert not book.lacks(line("run_start"), "2026-11-18T11:06:40Z")
-    assert book.lacks(line("run_start"), "2026-11-18T10:06:40Z")
+    assert not book.lacks(book.key(line("run_start"), "2026-11-18T11:06:40Z"))
+    earlier = book.key(line("run_start"), "2026-11-18T10:06:40Z")
+    assert book.lacks(earlier)
     book.add(line("run_start"), "2026-11-18T10:06:40Z")
-    assert not book.lacks(line("run_start"), "2026-11-18T10:06:40Z")
-    assert not book.lacks("noise", "2026-11-18T10:06:40Z")
+    assert not book.lacks(earlier)
+    assert book.key("noise", "2026-11-18T10:06:40Z") is None
+
+
+def arranged(order, here):
+    """The numbers of the lines `here` after they were put into the `order` of other numbers."""
+    book = LogBuffer()
+    lines = {number: line("eval_accuracy", number, ms=number * 1000, epoch_num=number) for number in (*order, *here)}
+    for number in here:
+        book.add(lines[number], "2026-11-18T11:06:40Z@0badcafe:1.000")
+    before = book.size_bytes
+    book.arrange([book.key(lines[number], "2026-11-18T11:06:40Z") for number in order])
+    after = [evaluation.epoch for evaluation in book.summary.evaluations]
+    assert (book.size_bytes, [one.stamp for one in book.sightings.evaluations]) == (
+        before,
+        [evaluation.time for evaluation in book.summary.evaluations],
+    )
+    return after, book.arranged
+
+
+@pytest.mark.parametrize(
+    ("order", "here", "there", "times"),
+    [
+        ([1, 2, 3], [1, 2, 3], [1, 2, 3], 0),
+        ([1, 2, 3], [2, 3, 1], [1, 2, 3], 1),
+        ([2, 3, 4], [1, 3, 4, 2], [1, 2, 3, 4], 1),  # the node has rotated 1 away
+        ([3, 4], [1, 2, 3, 4], [1, 2, 3, 4], 0),
+        ([1, 2], [1, 2, 3], [1, 2, 3], 0),  # 3 was printed since
+        ([1, 2, 3, 4], [2, 4], [2, 4], 0),  # there was no room for the others
+        ([], [1, 2], [1, 2], 0),
+        ([1, 2], [2, 1, 1], [1, 1, 2], 1),
+    ],
+)
+def test_lines_are_put_into_the_order_of_the_log(order, here, there, times):
+    assert arranged(order, here) == (there, times)
+
+
+def test_a_log_of_very_many_lines_stays_as_it_was_received(monkeypatch):
+    monkeypatch.setattr(logbook, "_MOST_ARRANGED", 2)
+    assert arranged([1, 2, 3], [3, 1, 2]) == ([3, 1, 2], 0)
+    assert arranged([1, 2], [3, 2, 1]) == ([3, 2, 1], 0)

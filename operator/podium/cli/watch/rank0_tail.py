@@ -144,9 +144,16 @@ class _Lines:
         self._show(line)
         return None
 
-    def lacks(self, line: str, timestamp: str) -> bool:
+    def key(self, line: str, timestamp: str) -> int | None:
         del line, timestamp
+        return None
+
+    def lacks(self, key: int) -> bool:
+        del key
         return False
+
+    def arrange(self, keys: Sequence[int]) -> None:
+        """Do nothing: what was shown was shown."""
 
     def end(self) -> None:
         """Do nothing."""
