@@ -102,12 +102,14 @@ def _stepped(start: Sighting, stop: Sighting, lines: Sequence[Sighting]) -> str:
     if on_node is None or seen is None:
         return ""
     slack = STEP_RATIO * max(0.0, seen) + (STEP_SECONDS if start.observer == stop.observer else MACHINES_SECONDS)
-    step = _moved(_offsets(lines), _offsets(lines[::-1]), slack)
+    before, after = _offsets(lines), _offsets(lines[::-1])
+    step = _moved(before, after, slack)
     delays = (start.delay, stop.delay)
     if not step and start.observer == stop.observer:
         slack += WITNESSED_STEP_SECONDS - STEP_SECONDS
         delays = (_witnessed(start, lines), _witnessed(stop, lines))
-        step = _moved(_offset(start, delays[0]), _offset(stop, delays[1]), slack)
+        likely = _offset(start, delays[0]), _offset(stop, delays[1])
+        step = _moved(_both(before, likely[0]) or likely[0], _both(after, likely[1]) or likely[1], slack)
     if not step and (None in delays or sum(delay or 0.0 for delay in delays) > WITNESSED_STEP_SECONDS):
         step = min(_backwards(lines), default=0.0)
     if not step:
@@ -137,11 +139,16 @@ def _offsets(lines: Sequence[Sighting]) -> _Offset:
         if one.printed is None or one.received is None or one.observer != lines[0].observer:
             continue
         shown = _offset(one, one.delay)
-        least, most = max(known.least, shown.least), min(known.most, shown.most)
-        if least > most:
+        if (both := _both(known, shown)) is None:
             break
-        known = _Offset(least, most)
+        known = both
     return known
+
+
+def _both(one: _Offset, other: _Offset) -> _Offset | None:
+    """Return what two bounds say together; None if they contradict each other."""
+    least, most = max(one.least, other.least), min(one.most, other.most)
+    return _Offset(least, most) if least <= most else None
 
 
 def _offset(one: Sighting, delay: float | None) -> _Offset:

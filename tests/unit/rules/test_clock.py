@@ -172,6 +172,21 @@ def test_lines_that_are_polled_show_a_small_step_together():
     assert fault(*polled(*late_by, step=-3.0, since=5)) is None
 
 
+@pytest.mark.parametrize("step", [0.0, 8.0])
+def test_lines_that_are_polled_bound_a_step_before_lines_that_are_followed(step):
+    """Each of the first is late by another time; of the last, no read has come to the end, but they agree."""
+    polled_lines = [
+        seen(key, at, node=step, late=late, delay=5.02)
+        for key, at, late in (("run_start", 0.0, 1.6), ("eval_accuracy", 20.0, 2.5), ("eval_accuracy", 40.0, 0.1))
+    ]
+    followed = [
+        seen(key, at, late=0.05, delay=at - 10.0)
+        for key, at in (("eval_accuracy", 60.0), ("eval_accuracy", 80.0), ("eval_accuracy", 100.0), ("run_stop", 120.0))
+    ]
+    found = fault(*polled_lines, *followed)
+    assert (found and found[0]) == (Reason.NODE_CLOCK_STEPPED if step else None)
+
+
 def test_a_clock_that_is_set_back_hides_lines_that_show_it_once_the_whole_log_is_read():
     """A connection that begins at a second leaves out all lines with earlier stamps."""
     hidden = {"node": -3600.0, "delay": None}
