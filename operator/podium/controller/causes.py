@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +33,7 @@ class Causes:
         self._api = api
         self._wake = wake
         self._jobs: dict[str, dict[str, str]] = {}  # that lack pods: by namespace, then the run's uid by the Job's
+        self._old_at: dict[str, float] = {}  # by uid of such a Job: when its pods are overdue (time.monotonic())
         self._of_run: dict[str, tuple[str, frozenset[str]]] = {}  # namespace and Jobs in _jobs, by uid of the run
         self._causes: dict[str, str] = {}  # by uid of the Job
         self._due: dict[str, float] = {}  # when to read a namespace (time.monotonic())
@@ -45,25 +45,18 @@ class Causes:
         """Return the known causes by the uid of the Job."""
         return {job.uid: cause for job in jobs if (cause := self._causes.get(job.uid))}
 
-    def update(self, run: Run, jobs: Iterable[ObservedJob], now: float) -> float | None:
-        """Note which Jobs of a run lack pods at `now` (unix seconds). Returns when to ask again, if that may change by
-        time alone."""
-        lacking: set[str] = set()
-        again: float | None = None
-        for job in jobs:
-            if job.finished or job.suspended or job.deleting or len(job.containers) >= run.spec.system.nodes:
-                continue
-            since = job.admitted or job.created
-            if abs(now - since) >= _YOUNG_SECONDS:  # far ahead of us, a clock is wrong
-                lacking.add(job.uid)
-            else:
-                again = min(since + _YOUNG_SECONDS, again or math.inf)
+    def update(self, run: Run, jobs: Iterable[ObservedJob], now: float) -> None:
+        """Note which Jobs of a run lack pods at `now` (unix seconds)."""
+        lacking = {
+            job.uid: _seconds_left(job, now)
+            for job in jobs
+            if not (job.finished or job.suspended or job.deleting or len(job.containers) >= run.spec.system.nodes)
+        }
         known = self._of_run.get(run.uid)
-        if lacking != (known[1] if known else frozenset()):
+        if lacking.keys() != (known[1] if known else frozenset()):
             self.forget(run.uid, keep=lacking)
             if lacking:
-                self._note(run, frozenset(lacking))
-        return again
+                self._note(run, lacking)
 
     def forget(self, run_uid: str, *, keep: Iterable[str] = ()) -> None:
         """Drop what is known of a run's Jobs, except for the causes of those in `keep`."""
@@ -71,20 +64,22 @@ class Causes:
             return
         namespace, jobs = known
         for job in jobs:
-            del self._jobs[namespace][job]
+            del self._jobs[namespace][job], self._old_at[job]
         for job in jobs.difference(keep):
             self._causes.pop(job, None)
         if not self._jobs[namespace]:
             for place in (self._jobs, self._due, self._looks):
                 place.pop(namespace, None)
 
-    def _note(self, run: Run, jobs: frozenset[str]) -> None:
-        self._of_run[run.uid] = run.namespace, jobs
-        of_namespace = self._jobs.setdefault(run.namespace, {})
+    def _note(self, run: Run, jobs: Mapping[str, float]) -> None:
+        """Read the namespace of `jobs` once the first of them have waited for so many seconds."""
+        self._of_run[run.uid] = run.namespace, frozenset(jobs)
+        of_namespace, now = self._jobs.setdefault(run.namespace, {}), time.monotonic()
         of_namespace.update(dict.fromkeys(jobs, run.uid))
+        self._old_at.update((job, now + left) for job, left in jobs.items())
         self._looks[run.namespace] = 0
         first = run.namespace not in self._due
-        soon = time.monotonic() + (_BUNDLE_SECONDS if first else _AGAIN_SECONDS)
+        soon = now + max(min(jobs.values()), _BUNDLE_SECONDS if first else _AGAIN_SECONDS)
         self._due[run.namespace] = min(soon, self._due.get(run.namespace, soon))
         self._added.set()
 
@@ -93,12 +88,15 @@ class Causes:
         while True:
             self._added.clear()
             namespace = min(self._due, key=self._due.__getitem__, default=None)
-            wait = None if namespace is None else self._due[namespace] - time.monotonic()
+            now = time.monotonic()
+            wait = None if namespace is None else self._due[namespace] - now
             if namespace is None or (wait is not None and wait > 0):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._added.wait(), wait)
-                continue
-            await self._read(namespace)
+            elif (old_at := min(self._old_at[job] for job in self._jobs[namespace])) > now:
+                self._due[namespace] = old_at  # those that were overdue have got their pods
+            else:
+                await self._read(namespace)
 
     async def _read(self, namespace: str) -> None:
         try:
@@ -119,6 +117,12 @@ class Causes:
             self._wake(run, 0.0)
         looks = self._looks[namespace] = 1 if news else self._looks.get(namespace, 0) + 1
         self._due[namespace] = time.monotonic() + backoff(looks, first=_AGAIN_SECONDS, limit=_AGAIN_LIMIT_SECONDS)
+
+
+def _seconds_left(job: ObservedJob, now: float) -> float:
+    """Return for how long a Job may still lack its pods."""
+    age = now - (job.admitted or job.created)
+    return _YOUNG_SECONDS - age if abs(age) < _YOUNG_SECONDS else 0.0  # far ahead of us, a clock is wrong
 
 
 def latest_causes(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -341,9 +341,8 @@ class Controller:
 
     def _explain(self, state: RunState, now: float) -> None:
         """Add why Jobs have no pods."""
-        run, jobs = state.run, state.observation.jobs.values()
-        if (again := self.causes.update(run, jobs, now)) is not None:
-            self.queue.add_after(run.uid, max(0.0, again - now) + 0.05)
+        jobs = state.observation.jobs.values()
+        self.causes.update(state.run, jobs, now)
         state.observation.explain(self.causes.of(jobs))
 
     async def _report(self, state: RunState) -> bool:

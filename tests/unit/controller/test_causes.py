@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -69,13 +70,13 @@ async def reading(monkeypatch):
     task.cancel()
 
 
-async def test_a_job_without_its_pods_is_looked_up_once_it_is_old_enough(reading):
+async def test_a_job_without_its_pods_is_looked_up_once_it_is_old_enough(reading, monkeypatch):
     api, causes, woken = reading
+    monkeypatch.setattr(module, "_YOUNG_SECONDS", 0.2)
     api.found["lab"] = [event("job")]
-    assert causes.update(run(), [job()], 1.0) == 2.0
+    causes.update(run(), [job()], 0.1)
     await asyncio.sleep(0.05)
     assert api.asked == []
-    assert causes.update(run(), [job()], 2.0) is None
     await until(lambda: woken == ["run"])
     assert api.asked == ["lab"]
     assert causes.of([job()]) == {"job": CAUSE}
@@ -111,20 +112,35 @@ async def test_a_namespace_is_looked_at_less_and_less_often(reading, monkeypatch
 )
 async def test_a_healthy_job_costs_no_request(reading, healthy):
     api, causes, _ = reading
-    assert causes.update(run(), [job(**healthy)], 100.0) is None
+    causes.update(run(), [job(**healthy)], 100.0)
     await asyncio.sleep(0.05)
     assert api.asked == []
 
 
 async def test_a_job_of_a_queue_has_its_time_from_its_admission(reading):
-    _, causes, _ = reading
-    assert causes.update(run(), [job(admitted=50.0)], 51.0) == 52.0
+    api, causes, _ = reading
+    causes.update(run(), [job(admitted=50.0)], 51.0)
+    assert causes._due["lab"] == pytest.approx(time.monotonic() + 1.0, abs=0.2)
+    assert api.asked == []
+
+
+async def test_a_young_job_costs_no_request_if_an_older_one_has_got_its_pods(reading, monkeypatch):
+    monkeypatch.setattr(module, "_YOUNG_SECONDS", 0.3)
+    api, causes, _ = reading
+    causes.update(run(), [job()], 0.1)  # due in 0.2 s
+    await asyncio.sleep(0.15)
+    causes.update(run("other"), [job("young")], 0.0)  # due in 0.3 s
+    causes.update(run(), [job(containers=(ex.running(0), ex.running(1)))], 0.15)
+    await asyncio.sleep(0.1)
+    assert api.asked == []
+    await until(lambda: api.asked == ["lab"])
 
 
 async def test_a_clock_that_was_set_back_hides_no_cause(reading):
     api, causes, _ = reading
-    assert causes.update(run(), [job(admitted=50.5)], 50.0) == 52.5, "the clocks of two machines are never quite equal"
-    assert causes.update(run(), [job(admitted=3650.0)], 50.0) is None
+    causes.update(run(), [job(admitted=50.5)], 50.0)  # the clocks of two machines are never quite equal
+    assert causes._due["lab"] == pytest.approx(time.monotonic() + 2.5, abs=0.2)
+    causes.update(run("other"), [job("other", admitted=3650.0)], 50.0)
     await until(lambda: api.asked == ["lab"])
 
 
