@@ -66,6 +66,7 @@ class RunLedger:
         self._uid = uid[:8]  # a folder on a laptop may hold the parts of another run
         self._begins = PARTS[0]
         self._known: _Known | None = None
+        self.run_yaml: tuple[object, bytes] | None = None  # the spec, and run.yaml with it: written at both ends
 
     @contextmanager
     def together(self) -> Iterator[Store]:

@@ -222,7 +222,11 @@ class ResultWriter:
         checkpoints.drop(self.store, id_)
 
     def _run_yaml(self) -> bytes:
-        return yaml.dump(run_document(self.run), Dumper=_DUMPER, sort_keys=False).encode()
+        rendered = self.ledger.run_yaml
+        if rendered is None or rendered[0] is not self.run.spec:
+            content = yaml.dump(run_document(self.run), Dumper=_DUMPER, sort_keys=False).encode()
+            rendered = self.ledger.run_yaml = self.run.spec, content
+        return rendered[1]
 
     def _launched(self, attempt: AttemptStatus | None, containers: Sequence[Container]) -> list[ledger.Entry]:
         """Return the first entries of the run and of a try, which the ledger has only once."""
