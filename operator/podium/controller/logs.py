@@ -213,6 +213,8 @@ class LogCollector:
         """
         waits = []
         for id_, log in state.logs.open.items():
+            if log.urgent_bytes != log.buffer.urgent_bytes:
+                log.urgent_bytes, log.urgent_at = log.buffer.urgent_bytes, time.monotonic()
             if log.saving is None and not log.sealed and (wait := _due_in(log)) is not None:
                 if wait > 0:
                     waits.append(wait)
@@ -304,7 +306,9 @@ class LogCollector:
         return copy if isinstance(copy, BoundedSpool) else None
 
     def not_stored(self, state: RunState, id_: TryId) -> None:
-        """Make room: if too many pod logs wait for a store that is away, read these again later."""
+        """Go on with checkpoints; and if too many pod logs wait for a store that is away, read these again later."""
+        if log := state.logs.open.get(id_):
+            log.sealed = False
         if self._kept_bytes > _KEPT_POD_LOG_BYTES:
             self._drop_pod_logs(state, id_)
 
@@ -314,11 +318,7 @@ class LogCollector:
             log.close()
 
     async def finished(self, state: RunState, id_: TryId) -> FinishedLog:
-        """Return what rank 0 printed, after a short wait for the last lines of one that is ending; all of it is then in
-        the checkpoint.
-
-        Raises StoreError.
-        """
+        """Return what rank 0 printed, after waiting a little for the last lines of one that ends. Raises StoreError."""
         log = state.logs.open.get(id_)
         if log is None and id_ in state.logs.inherited and id_ not in state.logs.read:
             log = state.logs.open[id_] = self._open(state, id_)  # it ended before a pod of it was seen
@@ -332,8 +332,9 @@ class LogCollector:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
         if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state.run, id_, log.buffer.summary):
             raise StoreUnavailable(f"the log cannot be read again yet: {log.stream.unreadable}")
-        await self._flush(state, id_, log)
         log.sealed = True  # no checkpoint may have more lines than the files of its try
+        if log.saving:
+            await asyncio.wait({log.saving})
         return FinishedLog(log.observed(), log.buffer.mlperf_lines(), log.writer(self.writer))
 
     def release(self, state: RunState, id_: TryId, log: ObservedLog) -> None:
@@ -382,12 +383,11 @@ def _due_in(log: OpenLog) -> float | None:
     before the node rotates it away. None if there is nothing new."""
     if not log.restored or log.buffer.size_bytes <= log.saved_bytes:
         return None
-    pause = _CHECKPOINT_SECONDS
+    rotates = log.stream.bytes_read - log.saved_read >= _CHECKPOINT_BYTES
+    due_at = log.saved_at + (_CHECKPOINT_PAUSE_SECONDS if rotates else _CHECKPOINT_SECONDS)
     if log.buffer.urgent_bytes > log.saved_bytes:
-        pause = _URGENT_CHECKPOINT_SECONDS
-    if log.stream.bytes_read - log.saved_read >= _CHECKPOINT_BYTES:
-        pause = _CHECKPOINT_PAUSE_SECONDS
-    return max(0.0, log.saved_at + pause - time.monotonic())
+        due_at = min(due_at, log.urgent_at + _URGENT_CHECKPOINT_SECONDS)
+    return max(0.0, due_at - time.monotonic())
 
 
 def _close(log: OpenLog) -> None:

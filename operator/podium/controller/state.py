@@ -37,13 +37,15 @@ class OpenLog:
     segment_start: int = 0  # where the last segment of the checkpoint begins
     saved_at: float = 0.0  # time.monotonic()
     saved_read: int = 0  # `stream.bytes_read` at that time
+    urgent_bytes: int = 0  # `buffer.urgent_bytes` when it was looked at last
+    urgent_at: float = 0.0  # time.monotonic() when it had grown
     saving: asyncio.Task[None] | None = None
     sealed: bool = False  # its try is judged and being stored: what is printed from now on is not kept
 
     def writer(self, process: str) -> str:
         """Return who writes its checkpoint. A log that was put into another order has another writer: the ledger would
         otherwise say that it was changed."""
-        return f"{process}r{self.saved_order}" if self.saved_order else process
+        return f"{process}r{self.buffer.arranged}" if self.buffer.arranged else process
 
     def observed(self) -> ObservedLog:
         stream = self.stream

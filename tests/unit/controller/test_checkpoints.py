@@ -9,7 +9,6 @@ import pytest
 from podium.api import Condition
 from podium.controller import logs as logs_module
 from podium.controller.logs import LogCollector
-from podium.stores import StoreUnavailable
 from tests.unit.controller.test_logs import Clock, new_world, opened, row, saved, state_of, until, without_receipts
 from tests.unit.reconcile import examples as ex
 
@@ -33,18 +32,21 @@ async def test_a_checkpoint_is_saved_every_minute_and_sooner_after_start_and_sto
     await printed(row(1))
     assert store.puts == []
     await printed(row(2, "run_start"))
-    assert store.puts == []  # a short try is saved once, with its end
-    clock.now += 31
+    assert store.puts == []  # a very short try is not saved apart from its files
+    clock.now += 5
     await saved(collector, state, log)
     assert store.text == row(1) + row(2, "run_start")
     clock.now += 31
     await printed(row(3))
     assert len(store.puts) == 1
-    clock.now += 30
+    clock.now += 29
     await saved(collector, state, log)
     assert store.text == row(1) + row(2, "run_start") + row(3)
     clock.now += 31
     await printed(row(4, "run_stop"))
+    assert len(store.puts) == 2  # its try is most often stored before
+    clock.now += 5
+    await saved(collector, state, log)
     assert store.text.endswith(row(4, "run_stop"))
     await saved(collector, state, log)
     assert len(store.puts) == 3  # nothing new
@@ -63,8 +65,10 @@ async def test_a_log_that_pauses_is_saved_as_well(world, monkeypatch):
     assert collector.checkpoint(state) == pytest.approx(58)
     cluster.followed.put_nowait(row(2, "run_start"))
     await until(lambda: log.buffer.urgent_bytes)
-    assert collector.checkpoint(state) == pytest.approx(3)
+    assert collector.checkpoint(state) == pytest.approx(5)
     clock.now += 3
+    assert collector.checkpoint(state) == pytest.approx(2)
+    clock.now += 2
     assert collector.checkpoint(state) is None  # it is being saved
     await until(lambda: log.saving is None)
     assert store.text == row(1) + row(2, "run_start")
@@ -163,18 +167,20 @@ async def test_everything_is_saved_before_the_process_ends(world):
     collector.close(state)
 
 
-async def test_a_finished_log_is_in_the_checkpoint_before_it_is_stored(world):
+async def test_a_finished_log_is_saved_once_its_try_cannot_be_stored(world):
+    """The files of a try have all of its log, so a checkpoint would write it twice; but only if they are stored."""
     collector, cluster, store, _ = world
     state = state_of(ex.ended(0))
     cluster.printed["digits_1_0_0"] = row(1) + row(2)
     await opened(collector, state)
-    store.away = True
-    with pytest.raises(StoreUnavailable):
-        await collector.finished(state, ex.FIRST)
-    store.away = False
     log = await collector.finished(state, ex.FIRST)
     assert len(list(log.lines)) == 2
-    assert (log.observed.ended, log.findings, store.text) == (True, [], row(1) + row(2))
+    assert (log.observed.ended, log.findings, store.puts) == (True, [], [])
+    await collector.save_all([state])
+    assert store.puts == []  # its try is being stored
+    collector.not_stored(state, ex.FIRST)
+    await collector.save_all([state])
+    assert store.text == row(1) + row(2)
     collector.close(state)
 
 
@@ -186,6 +192,7 @@ async def test_a_log_is_not_saved_further_while_its_try_is_stored(world, monkeyp
     log = await opened(collector, state)
     cluster.followed.put_nowait(row(1))
     await until(lambda: log.buffer.size_bytes)
+    await collector.save_all([state])
     await collector.finished(state, ex.FIRST)
     cluster.followed.put_nowait(row(2))
     await until(lambda: log.buffer.size_bytes > len(row(1)))
@@ -275,6 +282,8 @@ async def test_a_log_whose_lines_are_put_in_order_is_saved_anew(world, monkeypat
     log.buffer.arrange([log.buffer.key(line, stamp) for stamp, _, line in stamps_and_lines])
     finished = await collector.finished(state, ex.FIRST)
     assert finished.writer == f"{collector.writer}r1"
+    collector.not_stored(state, ex.FIRST)
+    await collector.save_all([state])
     assert {writer: without_receipts(rows) for (_, writer), rows in store.segments.items()} == {
         collector.writer: row(2) + row(1, "run_start"),
         finished.writer: row(1, "run_start") + row(2),
