@@ -386,7 +386,8 @@ def _due_in(log: OpenLog) -> float | None:
     rotates = log.stream.bytes_read - log.saved_read >= _CHECKPOINT_BYTES
     due_at = log.saved_at + (_CHECKPOINT_PAUSE_SECONDS if rotates else _CHECKPOINT_SECONDS)
     if log.buffer.urgent_bytes > log.saved_bytes:
-        due_at = min(due_at, log.urgent_at + _URGENT_CHECKPOINT_SECONDS)
+        ends = log.buffer.summary.run_stop is not None  # most often, its files have all of it within that time
+        due_at = min(due_at, (log.urgent_at if ends else log.saved_at) + _URGENT_CHECKPOINT_SECONDS)
     return max(0.0, due_at - time.monotonic())
 
 
