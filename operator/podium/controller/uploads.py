@@ -34,7 +34,9 @@ from podium.rules import goal_for
 from podium.stores import Store, StoreError, StoreRefused, StoreUnavailable
 
 _LOG = logging.getLogger(__name__)
-_WAIT_SECONDS = 10.0  # a slow store holds up the status no longer than this
+# A slow store holds up the status of a run no longer than this, and that of so many runs at once: whoever waits for it
+# holds one of the controller's workers, which other runs may need to start.
+_WAIT_SECONDS, _MOST_WAITING = 10.0, 32
 _RETRY_SECONDS = 2.0
 _STALLED_SECONDS = 600.0  # S3 gives up by itself before; a network file system does not
 _NODE_LABELS = ("node.kubernetes.io/", "topology.kubernetes.io/", "nvidia.com/", "amd.com/", "kubernetes.io/arch",
@@ -173,6 +175,7 @@ class Uploader:
         self._inputs = inputs
         self._wake = wake
         self._nodes: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._waiting = 0  # for uploads
 
     async def store(self, state: RunState, action: StoreAttempt | StoreResult) -> bool:
         """Start or check an upload. Returns True if it has just ended, so that there is something new to decide on."""
@@ -189,8 +192,7 @@ class Uploader:
                 self._wake(state.run.uid, pause)
                 return False
             task = uploads.storing[key] = asyncio.ensure_future(work())
-        done, _ = await asyncio.wait({task}, timeout=_WAIT_SECONDS)
-        if not done:
+        if not await self._ended(task):
             if started:
                 task.add_done_callback(lambda _: self._wake(state.run.uid, 0.0))
             return False
@@ -205,6 +207,17 @@ class Uploader:
         else:
             uploads.error, uploads.failures = "", 0
         return True
+
+    async def _ended(self, task: asyncio.Task[None]) -> bool:
+        """Return whether an upload has ended, after a short wait unless too many wait already."""
+        if self._waiting >= _MOST_WAITING:
+            return task.done()
+        self._waiting += 1
+        try:
+            done, _ = await asyncio.wait({task}, timeout=_WAIT_SECONDS)
+        finally:
+            self._waiting -= 1
+        return bool(done)
 
     async def _attempt(self, state: RunState, action: StoreAttempt) -> None:
         id_ = action.attempt.id

@@ -89,6 +89,25 @@ async def test_a_slow_upload_goes_on_and_wakes_its_run(uploader):
     assert recorder.put == [(DONE.attempt.id, 1)]
 
 
+async def test_few_runs_wait_for_a_slow_store_at_once(uploader, monkeypatch):
+    """Each holds a worker of the controller, and new runs need one to start."""
+    made, recorder, state, delays = uploader
+    monkeypatch.setattr(uploads, "_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(uploads, "_MOST_WAITING", 1)
+    recorder.gate.clear()
+    other = RunState(replace(ex.run(), uid="other"), None, Observation("lab"))
+    other.logs.read[DONE.attempt.id] = ex.log(ex.START)
+    waits = asyncio.create_task(made.store(state, DONE))
+    await asyncio.sleep(0)
+    assert not await asyncio.wait_for(made.store(other, DONE), 1)
+    recorder.gate.set()
+    assert await asyncio.wait_for(waits, 1)
+    await asyncio.sleep(0)
+    assert delays == [0.0]  # the other run is looked at once its files are stored
+    assert await asyncio.wait_for(made.store(other, DONE), 1)
+    assert len(recorder.put) == 2
+
+
 class StalledStore:
     """A store that does not answer for the run `lab/digits`, such as a network file system that is away."""
 
