@@ -102,7 +102,7 @@ def _schedule(summary: LogSummary, usual: Published, where: str) -> Iterator[Fin
     step = interval or median
     if not step or not points or (latest := usual.first_within(step, summary.global_batch_size)) is None:
         return
-    due = max(1.0, (points[-1] - latest) // step + 1)
+    due = (points[-1] - latest) // step + 1
     if points[0] > latest * _SLACK and (usual.fewest is None or len(points) < usual.fewest * due):
         message = f"the first evaluation is after {points[0]:.6g} {unit}; the round wants it after {latest:.6g}"
         yield Finding(RuleId.LOG_EVALUATION_MISSING, where, message, remedy=remedy)

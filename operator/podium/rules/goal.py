@@ -161,6 +161,8 @@ def _ratio(quality: Quality, first: float | None, last: float | None) -> float:
     if _meets(quality, last):
         return 1.0
     start = first if quality.lower_is_better or quality.target <= 0 else 0.0
-    if start is None or last is None or not _is_possible(quality, last) or start == quality.target:
+    if start is None or last is None or _meets(quality, start):
         return 0.0
-    return min(1.0, max(0.0, (last - start) / (quality.target - start)))
+    if not _is_possible(quality, start) or not _is_possible(quality, last):
+        return 0.0
+    return max(0.0, (last - start) / (quality.target - start))

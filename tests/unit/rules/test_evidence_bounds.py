@@ -48,6 +48,7 @@ MISSING = ["log.evaluation.missing"]
         # two results of one point
         ({}, {"evaluations": (*at(1), *at(1))}, []),
         ({}, {"evaluations": (*at(1), *at(1, quality=0.6))}, ["log.evaluation.repeated"]),
+        ({}, {"evaluations": (*at(1), *at(1, quality=0.6), *at(1, quality=0.4))}, ["log.evaluation.repeated"]),
         ({}, {"evaluations": (*at(0), *at(0, quality=0.6))}, ["log.evaluation.repeated"]),
         ({}, {"evaluations": (*at(None), *at(None, quality=0.6))}, []),
         ({}, {"evaluations": (*at(1), *at(1.0004, quality=0.6))}, ["log.evaluation.repeated"]),
@@ -57,13 +58,18 @@ MISSING = ["log.evaluation.missing"]
         ({"every_epochs": 100}, {"evaluations": at(100, 201)}, []),
         ({"every_epochs": 100}, {"evaluations": at(100, 201.1)}, MISSING),
         ({"every_epochs": 100}, {"evaluations": at(100)}, []),
+        ({"every_epochs": 0.5}, {"evaluations": at(0.5)}, []),
         # the log's own interval
         ({"regular": 1.5}, {"evaluations": at(10, 20, 30, 45.15)}, []),
         ({"regular": 1.5}, {"evaluations": at(10, 20, 30, 45.2)}, MISSING),
         ({"regular": 1.5}, {"evaluations": at(0.1, 0.2, 0.3)}, []),
+        ({"regular": 1.5}, {"evaluations": at(10)}, []),
         # the first evaluation
         ({"every_epochs": 100, "first": 2}, {"evaluations": at(202)}, []),
         ({"every_epochs": 100, "first": 2}, {"evaluations": at(202.1)}, MISSING),
+        ({"first": 2}, {"evaluations": at(30, 40, 50)}, MISSING),  # by the log's own interval
+        ({"first": 3}, {"evaluations": at(30, 40, 50)}, []),
+        ({"first": 2}, {"evaluations": at(30)}, []),
         ({"every_epochs": 100, "first": 2, "fewest": 0.5}, {"evaluations": at(300, 400)}, []),
         ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(300, 400)}, []),
         ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(350, 400, 500)}, []),
@@ -73,13 +79,15 @@ MISSING = ["log.evaluation.missing"]
         (PACED, {"segments": stretches([10, 10, 10, 5])}, []),
         (PACED, {"segments": stretches([10, 10, 10, 4.9])}, ["log.pace.block"]),
         (PACED, {"segments": stretches([10, 10, 4.9], EVEN[:3])}, ["log.pace.block"]),
-        (PACED, {"segments": stretches([10, 4.9], EVEN[:2])}, []),
+        (PACED, {"segments": stretches([10, 3], EVEN[:2])}, []),  # of two, nobody knows which is right
         (PACED, {"segments": stretches([10, 10, 10, 0])}, []),
+        (PACED, {"segments": stretches([0.5, 0.5, 0.5, 0.2])}, ["log.pace.block"]),
         (PACED, {"segments": (*stretches([10, 10, 10], EVEN[:3]), *stretches([5], [10], trained=0.0))}, []),
         # the pace of the evaluations
         (PACED, {"segments": stretches(EVEN, [10, 10, 10, 5]), "eval_seconds": 35.0}, []),
         (PACED, {"segments": stretches(EVEN, [10, 10, 10, 4.9]), "eval_seconds": 34.9}, ["log.pace.evaluation"]),
         (PACED, {"segments": stretches(EVEN, [10, 10, 10, 4.9])}, []),
+        (PACED, {"segments": (), "eval_seconds": 40.0}, []),  # stamps that say nothing of the training
         ({"evaluated_as": 1.0}, {"segments": stretches(EVEN), "eval_seconds": 40.0}, []),
         ({"evaluated_as": 1.01}, {"segments": stretches(EVEN), "eval_seconds": 40.0}, ["log.pace.evaluation"]),
         # the throughput: 100 samples an epoch, in 10 s

@@ -6,7 +6,7 @@ import pytest
 
 from podium.mllog import Event, Format, parse, summarize
 from podium.rounds import Quality, load_scorable_rounds
-from podium.rules import Goal, goal_for
+from podium.rules import Goal, goal_for, goal_of_log
 from tests.unit.mllog.test_facts import evaluations, event
 from tests.unit.reconcile import examples as ex
 
@@ -64,7 +64,67 @@ def test_an_accuracy_above_1_reaches_nothing_and_a_custom_metric_may_be_anything
     found = summarize(evaluations(1.7))
     assert goal(SINGLE).reached(found) is None
     assert goal(SINGLE, bounded=False).reached(found)
+    assert goal({"top1": 1.0}).reached(found) is None
+    assert goal({"top1": 1.5}).reached(found), "a target above 1 is not a fraction"
     assert goal(BLEU).reached(summarize(evaluations(24.5, format_=Format.MLL)))
+
+
+def test_without_a_target_nothing_is_reached() -> None:
+    assert goal({}).reached(summarize(evaluations(0.9))) is None
+
+
+def test_of_two_metrics_each_must_be_possible_that_was_measured() -> None:
+    found = summarize(evaluations({"BBOX": 0.4, "SEGM": 1.7}, {"BBOX": 1.7}, {"BBOX": 0.4}))
+    assert [goal(BOTH).possible(found, each) for each in found.evaluations] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("spec", "attempts", "failures", "targets"),
+    [
+        ({"benchmark": "gnmt"}, 10, 1, {"bleu": 21.8}),  # as many attempts as the round asks for
+        ({"benchmark": "ncf"}, 100, 50, {"hit_rate_at_10": 0.635}),
+        ({"benchmark": "ncf", "attempts": 3}, 3, 50, {"hit_rate_at_10": 0.635}),
+        ({"benchmark": "novel", "quality": {"target": "40"}}, 5, 1, {"quality": 40.0}),
+        ({"benchmark": "novel", "quality": {"target": "40"}, "attempts": 2}, 2, 1, {"quality": 40.0}),
+    ],
+)
+def test_how_many_attempts_a_run_makes_and_for_which_targets(spec, attempts, failures, targets) -> None:
+    asked = {"round": "v0.5", "quality": None, "attempts": None, **spec}
+    found = goal_for(ex.spec(**asked), load_scorable_rounds())
+    assert (found.attempts, found.max_failures, found.targets) == (attempts, failures, targets)
+
+
+def test_a_custom_metric_is_not_an_accuracy() -> None:
+    """It may exceed 1 even where its target does not."""
+    custom = goal_for(ex.spec(benchmark="novel", quality={"target": "0.9"}), load_scorable_rounds())
+    assert custom.reached(summarize(evaluations(1.7)))
+
+
+@pytest.mark.parametrize(
+    ("round_", "division", "own_target", "init", "binding"),
+    [
+        ("v0.6", "closed", False, 1200, True),
+        ("v0.6", "outOfTheBox", False, 1200, True),
+        ("v0.6", "open", False, None, False),
+        ("v0.6", "open", True, None, True),  # it missed a target that it has set itself
+        (None, "closed", False, None, True),
+    ],
+)
+def test_what_the_division_of_a_published_log_asks_for(round_, division, own_target, init, binding) -> None:
+    rounds = load_scorable_rounds()
+    benchmark = rounds["v0.6"].benchmarks["resnet"]
+    found = goal_of_log("resnet", benchmark, rounds.get(round_), division, own_target=own_target)
+    assert (found.max_init_seconds, found.binding, bool(found.other_benchmarks)) == (init, binding, bool(round_))
+
+
+def test_minigo_is_evaluated_after_the_clock_in_any_division() -> None:
+    """And a benchmark of which nothing is published is not."""
+    rounds = load_scorable_rounds()
+    for name, division, offline in (("minigo", "closed", True), ("minigo", "open", True), ("ssd", "closed", False)):
+        round_ = rounds["v1.0"]
+        found = goal_of_log(name, round_.benchmarks[name], round_, division)
+        assert (found.evaluated_offline, found.published is not None) == (offline, division == "closed"), name
+    assert not goal_of_log("novel", rounds["v0.5"].benchmarks["resnet"], rounds["v0.5"], "closed").evaluated_offline
 
 
 def test_a_run_changes_the_target_and_never_the_direction() -> None:
@@ -75,8 +135,8 @@ def test_a_run_changes_the_target_and_never_the_direction() -> None:
 
 
 def test_a_quality_that_passed_through_32_bits_reaches_the_target():
-    """NVIDIA's v0.5 GNMT: a BLEU of 21.80 is logged as 21.799999237060547; 21.79 is not enough."""
-    for value, is_reached in ((21.799999237060547, True), (21.79999, False)):
+    """NVIDIA's v0.5 GNMT: a BLEU of 21.80 is logged as 21.799999237060547; what no rounding explains is not enough."""
+    for value, is_reached in ((21.799999237060547, True), (21.7999978, False)):
         line = f':::MLPv0.5.0 gnmt 1541782673.5 (train.py:464) eval_accuracy: {{"epoch": 1, "value": {value!r}}}'
         assert bool(goal({"bleu": 21.8}).reached(summarize(parse([line])[0]))) == is_reached
 
@@ -90,12 +150,21 @@ RATIOS = {
     "a loss at its target": (LOSS, {"lower_is_better": True}, evaluations(7.5, 2.69), 1),
     "a first loss at its target": (LOSS, {"lower_is_better": True}, evaluations(2.5), 1),
     "back above the target it began at": (LOSS, {"lower_is_better": True}, evaluations(2.69, 3), 0),
+    "back above the target it began below": (LOSS, {"lower_is_better": True}, evaluations(2.5, 3), 0),
+    "a first loss that cannot be": (LOSS, {"lower_is_better": True}, evaluations(-1, 7.5), 0),
+    "a first loss of one of two metrics": (
+        {"a": 1.0, "b": 1.0},
+        {"lower_is_better": True},
+        evaluations({"a": 7.5}, {"a": 4.25, "b": 4.0}),
+        0,
+    ),
     "a loss that cannot be": (LOSS, {"lower_is_better": True}, evaluations(7.5, -1), 0),
     "an accuracy that cannot be": (SINGLE, {}, evaluations(1.7), 0),
     "of two metrics the one farther away": (BOTH, {}, evaluations({"BBOX": 0.377, "SEGM": 0.2712}), 0.8),
     "one of two metrics": (BOTH, {}, evaluations({"BBOX": 0.4}), 0),
     "BLEU of v0.7 against a target in percent": (BLEU, {}, evaluations(0.12), 0.5),
     "a custom target below 0": ({"reward": -2.0}, {"bounded": False}, evaluations(-10, -6), 0.5),
+    "a custom target below 0 that it began above": ({"reward": -2.0}, {"bounded": False}, evaluations(-1, -6), 0),
     "a custom target of 0": ({"reward": 0.0}, {"bounded": False}, evaluations(-10, -5), 0.5),
     "no evaluation": (SINGLE, {}, [], None),
     "no target": ({}, {}, evaluations(0.5), None),
@@ -115,3 +184,4 @@ def test_an_evaluation_is_shown_in_the_unit_of_its_target() -> None:
     assert goal(BLEU).render(bleu, bleu.evaluations[0]) == "24.35"
     assert goal(BOTH).render(both, both.evaluations[0]) == "0.381/0.342"
     assert goal(SINGLE).render(other, other.evaluations[0]) == "1/2", "no metric of the goal: as logged"
+    assert goal({}).values(other, other.evaluations[0]) == {"a": 1, "b": 2}, "no target: as logged"

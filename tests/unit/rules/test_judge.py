@@ -15,7 +15,7 @@ from podium.cli.main import app
 from podium.mllog import LogSummary, parse, summarize
 from podium.reconcile import ObservedLog, decide
 from podium.rounds import load_scorable_rounds
-from podium.rules import goal_for, judge
+from podium.rules import goal_for, goal_of_log, judge
 from tests.unit.cli.logs import mll, mllog
 from tests.unit.reconcile import examples as ex
 
@@ -140,6 +140,9 @@ ROWS = {
         [START, evaluated(0.52), (99, "eval_result", None, {"timestamp": 41.5})], Reason.TARGET_REACHED, of=MINIGO),
     "a model passed, without evaluations": Row(
         [START, (99, "eval_result", None, {"timestamp": 41.5})], Reason.TARGET_REACHED, of=MINIGO),
+    "a model passed that was evaluated below the target": Row(
+        [START, evaluated(0.4), (99, "eval_result", None, {"timestamp": 41.5})],
+        Reason.QUALITY_NOT_REACHED, ("log.quality",), of=MINIGO),
     "no model passed": Row([START, evaluated(0.4), (99, "eval_result", None, {"timestamp": 0})],
                            Reason.EVAL_RESULT_MISSING, ("log.eval_result.missing",), of=MINIGO),
     "no eval_result": Row([START, evaluated(0.52), stop()],
@@ -197,6 +200,7 @@ def place(row: Row, tmp_path: Path) -> Path:
 def test_the_judge(row: Row) -> None:
     verdict = judge(summary(row), goal_for(ex.spec(**spec_of(row)), ROUNDS))
     assert (verdict.state, verdict.reason) == (row.reason.state, row.reason)
+    assert verdict.converged is (row.reason.state is AttemptState.CONVERGED)
     assert tuple(finding.rule for finding in verdict.findings) == row.rules
     assert all(finding.message and finding.remedy for finding in verdict.findings)
 
@@ -233,6 +237,53 @@ def test_an_invalid_run_has_a_time_only_where_all_but_its_initialization_was_rig
     for name, (row, time) in rows.items():
         verdict = judge(summary(row), goal_for(ex.spec(**spec_of(row)), ROUNDS))
         assert (verdict.reason, verdict.seconds, verdict.keeps_place) == (row.reason, time, time is not None), name
+
+
+def test_only_a_run_that_broke_a_rule_needs_to_keep_its_place() -> None:
+    """A run that did not converge was timed, and still has no time that counts."""
+    for lines in ([START, GOOD, stop()], [START, BAD, stop("aborted")]):
+        verdict = judge(summary(Row(lines, Reason.TARGET_REACHED)), goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS))
+        assert (verdict.seconds, verdict.keeps_place) == (41, False)
+
+
+CLAIMED = "quality 0.75, target 0.759, although run_stop says success"
+CLAIM = "log the status success only when the target is reached"
+TWICE = "2 run_stop lines; the latest one counts; log it from global rank 0 only, and keep each attempt in its own file"
+TEXTS = {
+    "converged": ([START, GOOD, stop()], "quality 0.76, target 0.759"),
+    "without a status": ([START, BAD, stop(None)], "quality 0.75, target 0.759"),
+    "gave up": ([START, BAD, stop("aborted")], "quality 0.75, target 0.759; run_stop says 'aborted'"),
+    "gave up above the target": (
+        [START, GOOD, stop("aborted")], "run_stop says 'aborted' although the target was reached"
+    ),
+    "not one number": (
+        [START, evaluated("NaN"), stop("aborted")],
+        "1 evaluation, which is not a number, target 0.759; run_stop says 'aborted'",
+    ),
+    "not two numbers": (
+        [START, evaluated("NaN"), evaluated("inf"), stop("aborted")],
+        "2 evaluations, none of which is a number, target 0.759; run_stop says 'aborted'",
+    ),
+    # a breach is named with its remedy, and the cause only once
+    "claimed success": ([START, BAD, stop()], f"{CLAIMED}; {CLAIM}"),
+    "converged, with a breach": ([START, GOOD, stop(), stop()], f"quality 0.76, target 0.759; {TWICE}"),
+    "gave up, with a breach": (
+        [START, BAD, stop(), stop("aborted")], f"quality 0.75, target 0.759; run_stop says 'aborted'; {TWICE}"
+    ),
+    "claimed success, with another breach": ([START, BAD, stop(), stop()], f"{CLAIMED}; {CLAIM}; {TWICE}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "text"), TEXTS.values(), ids=TEXTS)
+def test_what_a_status_says_of_an_attempt(lines: list[Any], text: str) -> None:
+    goal = goal_for(ex.spec(**spec_of(CONVERGED)), ROUNDS)
+    assert judge(summary(Row(lines, Reason.TARGET_REACHED)), goal).text == text
+
+
+def test_where_no_target_is_known_giving_up_contradicts_nothing() -> None:
+    goal = goal_of_log("novel", ROUNDS["v0.6"].benchmarks["resnet"].model_copy(update={"quality": ()}), None, "closed")
+    lines = [START, GOOD, stop("aborted")]
+    assert judge(summary(Row(lines, Reason.RUN_ABORTED)), goal).message == "run_stop says 'aborted'"
 
 
 @pytest.mark.parametrize("row", RUN.values(), ids=RUN)
