@@ -109,7 +109,10 @@ def signed_statement(envelope: bytes, key: PublicKey, where: str) -> Mapping[str
     except VerificationError as error:
         signers = ", ".join(read.signatures) or "nobody"
         raise SignatureError(f"{where} is not signed by {key.keyid}, or was changed; it names {signers}") from error
-    statement = read_json(read.payload, where)
+    try:
+        statement = read_json(read.payload, where)
+    except DocumentError as error:
+        raise SignatureError(f"{where} is signed, but not readable: {error}") from error
     if not isinstance(statement, dict) or statement.get("predicateType") != PREDICATE_TYPE:
         raise SignatureError(f"{where} is signed, but is not a statement about a result")
     return statement

@@ -11,9 +11,9 @@ import pytest
 from podium.api import Score
 from podium.controller import uploads
 from podium.reconcile import StoreResult
-from podium.results import Chain, ResultWriter, result_folder
+from podium.results import Chain, ResultWriter, ledger, result_folder
 from podium.results.chain import chain_text, ended
-from podium.stores import FileStore, StoreRefused, StoreUnavailable
+from podium.stores import AlreadyExists, FileStore, StoreRefused, StoreUnavailable
 from tests.unit.reconcile import examples as ex
 from tests.unit.results.ledgers import unbroken
 from tests.unit.results.test_writer import MemoryStore
@@ -76,6 +76,50 @@ def test_a_lost_acknowledgment_adds_nothing_twice():
         chain.append([entry(1)])
     chain.append([entry(1), entry(2)])
     assert names(store) == ["run-1", "run-2"]
+
+
+def test_an_entry_whose_acknowledgment_was_lost_is_there_already():
+    store = LosingStore()
+    chain = Chain(store)
+    with pytest.raises(StoreUnavailable):
+        chain.append([entry(1)])
+    chain.append([entry(1)])
+    assert store.list() == ["000000001.jsonl"]
+
+
+def test_a_new_process_goes_on_after_the_last_object(tmp_path):
+    """Whatever else lies in the folder."""
+    store = FileStore(tmp_path)
+    chain = Chain(store)
+    for number in (1, 2, 3):
+        chain.append([entry(number)])
+    for name in ("notes.txt", "x.jsonl", "9999999999.jsonl"):
+        store.put(name, b"not a line of the chain\n")
+    assert Chain(store).head() == chain.head()
+    Chain(store).append([entry(4)])
+    assert names(store) == [f"run-{number}" for number in range(1, 5)]
+    assert store.list().count("000000004.jsonl") == 1
+
+
+class TakenStore(MemoryStore):
+    """Somebody else takes each next object first; a store that is not consistent does not show it."""
+
+    shows = True
+
+    def put(self, key, data, **options):
+        if self.shows:
+            super().put(key, ledger.append(ledger.Head(int(key[:9]) - 1), [entry(0)], 0.0)[0])
+        raise AlreadyExists(key)
+
+
+@pytest.mark.parametrize(
+    ("shows", "message"), [(True, "others write all the time"), (False, "does not return what is")]
+)
+def test_an_entry_that_finds_no_place_is_tried_again_later(shows, message):
+    store = TakenStore()
+    store.shows = shows
+    with pytest.raises(StoreUnavailable, match=f"memory:.* {message}.*; a retry may help"):
+        Chain(store).append([entry(1)])
 
 
 def test_a_result_names_the_head_of_the_chain(tmp_path):

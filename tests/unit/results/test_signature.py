@@ -8,6 +8,9 @@ import json
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from securesystemslib.dsse import Envelope
 
 from podium.results import ResultWriter
 from podium.results.signature import (
@@ -68,6 +71,14 @@ def envelope(**changes):
 
 PAYLOAD = json.loads(envelope())["payload"]
 OTHER = new_signing_key()
+OTHER_ID = read_public_key(OTHER.public_pem.encode(), "podium.pub").keyid
+
+
+def signed(payload):
+    """An envelope around any payload."""
+    made = Envelope(payload, PAYLOAD_TYPE, {})
+    made.sign(KEY._signer)
+    return json.dumps(made.to_dict()).encode()
 
 
 @pytest.mark.parametrize(
@@ -82,13 +93,36 @@ OTHER = new_signing_key()
         ),
         (envelope(payload=PAYLOAD.replace("e", "f", 1)), f"not signed by {PUBLIC.keyid}, or was changed"),
         (envelope(payloadType="text/plain"), "holds 'text/plain' instead of application/vnd.in-toto"),
-        (OTHER.sign({"SHA256SUMS": "ab"}, {"run": {}, "x": 1}), f"is not signed by {PUBLIC.keyid}"),
+        (
+            OTHER.sign({"SHA256SUMS": "ab"}, {"run": {}, "x": 1}),
+            f"is not signed by {PUBLIC.keyid}, or was changed; it names {OTHER_ID}",
+        ),
+        # signed by the key, for something else
+        (signed(b"{"), "statement.dsse.json is signed, but not readable: statement.dsse.json is not valid JSON"),
+        (signed(b"[]"), "statement.dsse.json is signed, but is not a statement about a result"),
+        (
+            signed(b'{"predicateType": "https://slsa.dev/provenance/v1"}'),
+            "statement.dsse.json is signed, but is not a statement about a result",
+        ),
     ],
 )
 def test_what_is_not_signed(content, message):
     with pytest.raises(SignatureError) as error:
         signed_statement(content, PUBLIC, "statement.dsse.json")
     assert message in str(error.value)
+
+
+def test_the_order_of_what_is_signed_changes_nothing():
+    one = {"ledgerHead": "ab", "run": {"name": "digits", "uid": "1"}}
+    other = {"run": {"uid": "1", "name": "digits"}, "ledgerHead": "ab"}
+    assert KEY.sign({"SHA256SUMS": "ab"}, one) == KEY.sign({"SHA256SUMS": "ab"}, other)
+
+
+def test_a_key_of_another_kind_verifies_nothing():
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(KeyFileError, match=r"podium\.pub is not an Ed25519 key; pass the one that podium keygen wrote"):
+        read_public_key(pem, "podium.pub")
 
 
 def test_keys_are_those_of_openssl(tmp_path):
