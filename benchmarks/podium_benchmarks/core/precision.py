@@ -14,6 +14,13 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and fast)
 
 
+def lacks_bf16_lstm(precision: str, device: torch.device) -> bool:
+    """Whether torch has no LSTM in bf16 for this CPU: oneDNN's wants AVX-512, and fails where that is missing."""
+    if precision != "bf16" or device.type != "cpu":
+        return False
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 (there is no public query)
+
+
 def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
     """An autocast to bf16 where that is computed in; else one that does nothing."""
     return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(precision, device))

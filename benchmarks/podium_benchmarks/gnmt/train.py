@@ -12,7 +12,7 @@ from podium_benchmarks.core import clock, corpora, dist, schedules, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import adam, set_learning_rate
-from podium_benchmarks.core.precision import is_compiled, mixed_precision
+from podium_benchmarks.core.precision import is_compiled, lacks_bf16_lstm, mixed_precision
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
 from podium_benchmarks.gnmt.config import Config
@@ -30,6 +30,10 @@ def train(config: Config, settings: RunSettings) -> None:
     if config.global_batch_size < ranks.world_size:
         raise UsageError(
             f"global_batch_size {config.global_batch_size} leaves some of {ranks.world_size} ranks without a sentence"
+        )
+    if lacks_bf16_lstm(config.precision, ranks.device):
+        raise UsageError(
+            "precision bf16 takes a GPU or a CPU with AVX-512, for its LSTMs; set precision to auto or fp32"
         )
     log = clock.open_log(ranks, "gnmt", settings, config.max_epochs)
     seed = dist.from_rank0(seeds.master_seed(settings.seed), ranks.device)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.dropout import Dropout
-from podium_benchmarks.core.precision import mixed_precision
+from podium_benchmarks.core.precision import lacks_bf16_lstm, mixed_precision
 from podium_benchmarks.gnmt import config as gnmt_config
 from podium_benchmarks.gnmt import data as gnmt_data
 from podium_benchmarks.gnmt import eval as gnmt_eval
@@ -305,6 +305,8 @@ def test_a_rank_without_a_sentence_contributes_gradients_of_zero():
 def test_bf16_trains_and_decodes(benchmark_name):
     """As on a GPU: one step and one search, close to fp32."""
     train, config = (gnmt_train, GNMT) if benchmark_name == "gnmt" else (transformer_train, TRANSFORMER)
+    if benchmark_name == "gnmt" and lacks_bf16_lstm("bf16", ALONE.device):
+        pytest.skip("this CPU has no LSTM in bf16")
     model = build(train, config)
     losses, translations = [], []
     for precision in ("fp32", "bf16"):
@@ -316,6 +318,18 @@ def test_bf16_trains_and_decodes(benchmark_name):
             translations.append(EVAL[benchmark_name].translate(model, SOURCE, LENGTHS, config))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert len(translations[0]) == len(translations[1]) == 2
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_cpu_without_an_lstm_in_bf16_is_named_before_the_log_begins(supported, launch, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert lacks_bf16_lstm("bf16", ALONE.device) is not supported
+    assert not lacks_bf16_lstm("auto", ALONE.device)
+    assert not lacks_bf16_lstm("bf16", torch.device("cuda"))
+    if not supported:
+        run = launch("gnmt", "--set", "precision=bf16")
+        assert (run.returncode, run.stdout) == (2, "")
+        assert "precision bf16 takes a GPU or a CPU with AVX-512" in run.stderr
 
 
 # ---- the full networks
