@@ -32,7 +32,8 @@ class VerifiedChain:
     @property
     def sentence(self) -> str:
         if self.findings:
-            return f"Not verified: {len(self.findings)} findings; runs may have been left out."
+            count = len(self.findings)
+            return f"Not verified: {count} {'finding' if count == 1 else 'findings'}; runs may have been left out."
         return (
             f"The chain over all runs has {self.lines} lines and no gap; the results of {self.runs} of them are here."
         )

@@ -118,9 +118,9 @@ def seen(key, at, printed, received):
     return Sighting(key, START + at, printed and START + printed, received and START + received, 0.2, "a")
 
 
-def sightings(*, start=(0.0001, 0.1), evaluation=(30, 30.1)):
+def sightings(*, start=(0.0001, 0.1), stop=None, evaluation=(30, 30.1)):
     starts = (seen("run_start", 0, *start),) if start else ()
-    return Sightings(starts, (), (seen("eval_accuracy", 30, *evaluation),))
+    return Sightings(starts, (seen("run_stop", 61, *stop),) if stop else (), (seen("eval_accuracy", 30, *evaluation),))
 
 
 @pytest.mark.parametrize(
@@ -145,20 +145,34 @@ ON_TIME = 0.1 + STEP_SECONDS  # run_start was received after 0.1 s
 
 
 @pytest.mark.parametrize(
-    ("start", "evaluation", "messages"),
+    ("start", "stop", "evaluation", "messages"),
     [
-        ((0.0001, 0.1), (30, 30 + ON_TIME - 0.01), []),
-        ((0.0001, 0.1), (30, 30 + ON_TIME + 0.1), ["eval_accuracy was received"]),
-        ((0.0001, 0.1), (30, 30 + 0.1 - STEP_SECONDS + 0.01), []),
-        ((0.0001, 0.1), (30, 30 + 0.1 - STEP_SECONDS - 0.1), ["eval_accuracy was received"]),
-        ((0.0001, 0.1), (30, None), []),
-        (None, (30, 60), []),  # there is nothing to compare it with
+        ((0.0001, 0.1), None, (30, 30 + ON_TIME - 0.01), []),
+        ((0.0001, 0.1), None, (30, 30 + ON_TIME + 0.1), ["eval_accuracy was received"]),
+        ((0.0001, 0.1), None, (30, 30 + 0.1 - STEP_SECONDS + 0.01), []),
+        ((0.0001, 0.1), None, (30, 30 + 0.1 - STEP_SECONDS - 0.1), ["eval_accuracy was received"]),
+        ((0.0001, 0.1), None, (30, None), []),
+        # the clock was set once while it ran: lines before and after differ
+        ((0.0001, 0.1), (61, 71.1), (30, 30.1), []),
+        ((0.0001, 0.1), (61, 71.1), (30, 40.1), []),
+        ((0.0001, 0.1), (61, 71.1), (30, 30 + 10.1 + STEP_SECONDS + 0.1), ["eval_accuracy was received"]),
+        # there is nothing to compare it with
+        (None, None, (30, 60), []),
+        ((0.0001, None), None, (30, 60), []),
+        ((None, 0.1), None, (30, 60), []),
     ],
 )
-def test_a_local_run_receives_lines_as_they_are_printed(start, evaluation, messages):
+def test_a_local_run_receives_lines_as_they_are_printed(start, stop, evaluation, messages):
     """Rows without times; with them, the kubelet may hold lines up."""
-    known = Known(START - 5, sightings(start=start, evaluation=evaluation))
+    known = Known(START - 5, sightings(start=start, stop=stop, evaluation=evaluation))
     found = compared([A, B, C, D], [A, B, C, D], known)
     assert len(found) == len(messages), found
     assert all(text.startswith(begins) for text, begins in zip(found, messages, strict=True)), found
-    assert compared([row(A), row(B), LEFT_OUT, row(D)], [A, B, C, D], known) == []
+
+
+def test_lines_that_are_not_there_were_not_received_late():
+    """The node had rotated them away, or they are named as missing."""
+    late = Known(START - 5, sightings(evaluation=(30, 60)))
+    assert compared([row(A), row(B), LEFT_OUT, row(D)], [A, B, C, D], late) == []
+    (message,) = compared(["hello"], [A], late)
+    assert message.startswith(ADDED.format(1))
