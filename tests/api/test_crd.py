@@ -116,7 +116,7 @@ REFUSED = [
     ({**CLOSED, "system": {"name": "dgx", "nodes": 2}}, "system.acceleratorsPerNode: a closed run needs accelerators"),
     (
         {key: value for key, value in CLOSED.items() if key != "data"},
-        "data.persistentVolumeClaim.claimName: the full preset reads its data set from a claim",
+        "or from the bucket in data.stage.from; set one of them, or use division: open with preset: tiny",
     ),
     (
         {**CLOSED, "data": {}},

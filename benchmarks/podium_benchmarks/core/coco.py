@@ -84,8 +84,8 @@ def check_num_classes(part: CocoSet, num_classes: int, folder: Path) -> None:
     """Refuse a model with another number of classes than the data set; 0 stands for that of the data set."""
     found = len(part.category_ids)
     if num_classes not in {0, found}:
-        raise DataError(f"--data {folder} has {found} categories, but num_classes is {num_classes}: add --set "
-                        f"num_classes={found}")  # fmt: skip
+        remedy = f"name a data set with {num_classes}, or, in the open division, add --set num_classes={found}"
+        raise DataError(f"--data {folder} has {found} categories, but num_classes is {num_classes}: {remedy}")
 
 
 def read_part(folder: Path, part: str, *, segmentations: bool) -> CocoSet:

@@ -119,8 +119,9 @@ def check_folder(
     else:
         used = ids.read_index(data_dir, benchmark, vocabulary).vocabulary_size
         if used > vocab_size:
-            raise UsageError(f"--data {data_dir} has ids up to {used - 1:,}, but vocab_size is {vocab_size:,}: add "
-                             f"--set vocab_size={used}")  # fmt: skip
+            raise UsageError(f"--data {data_dir} has ids up to {used - 1:,}, but vocab_size is {vocab_size:,}: prepare "
+                             "the folder again with the reference's vocabulary, or, in the open division, add --set "
+                             f"vocab_size={used}")  # fmt: skip
 
 
 def check_division(settings: RunSettings, benchmark: str, vocabulary: str) -> None:

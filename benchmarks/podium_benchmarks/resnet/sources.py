@@ -87,6 +87,11 @@ def _opened(shard: str) -> BinaryIO:
     return Path(shard).open("rb", buffering=0)  # closed when it falls out of the cache
 
 
+def _other_classes(found: int, num_classes: int) -> str:
+    """What to do about it: the closed division fixes the number."""
+    return f"name a data set with {num_classes} classes, or, in the open division, add --set num_classes={found}"
+
+
 def check_folder(data_dir: Path, num_classes: int) -> None:
     """Refuse what can't be a data set, by names alone: no data may be read before the clock runs."""
     if not data_dir.is_dir():
@@ -107,7 +112,7 @@ def check_folder(data_dir: Path, num_classes: int) -> None:
         raise UsageError(f"--data {data_dir}: train/ and val/ have different classes, for example {only_one}")
     if len(classes) != num_classes:
         raise UsageError(f"--data {data_dir} has {len(classes)} classes in train/, but num_classes is "
-                         f"{num_classes}: add --set num_classes={len(classes)}")  # fmt: skip
+                         f"{num_classes}: {_other_classes(len(classes), num_classes)}")  # fmt: skip
     for part in ("train", "val"):
         for name in classes:
             if not any(_is_image(entry.name) for entry in os.scandir(data_dir / part / name)):
@@ -162,7 +167,7 @@ def index_shards(shards: Sequence[str], num_classes: int, ranks: Ranks) -> Shard
     names = tuple(sorted({label for label in kinds if isinstance(label, str)}))
     if names and len(names) != num_classes:
         raise DataError(f"{Path(shards[0]).parent}: the shards have {len(names)} classes, but num_classes is "
-                        f"{num_classes}: add --set num_classes={len(names)}")  # fmt: skip
+                        f"{num_classes}: {_other_classes(len(names), num_classes)}")  # fmt: skip
     for shard, member, _, _, label in members:
         if isinstance(label, int) and (names or not 0 <= label < num_classes):
             wanted = "other images have classes by folder" if names else f"expected 0 to {num_classes - 1}"

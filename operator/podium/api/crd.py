@@ -176,7 +176,7 @@ def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
         _rule(
             "self.preset == 'tiny' || has(self.data) || has(self.template.image)",
             "data.persistentVolumeClaim.claimName: the full preset reads its data set from a claim, or from the bucket in "
-            "data.stage.from; set one of them, or use preset: tiny",
+            "data.stage.from; set one of them, or use division: open with preset: tiny",
             fieldPath=".data",
         ),
         _rule(

@@ -77,7 +77,7 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     try:
         read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        raise UsageError(f"{path}: {error.strerror}; name a file with a BenchmarkRun") from error
     except DocumentError as error:
         raise UsageError(str(error)) from error
     documents = [document for document in read if document is not None]

@@ -41,7 +41,7 @@ def run(
         Path | None,
         typer.Option(help="Folder for the result; must not already contain a result. Default: a new one in results/."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder to read instead of the run's spec.data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the data set, instead of the run's spec.data.")] = None,
     signing_key: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +59,8 @@ def run(
     name, spec = read_run_file(file)
     _check_local(file, name, spec, data)
     signer = signing_key_in(signing_key, "--signing-key")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: choose a folder")
     folder = (out or Path("results") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}").resolve()
     screen = console()
     if aside := set_aside(folder, datetime.now(UTC)):
@@ -87,6 +89,11 @@ def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | Non
     if spec.data and data is None:
         place = spec.data.bucket_url or "a volume claim"
         raise UsageError(f"{file} reads its data from {place}: name a local folder with --data DIR")
+    if spec.preset == "full" and data is None and not (spec.template.image or spec.template.command):
+        tiny = ", or use preset: tiny, which needs none" if spec.division == "open" else ""
+        raise UsageError(
+            f"{file} trains the full preset, which reads a data set: name its folder with --data DIR{tiny}"
+        )
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data}: no such folder")
     if spec.template.image and not spec.template.command:

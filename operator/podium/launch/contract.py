@@ -94,19 +94,22 @@ def launch_for(
     )
 
 
-def command(launch: Launch, data_dir: str = DATA_DIR) -> list[str]:
-    """Return the default command; torchrun takes nodes, ranks and rendezvous from its PET_ variables."""
+def command(launch: Launch, data_dir: str = "") -> list[str]:
+    """Return the default command; torchrun takes nodes, ranks and rendezvous from its PET_ variables.
+
+    `data_dir` is for local runs: in a pod, spec.data is mounted at DATA_DIR.
+    """
     spec = launch.spec
     words = ["torchrun", "-m", f"podium_benchmarks.{launch.trainer}", "--preset", spec.preset]
     words += ["--target", launch.target, "--seed", str(launch.seed)]
-    if spec.data:
-        words += ["--data", data_dir]
+    if folder := _data_folder(spec, data_dir):
+        words += ["--data", folder]
     for key, value in launch.hyperparameters.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 
 
-def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_dir: str = DATA_DIR) -> dict[str, str]:
+def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_dir: str = "") -> dict[str, str]:
     """Return the variables of the contract, except PET_NODE_RANK, which differs by node."""
     spec = launch.spec
     variables = {
@@ -129,6 +132,10 @@ def environment(launch: Launch, master: str, port: int = RENDEZVOUS_PORT, data_d
         variables["PODIUM_SUBMISSION_ORG"] = launch.submission.org
     if launch.submission.status:
         variables["PODIUM_SUBMISSION_STATUS"] = launch.submission.status
-    if spec.data:
-        variables["PODIUM_DATA_DIR"] = data_dir
+    if folder := _data_folder(spec, data_dir):
+        variables["PODIUM_DATA_DIR"] = folder
     return variables
+
+
+def _data_folder(spec: BenchmarkRunSpec, data_dir: str) -> str:
+    return data_dir or (DATA_DIR if spec.data else "")

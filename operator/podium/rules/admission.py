@@ -24,7 +24,8 @@ def check_admission(name: str, spec: BenchmarkRunSpec) -> Iterator[Finding]:
         message, remedy = "a closed run needs accelerators", "set it, or use division: open"
         yield Finding(RuleId.SPEC_SYSTEM_ACCELERATORS, "spec.system.acceleratorsPerNode", message, remedy=remedy)
     if spec.preset == "full" and not (spec.data or spec.template.image):
-        message, remedy = "the full preset reads its data set from a claim", "set it, or use preset: tiny"
+        message = "the full preset reads its data set from a claim, or from the bucket in data.stage.from"
+        remedy = "set one of them" + (", or use preset: tiny" if spec.division == "open" else "")
         yield Finding(RuleId.SPEC_DATA, "spec.data.persistentVolumeClaim.claimName", message, remedy=remedy)
     for variable in spec.template.env:
         if variable.name.startswith(_OURS):

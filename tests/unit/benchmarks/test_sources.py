@@ -13,6 +13,7 @@ from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.resnet.sources import check_folder, open_both
 
 RANKS = Ranks(rank=0, world_size=1, device=torch.device("cpu"), cores=1)
+OTHER_CLASSES = "name a data set with 2 classes, or, in the open division, add --set num_classes=1"
 
 
 def jpeg(gray):
@@ -83,7 +84,7 @@ def test_members_in_pairs_carry_the_number_of_their_class(tmp_path):
         ([], r"has no folder train/; expected DIR/train/<class>/\*\.jpg and DIR/val/<class>/\*\.jpg, or \.tar files"),
         (["train/a/1.jpg"], "has no folder val/; expected"),
         (["train/a/1.jpg", "val/b/1.jpg"], r"train/ and val/ have different classes, for example \['a', 'b'\]"),
-        (["train/a/1.jpg", "val/a/1.jpg"], "has 1 classes in train/, but num_classes is 2: add --set num_classes=1"),
+        (["train/a/1.jpg", "val/a/1.jpg"], f"has 1 classes in train/, but num_classes is 2: {OTHER_CLASSES}"),
         (["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg", "val/b/1.jpg"],
          r"train/b has no image \(\.jpeg, \.jpg, \.png\): fill the class or remove its folders"),
         (["train/0.tar", "val/a/1.jpg"], r"val/ must hold nothing but \.tar files, .* but has class folders"),
@@ -107,7 +108,7 @@ def test_folders_refused_before_the_clock_runs(tmp_path, names, words):
         ([("1.jpg", b"x"), ("1.cls", b"0"), ("a/2.jpg", b"x"), ("b/2.jpg", b"x")],
          r"1\.jpg in .* is of class number 0; other images have classes by folder"),
         ([("a/1.jpg", b"x"), ("a/1.jpeg", b"x")], r"0\.tar holds a/1 twice: names of members must differ"),
-        ([("a/1.jpg", b"x")], r"train: the shards have 1 classes, but num_classes is 2: add --set num_classes=1"),
+        ([("a/1.jpg", b"x")], f"train: the shards have 1 classes, but num_classes is 2: {OTHER_CLASSES}"),
         ([("a/1.jpg", b"x"), ("c/1.jpg", b"x")], r"train/ and val/ have different classes, for example \['b', 'c'\]"),
         ([("README", b"x")], r"has \.tar files, but no image"),
     ],

@@ -259,7 +259,8 @@ def test_a_mirrored_photo_carries_its_boxes_along(folder):
 
 
 def test_a_wrong_number_of_classes_is_reported(folder):
-    with pytest.raises(DataError, match=r"has 4 categories, but num_classes is 80: add --set num_classes=4"):
+    remedy = "name a data set with 80, or, in the open division, add --set num_classes=4"
+    with pytest.raises(DataError, match=f"has 4 categories, but num_classes is 80: {remedy}"):
         open_small(ranks(1)[0], folder, num_classes=80)
 
 

@@ -69,7 +69,7 @@ def test_folders_that_are_no_data_set(tmp_path):
         (tmp_path / part / name).mkdir(parents=True)
     assert "different classes, for example ['cat', 'dog']" in refusal("resnet", "--data", str(tmp_path))
     (tmp_path / "val" / "dog").rename(tmp_path / "val" / "cat")
-    assert "add --set num_classes=1" in refusal("resnet", "--data", str(tmp_path))
+    assert "or, in the open division, add --set num_classes=1" in refusal("resnet", "--data", str(tmp_path))
     assert "has no ratings.csv; expected DIR/ratings.csv" in refusal("ncf", "--data", str(tmp_path))
 
 

@@ -81,11 +81,22 @@ def podium(tmp_path):
         (document(template={"image": "mine:1"}), (), "set template.command to the program to run locally"),
         (document(template=own(""), data={"persistentVolumeClaim": {"claimName": "x"}}), (), "with --data DIR"),
         (document(template=own("")), ("--data", "/no/such"), "--data /no/such: no such folder"),
+        (document(benchmark="resnet", preset="full"), (), "name its folder with --data DIR, or use preset: tiny, which"),
+        (document(benchmark="resnet", preset="full", quality=None, division="closed"), (), "with --data DIR\n"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(podium, content, options, sentence):
     code, output = podium(content, *options)
     assert (code, sentence in output, "Traceback" in output) == (2, True, False), output
+
+
+def test_a_data_set_is_read_whether_or_not_the_run_names_one(podium, tmp_path):
+    (tmp_path / "ratings").mkdir()
+    program = f"import os\nassert os.environ['PODIUM_DATA_DIR'] == {str(tmp_path / 'ratings')!r}\n{TRAINER}"
+    for data in ({}, {"data": {"persistentVolumeClaim": {"claimName": "ml-20m"}}}):
+        run = document(template=own(program.replace("QUALITY", "0.7")), attempts=1, **data)
+        code, output = podium(run, "--data", str(tmp_path / "ratings"))
+        assert code == 0, output
 
 
 def test_without_local_the_way_into_a_cluster_is_named(podium):
