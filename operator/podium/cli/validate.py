@@ -39,7 +39,7 @@ def validate(
             print_findings(out, findings)
             if spec and not findings:
                 division = f"{spec.round} {spec.benchmark}, {spec.division} division"
-                print_line(out, f"{file}: {name} would be admitted to {division}")
+                print_line(out, f"{file}: {name} would be admitted to {division}{_not_submitted(spec)}")
     raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
 
 
@@ -51,3 +51,10 @@ def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunS
     except SpecError as error:
         return name, None, error.findings
     return name, spec, (*check_admission(name, spec), *check_spec(spec, load_rounds()))
+
+
+def _not_submitted(spec: BenchmarkRunSpec) -> str:
+    """Why no result of the run can be submitted, in a few words; "" if one can."""
+    benchmark = load_rounds()[spec.round].benchmarks.get(spec.benchmark)
+    suspended = benchmark is not None and benchmark.suspended and spec.division != "open"
+    return f"; {spec.round} suspended {spec.benchmark}: its result cannot be submitted" if suspended else ""

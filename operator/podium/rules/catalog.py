@@ -180,7 +180,7 @@ class RuleId(StrEnum):
     SCORE_DOCUMENT = "score.document", _SCORE, "A document next to the logs cannot be read or is too large."
     PACKAGE_ROUND = "package.round", _PACKAGE, "The results belong to several rounds."
     PACKAGE_NAME = "package.name", _PACKAGE, "A file name is not allowed in a package."
-    PACKAGE_BENCHMARK = "package.benchmark", _PACKAGE, "The round has no such benchmark."
+    PACKAGE_BENCHMARK = "package.benchmark", _PACKAGE, "The round has no such benchmark, or suspended it."
     PACKAGE_VERSION = "package.version", _PACKAGE, "The version of Podium in result.json is not a version."
     PACKAGE_TWICE = "package.twice", _PACKAGE, "There are two results for one benchmark."
     PACKAGE_CODE = (

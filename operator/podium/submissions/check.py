@@ -70,8 +70,10 @@ def check_folder(
         if together:
             yield Checked(folder.path or ".", entry.round, entry.benchmark, False, None, together)
         return
-    known = entry.benchmark in round_.benchmarks  # for any other, only the clock is checked
-    checker = official(round_.name) if known and round_.log_rules is None else None
+    benchmark = round_.benchmarks.get(entry.benchmark)  # for any other, only the clock is checked
+    # MLCommons' checker has no rules for a benchmark that the round suspended
+    has_rules = benchmark is not None and not benchmark.suspended and round_.log_rules is None
+    checker = official(round_.name) if has_rules else None
     results: dict[str, tuple[Finding, ...]] = {}
     seeds: dict[str, list[Seed]] = {}
     for log in folder.logs:

@@ -132,10 +132,20 @@ def _unusable(part: ReviewedResult, rounds: Mapping[str, Round]) -> Iterator[Fin
         yield Finding(
             RuleId.PACKAGE_BENCHMARK, where, message, remedy=f"its benchmarks are {', '.join(round_.benchmarks)}"
         )
+    elif entry.benchmark in round_.benchmarks and not _is_held(round_, entry.benchmark):
+        message = f"{round_.name} suspended {entry.benchmark} and published no results for it"
+        others = (name for name, other in rounds.items() if _is_held(other, entry.benchmark))
+        yield Finding(RuleId.PACKAGE_BENCHMARK, where, message, remedy=f"run it under {' or '.join(others)}")
     if result and not _VERSION.fullmatch(_version(part)):
         message = f'"podium" is {_version(part)[:80]!r}, not a version'
         remedy = "restore the original result.json: the package's setup.sh installs this version, such as 0.1.0"
         yield Finding(RuleId.PACKAGE_VERSION, where, message, remedy=remedy)
+
+
+def _is_held(round_: Round, benchmark: str) -> bool:
+    """Whether a round takes results of a benchmark."""
+    found = round_.benchmarks.get(benchmark)
+    return found is not None and not found.suspended
 
 
 def faults(part: ReviewedResult) -> Iterator[Finding]:

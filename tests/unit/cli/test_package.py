@@ -152,6 +152,15 @@ def test_what_is_refused(package, made, rule):
     assert rule in {f["rule"] for f in document["findings"]}
 
 
+def test_a_benchmark_that_its_round_suspended_is_refused(package):
+    log = [line.replace('"transformer"', '"ncf"').replace("25.4", "0.64") for line in v06_log()]
+    code, document, out = package([changed(log, "A. Person", f"Person {n}") for n in range(10)], "v0.6/acme/box/ncf")
+    assert (code, out.exists()) == (1, False)
+    assert [(f["rule"], f["message"], f["remedy"]) for f in document["findings"]] == [
+        ("package.benchmark", "v0.6 suspended ncf and published no results for it", "run it under v0.5")
+    ]
+
+
 def test_wrong_use(package, tmp_path):
     assert package([without(v06_log(), "x")], "ssd", SYSTEM, "--org", "../up")[:2] == (
         2, "--org: '../up' is not a valid folder name; use letters, digits, -, _, + and .")  # fmt: skip

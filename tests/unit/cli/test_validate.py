@@ -38,6 +38,22 @@ def test_an_admissible_run(podium_json, podium_text, tmp_path):
     assert (code, "mine would be admitted to v0.6 resnet, closed division" in " ".join(text.split())) == (0, True)
 
 
+def test_a_run_whose_result_cannot_be_submitted(podium_text, tmp_path):
+    path = run_file(tmp_path, benchmark="ncf")
+    code, text = podium_text("validate", path)
+    said = "admitted to v0.6 ncf, closed division; v0.6 suspended ncf: its result cannot be submitted"
+    assert (code, said in " ".join(text.split())) == (0, True), text
+    small = run_file(tmp_path, benchmark="ncf", division="open", preset="tiny")
+    assert "suspended" not in podium_text("validate", small)[1]
+
+
+@pytest.mark.parametrize("division", ["closed", "open"])
+def test_the_way_out_of_a_missing_data_set_is_one_that_the_division_has(podium_json, tmp_path, division):
+    _, (document,) = podium_json("validate", run_file(tmp_path, data=None, division=division))
+    (finding,) = document["findings"]
+    assert finding["remedy"] == "set one of them" + (", or use preset: tiny" if division == "open" else "")
+
+
 @pytest.mark.parametrize(
     ("spec", "rule", "where", "message"),
     [
@@ -194,7 +210,7 @@ def test_anything_goes_in_the_open_division(podium_json, tmp_path):
         (
             {"data": None},
             "spec.data.persistentVolumeClaim.claimName",
-            "the full preset reads its data set from a claim",
+            "the full preset reads its data set from a claim, or from the bucket in data.stage.from",
         ),
         (
             {"template": {"env": [{"name": "PET_NNODES"}]}},
