@@ -63,7 +63,8 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
         logs = [log for log in checked if log.verdict]
         bad = sum(bool(log.findings) for log in logs)
         clean = "findings about the result" if any(each.findings for each in checked) else "no findings"
-        by = Counter(f"{log.round} {log.benchmark}" for log in logs)
+        by = Counter(f"{log.round or 'an unknown round'} {log.benchmark}" for log in logs)
         rules = ", ".join(f"{count} of {name}" for name, count in by.items())
-        print_line(out, f"{len(logs)} logs ({rules}): {f'{bad} with findings' if bad else clean}")
+        counted = f"{len(logs)} log{'' if len(logs) == 1 else 's'}"
+        print_line(out, f"{counted} ({rules}): {f'{bad} with findings' if bad else clean}")
     raise typer.Exit(1 if any(log.findings for log in checked) else 0)

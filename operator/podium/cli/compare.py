@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -43,10 +43,13 @@ def compare(
     """Compare two results or rounds.
 
     Shows the speed-up of each benchmark at equal chip counts, and the growth of the fastest and of the largest system.
-    Benchmarks whose target or clock changed in between are rejected, and the exit code is 1.
+    Benchmarks whose target or clock changed in between are rejected. Exits with 1 if any are, or if nothing is
+    comparable.
     """
-    counts = dict(map(_chips_of, chips or ()))
-    before, after = (_with_chip_counts(score_place(place), counts) for place in (a, b))
+    counts = _chip_counts(chips or ())
+    before, after = (score_place(place) for place in (a, b))
+    _require_systems(counts, [*before, *after])
+    before, after = (_with_chip_counts(entries, counts) for entries in (before, after))
     found = compare_entries(before, after, across_targets=across_targets)
     if as_json:
         print_json(
@@ -65,7 +68,8 @@ def compare(
         _print(found, same_chips or not scale, scale or not same_chips)
     if out:
         _draw(out, found, (a, b), speed_ups=same_chips or not scale, growths=scale or not same_chips)
-    raise typer.Exit(1 if found.refused else 0)
+    compared = found.speed_ups or found.growths or found.growths_of_fastest
+    raise typer.Exit(1 if found.refused or not compared else 0)
 
 
 def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bool, growths: bool) -> None:
@@ -141,6 +145,25 @@ def _chips_of(text: str) -> tuple[str, int]:
     if not system or not number.isdecimal() or int(number) < 1:
         raise UsageError(f"--chips {text}: expected SYSTEM=N, such as --chips dgx1_ngc18.11_mxnet=8")
     return system, int(number)
+
+
+def _chip_counts(options: Sequence[str]) -> dict[str, int]:
+    """Chips by system. Raises UsageError for a system that is named twice."""
+    counts: dict[str, int] = {}
+    for system, number in map(_chips_of, options):
+        if counts.setdefault(system, number) != number:
+            raise UsageError(f"--chips {system}={number}: it was {counts[system]} before; name each system once")
+    return counts
+
+
+def _require_systems(counts: Mapping[str, int], entries: Sequence[ScoredResult]) -> None:
+    """Raise UsageError if a system in `counts` has no result."""
+    known = sorted({entry.system for entry in entries})
+    for system in counts:
+        if system not in known:
+            raise UsageError(
+                f"--chips {system}={counts[system]}: no result is of this system; they are of {', '.join(known)}"
+            )
 
 
 def _with_chip_counts(entries: list[ScoredResult], counts: dict[str, int]) -> list[ScoredResult]:

@@ -32,22 +32,27 @@ def keygen(
     from podium.results.signature import new_signing_key  # noqa: PLC0415 - slow to load
 
     key = new_signing_key()
+    made: list[Path] = []
     try:
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out {out} is a file: choose a folder")
         out.mkdir(parents=True, exist_ok=True)
         for name, content, mode in ((_PRIVATE, key.private_pem, 0o600), (_PUBLIC, key.public_pem.encode(), 0o644)):
             with os.fdopen(os.open(out / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                made.append(out / name)
                 file.write(content)
-    except FileExistsError as error:
-        raise UsageError(
-            f"{error.filename} exists: choose another folder with --out; no key is ever replaced"
-        ) from error
     except OSError as error:
-        raise UsageError(
-            f"cannot write {error.filename or out}: {error.strerror}; choose another folder with --out"
-        ) from error
+        for half in made:  # a pair or nothing: a private key beside another public one would sign what none verifies
+            half.unlink()
+        raise _not_written(error, out) from error
     print_line(console(), f"{out / _PRIVATE} signs results: keep it secret. {out / _PUBLIC} verifies them.")
+
+
+def _not_written(error: OSError, out: Path) -> UsageError:
+    """Why there is no new key, and what to do."""
+    if isinstance(error, FileExistsError):
+        return UsageError(f"{error.filename} exists: choose another folder with --out; no key is ever replaced")
+    return UsageError(f"cannot write {error.filename or out}: {error.strerror}; choose another folder with --out")
 
 
 def signing_key_in(file: Path | None, option: str) -> Signer | None:
@@ -61,7 +66,7 @@ def signing_key_in(file: Path | None, option: str) -> Signer | None:
     except KeyFileError as error:
         raise UsageError(f"{option}: {error}") from error
     except OSError as error:
-        raise UsageError(f"{option}: cannot read {file}: {error.strerror}") from error
+        raise UsageError(f"{option}: cannot read {file}: {error.strerror}; make one with podium keygen") from error
 
 
 def public_key_in(file: Path | None) -> PublicKey | None:

@@ -13,7 +13,7 @@ import typer
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
-from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY, RoundOption, asked_round, store_at
+from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY, RoundOption, asked_round, nothing_below, store_at
 from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import Round, load_scorable_rounds
@@ -65,6 +65,8 @@ def package(
     """
     rounds = load_scorable_rounds()
     if init is not None:
+        if system is not None or out is not None:
+            raise UsageError("--init writes a system description and no package: leave out --system and --out")
         _write_description(init, results, rounds, asked_round(round_, rounds))
         return
     if system is None or out is None:
@@ -81,7 +83,7 @@ def package(
     try:
         parts = list(gather([store_at(place) for place in results], rounds, asked_round(round_, rounds), described))
         if not parts:
-            raise UsageError(f"{', '.join(results)}: no result_<number>.txt found")
+            raise nothing_below(", ".join(results))
         findings = _refusals(parts, submission, rounds)
         files: list[str] = []
         if not findings:
@@ -98,7 +100,7 @@ def _write_description(file: Path, results: Sequence[str], rounds: Mapping[str, 
     try:
         part = next(gather([store_at(place) for place in results], rounds, asked), None)
         if part is None:
-            raise UsageError(f"{', '.join(results)}: no result_<number>.txt found")
+            raise nothing_below(", ".join(results))
         if part.entry.round == "v0.5":
             raise UsageError("--init: v0.5 describes systems in an entry.json of another form; write it by hand")
         described = describe_system(part)
@@ -107,7 +109,7 @@ def _write_description(file: Path, results: Sequence[str], rounds: Mapping[str, 
     except FileExistsError as error:
         raise UsageError(f"--init {file} exists: remove it first, or choose another name") from error
     except OSError as error:
-        raise UsageError(f"--init {file}: {error.strerror}") from error
+        raise UsageError(f"--init {file}: {error.strerror}; name a new file in an existing folder") from error
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
     left = {field: value.removeprefix(OPEN) for field, value in described.items() if value.startswith(OPEN)}
@@ -157,7 +159,9 @@ def _require_new(out: Path) -> None:
     """Raises UsageError if the place is not empty or leads elsewhere."""
     if out.is_symlink():
         raise UsageError(f"--out {out} is a symbolic link: name the folder itself")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: choose a new folder")
+    if out.exists() and any(out.iterdir()):
         raise UsageError(f"--out {out} is not empty: choose another folder")
 
 
@@ -188,7 +192,8 @@ def _read_code(folder: Path) -> dict[str, bytes]:
                         raise UsageError(f"--code {folder} is larger than {limit} MiB: leave out data and weights")
                     files[key] = file.readall()
     except OSError as error:
-        raise UsageError(f"--code {folder}: cannot read {error.filename}: {error.strerror}") from error
+        what = f"--code {folder}: cannot read {error.filename}: {error.strerror}"
+        raise UsageError(f"{what}; name the folder of the implementation") from error
     if not files:
         raise UsageError(f"--code {folder} contains no files: name the folder of the implementation")
     return files

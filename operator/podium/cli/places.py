@@ -16,6 +16,7 @@ from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_OWN_LOG = re.compile(r"(.+)(/)(attempts/\d{1,9}/result\.txt)", re.DOTALL)  # of a result of Podium's
 FOLDER_NAME_REMEDY = "use letters, digits, -, _, + and ."
 FOLDER_OR_URL = f"Folder, {' or '.join(f'{scheme}://' for scheme in sorted(SCHEMES))} URL"
 Place = Annotated[str, typer.Argument(metavar="PATH", help=f"{FOLDER_OR_URL} that contains result_*.txt.")]
@@ -42,15 +43,20 @@ def store_at(place: str) -> Store:
 
 
 def store_and_log(place: str) -> tuple[Store, str | None]:
-    """(store, None) for a folder; (store of its folder, key) for a single file, local or in a bucket."""
-    if place.endswith(".txt") and "://" in place:
-        folder, _, name = place.rpartition("/")
-        return store_at(folder), name
-    path = Path(place)
-    if "://" not in place and path.is_file():
-        file = path.resolve()  # the user named this link, so it may be followed
-        return store_at(str(file.parent)), file.name
-    return store_at(place), None
+    """(store, None) for a folder; (store, key) for a single file, local or in a bucket.
+
+    The store is that of the file's folder, or of the result whose attempt it is: it says the division.
+    """
+    if "://" not in place:
+        path = Path(place)
+        if not path.is_file():
+            return store_at(place), None
+        place = str(path.resolve())  # the user named this link, so it may be followed
+    elif not place.endswith(".txt"):
+        return store_at(place), None
+    own = _OWN_LOG.fullmatch(place)
+    folder, _, name = own.groups() if own else place.rpartition("/")
+    return store_at(folder or "/"), name
 
 
 def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:

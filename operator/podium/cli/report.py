@@ -82,4 +82,5 @@ def write_page(out: Path | None, text: str) -> None:
             finally:
                 here.remove(temporary)
     except OSError as error:
-        raise UsageError(f"{f'--out {out}' if out else _DEFAULT}: {error.strerror}") from error
+        what = f"--out {out}" if out else _DEFAULT
+        raise UsageError(f"{what}: {error.strerror}; name a file in an existing folder with --out") from error

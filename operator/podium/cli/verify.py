@@ -36,7 +36,7 @@ def verify(
     try:
         results = [verify_result(store, folder, public) for folder in result_paths(store)]
         chains = [verify_chain(store.child(at), at, results, all_runs=True) for at in chain_paths(store)]
-        if chain:
+        if chain is not None:
             chains.append(verify_chain(store_at(chain), chain, results, all_runs=False))
     except (StoreError, LimitError) as error:
         raise UsageError(str(error)) from error

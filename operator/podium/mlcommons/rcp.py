@@ -69,7 +69,9 @@ def convergence(
     """
     version = _version(round_)
     if version < _FIRST_ROUND:
-        return Convergence(None, f"{round_} has no reference convergence points; v1.0 introduced them")
+        return Convergence(
+            None, f"{round_ or 'an unknown round'} has no reference convergence points; v1.0 introduced them"
+        )
     found = _point(round_, benchmark, batch_size or 1)
     if isinstance(found, str):
         return Convergence(None, found)

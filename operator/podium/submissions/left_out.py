@@ -94,7 +94,10 @@ def _contradictions(result: Verified, where: str, entries: Sequence[Entry], head
     if sums and result.sums not in sums:
         yield Finding(RuleId.VERIFY_CHAIN, name, f"{where} has another SHA256SUMS of it", remedy="ask for the original")
     elif not sums and ends:
-        yield Finding(RuleId.VERIFY_CHAIN, name, f"{where} lacks this run", remedy="name the chain of its namespace")
+        remedy = "name the chain of its namespace, <results.url>/ledger/<namespace>"
+        yield Finding(
+            RuleId.VERIFY_CHAIN, name, f"{where} {'lacks this run' if heads else 'has no chain'}", remedy=remedy
+        )
     for end in ends:
         if not isinstance(end, dict) or not isinstance(lines := end.get("lines"), int):
             continue

@@ -105,7 +105,9 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
     keys = store.list()
     found: dict[str, list[tuple[int | None, str]]] = defaultdict(list)
     if only is not None:
-        found[f"{PurePosixPath(only).parent}/".removeprefix("./")] = [(0, only)]
+        match = _LOG.fullmatch(only)
+        above = match["folder"] if match else f"{PurePosixPath(only).parent}/".removeprefix("./")
+        found[above] = [(int((match and match["attempt"]) or 0), only)]
     for key in keys if only is None else ():
         if match := _LOG.fullmatch(key):
             number = match["run"] or match["attempt"]

@@ -190,6 +190,13 @@ def test_a_log_in_another_format_than_the_rounds(podium_json, tmp_path):
     ]
 
 
+def test_a_benchmark_that_its_round_suspended_has_no_rules_of_mlcommons(check, podium_json, tmp_path):
+    """NCF in v0.6: MLCommons' checker would take its name, its keys and its optimizer for mistakes."""
+    log = [line.replace('"transformer"', '"ncf"').replace("25.4", "0.64") for line in v06_log()]
+    assert check(log, "v0.6/acme/box/ncf") == (set(), [])
+    assert podium_json("check", tmp_path)[1][0]["official"] is False
+
+
 def test_a_single_file(podium_json, tmp_path):
     folder = write(tmp_path / NCF, [v05_log(), without(v05_log(), "run_final")])
     assert podium_json("check", folder / "result_0.txt")[0] == 0
@@ -263,7 +270,7 @@ def test_people_see_rule_line_and_remedy(podium_text, tmp_path):
     code, text = podium_text("check", tmp_path)
     assert code == 1
     assert f"v0.5.run_final.once  {NCF}/result_0.txt: run_final is missing\n    log it exactly once\n" in text
-    assert "1 logs (1 of v0.5 ncf): 1 with findings" in text
+    assert "1 log (1 of v0.5 ncf): 1 with findings" in text
 
 
 def test_without_the_checker_of_mlcommons_only_v05_can_be_checked(podium_json, tmp_path, without_mlcommons):

@@ -278,7 +278,8 @@ def test_wrong_use(podium_json, tmp_path):
     assert podium_json("report", tmp_path / "none")[0] == 2
     write(tmp_path / "v0.5/acme/box/resnet", [v05_run("resnet", t, 0.75) for t in TIMES])
     code, said = podium_json("report", tmp_path, "--out", tmp_path / "no/such/page.html")
-    assert (code, said) == (2, f"--out {tmp_path}/no/such/page.html: No such file or directory")
+    remedy = "name a file in an existing folder with --out"
+    assert (code, said) == (2, f"--out {tmp_path}/no/such/page.html: No such file or directory; {remedy}")
 
 
 @pytest.mark.skipif(not EXPECTED.exists(), reason="the published logs are not here")
