@@ -48,7 +48,7 @@ class SigningKey:
     def __init__(self, signer: CryptoSigner) -> None:
         self._signer = signer
         key: Any = load_pem_private_key(signer.private_bytes, None).public_key()
-        self.public_pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        self.public_pem = _pem(key)
 
     @property
     def private_pem(self) -> bytes:
@@ -63,7 +63,15 @@ class SigningKey:
         payload = json.dumps(MessageToDict(statement.pb), sort_keys=True).encode()
         envelope = Envelope(payload, PAYLOAD_TYPE, {})
         envelope.sign(self._signer)
-        return (json.dumps(envelope.to_dict(), indent=2) + "\n").encode()
+        return _written(envelope)
+
+
+def _pem(key: Ed25519PublicKey) -> str:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _written(envelope: Envelope) -> bytes:
+    return (json.dumps(envelope.to_dict(), indent=2) + "\n").encode()
 
 
 def new_signing_key() -> SigningKey:
@@ -75,9 +83,7 @@ def read_signing_key(path: Path) -> SigningKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(
-            f"{path} is not a private key without a passphrase: {error}; make one with podium keygen"
-        ) from error
+        raise KeyFileError(f"{path} is not a private key without a passphrase; make one with podium keygen") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path} is not an Ed25519 key; make one with podium keygen")
     return SigningKey(CryptoSigner(key))
@@ -92,6 +98,11 @@ def read_public_key(content: bytes, where: str) -> PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{where} is not an Ed25519 key; pass the one that podium keygen wrote")
     return SSlibKey.from_crypto(key)
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """Return podium.pub as it is stored beside a result."""
+    return _pem(Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))).encode()
 
 
 def signed_statement(envelope: bytes, key: PublicKey, where: str) -> Mapping[str, Any]:
@@ -115,4 +126,6 @@ def signed_statement(envelope: bytes, key: PublicKey, where: str) -> Mapping[str
         raise SignatureError(f"{where} is signed, but not readable: {error}") from error
     if not isinstance(statement, dict) or statement.get("predicateType") != PREDICATE_TYPE:
         raise SignatureError(f"{where} is signed, but is not a statement about a result")
+    if envelope != _written(read):  # whitespace, or fields that nobody signed
+        raise SignatureError(f"{where} was changed after it was signed, but not what it says")
     return statement

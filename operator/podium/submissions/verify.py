@@ -200,11 +200,14 @@ def _signature(case: Case, key: PublicKey) -> Iterator[Finding]:
         yield case.finding(RuleId.VERIFY_SIGNATURE, STATEMENT, str(error), remedy=ask)
         return
     try:
-        beside = signature.read_public_key(document_bytes(case.store, PUBLIC_KEY), PUBLIC_KEY).keyid
+        content = document_bytes(case.store, PUBLIC_KEY)
+        beside = signature.read_public_key(content, PUBLIC_KEY).keyid
     except (NotFound, LimitError, signature.KeyFileError):
-        beside = ""
+        content, beside = b"", ""
     if beside != key.keyid:
         yield case.finding(RuleId.VERIFY_SIGNATURE, PUBLIC_KEY, "is not the key that has signed the result")
+    elif content != signature.public_pem(key):
+        yield case.finding(RuleId.VERIFY_SIGNATURE, PUBLIC_KEY, "was changed, but is still the key that has signed")
     subjects = {s.get("name"): s.get("digest", {}).get("sha256") for s in statement.get("subject", ())}
     for name in (SUMS, LEDGER):
         if name in case.keys and subjects.get(name) != digest(case.store, name):

@@ -209,6 +209,13 @@ def a_signature_of_another_result(files, rng):
     return {**files, "statement.dsse.json": envelope}, expected, True
 
 
+def a_change_that_says_the_same(files, rng):
+    """Of the two files that SHA256SUMS cannot list: their content is the same when it is read."""
+    name = rng.choice(["statement.dsse.json", "podium.pub"])
+    change = rng.choice([lambda text: text + b"\n", lambda text: text.replace(b"\n", b"\r\n")])
+    return {**files, name: change(files[name])}, {("verify.signature", name)}, True
+
+
 def another_key_beside(files, rng):
     return {**files, "podium.pub": new_signing_key().public_pem.encode()}, {("verify.signature", "podium.pub")}, True
 
@@ -216,7 +223,7 @@ def another_key_beside(files, rng):
 KINDS = [
     a_byte, a_dropped_attempt, a_swapped_seed, a_reordered_record, a_moved_clock, sums_made_again, everything_made_again,
     a_forged_beginning, a_try_that_was_never_made, an_added_file, another_signer, no_signature,
-    a_signature_of_another_result, another_key_beside, another_pod,
+    a_signature_of_another_result, another_key_beside, another_pod, a_change_that_says_the_same,
 ]  # fmt: skip
 
 
