@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 
 from podium.mllog.parser import is_mlperf_line, parse_line
 from podium.mllog.record import START, Event, Problem
@@ -75,7 +76,7 @@ class LogBuffer:
         self._rows.append(row)
         self._lines += 1
         if self._known is not None:
-            self._known.add(hash((runtime, line)))
+            self._known.add(_key(timestamp, line))
         if isinstance(parsed, Event):
             self._accumulator.add(parsed)
             if seen:
@@ -91,22 +92,22 @@ class LogBuffer:
         """Return what tells an MLPerf line from the others; None for any other line, and if there are too many."""
         if self.overflow or not is_mlperf_line(line):
             return None
-        return hash((timestamp.partition("@")[0], line))
+        return _key(timestamp, line)
 
     def lacks(self, key: int) -> bool:
         """Return whether an MLPerf line is not here, although lines with later timestamps are: clocks may step back."""
         if self._known is None:
-            self._known = set(self._keys())
+            self._known = set(starmap(_key, self._stamped_lines()))
         return key not in self._known
 
-    def _keys(self) -> Iterator[int]:
+    def _stamped_lines(self) -> Iterator[tuple[str, str]]:
         for row in self._rows.lines():
             stamp, _, line = row.decode(errors="replace").partition(" ")
-            yield hash((stamp.partition("@")[0], line))
+            yield stamp, line
 
     def arrange(self, keys: Sequence[int]) -> None:
         """Put the MLPerf lines into the order of `keys`. One that is not among them stays behind the one before it."""
-        here = list(self._keys()) if len(keys) <= _MOST_ARRANGED else []
+        here = list(starmap(_key, self._stamped_lines())) if len(keys) <= _MOST_ARRANGED else []
         if len(here) > _MOST_ARRANGED or here[-len(keys) :] == list(keys):  # the node may have rotated the first away
             return
         places: dict[int, int] = {}
@@ -121,10 +122,9 @@ class LogBuffer:
             self._reorder(order)
 
     def _reorder(self, order: Sequence[int]) -> None:
-        rows = list(self._rows.lines())
-        again = LogBuffer()
+        lines, again = list(self._stamped_lines()), LogBuffer()
         for index in order:
-            stamp, _, line = rows[index].decode(errors="replace").partition(" ")
+            stamp, line = lines[index]
             again.add(line, stamp)
         self._earlier.append(self._rows)
         self._rows, self._accumulator, self._sightings = again._rows, again._accumulator, again._sightings
@@ -146,8 +146,8 @@ class LogBuffer:
 
     def mlperf_lines(self) -> Iterator[str]:
         """Yield the MLPerf lines as they were printed."""
-        for row in self._rows.lines():
-            yield row.decode(errors="replace").partition(" ")[2]
+        for _, line in self._stamped_lines():
+            yield line
 
     @property
     def summary(self) -> LogSummary:
@@ -174,6 +174,10 @@ def last_output(text: str) -> str:
         for piece in buffer.pieces(line):
             buffer.add(piece)
     return buffer.tail
+
+
+def _key(timestamp: str, line: str) -> int:
+    return hash((timestamp.partition("@")[0], line))  # without the receipt
 
 
 def _from_token(line: str) -> str:
