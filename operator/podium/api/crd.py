@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from podium.api.schema import structural
-from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, ONE_SOURCE, PLURAL, VERSION, BenchmarkRunSpec
+from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, ONE_END, ONE_SOURCE, PLURAL, VERSION, BenchmarkRunSpec
 from podium.api.status import BenchmarkRunStatus
 from podium.rounds import BATCH, Hyperparameter, Round, load_rounds, vocabulary
 
@@ -104,6 +104,9 @@ def _schema(rounds: Mapping[str, Round]) -> dict[str, Any]:
     ]
     spec["properties"]["data"]["x-kubernetes-validations"] = [
         _rule("has(self.persistentVolumeClaim) != (has(self.stage) && has(self.stage.from))", ONE_SOURCE)
+    ]
+    spec["properties"]["measure"]["x-kubernetes-validations"] = [
+        _rule("has(self.duration) != has(self.samples)", ONE_END)
     ]
     spec["x-kubernetes-validations"] = [*_cross_field_rules(rounds), *_immutability(spec)]
     status = structural(BenchmarkRunStatus)

@@ -46,8 +46,10 @@ class Reason(ExplainedReason):
 
     # ---- attempts that ended, according to their log ----
 
-    TARGET_REACHED = "TargetReached", Facts(
-        state=AttemptState.CONVERGED, means="The attempt converged.",
+    TARGET_REACHED = "TargetReached", Facts(state=AttemptState.CONVERGED, means="The attempt converged.")
+    RATE_MEASURED = "RateMeasured", Facts(
+        state=AttemptState.MEASURED,
+        means="As many samples were trained, or for as long, as spec.measure asks; the message has the rate.",
     )
     QUALITY_NOT_REACHED = "QualityNotReached", Facts(
         state=AttemptState.NOT_CONVERGED,
@@ -118,6 +120,11 @@ class Reason(ExplainedReason):
 
     # ---- attempts that failed, or that a user ended ----
 
+    RATE_UNKNOWN = "RateUnknown", Facts(
+        state=AttemptState.FAILED, failure=_PROGRAM,
+        means="The log ended before it said twice, after spec.measure.warmup, how much had been trained.",
+        do="Shorten the warm-up, train longer, or log tracked_stats with metadata.samples_count more often.",
+    )
     PROGRAM_FAILED = "ProgramFailed", Facts(
         state=AttemptState.FAILED, failure=_PROGRAM,
         means="The training program ended with an error before run_start. The run fails at once, since another try "
@@ -273,35 +280,28 @@ class Reason(ExplainedReason):
     )
     IN_PROGRESS = "InProgress", Facts(
         false=(_STORED, _COMPLETE, _FAILED), routine=True,
-        means="The run has not ended yet.",
-        do="Wait.",
+        means="The run has not ended yet.", do="Wait.",
     )
     INITIALIZING = "Initializing", Facts(
-        true=(_RUNNING,), means="All pods are running; the clock has not started.",
-        do="Wait.",
+        true=(_RUNNING,), means="All pods are running; the clock has not started.", do="Wait.",
     )
-    TRAINING = "Training", Facts(
-        true=(_RUNNING,), means="The clock is running.",
-        do="Wait.",
-    )
+    TRAINING = "Training", Facts(true=(_RUNNING,), means="The clock is running.", do="Wait.")
     CONVERGED = "Converged", Facts(
-        true=(_RUNNING,),
-        means="The attempt converged; its containers are still stopping.",
-        do="Wait.",
+        true=(_RUNNING,), means="The attempt converged; its containers are still stopping.", do="Wait.",
+    )
+    MEASURED = "Measured", Facts(
+        true=(_RUNNING,), means="The rate was measured; the attempt's containers are still stopping.", do="Wait.",
     )
     NOT_CONVERGED = "NotConverged", Facts(
-        true=(_RUNNING,),
-        means="The attempt did not converge; its containers are still stopping.",
+        true=(_RUNNING,), means="The attempt did not converge; its containers are still stopping.",
         do="Wait, and see the attempt's reason.",
     )
     INVALID = "Invalid", Facts(
-        true=(_RUNNING,),
-        means="The attempt broke a rule; its containers are still stopping.",
+        true=(_RUNNING,), means="The attempt broke a rule; its containers are still stopping.",
         do="Wait, and see the attempt's reason.",
     )
     ABORTED = "Aborted", Facts(
-        true=(_RUNNING,),
-        means="The attempt was stopped; its containers are still stopping.",
+        true=(_RUNNING,), means="The attempt was stopped; its containers are still stopping.",
         do="Wait, and see the attempt's reason.",
     )
     LOG_UNREADABLE = "LogUnreadable", Facts(
@@ -348,9 +348,7 @@ class Reason(ExplainedReason):
         do="Give the namespace more quota, exempt the training pods from the policy, or rename the run. If the message "
            "names trainer.maxRunsPerNamespace, wait.",
     )
-    SCORED = "Scored", Facts(
-        true=(_COMPLETE,), means="The run has a valid score.", do="Read it.",
-    )
+    SCORED = "Scored", Facts(true=(_COMPLETE,), means="The run has a valid score.", do="Read it.")
     COMPLETE = "Complete", Facts(false=(_FAILED,), routine=True, means="The run is complete.")
     FAILED = "Failed", Facts(
         true=(_RUNNING,), false=(_COMPLETE,), routine=True,
@@ -376,8 +374,10 @@ class Reason(ExplainedReason):
         do="Put the label back with the command in the message: until then, changes of the pod are seen late.",
     )
     ATTEMPT_CONVERGED = "AttemptConverged", Facts(
-        event="Normal",
-        means="An attempt reached its target; quality, seconds and epochs are in the message.",
+        event="Normal", means="An attempt reached its target; quality, seconds and epochs are in the message.",
+    )
+    ATTEMPT_MEASURED = "AttemptMeasured", Facts(
+        event="Normal", means="The rate of an attempt was measured; it is in the message.",
     )
     ATTEMPT_NOT_CONVERGED = "AttemptNotConverged", Facts(
         event="Warning",

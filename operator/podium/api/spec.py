@@ -46,6 +46,7 @@ Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=DURATION)]
 Decimal = Annotated[str, Field(max_length=25, pattern=DECIMAL)]
 
 
+ONE_END = "measure: set either duration or samples"
 ONE_SOURCE = "data: name one source, either a claim in persistentVolumeClaim or a bucket in stage.from"
 
 
@@ -141,6 +142,24 @@ class Deadlines(Model):
     run: Duration = Field(
         default="48h", description="From run_start until run_stop; an attempt that exceeds it did not converge."
     )
+
+
+class Measure(Model):
+    """Measure the rate instead of the time to train: each attempt is ended after a while.
+
+    The rate is that of the training between the end of `warmup` and the first line after `duration`, or `samples`,
+    that says how much was trained.
+    """
+
+    warmup: Duration = Field(default="1m", description="From run_start; what is trained in it does not count.")
+    duration: Duration | None = Field(default=None, description="How long to measure after the warm-up.")
+    samples: int | None = Field(default=None, ge=1, le=10**15, description="How many samples to measure.")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Measure:
+        if (self.duration is None) == (self.samples is None):
+            raise ValueError(ONE_END)
+        return self
 
 
 class EnvVar(Model):
@@ -275,7 +294,10 @@ class BenchmarkRunSpec(Model):
         description="full: the benchmark itself; tiny: a small, self-contained one, only in the open division.",
     )
     attempts: int | None = Field(
-        default=None, ge=1, le=MAX_ATTEMPTS, description="Number of attempts to score; default: the round's."
+        default=None,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description="Number of attempts to score; default: the round's, or 3 with measure.",
     )
     parallel_attempts: int = Field(
         default=1, ge=1, le=MAX_ATTEMPTS, description="Number of attempts that may run at the same time."
@@ -292,6 +314,10 @@ class BenchmarkRunSpec(Model):
     system: System
     data: Data | None = None
     deadlines: Deadlines = Deadlines()
+    measure: Measure | None = Field(
+        default=None,
+        description="Measure the rate (samples per second) instead of the time to train, and end each attempt then.",
+    )
     template: Template = Template()
     queue_name: Label | None = Field(default=None, description="Kueue LocalQueue that admits the run's Jobs.")
     queue_priority_class: Label | None = Field(

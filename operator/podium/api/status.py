@@ -31,6 +31,7 @@ class AttemptState(StrEnum):
     INITIALIZING = "Initializing", "All pods are running; the clock has not started."
     TRAINING = "Training", "Between run_start and run_stop."
     CONVERGED = "Converged", "The target was reached within the rules."
+    MEASURED = "Measured", "The rate was measured as spec.measure asks, and the attempt was ended."
     NOT_CONVERGED = (
         "NotConverged",
         "The attempt ended without reaching the target. The score may drop one such attempt as the slowest.",
@@ -46,9 +47,15 @@ class AttemptState(StrEnum):
     def finished(self) -> bool:
         return self not in _ACTIVE
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the attempt has measured what it was made for."""
+        return self in _SUCCEEDED
+
 
 _ORDER = {AttemptState.PENDING: 0, AttemptState.INITIALIZING: 1, AttemptState.TRAINING: 2}
 _ACTIVE = frozenset(_ORDER)
+_SUCCEEDED = frozenset({AttemptState.CONVERGED, AttemptState.MEASURED})
 
 
 class ConditionType(StrEnum):
@@ -115,6 +122,9 @@ class AttemptStatus(Model):
     time_to_train_seconds: str | None = Field(
         default=None, max_length=32, description="run_stop - run_start in the log."
     )
+    samples_per_second: str | None = Field(
+        default=None, max_length=32, description="The rate, with spec.measure: samples trained per second of training."
+    )
     energy_joules: str | None = Field(default=None, max_length=32)
     reason: str | None = Field(default=None, max_length=64)
     message: str | None = Field(default=None, max_length=2048)
@@ -159,10 +169,18 @@ class Progress(Model):
     )
 
 
+class MeasuredRate(Model):
+    """The rate of a run with spec.measure: the geometric mean of its attempts."""
+
+    samples_per_second: str = Field(max_length=32)
+    per_accelerator: str | None = Field(default=None, max_length=32, description="Samples per second and accelerator.")
+
+
 class Score(Model):
-    """The benchmark's result: the olympic mean of the attempts."""
+    """The benchmark's result: the olympic mean of the attempts' times to train or, with spec.measure, their rate."""
 
     time_to_train_minutes: str | None = Field(default=None, max_length=32)
+    rate: MeasuredRate | None = None
     valid: bool
     official: bool = Field(
         description="Valid, in the closed division, and with the number of attempts that the round requires."

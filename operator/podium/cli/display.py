@@ -15,6 +15,7 @@ from podium.reconcile import Run
 
 _STYLES = {
     AttemptState.CONVERGED: "green",
+    AttemptState.MEASURED: "green",
     AttemptState.NOT_CONVERGED: "yellow",
     AttemptState.INVALID: "red",
     AttemptState.FAILED: "red",
@@ -27,7 +28,7 @@ def print_result(out: Console, run: Run, place: str) -> None:
     score = run.status.score
     out.print(attempts_table(run, set(score.dropped) if score else set()))
     out.print()
-    if score and score.time_to_train_minutes:
+    if score and score.valid:
         out.print(Text(f"Score: {score_text(score)}", style="bold"))
     else:
         out.print(Text("No score", style="bold red"))
@@ -43,7 +44,10 @@ def print_result(out: Console, run: Run, place: str) -> None:
 
 
 def score_text(score: Score) -> str:
-    """Time to train (in seconds if below a minute) and its spread."""
+    """The rate, or the time to train (in seconds if below a minute) and its spread."""
+    if score.rate:
+        each = f" ({score.rate.per_accelerator} per accelerator)" if score.rate.per_accelerator else ""
+        return f"{score.rate.samples_per_second} samples per second{each}"
     minutes = float(score.time_to_train_minutes or 0)
     spread = score.coefficient_of_variation
     cv = f", coefficient of variation {float(spread):.1%}" if spread else ""
@@ -52,7 +56,7 @@ def score_text(score: Score) -> str:
 
 def _remedy(run: Run, failed: Condition) -> str:
     """What to do about a failed run, from the reason of its last unsuccessful attempt, else from its own."""
-    unsuccessful = [a for a in run.status.attempts if a.state.finished and a.state is not AttemptState.CONVERGED]
+    unsuccessful = [a for a in run.status.attempts if a.state.finished and not a.state.succeeded]
     word = unsuccessful[-1].reason if unsuccessful else failed.reason
     reason = Reason.known(word)
     return reason.do if reason else ""
@@ -62,17 +66,17 @@ def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Tabl
     """All tries, or only the `last` few; those left out of the score are marked."""
     target = f", target {run.status.progress.target}" if run.status.progress and run.status.progress.target else ""
     title = f"{run.name}: {run.spec.round} {run.spec.benchmark}, {run.spec.division} division{target}"
-    numbers = ("Epochs", "Quality", "Time")
+    numbers = ("Epochs", "Quality", "Samples/s" if run.spec.measure else "Time")
     made = table("Attempt", "Seed", "State", *numbers, "", right=numbers, title=title)
     left_out = _left_out(run.status.attempts, dropped)
     for a in run.status.attempts[-(last or 0) :]:
-        failed = a.state.finished and a.state is not AttemptState.CONVERGED
+        failed = a.state.finished and not a.state.succeeded
         mark = left_out.get(a.id) or (a.reason if failed else "") or ""
-        seconds = f"{float(a.time_to_train_seconds):.2f} s" if a.time_to_train_seconds else ""
+        measured = f"{float(a.time_to_train_seconds):.2f} s" if a.time_to_train_seconds else a.samples_per_second or ""
         name = f"{a.index}" + (f" retry {a.try_}" if a.try_ else "")
         state = Text(str(a.state), style=_STYLES.get(a.state, ""))
         made.add_row(
-            name, str(a.seed), state, a.epochs or "", a.quality or "", seconds, mark, style="dim" if mark else ""
+            name, str(a.seed), state, a.epochs or "", a.quality or "", measured, mark, style="dim" if mark else ""
         )
     return made
 

@@ -34,6 +34,7 @@ class FinishedRun:
                 benchmark=sys.intern(sample.benchmark),
                 state=sys.intern(sample.state),
                 time_to_train=sample.time_to_train,
+                rate=sample.rate,
             ),
         )
 

@@ -330,7 +330,7 @@ class LogCollector:
             await _read_to_present(log.stream)
         if not log.restored:
             raise StoreUnavailable(log.stream.unreadable or "the log's checkpoint has not been read yet")
-        if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state.run, id_, log.buffer.summary):
+        if log.stream.unreadable and not log.buffer.ended and _lacks_evidence(state, id_, log.buffer.summary):
             raise StoreUnavailable(f"the log cannot be read again yet: {log.stream.unreadable}")
         log.sealed = True  # no checkpoint may have more lines than the files of its try
         if log.saving:
@@ -368,14 +368,13 @@ def _is_ending(observation: Observation, id_: TryId) -> bool:
     return bool(rank0.stopped) or rank0.deleted is not None or rank0.finished is not None
 
 
-def _lacks_evidence(run: Run, id_: TryId, summary: LogSummary) -> bool:
+def _lacks_evidence(state: RunState, id_: TryId, summary: LogSummary) -> bool:
     """Return whether an earlier process judged the try by lines that this one has not read: they are not to be lost."""
-    attempt = next((a for a in run.status.attempts if a.id == id_), None)
-    if attempt is None:
-        return False
-    return (attempt.start_time is not None and summary.run_start is None) or (
-        attempt.time_to_train_seconds is not None and summary.run_stop is None
-    )
+    attempt = next((a for a in state.run.status.attempts if a.id == id_), None)
+    if attempt is None or (attempt.start_time is not None and summary.run_start is None):
+        return attempt is not None
+    stopped = summary.run_stop is not None or bool(state.goal and state.goal.rate(summary))
+    return not stopped and (attempt.time_to_train_seconds or attempt.samples_per_second) is not None
 
 
 def _due_in(log: OpenLog) -> float | None:

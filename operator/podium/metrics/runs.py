@@ -39,6 +39,12 @@ _SCORE = _gauge(
     "Score of the finished run: olympic mean. The other series of a run end ten minutes after it.",
     lambda s: s.time_to_train,
 )
+_RATE = _gauge(
+    "podium_run_rate_samples_per_second",
+    "Score of the finished run with spec.measure: the geometric mean of its attempts' rates. Kept like "
+    "podium_run_time_to_train_seconds.",
+    lambda s: s.rate,
+)
 FAMILIES = (
     _RUNS,
     _gauges(
@@ -98,6 +104,7 @@ FAMILIES = (
         lambda s: (((str(attempt),), seconds) for attempt, seconds in s.converged.items()),
     ),
     _SCORE,
+    _RATE,
     _gauge("podium_run_node_seconds", "Time for which the run's pods have held their nodes.", lambda s: s.node_seconds),
     _gauge(
         "podium_run_accelerator_seconds",
@@ -136,8 +143,9 @@ class Page:
         self._tally[sample.namespace, sample.benchmark, sample.state] += 1
         key = _pairs(RUN_LABELS, (sample.namespace, sample.name, sample.benchmark))
         if isinstance(sample, FinishedSample):
-            if sample.time_to_train is not None:
-                self._lines[self._families.index(_SCORE)].append(f"{_SCORE.name}{{{key}}} {sample.time_to_train}\n")
+            for family, value in ((_SCORE, sample.time_to_train), (_RATE, sample.rate)):
+                if value is not None:
+                    self._lines[self._families.index(family)].append(f"{family.name}{{{key}}} {value}\n")
             return
         for family, lines in zip(self._families, self._lines, strict=True):
             assert family.values is not None

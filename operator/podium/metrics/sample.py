@@ -23,6 +23,7 @@ class FinishedSample:
     benchmark: str
     state: str
     time_to_train: float | None
+    rate: float | None = None  # samples per second
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class RunSample:
     target: Mapping[str, float] = field(default_factory=dict)
     converged: Mapping[int, float] = field(default_factory=dict)  # attempt -> time to train
     time_to_train: float | None = None
+    rate: float | None = None  # the score of a run with spec.measure, in samples per second
     energy_joules: float | None = None
     node_seconds: float = 0.0
     unstored_since: float | None = None
@@ -77,25 +79,22 @@ class RunSample:
 
 def finished_sample(run: Run) -> FinishedSample:
     """Return what is left of a run that has ended."""
-    score = run.status.score
-    minutes = score.time_to_train_minutes if score else None
-    time_to_train = float(minutes) * 60 if minutes else None
-    return FinishedSample(run.namespace, run.name, run.spec.benchmark, _state(run), time_to_train)
+    return FinishedSample(run.namespace, run.name, run.spec.benchmark, _state(run), *_score(run))
 
 
 def run_sample(
     run: Run, observed: Observed, goal: Goal | None, now: float, containers: Iterable[Container] = ()
 ) -> RunSample:
     """Return the sample of `run`; `goal` is None if the run was not admitted, `containers` are all it ever had."""
-    score = run.status.score
-    minutes = score.time_to_train_minutes if score else None
+    time_to_train, rate = _score(run)
     known = RunSample(
         run=run,
         state=_state(run),
         attempts=_by_state(run),
         planned=goal.attempts if goal else None,
         target=goal.targets if goal else {},
-        time_to_train=float(minutes) * 60 if minutes else None,
+        time_to_train=time_to_train,
+        rate=rate,
     )
     last = run.status.current
     if goal is None or last is None:
@@ -124,10 +123,18 @@ def run_sample(
         target=known.target,
         converged=_converged(run.status.attempts),
         time_to_train=known.time_to_train,
+        rate=known.rate,
         energy_joules=_energy(run.status.attempts),
         node_seconds=node_seconds(containers, now),
         unstored_since=unstored_since(run, observed),
     )
+
+
+def _score(run: Run) -> tuple[float | None, float | None]:
+    """Return the time to train in seconds and the rate in samples per second: at most one of them is known."""
+    score = run.status.score
+    minutes, rate = (score.time_to_train_minutes, score.rate) if score else (None, None)
+    return float(minutes) * 60 if minutes else None, float(rate.samples_per_second) if rate else None
 
 
 def node_seconds(containers: Iterable[Container], now: float, since: float = 0.0) -> float:

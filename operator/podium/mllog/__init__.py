@@ -3,6 +3,7 @@
 from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer, last_output
 from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
+from podium.mllog.rate import Points, Rate, Window
 from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
 from podium.mllog.record import Event, Format, Problem
 from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, SEEN_KEYS, Sighting, Sightings
@@ -21,10 +22,13 @@ __all__ = [
     "LogBuffer",
     "LogSummary",
     "Parser",
+    "Points",
     "Problem",
+    "Rate",
     "Segment",
     "Sighting",
     "Sightings",
+    "Window",
     "evaluations_by_metric",
     "in_unit_of",
     "is_mlperf_line",

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from podium.mllog.pace import PaceRecorder, Segment
+from podium.mllog.rate import NO_POINTS, POINT_KEYS, PointRecorder, Points
 from podium.mllog.record import Event, Format
 from podium.mllog.values import MAX_LIST, MAX_TEXT, finite_number, integer, plain, quality_of, storable
 
@@ -79,6 +80,7 @@ class LogSummary:
     training_start: float | None = None  # earliest block or epoch, whatever the order of the lines
     epochs_missing: int = 0  # between the first and the last epoch that the log starts
     segments: tuple[Segment, ...] = ()
+    points: Points = NO_POINTS
     ranks: int | None = None  # number_of_ranks, as Podium's trainers log it
     first_event_time: float | None = None
     last_event_time: float | None = None
@@ -107,6 +109,7 @@ class LogAccumulator:
         self._eval_since: float | None = None
         self._eval_point: tuple[float | None, float | None] = (None, None)  # of the evaluation that runs
         self._pace = PaceRecorder()
+        self._points = PointRecorder()
         self._epochs: set[int] = set()
         self._next: dict[str, float] = {}  # init_start and init_stop of a second run in the same log
         self._line_numbers: dict[str, int] = {}
@@ -122,6 +125,8 @@ class LogAccumulator:
         facts["last_event_time"] = max(facts.get("last_event_time", event.time), event.time)
         if event.benchmark:
             facts.setdefault("benchmark", event.benchmark)
+        if event.key in POINT_KEYS:
+            self._points.add(event)
         handler = self._HANDLERS.get(event.key)
         if handler:
             handler(self, event)
@@ -143,6 +148,7 @@ class LogAccumulator:
                 not_numbers=self._not_numbers,
                 epochs_missing=max(self._epochs) - min(self._epochs) + 1 - len(self._epochs) if self._epochs else 0,
                 segments=self._pace.segments(),
+                points=self._points.snapshot(),
                 submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
                 **self._facts,
@@ -170,6 +176,7 @@ class LogAccumulator:
         self._line_numbers["run_start"] = event.line_number
         self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
         self._pace.run_start(event.time)
+        self._points.run_start(event.time)
         epochs = finite_number(event.metadata.get("max_epochs"))
         if epochs is not None:
             self._facts["max_epochs"] = epochs
@@ -193,6 +200,7 @@ class LogAccumulator:
         self._not_numbers = 0
         self._eval_since = None
         self._pace = PaceRecorder()
+        self._points = PointRecorder()
         self._epochs = set()
         self._out_of_order = False
 

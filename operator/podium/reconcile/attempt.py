@@ -37,7 +37,7 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
         return Step(_without_job(attempt, log, look.goal))
     if log.overflow:
         return Step(move_to(attempt, Reason.LOG_TOO_LONG, "the MLPerf lines of rank 0 exceed the limit of 64 MiB"))
-    if log.summary.run_stop is None:
+    if not _has_measured(log.summary, look.goal):
         if job.suspended:
             return _queued(attempt, job, look)
         if _was_suspended(job):
@@ -49,6 +49,8 @@ def advance(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step
 def _launched(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     """Advance a try whose Job may have pods."""
     log = look.log
+    if log.summary.run_stop is None and _has_measured(log.summary, look.goal):
+        return Step(_judged(attempt, job, log, look.goal))
     unexplained = job.finished == "Failed" and log.summary.run_stop is None and first_failure(job) is None
     if unexplained and not look.pods_known_until:  # the watch of the pods may be later than that of the Jobs
         return Step(attempt, look.now + READ_AGAIN_SECONDS, list_pods=True)
@@ -59,9 +61,7 @@ def _launched(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         return _stopped(attempt, job, look)
     if first_failure(job) or log.complete:
         return _ending(attempt, job, look)
-    if _is_timed(attempt):
-        return _training(attempt, job, look)
-    return starting(attempt, job, look)
+    return _training(attempt, job, look) if _is_timed(attempt) else starting(attempt, job, look)
 
 
 def suspended_by_user(attempt: AttemptStatus, job: ObservedJob | None, look: Look) -> Step | None:
@@ -72,7 +72,7 @@ def suspended_by_user(attempt: AttemptStatus, job: ObservedJob | None, look: Loo
     nobody knows that, so that a try is lost as without spec.suspend.
     """
     log, now = look.log, look.now
-    if job is None or log.summary.run_stop is not None:
+    if job is None or _has_measured(log.summary, look.goal):
         return None
     has_started = any(c.node_index == 0 and c.started is not None for c in job.containers)
     if (has_started or _is_timed(attempt)) and not log.complete and now - log.known_until > FRESH_SECONDS:
@@ -88,11 +88,17 @@ def _is_timed(attempt: AttemptStatus) -> bool:
     return attempt.start_time is not None or attempt.state is AttemptState.TRAINING
 
 
+def _has_measured(summary: LogSummary, goal: Goal) -> bool:
+    """Return whether everything to be measured is in the log: nothing after it matters anymore."""
+    rate = goal.rate(summary)
+    return summary.run_stop is not None or (rate is not None and rate.is_whole)
+
+
 def _without_job(attempt: AttemptStatus, log: ObservedLog, goal: Goal) -> AttemptStatus:
     """Handle a missing Job; its output may still be arriving."""
     if not log.complete:
         return attempt
-    if log.summary.run_stop is not None:
+    if _has_measured(log.summary, goal):
         return _judged(attempt, None, log, goal)
     return move_to(attempt, Reason.JOB_LOST, "its Job was deleted before run_stop")
 
@@ -178,13 +184,20 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
 
 
 def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
-    limit = look.spec.deadlines.run
-    deadline = _clock_start(attempt, job, look) + duration_seconds(limit)
+    limit, window = look.spec.deadlines.run, look.goal.window
+    start = _clock_start(attempt, job, look)
+    deadline = start + duration_seconds(limit)
+    if window and look.now < deadline:  # the line that ends it may come at any time once the window is over
+        due = min(start + window.warmup + (window.seconds or 0.0), deadline)
+        stale = look.log.known_until < look.now - READ_AGAIN_SECONDS
+        step = until(attempt, AttemptState.TRAINING, due, look)
+        return step or Step(move(attempt, AttemptState.TRAINING), look.now + READ_AGAIN_SECONDS, read=stale)
     if step := until(attempt, AttemptState.TRAINING, deadline, look):
         return step
     if silent := silent_node(job):
         return Step(failed(attempt, job, silent, look.log))
-    message = f"no run_stop within {limit} of run_start; raise spec.deadlines.run if training needs longer"
+    missing = "the end of spec.measure was not reached" if window else "no run_stop"
+    message = f"{missing} within {limit} of run_start; raise spec.deadlines.run if training needs longer"
     if early := _early_start(look.log, job):
         return Step(move_to(attempt, Reason.CLOCK_INVALID, f"{early}; {message}"))
     return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
@@ -215,6 +228,8 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
         message = f"the log no longer has the run_start of {attempt.start_time} that was read from it"
         return move_to(attempt, Reason.LOG_LOST, message)
     verdict = judge(log.summary, goal)
+    if verdict.rate:
+        attempt = attempt.model_copy(update={"samples_per_second": f"{verdict.rate.per_second:.6g}"})
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
         return move_to(attempt, verdict.reason, no_log_text(log, "before it ended") + unreadable)
@@ -273,7 +288,7 @@ def measured(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> Attempt
             changes["epochs"] = f"{last.epoch:g}"
     if summary.energy_joules is not None:
         changes["energy_joules"] = f"{summary.energy_joules:.0f}"[:32]
-    elapsed = seconds(summary, goal.timed_by)
+    elapsed = None if goal.window else seconds(summary, goal.timed_by)
     if elapsed is not None:
         changes["time_to_train_seconds"] = f"{elapsed:.3f}"
     if all(getattr(attempt, name) == value for name, value in changes.items()):

@@ -41,7 +41,7 @@ from podium.reconcile.model import (
     StoreResult,
 )
 from podium.reconcile.progress import progress
-from podium.reconcile.score import score_run
+from podium.reconcile.score import in_words, score_run
 from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
 from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, known_tries, last_tries, next_tries
@@ -125,16 +125,16 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
 
 def _advance(case: _Case) -> None:
     """Advance every unfinished try; tries whose Job exists but that are not listed yet are adopted first."""
-    converged = []
+    succeeded = []
     for attempt in known_tries(case.run, case.observed.jobs, case.goal.attempts):
         moved = attempt if attempt.state.finished else _advance_one(case, attempt)
         if moved.state.finished and not moved.stored and moved.id in case.observed.stored:
             moved = moved.model_copy(update={"stored": True})
-        if moved.state is AttemptState.CONVERGED and not attempt.state.finished:
-            converged.append(moved)
+        if moved.state.succeeded and not attempt.state.finished:
+            succeeded.append(moved)
         case.attempts.append(moved)
-    if converged and not _all_concluded(case):  # the conditions report the end of the last one
-        case.actions += [Emit(Reason.ATTEMPT_CONVERGED, _measurement(attempt)) for attempt in converged]
+    if succeeded and not _all_concluded(case):  # the conditions report the end of the last one
+        case.actions += [Emit(Reason[f"ATTEMPT_{a.state.name}"], _measurement(a)) for a in succeeded]
 
 
 def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
@@ -151,7 +151,7 @@ def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
     if moved.state.finished:
         if moved.failure is None:
             moved = with_failure(moved, (first_failure(job) or held_up_by(job)) if job else None, log.tail)
-        if moved.state is not AttemptState.CONVERGED:
+        if not moved.state.succeeded:
             case.actions.append(
                 Emit(Reason[f"ATTEMPT_{moved.state.name}"], f"{moved.id}: {moved.reason}: {moved.message}")
             )
@@ -273,9 +273,7 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
         return case.decided(Report(admitted=case.admitted, running=storing, store_error=case.observed.store_error))
     if failure:
         case.actions.append(Emit(failure.reason, failure.message))
-    complete = (
-        None if failure else ConditionUpdate(True, Reason.SCORED, f"time to train {score.time_to_train_minutes} min")
-    )
+    complete = None if failure else ConditionUpdate(True, Reason.SCORED, in_words(score))
     report = Report(admitted=case.admitted, stored=result.uri, complete=complete, failed=failure)
     ttl = case.run.spec.ttl_seconds_after_finished
     if ttl is not None:
@@ -303,7 +301,7 @@ def _all_concluded(case: _Case) -> bool:
 
 def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
     """Return what went wrong in the last try of each attempt, for the first few."""
-    wrong = [a for a in last_tries(attempts).values() if a.state is not AttemptState.CONVERGED]
+    wrong = [a for a in last_tries(attempts).values() if not a.state.succeeded]
     return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
@@ -374,6 +372,8 @@ def _launch_failure(case: _Case) -> ConditionUpdate | None:
 
 
 def _measurement(attempt: AttemptStatus) -> str:
+    if attempt.state is AttemptState.MEASURED:
+        return f"{attempt.id}: {attempt.message}"
     return f"{attempt.id}: quality {attempt.quality} in {attempt.time_to_train_seconds} s, {attempt.epochs} epochs"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 
-from podium.api import AttemptStatus, BenchmarkRunSpec, Pricing, Reason, Score
+from podium.api import AttemptStatus, BenchmarkRunSpec, MeasuredRate, Pricing, Reason, Score
 from podium.reconcile.text import known_number
 from podium.reconcile.tries import last_tries
 from podium.rounds import Round
@@ -15,7 +16,9 @@ from podium.scoring import Rule, TimedAttempt, rule_for, score
 def score_run(
     spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus], goal: Goal, rounds: Mapping[str, Round]
 ) -> Score:
-    """Return the olympic mean over the last try of each attempt, with its energy and cost."""
+    """Return the score over the last try of each attempt: the olympic mean, with its energy and cost, or the rate."""
+    if spec.measure:
+        return _rate(spec, attempts)
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
     rule = rule_for(round_, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
@@ -34,6 +37,35 @@ def score_run(
         energy_joules=_mean_energy(scored),
         cost=_cost(result.seconds, spec.system.nodes, spec.pricing),
         reasons=reasons,
+        tries=len(attempts),
+    )
+
+
+def in_words(score: Score) -> str:
+    """Return what a valid score says."""
+    if score.rate:
+        return f"rate {score.rate.samples_per_second} samples per second"
+    return f"time to train {score.time_to_train_minutes} min"
+
+
+def _rate(spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus]) -> Score:
+    """Return the geometric mean of the attempts' rates: slow and fast ones by the same factor cancel each other."""
+    last = last_tries(attempts).values()
+    rates = [rate for one in last if one.state.succeeded and (rate := known_number(one.samples_per_second))]
+    missing = [str(one.index) for one in last if not one.state.succeeded]
+    reasons = ["not official: spec.measure asks for the rate, not for the time to train"]
+    if missing or not rates:
+        reasons.insert(0, f"invalid: attempt {', '.join(missing)} has no rate" if missing else "invalid: no attempt")
+        return Score(valid=False, official=False, reasons=tuple(reasons), tries=len(attempts))
+    mean, accelerators = statistics.geometric_mean(rates), spec.system.nodes * spec.system.accelerators_per_node
+    return Score(
+        rate=MeasuredRate(
+            samples_per_second=f"{mean:.6g}",
+            per_accelerator=f"{mean / accelerators:.6g}" if accelerators else None,
+        ),
+        valid=True,
+        official=False,
+        reasons=tuple(reasons),
         tries=len(attempts),
     )
 

@@ -179,6 +179,7 @@ def end(attempt: AttemptStatus, files: Mapping[str, str], writer: str) -> Entry:
         "state": attempt.state.value,
         "reason": attempt.reason,
         "timeToTrainSeconds": attempt.time_to_train_seconds,
+        **({"samplesPerSecond": rate} if (rate := attempt.samples_per_second) else {}),
         "writer": writer,
         "files": dict(files),
     }
@@ -194,6 +195,7 @@ def result(action: StoreResult, files: Mapping[str, str], found: Mapping[str, st
         "kind": RESULT,
         "outcome": action.outcome,
         "timeToTrainMinutes": action.score.time_to_train_minutes,
+        **({"rate": rate.model_dump(by_alias=True, exclude_none=True)} if (rate := action.score.rate) else {}),
         "valid": action.score.valid,
         "official": action.score.official,
         "tries": len(action.attempts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from podium.api import GROUP, KIND, VERSION, AttemptStatus, Score
+from podium.api import GROUP, KIND, VERSION, AttemptStatus, BenchmarkRunSpec, Score
 from podium.api.credentials import without_credentials
 from podium.documents import read_json
 from podium.mllog import LogSummary, Sighting, Sightings
@@ -149,6 +149,7 @@ def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) 
         "benchmark": spec.benchmark,
         "division": spec.division,
         "preset": spec.preset,
+        **({"measure": measure} if (measure := measure_document(spec)) else {}),
         "system": spec.system.model_dump(by_alias=True),
         "target": dict(target),
         **({"pinned": pinned.model_dump(by_alias=True, exclude_none=True)} if (pinned := run.status.pinned) else {}),
@@ -157,6 +158,11 @@ def result_document(run: Run, action: StoreResult, target: Mapping[str, float]) 
         "score": action.score.model_dump(by_alias=True, exclude_none=True),
         "attempts": [_attempt(attempt) for attempt in action.attempts],
     }
+
+
+def measure_document(spec: BenchmarkRunSpec) -> dict[str, Any] | None:
+    """What result.json says of spec.measure."""
+    return spec.measure.model_dump(by_alias=True, exclude_none=True) if spec.measure else None
 
 
 def _attempt(attempt: AttemptStatus) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from podium.api import BenchmarkRunSpec
-from podium.mllog import Evaluation, LogSummary, evaluations_by_metric, in_unit_of
+from podium.api import BenchmarkRunSpec, Measure, duration_seconds
+from podium.mllog import Evaluation, LogSummary, Rate, Window, evaluations_by_metric, in_unit_of
 from podium.rounds import Benchmark, Published, Quality, Round, published
 
 DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
+DEFAULT_MEASUREMENTS = 3  # of the rate: enough for an interval
 _FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
 _ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
 
@@ -34,6 +35,7 @@ class Goal:
     published: Published | None = None  # what closed logs of the benchmark have in common
     evaluated_offline: bool = False  # evaluations come after the clock stops
     ranks: int | None = None  # processes that the run started; None for other people's logs
+    window: Window | None = None  # where the rate is measured, instead of the time to train
 
     @property
     def targets(self) -> dict[str, float]:
@@ -44,6 +46,10 @@ class Goal:
     def lower_is_better(self) -> frozenset[str]:
         """Metrics that reach their targets from above, such as a loss."""
         return frozenset(quality.metric for quality in self.qualities if quality.lower_is_better)
+
+    def rate(self, summary: LogSummary) -> Rate | None:
+        """Return the rate that a log has had so far; None if it is not to be measured, or not known."""
+        return summary.points.rate(self.window) if self.window else None
 
     @property
     def text(self) -> str:
@@ -102,7 +108,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         qualities = tuple(q.model_copy(update={"target": v}) for q, v in zip(asked, values, strict=True))
     return Goal(
         qualities=qualities,
-        attempts=spec.attempts or (benchmark.runs if benchmark else DEFAULT_ATTEMPTS),
+        attempts=spec.attempts or _usual_attempts(spec, benchmark),
         max_failures=benchmark.max_failures if benchmark else 1,
         timed_by=benchmark.timed_by if benchmark else "run_stop",
         max_init_seconds=round_.clock.max_init_seconds if is_closed(spec.division) else None,
@@ -111,7 +117,19 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         published=usual if is_closed(spec.division) else None,
         evaluated_offline=usual is not None and usual.evaluated_offline,
         ranks=spec.system.ranks,
+        window=_window(spec.measure) if spec.measure else None,
     )
+
+
+def _usual_attempts(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> int:
+    if spec.measure:
+        return DEFAULT_MEASUREMENTS
+    return benchmark.runs if benchmark else DEFAULT_ATTEMPTS
+
+
+def _window(measure: Measure) -> Window:
+    seconds = None if measure.duration is None else float(duration_seconds(measure.duration))
+    return Window(duration_seconds(measure.warmup), seconds, measure.samples)
 
 
 def goal_of_log(

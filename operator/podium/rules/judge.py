@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from podium.api import AttemptState, Reason
-from podium.mllog import LogSummary, seconds
+from podium.mllog import LogSummary, Rate, seconds
 from podium.rules.catalog import RuleId
 from podium.rules.evidence import CLOCK_TOLERANCE, evidence
 from podium.rules.findings import Finding
@@ -21,7 +21,8 @@ _HONEST = frozenset({RuleId.LOG_QUALITY, RuleId.LOG_RUN_STOP_STATUS, RuleId.LOG_
 class Verdict:
     """The outcome of a run; `message` gives the cause in a sentence.
 
-    `seconds` is the time to train, None if nothing was timed. An invalid run has one only if everything but its
+    `rate` is what was measured instead, if the goal asks for it. `seconds` is the time to train, None if nothing was
+    timed. An invalid run has one only if everything but its
     initialization was valid.
 
     `findings` are the problems of the log. If the run did not converge, the first one is the cause. A converged run may
@@ -32,6 +33,7 @@ class Verdict:
     seconds: float | None
     message: str
     findings: tuple[Finding, ...] = ()
+    rate: Rate | None = None
 
     @property
     def state(self) -> AttemptState:
@@ -93,6 +95,8 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
     If a second run was appended to the log of one that died, the second is judged, and a finding says so. What the log
     says against itself and against all published ones are findings, too: see `evidence`.
     """
+    if goal.window and (found := _measured_rate(summary, goal)):
+        return found
     time = seconds(summary, goal.timed_by)
     if summary.lines == 0:
         fault: _Fault | None = _Fault(
@@ -110,6 +114,21 @@ def judge(summary: LogSummary, goal: Goal, where: str = "log") -> Verdict:
     ):
         time = None
     return Verdict(fault.reason, time, fault.message, (finding, *also) if fault.is_finding else also)
+
+
+def _measured_rate(summary: LogSummary, goal: Goal) -> Verdict | None:
+    """Return the verdict on the rate; None if the log is not that of a run that began: then it is judged as any log."""
+    if summary.run_start is None or _other_benchmark(summary, goal):
+        return None
+    rate = goal.rate(summary)
+    if rate is None or not (rate.is_whole or summary.run_stop is not None):
+        trained = "nothing" if rate is None else f"{rate.samples:g} samples in {rate.seconds:.0f} s"
+        message = f"the log ends before spec.measure is over: it shows {trained} after the warm-up"
+        return Verdict(Reason.RATE_UNKNOWN, None, message)
+    message = f"{rate.per_second:.5g} samples per second, over {rate.seconds:.0f} s of training"
+    if not rate.is_whole:
+        message += "; the program ended before spec.measure was over"
+    return Verdict(Reason.RATE_MEASURED, None, message, rate=rate)
 
 
 def _other_benchmark(summary: LogSummary, goal: Goal) -> _Fault | None:

@@ -17,7 +17,7 @@ from podium.api import GROUP, KIND, VERSION, AttemptState, AttemptStatus, Benchm
 from podium.documents import DocumentError, LimitError, read_json, read_yaml
 from podium.mllog import LogSummary
 from podium.reconcile import measured, score_run
-from podium.results.schema import ATTEMPT_SCHEMA, RESULT_SCHEMA, logged
+from podium.results.schema import ATTEMPT_SCHEMA, RESULT_SCHEMA, logged, measure_document
 from podium.results.writer import NOT_SEALED, SUMS
 from podium.rounds import load_rounds
 from podium.rules import Finding, Goal, Verdict, check_spec, goal_for
@@ -41,9 +41,11 @@ _REMEDY = "one of them was changed: ask for the originals"
 _BY_THE_LOG = frozenset({
     Reason.TARGET_REACHED, Reason.QUALITY_NOT_REACHED, Reason.RUN_ABORTED, Reason.EVAL_RESULT_MISSING,
     Reason.RUN_START_MISSING, Reason.RUN_STOP_MISSING, Reason.INIT_TOO_LONG, Reason.BENCHMARK_MISMATCH,
+    Reason.RATE_MEASURED, Reason.RATE_UNKNOWN,
 })  # fmt: skip
 _SCORE = (
-    "timeToTrainMinutes", "valid", "official", "dropped", "coefficientOfVariation", "energyJoules", "cost", "tries",
+    "timeToTrainMinutes", "rate", "valid", "official", "dropped", "coefficientOfVariation", "energyJoules", "cost",
+    "tries",
 )  # fmt: skip
 _OF_A_TRY = AttemptStatus.model_json_schema(by_alias=True)["properties"].keys() - {"stored"}
 _LAYOUT = re.compile(
@@ -171,6 +173,7 @@ class _Case:
             "benchmark": spec.benchmark,
             "division": spec.division,
             "preset": spec.preset,
+            "measure": measure_document(spec),
             "system": spec.system.model_dump(by_alias=True),
             "target": dict(self.goal.targets),
         }

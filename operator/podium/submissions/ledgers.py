@@ -18,7 +18,8 @@ from podium.stores import NotFound, Store, document_bytes
 from podium.submissions.differences import mapping
 
 _SAME = "run", "round", "benchmark", "division"  # in the first line of the ledger and in result.json
-_SAME_SCORE = "timeToTrainMinutes", "valid", "official"  # in the last line
+_SAME_SCORE = "timeToTrainMinutes", "rate", "valid", "official"  # in the last line
+_SAME_END = "state", "timeToTrainSeconds", "samplesPerSecond"
 _SAME_POD = "name", "nodeIndex", "node", "imageID"
 _RESTORE = "restore the original, or ask for it"
 
@@ -161,7 +162,7 @@ def _contradictions(case: Case, where: str, made: Entry, end: Entry, listed: Map
     names = [name for name in files or () if str(name).endswith("attempt.json")] if isinstance(files, dict) else []
     attempt = case.document(names[0]) if names else {}
     for name, document in ((RESULT, listed), (names[0] if names else "attempts", attempt)):
-        said = {"seed": made.get("seed"), **{key: end.get(key) for key in ("state", "timeToTrainSeconds")}}
+        said = {"seed": made.get("seed"), **{key: end.get(key) for key in _SAME_END}}
         for key, claimed in said.items():
             if document.get(key) != claimed:
                 message = f"{where} has {key} {document.get(key)!r}; the ledger says {claimed!r}"

@@ -48,7 +48,7 @@ def test_every_state_has_its_reasons():
         kinds = Reason[state.name].true + Reason[state.name].false
         assert ConditionType.RUNNING in kinds
         if state.finished:
-            assert Reason[f"ATTEMPT_{state.name}"].event == ("Normal" if state is AttemptState.CONVERGED else "Warning")
+            assert Reason[f"ATTEMPT_{state.name}"].event == ("Normal" if state.succeeded else "Warning")
 
 
 def test_every_condition_has_reasons_for_both_of_its_values():
@@ -92,7 +92,7 @@ def test_the_result_on_screen_ends_with_what_to_do(reason):
     console = Console(record=True, width=400)
     print_result(console, replace(ex.run(), status=failed(Reason.ATTEMPT_FAILED, attempt)), "")
     text = console.export_text()
-    if reason.state is AttemptState.CONVERGED:
+    if reason.state.succeeded:
         assert f"What to do: {Reason.ATTEMPT_FAILED.do}" in text
     else:
         assert reason in text

@@ -18,8 +18,8 @@ RUNNING = {**COMPLETE, "type": "Running", "reason": "Pending"}
 TRY = {"index": 1, "state": "Paused", "seed": 1, "job": "digits-1-0"}
 NEWER = {"attempts": [TRY], "conditions": [RUNNING, COMPLETE]}  # than this version, which knows no such state
 CAUSE = (
-    "status.attempts.0.state: Input should be 'Pending', 'Initializing', 'Training', 'Converged', 'NotConverged', "
-    "'Invalid', 'Failed' or 'Aborted'"
+    "status.attempts.0.state: Input should be 'Pending', 'Initializing', 'Training', 'Converged', 'Measured', "
+    "'NotConverged', 'Invalid', 'Failed' or 'Aborted'"
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tools.docs import metrics as documentation
 
-from podium.api import BenchmarkRunStatus, Score
+from podium.api import BenchmarkRunStatus, MeasuredRate, Score
 from podium.metrics import Family, Metrics, operator, reference, runs
 from tests.unit.metrics.test_metrics import PODS, TRAINING, page, sample
 from tests.unit.reconcile import examples as ex
@@ -21,7 +21,9 @@ def test_the_reference_lists_what_the_page_holds():
         attempts=(ex.converged(1, 60, stored=False),),
         score=Score(time_to_train_minutes="1.0", valid=True, official=True),
     )
-    metrics = Metrics(lambda: [sample(TRAINING), sample(ex.run(scored))], lambda: 0)
+    rate = Score(rate=MeasuredRate(samples_per_second="100"), valid=True, official=False)
+    measured = BenchmarkRunStatus(score=rate)
+    metrics = Metrics(lambda: [sample(TRAINING), sample(ex.run(scored)), sample(ex.run(measured))], lambda: 0)
     metrics.leads(leads=True)
     metrics.occupied(TRAINING, PODS, ex.T0 + 70)
     metrics.request("GET", "jobs", 200, 0.1)
