@@ -124,7 +124,7 @@ def every_result_is_in_the_chain(sim: Simulation) -> str:
 
 
 def the_log_is_complete(sim: Simulation) -> str:
-    """What is stored of a converged attempt is every MLPerf line that rank 0 printed, once and in order.
+    """What is stored of a measured attempt is every MLPerf line that rank 0 printed, once and in order.
 
     If the clock of its node was set back while its log could not be read, some lines may be found later. The last lines
     may be lost, and the record says so, if the store took nothing until the process that had read them died.
@@ -134,7 +134,7 @@ def the_log_is_complete(sim: Simulation) -> str:
         for attempt in status.get("attempts", ()) if status.get("result") else ():
             id_ = (attempt["index"], attempt.get("try", 0))
             one = next((t for t in sim.truth.of_run(metadata["uid"]) if t.id == id_), None)
-            if one is None or attempt["state"] != "Converged" or one.rotated:
+            if one is None or attempt["state"] not in ("Converged", "Measured") or one.rotated:
                 continue
             # two pods, if the queue took the machines while the program ended, and gave others for what was done
             rank0 = [c.printed for c in sim.truth.containers(one) if c.index == 0]
@@ -142,6 +142,8 @@ def the_log_is_complete(sim: Simulation) -> str:
             folder = status["result"]["uri"].removeprefix("s3://results/")
             stored = sim.bucket.objects[f"{folder}/attempts/{one.attempt:03}/result.txt"].decode().splitlines()
             clock_was_set = any(c.node.steps for c in sim.truth.containers(one) if c.index == 0)
+            if attempt["state"] == "Measured":  # its program went on until its Job was deleted
+                printed = [lines[: len(stored)] for lines in printed]
             if _may_be_cut(sim) and _says_cut(sim, f"{folder}/attempts/{one.attempt:03}/attempt.json"):
                 printed = [lines[: len(stored)] for lines in printed]
             if stored not in printed and not (clock_was_set and sorted(stored) in map(sorted, printed)):

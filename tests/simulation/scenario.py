@@ -122,4 +122,8 @@ def _spec(random: Random) -> dict[str, Any]:
         spec["queueName"] = "gpus"
     if random.random() < 0.1:
         spec["ttlSecondsAfterFinished"] = 600
+    other = Random(repr(random.getstate()[1][:4]))  # so that the rest of a seed's world stays what it was
+    if other.random() < 0.15:
+        end = other.choice(({"duration": "30s"}, {"duration": "3m"}, {"samples": 2000}))
+        spec["measure"] = {"warmup": other.choice(("0s", "30s", "2m")), **end}
     return spec

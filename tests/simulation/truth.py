@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from podium.api import duration_seconds
 from tests.simulation.apiserver import Object
 from tests.simulation.nodes import Cluster, Container
 from tests.simulation.programs import Program, choose
@@ -14,6 +16,7 @@ from tests.simulation.scenario import Fault
 from tests.simulation.world import World
 
 _TIME = re.compile(r'"time_ms": (\d+)')
+_SAMPLES = re.compile(r'"samples_count": (\d+)')
 FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
 # Faults during which perhaps no log can be read, so that nobody knows anymore what was printed, or when
 READING = frozenset({
@@ -40,6 +43,7 @@ class Try:
     unseen: bool = False  # one of its pods went, and no operator that runs has seen it
     rotated: bool = False  # a part of its log is gone for new readers
     rotated_unsaved: bool = False  # before a checkpoint of its first lines was due
+    measure: Object | None = None  # spec.measure of its run
     forgotten: bool = False  # somebody deleted its Job before any status named it
 
     @property
@@ -57,7 +61,7 @@ class Truth:
         self.deleted_runs: set[str] = set()
         self.unnoticed: set[str] = set()  # uids of runs that were suspended while the operator could not know
 
-    def created(self, job: Object) -> Try:
+    def created(self, job: Object, measure: Object | None) -> Try:
         """Remember a Job that was just created, and choose what its pods run."""
         metadata = job["metadata"]
         labels = metadata["labels"]
@@ -71,6 +75,7 @@ class Truth:
             int(labels["podium.dev/try"]),
             self.world.now,
             choose(self.world.random, seed),
+            measure=measure,
         )
         if one.run_uid in self.unnoticed:
             self.unnoticed.remove(one.run_uid)
@@ -134,6 +139,8 @@ class Truth:
     def steps(self, one: Try) -> list[float]:
         """Return by how many seconds the clock of rank 0's node was set, each time, while that of the attempt ran."""
         start, stop = self.happened(one, "run_start"), self.happened(one, "run_stop")
+        if one.measure and stop is None:
+            stop = self.world.wall
         if start is None or stop is None:
             return []
         epoch = self.world.wall - self.world.now
@@ -177,6 +184,33 @@ class Truth:
             if container.index == 0 and one.program.measures and start is not None and stop is not None:
                 return stop - start
         return None
+
+    def over(self, one: Try) -> bool:
+        """Return whether a try has printed everything that is to be measured."""
+        return self.printed(one, "run_stop") is not None or any(whole for _, whole in self.rates(one))
+
+    def rates(self, one: Try) -> list[tuple[float, bool]]:
+        """Return the rate that rank 0 has printed, and whether that is all of spec.measure; two if it ran twice."""
+        ranks = [container for container in self.containers(one) if container.index == 0]
+        return [rate for container in ranks if one.measure and (rate := _rate(container, one.measure))]
+
+
+def _rate(container: Container, measure: Object) -> tuple[float, bool] | None:
+    """Return the samples per second from the first line after the warm-up that says how many were trained to the first
+    one at which spec.measure is over, or to the last one."""
+    start = _stamp(container, "run_start")
+    said = [(_TIME.search(text), _SAMPLES.search(text)) for _, key, text in container.printed if key == "tracked_stats"]
+    points = [(int(time[1]) / 1000, int(samples[1])) for time, samples in said if time and samples]
+    begins = (start or 0.0) + duration_seconds(measure["warmup"])
+    points = [(time, samples) for time, samples in points if start is not None and time >= begins]
+    later = [(time, samples) for time, samples in points[1:] if samples > points[0][1]]
+    if not later:
+        return None
+    ends = begins + duration_seconds(measure.get("duration", "999999h"))
+    trained = points[0][1] + measure.get("samples", math.inf)
+    end = next((point for point in later if point[0] >= ends or point[1] >= trained), None)
+    time, samples = end or later[-1]
+    return (samples - points[0][1]) / (time - points[0][0]), end is not None
 
 
 def _stamp(container: Container, key: str) -> float | None:

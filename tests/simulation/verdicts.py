@@ -66,6 +66,20 @@ def _converged(case: Case) -> str:
     return "" if abs(seconds - measured) < 0.002 else f"it took {measured:.3f} s, not {seconds} s"
 
 
+def _measured(case: Case) -> str:
+    rate = float(case.attempt.get("samplesPerSecond") or "nan")
+    stopped = case.truth.printed(case.one, "run_stop") is not None
+    found = [each for each, whole in case.truth.rates(case.one) if whole or stopped]
+    if any(math.isclose(rate, each, rel_tol=1e-4) for each in found):
+        return ""
+    return f"its rate was {found}, not {rate}" if found else "it was not measured to the end"
+
+
+def _rate_unknown(case: Case) -> str:
+    known = any(whole for _, whole in case.truth.rates(case.one)) and not case.one.rotated
+    return "its rate was measured" if known else ""
+
+
 def _run_deadline(case: Case) -> str:
     start, stop = case.truth.happened(case.one, "run_start"), case.truth.happened(case.one, "run_stop")
     late = start is not None and case.latest >= start + case.deadline("run")
@@ -132,13 +146,13 @@ def _not_converged(case: Case) -> str:
 
 def _without_a_cause(case: Case) -> str:
     """A try that nothing disturbed ends as its program does."""
-    if case.attempt["state"] == "Converged" or case.one.rotated or not case.truth.undisturbed(case.one):
+    if case.attempt["state"] in ("Converged", "Measured") or case.one.rotated or not case.truth.undisturbed(case.one):
         return ""
     if case.one.program.kind.startswith("crashes"):
         return (
             "" if case.attempt.get("reason") in (*OWN_EXIT, *_BEFORE_OR_WITHOUT_A_LOG) else "its program ended itself"
         )
-    explained = case.attempt.get("reason") in _BEFORE_OR_WITHOUT_A_LOG
+    explained = case.attempt.get("reason") in (*_BEFORE_OR_WITHOUT_A_LOG, "RateUnknown")
     return "nothing disturbed it" if case.one.program.measures and not explained else ""
 
 
@@ -153,5 +167,6 @@ _BY_REASON = {
     "Suspended": _suspended_early,
     "SuspendedInTraining": _suspended,
     "LogLost": _log_lost,
+    "RateUnknown": _rate_unknown,
 }
-_BY_STATE = {"Converged": _converged, "Invalid": _invalid, "NotConverged": _not_converged}
+_BY_STATE = {"Converged": _converged, "Measured": _measured, "Invalid": _invalid, "NotConverged": _not_converged}

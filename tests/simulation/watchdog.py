@@ -83,7 +83,8 @@ class Watchdog:
 
     def _job_changed(self, change: Change) -> None:
         if change.type == "ADDED" and not change.object["metadata"]["name"].startswith("stranger"):
-            one = self.truth.created(change.object)
+            run_uid = change.object["metadata"]["labels"]["podium.dev/run-uid"]
+            one = self.truth.created(change.object, self._run.get(run_uid, {"spec": {}})["spec"].get("measure"))
             if self._run.get(one.run_uid, {"spec": {}})["spec"].get("suspend"):
                 one.disturbed.add("suspended")  # the operator did not know it yet
             self.one_job_per_try(one)
@@ -92,12 +93,13 @@ class Watchdog:
             self.terminal_means_no_new_job(one)
 
     def no_healthy_attempt_is_ended(self, one: Try, job: Object) -> None:
-        """The operator never deletes the Job of an attempt that would have reached run_stop within its deadlines."""
+        """The operator never deletes the Job of an attempt that would have reached run_stop, or the end of spec.measure,
+        within its deadlines."""
         run = self._run.get(one.run_uid)
         if run is None or not (self.truth.undisturbed(one) and one.program.measures):
             return
         containers, nodes = self.truth.containers(one), run["spec"]["system"]["nodes"]
-        if one.rotated_unsaved or self.truth.printed(one, "run_stop") is not None:
+        if one.rotated_unsaved or self.truth.over(one):
             return
         admitted = (job.get("status") or {}).get("startTime")
         waited = self.world.wall - datetime.fromisoformat(admitted).timestamp() if admitted else 0.0
@@ -154,7 +156,7 @@ class Watchdog:
         for other in earlier:
             decided = other.number == one.number - 1 and self.truth.undisturbed(other) and not other.rotated
             decided = decided and other.id not in lost
-            if decided and self.truth.printed(other, "run_stop") is not None:
+            if decided and self.truth.over(other):
                 self.breaks(self.nothing_is_repeated_silently, f"{one.name} although {other.name} was measured")
         counted = [t for t in earlier if not t.disturbed & FREE]
         retries = run["spec"].get("maxRetries", 2)
