@@ -51,6 +51,7 @@ class Parser:
         self.problem_count = 0
         self.mlperf_characters = 0  # of all lines that start as MLPerf lines
         self.line_count = 0  # complete lines; after close(), the last one as well
+        self.is_torn = False  # after close(): whether the last line has no end
         self._max_problems = max_problems
         self._open = False  # whether the last line lacks its newline
         self._rest: list[str] = []  # pieces of the incomplete line: from its token on, else a possible start of one
@@ -66,7 +67,7 @@ class Parser:
         """Return the event of a last line without a newline."""
         events = self._feed(self._decoder.decode(b"", final=True)) + self._complete("\r")
         self.line_count += self._open
-        self._open = False
+        self.is_torn, self._open = self._open, False
         return events
 
     def _feed(self, text: str) -> list[Event]:

@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from podium.mllog import Event, Format, Problem
-from podium.rounds import Benchmark, LogRules, Round, targets
+from podium.rounds import Benchmark, LogRules, Round, published, targets
 from podium.rules.catalog import RuleId
+from podium.rules.cut_off import CutOff
 from podium.rules.findings import Finding
 from podium.rules.goal import is_closed
 from podium.rules.hyperparameters import closed_breach, plain_value, untuned_breach
@@ -74,6 +75,7 @@ class LogCheck:
         self._found: list[Finding] = []
         self._reported: set[str] = set()
         self.seeds: list[Seed] = []
+        self.end = CutOff(published(round_.name, benchmark_name))
 
     @property
     def is_open(self) -> bool:
@@ -82,6 +84,7 @@ class LogCheck:
 
     def add(self, event: Event) -> None:
         """Check one event."""
+        self.end.add(event)
         self._format = self._format or event.format
         key = event.key
         if key in self._counted:

@@ -9,7 +9,7 @@ from podium.api import Reason
 from podium.mlcommons import MAX_CHARACTERS, MAX_EVENTS, Official, official
 from podium.mllog import Event, Parser
 from podium.rounds import Round, vocabulary
-from podium.rules import Finding, LogCheck, Seed, Verdict, repeated_seeds
+from podium.rules import Finding, LogCheck, Verdict, repeated_seeds
 from podium.rules.catalog import RuleId
 from podium.stores import Store
 from podium.submissions.entries import ScoredResult, division_of, score_folder
@@ -76,21 +76,22 @@ def check_folder(
     has_rules = benchmark is not None and not benchmark.suspended and round_.log_rules is None
     checker = official(round_.name) if has_rules else None
     results: dict[str, tuple[Finding, ...]] = {}
-    seeds: dict[str, list[Seed]] = {}
+    checks: dict[str, LogCheck] = {}
     for log in folder.logs:
         check = LogCheck(log.name, round_, entry.benchmark, division_of(folder, log, division))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN),
             *_check(store, log, entry, check, checker),
         )
-        seeds[log.name] = check.seeds
+        checks[log.name] = check
     asks_for_seeds = round_.log_rules is None and round_.log_format == "mllog" and round_.name != "v0.7"
     required = asks_for_seeds and any(division_of(folder, log, division) != "open" for log in folder.logs)
-    for finding in repeated_seeds(seeds, required=required):
+    for finding in repeated_seeds({name: check.seeds for name, check in checks.items()}, required=required):
         results[finding.field] += (finding,)
     for log in folder.logs:
         verdict = entry.verdicts[log.index]
-        yield Checked(log.name, round_.name, entry.benchmark, checker is not None, verdict, results[log.name])
+        found = checks[log.name].end.without_consequences(results[log.name])
+        yield Checked(log.name, round_.name, entry.benchmark, checker is not None, verdict, found)
     if together:
         yield Checked(folder.path or ".", round_.name, entry.benchmark, checker is not None, None, together)
 
@@ -108,6 +109,7 @@ def _check(
             if len(kept) > MAX_EVENTS or parser.mlperf_characters > MAX_CHARACTERS:
                 kept = None
     own = (*check.findings(parser.problems, parser.problem_count), *entry.verdicts[log.index].findings)
+    check.end.torn_line = parser.line_count if parser.is_torn else None
     if checker is None or kept == []:
         return own
     if kept is None:
@@ -158,6 +160,7 @@ _FOLLOWS_FROM: Mapping[str, set[str]] = {
         RuleId.MLPERF_KEY_CHECK.of(key) for key in ("cache_clear", "init_start", "init_stop")
     },
     RuleId.LOG_RUN_STOP_MISSING: {RuleId.MLPERF_KEY_REQUIRED.of("run_stop")},
+    RuleId.LOG_EVAL_RESULT_MISSING: {RuleId.MLPERF_KEY_REQUIRED.of("eval_result")},
     RuleId.LOG_RUN_START_MISSING: {RuleId.MLPERF_KEY_REQUIRED.of("run_start")},
 }
 

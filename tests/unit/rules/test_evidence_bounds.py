@@ -70,11 +70,13 @@ MISSING = ["log.evaluation.missing"]
         ({"first": 2}, {"evaluations": at(30, 40, 50)}, MISSING),  # by the log's own interval
         ({"first": 3}, {"evaluations": at(30, 40, 50)}, []),
         ({"first": 2}, {"evaluations": at(30)}, []),
-        ({"every_epochs": 100, "first": 2, "fewest": 0.5}, {"evaluations": at(300, 400)}, []),
-        ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(300, 400)}, []),
-        ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(350, 400, 500)}, []),
-        ({"every_epochs": 100, "first": 1, "fewest": 0.75}, {"evaluations": at(300, 400)}, MISSING),
-        ({"every_epochs": 100, "first": 1, "fewest": 1.0}, {"evaluations": at(150)}, []),
+        ({"every_epochs": 100, "first": 2, "fewest": 0.5}, {"evaluations": at(300, 400), "run_stop": 9.0}, []),
+        ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(300, 400), "run_stop": 9.0}, []),
+        ({"every_epochs": 100, "first": 1, "fewest": 0.5}, {"evaluations": at(350, 400, 500), "run_stop": 9.0}, []),
+        ({"every_epochs": 100, "first": 1, "fewest": 0.75}, {"evaluations": at(300, 400), "run_stop": 9.0}, MISSING),
+        # a log that was cut off would have had more of them
+        ({"every_epochs": 100, "first": 1, "fewest": 0.75}, {"evaluations": at(300, 400)}, []),
+        ({"every_epochs": 100, "first": 1, "fewest": 1.0}, {"evaluations": at(150), "run_stop": 9.0}, []),
         # the pace of the training
         (PACED, {"segments": stretches([10, 10, 10, 5])}, []),
         (PACED, {"segments": stretches([10, 10, 10, 4.9])}, ["log.pace.block"]),
