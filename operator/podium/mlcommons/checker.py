@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.mlcommons.process import Ruleset, ToolError, worker
+from podium.mlcommons.remedies import remedy_for_line, remedy_for_log, remedy_for_result, remedy_for_type
 from podium.mllog import Event, Format
 from podium.rules.catalog import RuleId
 from podium.rules.findings import Finding
@@ -95,10 +96,10 @@ def _refused(name: str, where: str) -> Finding:
 
 def _finding(message: str, where: str, ruleset: str) -> Finding:
     """Turn one of the checker's messages into a finding."""
-    source = f"MLCommons' rules for {ruleset}"
     if match := _FAILED.match(message):
         said = f"{match['key']} breaks {' '.join(match['test'].split())!r}"
-        return Finding(RuleId.MLPERF_KEY_CHECK.of(match["key"]), where, said, int(match["line"]), source)
+        remedy = remedy_for_line(match["key"], match["test"], ruleset)
+        return Finding(RuleId.MLPERF_KEY_CHECK.of(match["key"]), where, said, int(match["line"]), remedy)
     if match := _REQUIRED.match(message):
         # Alternatives come in any order; block_start and block_stop, which stand in for others, are named last
         names = sorted(match["keys"].replace("'", "").split(" or "), reverse=True)
@@ -111,8 +112,9 @@ def _finding(message: str, where: str, ruleset: str) -> Finding:
         )
     if match := _NEVER.match(message):
         said = f"no {match['key']} fulfills {' '.join(match['test'].split())!r}"
-        return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=source)
+        return Finding(RuleId.MLPERF_KEY_NEVER.of(match["key"]), where, said, remedy=remedy_for_result(ruleset))
     if match := _CRASHED.match(message):
         return Finding(RuleId.MLPERF_VALUE, where, "a value or its metadata is missing, or of a type that the "
-                       "rules do not expect", int(match["line"]), source)  # fmt: skip
-    return Finding(RuleId.MLPERF, where, " ".join(message.partition("\ncurrent context")[0].split()), remedy=source)
+                       "rules do not expect", int(match["line"]), remedy_for_type(ruleset))  # fmt: skip
+    said = " ".join(message.partition("\ncurrent context")[0].split())
+    return Finding(RuleId.MLPERF, where, said, remedy=remedy_for_log(ruleset))
