@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from podium.api import duration_seconds
 from tests.simulation.apiserver import Change, Object
 from tests.simulation.nodes import Container
+from tests.simulation.permissions import allowed, asked
 from tests.simulation.replicas import LEASE
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
@@ -50,6 +51,7 @@ class Watchdog:
     def requested(self, process: str, verb: str, path: str) -> None:
         """Called for each request of an operator."""
         self.nothing_storms(process, verb, path)
+        self.asks_for_what_it_may(process, verb, path)
         if verb != "GET" and "/leases" not in path:
             self.only_the_leader_writes(process, verb, path)
 
@@ -68,6 +70,11 @@ class Watchdog:
         if len(times) > _MOST_REQUESTS and times.popleft() > self.world.now - _STORM_SECONDS:
             what = f"{verb} {path[:100]} more than {_MOST_REQUESTS} times in {_STORM_SECONDS:.0f} s"
             self.breaks(self.nothing_storms, f"{process}: {what}")
+
+    def asks_for_what_it_may(self, process: str, verb: str, path: str) -> None:
+        """An operator sends no request that the chart's rules do not allow its account."""
+        if (pair := asked(verb, path)) and pair not in allowed():
+            self.breaks(self.asks_for_what_it_may, f"{process}: {verb} {path[:100]}: the chart allows no {pair[1]}")
 
     # ---- Jobs ----
 
@@ -356,4 +363,5 @@ GUARANTEES = (
     Watchdog.a_wait_names_its_cause,
     Watchdog.only_the_leader_writes,
     Watchdog.nothing_storms,
+    Watchdog.asks_for_what_it_may,
 )

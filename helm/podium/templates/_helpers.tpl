@@ -83,7 +83,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "podium.rules" -}}
 - apiGroups: [podium.dev]
   resources: [benchmarkruns]
-  verbs: [list, watch, delete] # delete: spec.ttlSecondsAfterFinished
+  verbs: [get, list, watch, delete] # delete: spec.ttlSecondsAfterFinished
 - apiGroups: [podium.dev]
   resources: [benchmarkruns/status]
   verbs: [patch]
