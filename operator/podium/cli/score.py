@@ -56,7 +56,9 @@ def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
             "CV": "" if (cv := e.score.coefficient_of_variation) is None else f"{cv:.1%}",
             unit.heading: unit.number(e.minutes),
         }
+        rate = e.samples_per_second
         official = "" if e.score.official else "invalid" if not e.score.valid else "not official"
+        said = f"{rate:.5g} samples/s" if rate else official
         shown = [cells[heading] for heading in numbers]
-        made.add_row(e.system, e.benchmark, *shown, official, style="" if e.score.valid else "red")
+        made.add_row(e.system, e.benchmark, *shown, said, style="" if e.score.valid or rate else "red")
     return made

@@ -46,6 +46,7 @@ class Attempt:
     quality: Mapping[str, float]  # at that point
     init_seconds: float | None  # before the clock starts
     seconds: float | None  # on the clock
+    samples_per_second: float | None  # of a run that measures the rate
     eval_seconds: float | None  # part of `seconds`
     energy_joules: float | None
     curve: tuple[Point, ...]
@@ -59,7 +60,7 @@ class Attempt:
 
     @property
     def scored(self) -> bool:
-        return self.mark == "" and self.state == AttemptState.CONVERGED
+        return self.mark == "" and self.state in (AttemptState.CONVERGED, AttemptState.MEASURED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _document(attempt: Attempt) -> dict[str, Any]:
         "quality": dict(attempt.quality),
         "initSeconds": attempt.init_seconds,
         "seconds": attempt.seconds,
+        **({"samplesPerSecond": attempt.samples_per_second} if attempt.samples_per_second else {}),
         "evalSeconds": attempt.eval_seconds,
         "energyJoules": attempt.energy_joules,
         "curve": [{"seconds": p.seconds, "epoch": p.epoch, "quality": dict(p.quality)} for p in attempt.curve],
@@ -179,6 +181,7 @@ def _attempt(entry: ScoredResult, index: int, name: str, digest: str) -> Attempt
         quality={} if end is None else end.quality,
         init_seconds=init,
         seconds=verdict.seconds,
+        samples_per_second=verdict.rate.per_second if verdict.rate else None,
         eval_seconds=_on_the_clock(entry, log.eval_seconds, verdict.seconds),
         energy_joules=log.energy_joules,
         curve=curve,

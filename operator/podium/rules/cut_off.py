@@ -41,9 +41,12 @@ class CutOff:
             self._counts[key] += 1
             self._moved_on |= key in _STARTS | _STOPS and self._counts["eval_start"] > 0
 
-    def without_consequences(self, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
-        """Return the findings against the log, without those that only follow from its end."""
-        if self._counts["run_stop"] or not any(finding.rule in _CAUSES for finding in found):
+    def without_consequences(self, found: tuple[Finding, ...], *, intended: bool = False) -> tuple[Finding, ...]:
+        """Return the findings against the log, without those that only follow from its end.
+
+        `intended`: the operator has ended the run, since spec.measure was over.
+        """
+        if self._counts["run_stop"] or not (intended or any(finding.rule in _CAUSES for finding in found)):
             return found
         return tuple(f for f in found if f.rule in _CAUSES or not self._follows(f))
 
@@ -58,7 +61,7 @@ class CutOff:
             return (counts["block_start"] if key == "block_stop" else self._begun()) <= 1
         if key.startswith("eval_"):
             return self._lacks_evaluation(key)
-        return key == "run_final" or self._may_lack_settings()
+        return key in ("run_stop", "run_final") or self._may_lack_settings()
 
     def _begun(self) -> int:
         """How many epochs or stretches of training have begun."""

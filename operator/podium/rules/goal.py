@@ -117,7 +117,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         published=usual if is_closed(spec.division) else None,
         evaluated_offline=usual is not None and usual.evaluated_offline,
         ranks=spec.system.ranks,
-        window=_window(spec.measure) if spec.measure else None,
+        window=window_of(spec.measure) if spec.measure else None,
     )
 
 
@@ -127,7 +127,8 @@ def _usual_attempts(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> int:
     return benchmark.runs if benchmark else DEFAULT_ATTEMPTS
 
 
-def _window(measure: Measure) -> Window:
+def window_of(measure: Measure) -> Window:
+    """Return the window that spec.measure asks for."""
     seconds = None if measure.duration is None else float(duration_seconds(measure.duration))
     return Window(duration_seconds(measure.warmup), seconds, measure.samples)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from podium.api import AttemptState, Reason
-from podium.mllog import Format, LogSummary
+from podium.api import AttemptState, Measure, Reason
+from podium.mllog import Format, LogSummary, Window
 from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
-from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge
+from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge, window_of
 from podium.rules.catalog import RuleId
 from podium.scoring import Rule, Score, TimedAttempt, rule_of, score
 from podium.submissions.scaling import Asked, converged_after, scaling_of
@@ -59,6 +60,13 @@ class ScoredResult:
         return self.goal.targets
 
     @property
+    def samples_per_second(self) -> float | None:
+        """The rate of a run with spec.measure: the geometric mean of its attempts; None if one has none."""
+        rates = [None if v.rate is None else v.rate.per_second for v in self.verdicts.values()]
+        known = [rate for rate in rates if rate]
+        return statistics.geometric_mean(known) if known and len(known) == len(rates) else None
+
+    @property
     def minutes(self) -> float | None:
         return None if self.score.minutes is None else self.score.minutes * self.scaling
 
@@ -75,6 +83,7 @@ class ScoredResult:
             "failed": self.score.failures,
             "scaling": self.scaling,
             "minutes": None if self.minutes is None else round(self.minutes, 6),
+            **({"samplesPerSecond": round(rate, 6)} if (rate := self.samples_per_second) else {}),
             "valid": self.score.valid,
             "official": self.score.official,
             "coefficientOfVariation": self.score.coefficient_of_variation,
@@ -109,19 +118,25 @@ def score_folder(
         log.index: goal_of_log(name, benchmark, round_, division_of(folder, log, division), own_target=own_target)
         for log in folder.logs
     }
+    if (window := _window(folder)) is not None:
+        goals = {index: replace(each, window=window) for index, each in goals.items()}
     verdicts = _verdicts(folder, goals)
     rule = rule_of(benchmark)
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
     goal = goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target)
+    goal = replace(goal, window=window)
     scaling, together = _together(folder, (round_name, name, rule), goal, verdicts, division)
-    findings = [*_about_logs(folder, verdicts, result), *_about_score(result, folder.path or "."), *together]
+    about = () if window else _about_score(result, folder.path or ".")
+    findings = [*_about_logs(folder, verdicts, result), *about, *together]
     if known is None and not folder.result:
         findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
     notes = [
         note for note in (how, _earlier_round(folder, round_name, name, rounds), _designated(result, rule)) if note
     ]
-    if is_own_open:
+    if window:
+        notes.append("not official: spec.measure asks for the rate, not for the time to train")
+    elif is_own_open:
         notes.append("not official: the open division has its own targets and models")
     if result.valid:
         notes += _left_out(_unconverged(folder, verdicts))
@@ -145,6 +160,14 @@ def score_folder(
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
+
+
+def _window(folder: Folder) -> Window | None:
+    """The window in which a result of Podium's measures the rate; None if it is of times to train."""
+    try:
+        return window_of(Measure.model_validate(folder.result["measure"]))
+    except (LookupError, ValueError, TypeError):
+        return None
 
 
 def _together(
@@ -204,7 +227,7 @@ def _unconverged(folder: Folder, verdicts: Mapping[int, Verdict]) -> list[str]:
 def _about_logs(folder: Folder, verdicts: Mapping[int, Verdict], result: Score) -> Iterator[Finding]:
     for log in folder.logs:
         yield from _about(log, verdicts[log.index])
-    if not result.valid:
+    if not result.valid and _window(folder) is None:
         for text in _unconverged(folder, verdicts):
             yield Finding(RuleId.SCORE_NOT_CONVERGED, folder.path or ".", text)
     for key, text in folder.unreadable:

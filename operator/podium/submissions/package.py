@@ -155,6 +155,10 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
     off, claims a success that it does not show, or names rules that do not exist is never tolerated.
     """
     entry = part.entry
+    if entry.goal.window:
+        message = "not official: the run measures the rate, not the time to train"
+        yield Finding(RuleId.PACKAGE_SCORE, entry.benchmark, message, remedy="run it again without spec.measure")
+        return
     if not entry.score.official:
         for reason in entry.score.reasons:
             yield Finding(
