@@ -19,13 +19,14 @@ from podium.mlcommons import MissingCheckerError, package_findings
 from podium.rounds import Round, load_scorable_rounds
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
-from podium.rules.system import OPEN
+from podium.rules.system import open_fields
 from podium.stores import FileStore, StoreError
 from podium.stores.beneath import OpenFolder
 from podium.submissions import (
     ReviewedResult,
     Submission,
     check_submission,
+    describe_entry,
     describe_system,
     files_of,
     gather,
@@ -67,7 +68,7 @@ def package(
     if init is not None:
         if system is not None or out is not None:
             raise UsageError("--init writes a system description and no package: leave out --system and --out")
-        _write_description(init, results, rounds, asked_round(round_, rounds))
+        _print_open(as_json, init, _write_description(init, results, rounds, asked_round(round_, rounds)))
         return
     if system is None or out is None:
         raise UsageError("name the system description with --system and the package's folder with --out, or use --init")
@@ -95,15 +96,15 @@ def package(
     raise typer.Exit(1 if findings else 0)
 
 
-def _write_description(file: Path, results: Sequence[str], rounds: Mapping[str, Round], asked: str | None) -> None:
-    """Write the description of the first result's system, and list what is left to fill in. Raises UsageError."""
+def _write_description(
+    file: Path, results: Sequence[str], rounds: Mapping[str, Round], asked: str | None
+) -> Mapping[str, Any]:
+    """Write and return the description of the first result's system. Raises UsageError."""
     try:
         part = next(gather([store_at(place) for place in results], rounds, asked), None)
         if part is None:
             raise nothing_below(", ".join(results))
-        if part.entry.round == "v0.5":
-            raise UsageError("--init: v0.5 describes systems in an entry.json of another form; write it by hand")
-        described = describe_system(part)
+        described = describe_entry(part) if part.entry.round == "v0.5" else describe_system(part)
         with file.open("x", encoding="utf-8") as new:
             new.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     except FileExistsError as error:
@@ -112,10 +113,26 @@ def _write_description(file: Path, results: Sequence[str], rounds: Mapping[str, 
         raise UsageError(f"--init {file}: {error.strerror}; name a new file in an existing folder") from error
     except (StoreError, MissingCheckerError) as error:
         raise UsageError(str(error)) from error
-    left = {field: value.removeprefix(OPEN) for field, value in described.items() if value.startswith(OPEN)}
+    return described
+
+
+def _print_open(as_json: bool, file: Path, described: Mapping[str, Any]) -> None:
+    """List what is left to fill in."""
+    left = dict(open_fields(described))
+    known = _count(described) - len(left)
+    if as_json:
+        print_json({"system": str(file), "known": known, "open": left})
+        return
     for field, allowed in left.items():
         print_line(console(), f"{field}: {allowed}")
-    print_line(console(), f"{file}: {len(described) - len(left)} fields from the run, {len(left)} to fill in")
+    print_line(console(), f"{file}: {known} fields from the run, {len(left)} to fill in")
+
+
+def _count(described: object) -> int:
+    """The number of fields of a description, at all depths."""
+    if isinstance(described, list):
+        return sum(map(_count, described))
+    return sum(map(_count, described.values())) if isinstance(described, dict) else 1
 
 
 def _refusals(

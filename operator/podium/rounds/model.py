@@ -91,6 +91,9 @@ class LogRules(_Value):
     closed_at_least_once: tuple[str, ...]
     source: str
     keys: Mapping[str, str] = Field(default_factory=dict)  # the round's log keys that have another name in Podium
+    later: Mapping[str, str] = Field(
+        default_factory=dict
+    )  # what the later format of Podium's trainers calls such a line
     schedules: tuple[str, ...] = ()  # logged at each change: the largest value is the setting
     spellings: Mapping[str, str] = Field(default_factory=dict)  # from lowercase texts in the logs to Podium's names
     placeholder: str = ""  # text starting with this stands for a value that is not in the log

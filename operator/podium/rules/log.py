@@ -48,13 +48,17 @@ class Seed:
 class LogCheck:
     """Checks the events of one log in order, with bounded memory for a log of any length."""
 
-    def __init__(self, where: str, round_: Round, benchmark_name: str, division: str = "closed") -> None:
+    def __init__(
+        self, where: str, round_: Round, benchmark_name: str, division: str = "closed", *, is_own: bool = False
+    ) -> None:
+        """`is_own`: the log is of a result of Podium's, whose trainers print the format of v0.7 in every round."""
         self._where = where
         self._round = round_
         self._name = benchmark_name
         self._benchmark: Benchmark | None = round_.benchmarks.get(benchmark_name)
         self._closed = is_closed(division)
         self._untuned = division == "outOfTheBox"
+        self._is_own = is_own
         self._keys_of_round = round_.log_rules.keys if round_.log_rules else {}
         self._settings: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)  # values and lines, by key and text
         self._counted = self._keys_to_count()
@@ -126,7 +130,7 @@ class LogCheck:
         """Return the keys to count; not all keys, since a hostile log may contain a million."""
         rules, own = self._round.log_rules, self._benchmark.closed_log_keys if self._benchmark else ()
         of_round = (*rules.exactly_once, *rules.closed_at_least_once) if rules else ()
-        return frozenset({*of_round, *own, *_ALWAYS_COUNTED})
+        return frozenset({*of_round, *own, *(rules.later.values() if rules else ()), *_ALWAYS_COUNTED})
 
     # ---- while lines arrive ----
 
@@ -180,15 +184,22 @@ class LogCheck:
 
     def _evaluation(self, event: Event) -> None:
         rules = self._round.log_rules
-        if not rules or self._format != self._round.log_format:
+        if not rules or not (self._format == self._round.log_format or self._is_later()):
             return
         epoch = event.metadata.get("epoch_num")
         if event.value is None or isinstance(event.value, dict) or epoch is None:
             message = "eval_accuracy has no epoch or no value"
             remedy = 'log eval_accuracy: {"epoch": 3, "value": 0.74}'
             self._once(RuleId.ROUND_EVAL_ACCURACY_FORM.of(self._round.name), message, event.line_number, remedy)
-        elif epoch == self._round.first_epoch:
+        elif epoch == self._first_epoch():
             self._epochs_from_first = True
+
+    def _is_later(self) -> bool:
+        """Whether the log is one of Podium's own in the format of v0.7, in a round that has another."""
+        return self._is_own and self._format is Format.MLLOG and self._round.log_format != Format.MLLOG.value
+
+    def _first_epoch(self) -> int:
+        return 1 if self._is_later() else self._round.first_epoch
 
     def _hyperparameter(self, event: Event) -> None:
         """Keep the values of a hyperparameter: some rules depend on others that may be logged later."""
@@ -228,11 +239,10 @@ class LogCheck:
         if not rules:
             return
         name = self._round.name
-        if self._format is not None and self._format != self._round.log_format:
+        if self._format != self._round.log_format and not self._is_later():
             message = f"the log is in format {self._format}, but the tools of {name} read {self._round.log_format}"
-            yield Finding(
-                RuleId.ROUND_FORMAT.of(name), self._where, message, remedy="its keys are not checked against the round"
-            )
+            remedy = f"log in the format of {name}: the keys of this log are not checked"
+            yield Finding(RuleId.ROUND_FORMAT.of(name), self._where, message, remedy=remedy)
             return
         for key in rules.exactly_once:
             if (count := self._counts[key]) != 1 and key not in _JUDGED:
@@ -247,9 +257,10 @@ class LogCheck:
                               f"the order is {', '.join(rules.exactly_once)}")  # fmt: skip
         from_first = self._benchmark is None or not self._benchmark.evaluates_first_epoch or self._epochs_from_first
         if self._counts["eval_accuracy"] and not from_first and f"{name}.eval_accuracy.form" not in self._reported:
-            message = f"there is no eval_accuracy for epoch {self._round.first_epoch}"
+            first = self._first_epoch()
+            message = f"there is no eval_accuracy for epoch {first}"
             yield Finding(RuleId.ROUND_EVAL_ACCURACY_FIRST.of(name), self._where, message, self._first["eval_accuracy"],
-                          f"evaluate after every epoch; {name} counts them from {self._round.first_epoch}")  # fmt: skip
+                          f"evaluate after every epoch; they count from {first}")  # fmt: skip
         yield from self._closed_keys(rules)
 
     def _closed_keys(self, rules: LogRules) -> Iterator[Finding]:
@@ -261,7 +272,11 @@ class LogCheck:
             if self._benchmark
             else []
         )
-        for key, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
+        later = rules.later if self._is_later() else {}
+        for named, source in (*((key, rules.source) for key in rules.closed_at_least_once), *own):
+            if later and named not in later:
+                continue  # the later format has no such line
+            key = later.get(named, named)
             if not self._counts[key]:
                 remedy = f"log it at least once; the closed division requires it ({source})"
                 yield Finding(

@@ -55,13 +55,26 @@ ENTRY_FIELDS = ("division", "status", "hardware", "framework", "interconnect", "
 OPEN = "FILL IN: "  # before what may be written in a field
 
 
+def open_fields(described: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each field of a description that nobody has filled in, and what may be written there."""
+    if isinstance(described, str) and described.startswith(OPEN):
+        yield name, described.removeprefix(OPEN)
+    elif isinstance(described, Mapping):
+        for key, value in described.items():
+            yield from open_fields(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(described, list):
+        for number, value in enumerate(described):
+            yield from open_fields(value, f"{name}[{number}]")
+
+
 def check_system(system: Mapping[str, Any], where: str, round_: str) -> Iterator[Finding]:
     """Yield findings on missing fields, and on values that break MLCommons' tools."""
     for field in ENTRY_FIELDS if round_ == "v0.5" else FIELDS:
-        value = system.get(field)
-        if field not in system or (isinstance(value, str) and value.startswith(OPEN)):
-            message = f"{field} is {'not filled in' if field in system else 'missing'}"
+        if field not in system:
+            message = f"{field} is missing"
             yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, message, remedy=FIELDS.get(field, _TEXT))
+    for name, allowed in open_fields(system):
+        yield Finding(RuleId.PACKAGE_SYSTEM_MISSING, where, f"{name} is not filled in", remedy=allowed)
     if round_ == "v0.5":
         return
     for field in _JOINED:

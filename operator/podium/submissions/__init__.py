@@ -4,7 +4,7 @@ from podium.submissions.borrow import Borrowed, borrow, borrowing_run
 from podium.submissions.check import Checked, check_place
 from podium.submissions.comparison import Comparison, compare
 from podium.submissions.convergence import convergence_of_entry
-from podium.submissions.description import describe_system
+from podium.submissions.description import describe_entry, describe_system
 from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
 from podium.submissions.history import HistoryRow, read_history
@@ -29,7 +29,8 @@ from podium.submissions.verify import Provenance, Verified, provenance, result_p
 __all__ = [
     "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "Provenance",
     "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified", "VerifiedChain", "borrow", "borrowing_run",
-    "chain_paths", "check_place", "check_submission", "compare", "convergence_of_entry", "describe_system",
+    "chain_paths", "check_place", "check_submission", "compare", "convergence_of_entry", "describe_entry",
+    "describe_system",
     "energy_joules", "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance",
     "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished",
     "variance", "verify", "verify_chain",

@@ -9,6 +9,7 @@ from podium.documents import DocumentError, read_json
 from podium.rules.system import FIELDS, OPEN, STATUSES
 from podium.stores import StoreError, document_bytes
 from podium.submissions.package import ReviewedResult, is_closed, other_program
+from podium.submissions.together import names_nobody
 
 _STATUS = dict(zip(("onprem", "cloud", "research", "preview"), STATUSES, strict=True))
 _DRIVERS = (  # labels of NVIDIA's GPU feature discovery, the newer one first, and of AMD's node labeller
@@ -18,6 +19,19 @@ _DRIVERS = (  # labels of NVIDIA's GPU feature discovery, the newer one first, a
 )
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "": 1}
 
+# The fields of v0.5's entry.json, with those of later rounds that say the same
+_ENTRY_TEXTS = {
+    "submitter": "submitter", "division": "division", "hardware": "system_name", "framework": "framework",
+    "interconnect": "host_networking", "os": "operating_system", "notes": "sw_notes",
+}  # fmt: skip
+_ENTRY_NODES = {
+    "num_nodes": "number_of_nodes", "cpu": "host_processor_model_name", "num_cores": "host_processor_core_count",
+    "num_vcpus": "host_processor_vcpu_count", "accelerator": "accelerator_model_name",
+    "num_accelerators": "accelerators_per_node", "sys_mem_size": "host_memory_capacity",
+    "sys_storage_type": "host_storage_type", "sys_storage_size": "host_storage_capacity",
+    "cpu_accel_interconnect": "accelerator_host_interconnect", "notes": "hw_notes",
+}  # fmt: skip
+
 
 def describe_system(part: ReviewedResult) -> dict[str, str]:
     """The fields of systems/<system>.json. What nobody saw says what may be written there, after `OPEN`."""
@@ -26,7 +40,7 @@ def describe_system(part: ReviewedResult) -> dict[str, str]:
     system: Mapping[str, Any] = own if isinstance(own, dict) else {}
     logged = next((log.summary.submission for log in part.folder.logs if log.summary.submission), {})
     known = {
-        "submitter": logged.get("org", ""),
+        "submitter": "" if names_nobody(part.folder) else logged.get("org", ""),
         "division": "closed" if is_closed(part) else "open",
         "status": _STATUS.get(logged.get("status", ""), ""),
         "system_name": str(system.get("name") or part.entry.system),
@@ -51,6 +65,21 @@ def describe_system(part: ReviewedResult) -> dict[str, str]:
     return {
         field: known.get(field) or ("" if none and field.startswith("accelerator_") else f"{OPEN}{allowed}")
         for field, allowed in FIELDS.items()
+    }
+
+
+def describe_entry(part: ReviewedResult) -> dict[str, Any]:
+    """The fields of v0.5's entry.json, and the submitter, which only `package` reads; else like `describe_system`."""
+    known = describe_system(part)
+    logged = next((log.summary.submission for log in part.folder.logs if log.summary.submission), {})
+    texts = {field: known[name] for field, name in _ENTRY_TEXTS.items()}
+    nodes = {field: known[name] for field, name in _ENTRY_NODES.items()}
+    return {
+        **texts,
+        "status": logged.get("status") or f"{OPEN}onprem, cloud or research",
+        "libraries": {"software": known["other_software_stack"]},
+        "compilers": f'{OPEN}text, or "" where there is nothing to say',
+        "nodes": [nodes],
     }
 
 

@@ -132,7 +132,14 @@ def score_folder(
     if known is None and not folder.result:
         findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
     notes = [
-        note for note in (how, _earlier_round(folder, round_name, name, rounds), _designated(result, rule)) if note
+        note
+        for note in (
+            how,
+            _earlier_round(folder, round_name, name, rounds),
+            _designated(result, rule),
+            _in_later_format(folder, round_),
+        )
+        if note
     ]
     if window:
         notes.append("not official: spec.measure asks for the rate, not for the time to train")
@@ -156,7 +163,7 @@ def score_folder(
         notes=tuple(notes),
         rules=benchmark,
         goal=goal,
-        first_epoch=round_.first_epoch if round_ else 1,
+        first_epoch=round_.first_epoch if round_ and _in_format_of(round_, folder) else 1,
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
@@ -168,6 +175,21 @@ def _window(folder: Folder) -> Window | None:
         return window_of(Measure.model_validate(folder.result["measure"]))
     except (LookupError, ValueError, TypeError):
         return None
+
+
+def _in_format_of(round_: Round, folder: Folder) -> bool:
+    """Whether the logs are in the round's format: Podium's own are in that of v0.7, which counts epochs from 1."""
+    return any(log.summary.format == round_.log_format for log in folder.logs)
+
+
+def _in_later_format(folder: Folder, round_: Round | None) -> str:
+    """A sentence if tools of the round's time cannot read the logs of Podium's trainers, else ""."""
+    if not folder.result or round_ is None or round_.log_rules is None or _in_format_of(round_, folder):
+        return ""
+    return (
+        f"the logs are in the format of v0.7, which MLCommons' tools for {round_.name} do not read; Podium checks what "
+        "both formats have"
+    )
 
 
 def _together(

@@ -92,7 +92,7 @@ def check_submission(
         if count > 1:
             remedy = "name one result for each benchmark of the system"
             found.append(Finding(RuleId.PACKAGE_TWICE, benchmark, f"{count} results of one benchmark", remedy=remedy))
-    found += check_system(submission.system, submission.system_id, min(names, default="v0.6"))
+    found += check_system(submission.system, f"{submission.system_id}.json", min(names, default="v0.6"))
     for part in parts:
         found += _unusable(part, rounds)
         if submission.code is None and (message := other_program(part)):
