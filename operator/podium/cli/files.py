@@ -17,6 +17,8 @@ from podium.rounds import load_rounds
 from podium.rules import Finding, check_spec
 from podium.rules.catalog import RuleId
 
+_FIELDS = frozenset(field.alias or name for name, field in BenchmarkRunSpec.model_fields.items())
+
 
 class SpecError(UsageError):
     """A spec does not match the CRD."""
@@ -60,8 +62,11 @@ def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
 def _mistake(error: ErrorDetails) -> Finding:
     """A pydantic error as a finding, in kubectl's words."""
     words = {"extra_forbidden": "unknown field", "missing": "is missing", "model_type": "expected fields"}
-    field = ".".join(map(str, ("spec", *error["loc"])))
-    return Finding(RuleId.SPEC_FORM, field, words.get(error["type"], error["msg"]))
+    place = list(map(str, error["loc"]))
+    remedy = ""
+    if error["type"] == "extra_forbidden" and len(place) > 1 and place[-1] in _FIELDS:
+        remedy = f"set spec.{place[-1]}"
+    return Finding(RuleId.SPEC_FORM, ".".join(["spec", *place]), words.get(error["type"], error["msg"]), remedy=remedy)
 
 
 def read_document(path: Path) -> dict[str, Any]:

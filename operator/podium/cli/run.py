@@ -20,6 +20,7 @@ from podium.cli.files import read_run_file
 from podium.cli.keys import signing_key_in
 from podium.cli.output import console, print_line
 from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY
+from podium.cli.validate import not_submitted
 from podium.cli.watch.views import ScreenView
 from podium.documents import DocumentError, read_json
 from podium.local import LocalRun
@@ -70,6 +71,8 @@ def run(
     rounds = load_rounds()
     print_line(screen, f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops")
     print_line(screen, f"Result folder: {folder}")
+    if note := not_submitted(spec):
+        print_line(screen, note)
     benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "", signer=signer)
     view = ScreenView(screen)
     try:

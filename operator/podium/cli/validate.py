@@ -13,6 +13,8 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.rounds import load_rounds
 from podium.rules import Finding, check_admission, check_spec
 
+_OR_THE_CHART = ", unless the chart's values do (trainer.submission)"
+
 
 def validate(
     file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one or more BenchmarkRuns.")],
@@ -39,7 +41,8 @@ def validate(
             print_findings(out, findings)
             if spec and not findings:
                 division = f"{spec.round} {spec.benchmark}, {spec.division} division"
-                print_line(out, f"{file}: {name} would be admitted to {division}{_not_submitted(spec)}")
+                notes = [f"{file}: {name} would be admitted to {division}", not_submitted(spec, _OR_THE_CHART)]
+                print_line(out, "; ".join(filter(None, notes)))
     raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
 
 
@@ -53,8 +56,18 @@ def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunS
     return name, spec, (*check_admission(name, spec), *check_spec(spec, load_rounds()))
 
 
-def _not_submitted(spec: BenchmarkRunSpec) -> str:
-    """Why no result of the run can be submitted, in a few words; "" if one can."""
+def not_submitted(spec: BenchmarkRunSpec, default: str = "") -> str:
+    """Why no result of the run can be submitted, in a few words; "" if one can.
+
+    `default`: where else the submitter may be named.
+    """
+    if spec.division == "open":
+        return ""
     benchmark = load_rounds()[spec.round].benchmarks.get(spec.benchmark)
-    suspended = benchmark is not None and benchmark.suspended and spec.division != "open"
-    return f"; {spec.round} suspended {spec.benchmark}: its result cannot be submitted" if suspended else ""
+    if benchmark is not None and benchmark.suspended:
+        return f"{spec.round} suspended {spec.benchmark}: its result cannot be submitted"
+    if spec.submission.org is None:
+        return (
+            f"its logs will name no submitter: to submit the result, set spec.submission.org and .status first{default}"
+        )
+    return ""

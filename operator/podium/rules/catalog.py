@@ -134,6 +134,7 @@ class RuleId(StrEnum):
         "A training line is stamped much earlier than a line before it, or a result earlier than its evaluation.",
     )
     LOG_INIT_CAP = "log.init.cap", _LOG, "Initialization took longer than the round's untimed limit."
+    LOG_SUBMITTER = "log.submitter", _LOG, "A closed result of Podium's names no submitter, so nobody can submit it."
     LOG_SEED_MISSING = "log.seed.missing", _LOG, "The log has no seed; rounds since v1.0 require one."
     LOG_SEED_REPEATED = "log.seed.repeated", _LOG, "Two attempts used the same seed."
     ROUND_FORMAT = "<round>.format", _OWN_ROUND, "The log is not in the round's format."

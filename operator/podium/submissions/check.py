@@ -14,7 +14,7 @@ from podium.rules.catalog import RuleId
 from podium.stores import Store
 from podium.submissions.entries import ScoredResult, division_of, score_folder
 from podium.submissions.power import check_power
-from podium.submissions.together import claimed_system, different_settings
+from podium.submissions.together import claimed_system, different_settings, unnamed_submitter
 from podium.submissions.tree import Folder, Log, read_folders
 
 
@@ -58,6 +58,7 @@ def check_folder(
     round_ = rounds.get(entry.round)
     together = (
         *entry.together,
+        *unnamed_submitter(folder),
         *different_settings(folder, round_),
         *claimed_system(folder, entry.round),
         *check_power(store, folder),
@@ -78,7 +79,8 @@ def check_folder(
     results: dict[str, tuple[Finding, ...]] = {}
     checks: dict[str, LogCheck] = {}
     for log in folder.logs:
-        check = LogCheck(log.name, round_, entry.benchmark, division_of(folder, log, division))
+        held_to = division_of(folder, log, division)
+        check = LogCheck(log.name, round_, entry.benchmark, held_to, is_own=bool(folder.result))
         results[log.name] = (
             *(f for f in entry.findings if f.rule == RuleId.SCORE_BENCHMARK_UNKNOWN),
             *_check(store, log, entry, check, checker),

@@ -30,6 +30,7 @@ _STATUSES = (
     ("preview", ("preview",)),
 )
 _Row = Mapping[tuple[object, ...], float]
+_NOBODY = "podium"  # what Podium's trainers log as the submitter if nobody says who it is
 _PLACEHOLDERS = ("placeholder", "reference_implementation")  # left as they are in the images that submitters share
 
 
@@ -130,15 +131,35 @@ def uneven_pace(logs: Sequence[Log], usual: Published | None) -> Iterator[Findin
             yield Finding(RuleId.SCORE_PACE, name, message, remedy=remedy)
 
 
+def names_nobody(folder: Folder) -> bool:
+    """Whether a result of Podium's is closed, and its logs name no submitter."""
+    logged = {log.summary.submission.get("org") for log in folder.logs}
+    return bool(folder.result) and folder.result.get("division") != "open" and _NOBODY in logged
+
+
+def unnamed_submitter(folder: Folder) -> Iterator[Finding]:
+    """Report a result that nobody can submit, because the run did not say in whose name its logs are written."""
+    if names_nobody(folder):
+        message = f"the logs name no submitter: submission_org is {_NOBODY}, which is what a run logs that names none"
+        remedy = (
+            "set spec.submission.org and spec.submission.status in the run file, or trainer.submission in the chart's "
+            "values, and run it again: logs must not be edited"
+        )
+        yield Finding(RuleId.LOG_SUBMITTER, folder.path or ".", message, remedy=remedy)
+
+
 def different_settings(folder: Folder, round_: Round | None) -> Iterator[Finding]:
     """Report hyperparameters that differ between the attempts of a result.
 
-    The last value of one that a round's logs repeat at each change says only how far an attempt got.
+    The last value of one that a round's logs repeat at each change says only how far an attempt got. A log that was cut
+    off may lack some.
     """
     changing = round_.log_rules.schedules if round_ and round_.log_rules else ()
-    logs = [log.summary.hyperparameters for log in folder.logs if log.summary.lines]
-    for key in sorted({key for log in logs for key in log}.difference(changing)):
-        values = sorted({repr(log.get(key)) for log in logs})
+    logs = [log.summary for log in folder.logs if log.summary.lines]
+    for key in sorted({key for log in logs for key in log.hyperparameters}.difference(changing)):
+        values = sorted(
+            {repr(log.hyperparameters.get(key)) for log in logs if log.run_stop or key in log.hyperparameters}
+        )
         if len(values) > 1:
             remedy = "a result must have one set of hyperparameters for all its attempts"
             message = f"the attempts differ in {key}: {', '.join(values[:5])}"
@@ -160,6 +181,8 @@ def claimed_system(folder: Folder, round_: str) -> Iterator[Finding]:
     ):
         claim = str(system.get(field) or "")
         logged = sorted({log.submission.get(key, "") for log in logs} - {""})
+        if key != "division" and names_nobody(folder):
+            continue  # `unnamed_submitter` says so, once
         if field in system and logged and not all(agrees(text, claim) for text in logged):
             message = f"the system description says {claim or 'nothing'}, the logs say {', '.join(logged)}"
             yield Finding(RuleId.REVIEW_KEY.of(key), where, message, remedy="correct the one that is wrong")

@@ -47,6 +47,27 @@ def test_a_run_whose_result_cannot_be_submitted(podium_text, tmp_path):
     assert "suspended" not in podium_text("validate", small)[1]
 
 
+def test_a_closed_run_that_names_no_submitter_is_told_where_to_name_one(podium_text, tmp_path):
+    said = (
+        "closed division; its logs will name no submitter: to submit the result, set spec.submission.org and .status "
+        "first, unless the chart's values do (trainer.submission)"
+    )
+    assert said in " ".join(podium_text("validate", run_file(tmp_path))[1].split())
+    named = podium_text("validate", run_file(tmp_path, submission={"org": "ACME"}))[1]
+    assert "submitter" not in named
+    opened = podium_text("validate", run_file(tmp_path, division="open", preset="tiny"))[1]
+    assert "submitter" not in opened
+
+
+def test_a_field_in_the_wrong_place_is_shown_the_right_one(podium_json, tmp_path):
+    """The division is one of the run, not of its submission."""
+    _, (document,) = podium_json("validate", run_file(tmp_path, submission={"org": "ACME", "division": "closed"}))
+    (finding,) = document["findings"]
+    assert (finding["where"], finding["message"], finding["remedy"]) == (
+        "spec.submission.division", "unknown field", "set spec.division",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("division", ["closed", "open"])
 def test_the_way_out_of_a_missing_data_set_is_one_that_the_division_has(podium_json, tmp_path, division):
     _, (document,) = podium_json("validate", run_file(tmp_path, data=None, division=division))
