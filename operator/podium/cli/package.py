@@ -140,8 +140,13 @@ def _refusals(
 ) -> tuple[Finding, ...]:
     """What is wrong with the results: that no package can be made of them, or what a reviewer would question.
 
-    The package will have a scaling.json where the results need one and have none.
+    The package will have a scaling.json where the results need one and have none. Of a result without its result.json
+    nothing else is worth saying.
     """
+    if lacking := [
+        f for p in parts if p.folder.lacks_result for f in p.entry.findings if f.rule == RuleId.SCORE_DOCUMENT
+    ]:
+        return tuple(lacking)
     scaled = {part.folder.path or part.entry.benchmark for part in parts if part.folder.scaling is None}
     found = list(check_submission(parts, submission, rounds))
     found += (
@@ -162,7 +167,8 @@ def _print(
         print_json({"package": str(out), **written, "notes": notes, "findings": [f.document() for f in findings]})
     elif findings:
         print_findings(console(), findings)
-        console().print(f"no package: {len(findings)} findings", style="bold red")
+        count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+        console().print(f"no package: {count}", style="bold red")
     else:
         for note in notes:
             print_line(console(), note, "dim")

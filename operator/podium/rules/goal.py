@@ -134,9 +134,18 @@ def window_of(measure: Measure) -> Window:
 
 
 def goal_of_log(
-    name: str, benchmark: Benchmark, round_: Round | None, division: str, *, own_target: bool = False
+    name: str,
+    benchmark: Benchmark,
+    round_: Round | None,
+    division: str,
+    *,
+    own_target: bool = False,
+    window: Window | None = None,
 ) -> Goal:
-    """Return the goal of a published log of the benchmark `name`. `own_target`: its result states a target."""
+    """Return the goal of a stored log of the benchmark `name`.
+
+    `own_target`: its result states a target. `window`: its result says that the rate is measured.
+    """
     closed = is_closed(division)
     usual = published(round_.name, name) if round_ else None
     return Goal(
@@ -150,6 +159,7 @@ def goal_of_log(
         other_benchmarks=frozenset(round_.benchmarks if round_ else ()) - {name},
         published=usual if closed else None,
         evaluated_offline=usual is not None and usual.evaluated_offline,
+        window=window,
     )
 
 

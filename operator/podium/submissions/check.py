@@ -57,6 +57,7 @@ def check_folder(
     entry = score_folder(folder, rounds, asked_round, division)
     round_ = rounds.get(entry.round)
     together = (
+        *(f for f in entry.findings if folder.lacks_result and f.rule == RuleId.SCORE_DOCUMENT),
         *entry.together,
         *unnamed_submitter(folder),
         *different_settings(folder, round_),

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from podium.api import AttemptState, Measure, Reason
@@ -114,39 +115,29 @@ def score_folder(
     benchmark = known or _unknown(folder)
     if known and is_own_open:
         benchmark = known.model_copy(update={"quality": _own_target(folder, known) or known.quality})
-    goals = {
-        log.index: goal_of_log(name, benchmark, round_, division_of(folder, log, division), own_target=own_target)
-        for log in folder.logs
-    }
-    if (window := _window(folder)) is not None:
-        goals = {index: replace(each, window=window) for index, each in goals.items()}
+    window = _window(folder)
+    goal_of = partial(goal_of_log, name, benchmark, round_, own_target=own_target, window=window)
+    goals = {log.index: goal_of(division_of(folder, log, division)) for log in folder.logs}
     verdicts = _verdicts(folder, goals)
     rule = rule_of(benchmark)
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
-    goal = goal_of_log(name, benchmark, round_, division or "closed", own_target=own_target)
-    goal = replace(goal, window=window)
+    goal = goal_of(division or "closed")
     scaling, together = _together(folder, (round_name, name, rule), goal, verdicts, division)
     about = () if window else _about_score(result, folder.path or ".")
     findings = [*_about_logs(folder, verdicts, result), *about, *together]
-    if known is None and not folder.result:
+    if folder.lacks_result:
+        findings.insert(0, _lacking_result(folder))
+    elif known is None and not folder.result:
         findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
     notes = [
-        note
-        for note in (
-            how,
-            _earlier_round(folder, round_name, name, rounds),
-            _designated(result, rule),
-            _in_later_format(folder, round_),
-        )
-        if note
+        how,
+        _earlier_round(folder, round_name, name, rounds),
+        _designated(result, rule),
+        _in_later_format(folder, round_),
+        _unofficial(is_own_open, window),
+        *(_left_out(_unconverged(folder, verdicts)) if result.valid else ()),
     ]
-    if window:
-        notes.append("not official: spec.measure asks for the rate, not for the time to train")
-    elif is_own_open:
-        notes.append("not official: the open division has its own targets and models")
-    if result.valid:
-        notes += _left_out(_unconverged(folder, verdicts))
     return ScoredResult(
         round=round_name,
         org=_org(folder, [log.summary for log in folder.logs]),
@@ -160,13 +151,19 @@ def score_folder(
         scaling=scaling,
         findings=tuple(findings),
         together=tuple(together),
-        notes=tuple(notes),
+        notes=tuple(filter(None, notes)),
         rules=benchmark,
         goal=goal,
         first_epoch=round_.first_epoch if round_ and _in_format_of(round_, folder) else 1,
         model_creation_timed=round_.clock.model_creation_timed if round_ else False,
         chips=chips(folder),
     )
+
+
+def _unofficial(is_own_open: bool, window: Window | None) -> str:
+    if window:
+        return "not official: spec.measure asks for the rate, not for the time to train"
+    return "not official: the open division has its own targets and models" if is_own_open else ""
 
 
 def _window(folder: Folder) -> Window | None:
@@ -352,6 +349,12 @@ def _own_target(folder: Folder, benchmark: Benchmark | None = None) -> tuple[Qua
         for metric, value in items
         if isinstance(value, int | float)
     )
+
+
+def _lacking_result(folder: Folder) -> Finding:
+    message = "is missing: the run has not ended, or the file was removed"
+    remedy = "wait for the end of the run, or restore the original: the round and its rules are not known without it"
+    return Finding(RuleId.SCORE_DOCUMENT, folder.key("result.json"), message, remedy=remedy)
 
 
 def _unknown_finding(folder: Folder, name: str, round_name: str, rounds: Mapping[str, Round]) -> Finding:

@@ -31,7 +31,11 @@ _CLOSE_FACTOR = 1e-3
 
 
 def review(parts: Sequence[ReviewedResult], key: PublicKey | None = None) -> Iterator[Finding]:
-    """Everything that a reviewer would question; `key` is the administrator's, if it is known. Raises StoreError."""
+    """Everything that a reviewer would question, once; `key` is the administrator's, if known. Raises StoreError."""
+    yield from dict.fromkeys(_questions(parts, key))
+
+
+def _questions(parts: Sequence[ReviewedResult], key: PublicKey | None) -> Iterator[Finding]:
     for part in parts:
         yield from faults(part)
         yield from (

@@ -46,6 +46,11 @@ def about_files(folder: Folder) -> Iterator[Finding]:
     for number in sorted(wanted - set(there))[:_MOST]:
         remedy = "every attempt must be included in the results, scored or not"
         yield Finding(RuleId.REVIEW_RUNS_MISSING, where, f"attempt {number} is missing", remedy=remedy)
+    for number in sorted(set(there) - wanted)[:_MOST]:
+        remedy = "remove it, or ask for the original result.json: its attempts are not all of one run"
+        yield Finding(
+            RuleId.SCORE_FILES, where, f"attempt {number} is not in result.json; it is counted", remedy=remedy
+        )
     remedy = "give each attempt a number of its own: result_0.txt, result_1.txt, ..."
     for name, other in folder.same_number[:_MOST]:
         message = f"has the same number as {PurePosixPath(other).name}; both are counted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -75,6 +75,7 @@ class Folder:
     stray: tuple[str, ...] = ()  # files beside the logs whose names are almost those of logs
     other_systems: tuple[str, ...] = ()  # of the package
     power: tuple[str, ...] = ()  # files with power readings
+    lacks_result: bool = False  # its logs are those of Podium's attempts, and there is no result.json
     nodes: int | None = None  # of this benchmark, in the code of a v0.5 submission: its entry.json counts the cluster
 
     def key(self, name: str) -> str:
@@ -95,6 +96,11 @@ class Folder:
     def last_tries(self) -> dict[int, Mapping[str, Any]]:
         """The last try of each attempt, by attempt."""
         return {one["index"]: one for one in sorted(self.tries, key=lambda one: (one["index"], one["try"]))}
+
+
+def _are_attempts(keys: Iterable[str]) -> bool:
+    """Whether logs are where Podium stores those of attempts."""
+    return any((match := _LOG.fullmatch(key)) and match["attempt"] for key in keys)
 
 
 def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
@@ -137,6 +143,7 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             stray=tuple(around.stray[path]),
             other_systems=around.other_systems(path),
             power=tuple(around.power[path]),
+            lacks_result=f"{own}result.json" not in existing and _are_attempts(key for _, key in found[own]),
             nodes=around.nodes(path),
         )
 

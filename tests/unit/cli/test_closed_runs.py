@@ -194,3 +194,29 @@ def test_an_open_result_needs_no_submitter(podium_json, tmp_path, monkeypatch):
     printed = run(tmp_path, monkeypatch, attempts=1, submission=None, division="open", quality={"target": "0.6"})
     assert "submitter" not in printed
     assert podium_json("check", tmp_path / "result")[0] == 0
+
+
+# ---- what a newcomer or an adversary does to it ----
+
+
+def test_a_result_that_is_not_finished_or_lost_its_result_json_is_one_finding(podium_json, result, tmp_path):
+    """Its round would be guessed by its date, and dozens of findings follow from that."""
+    (result / "result.json").unlink()
+    (tmp_path / "box.json").write_text('{"submitter": "ACME"}')
+    rule = ("score.document", "is missing: the run has not ended, or the file was removed")
+    _, (scored,) = podium_json("score", result)
+    assert messages(scored)[0] == rule
+    _, logs = podium_json("check", result)
+    assert [found for log in logs for found in messages(log)] == [rule]
+    code, document = podium_json("package", result, "--system", tmp_path / "box.json", "--out", tmp_path / "package")
+    assert (code, messages(document)) == (1, [rule])
+    reviewed = messages(podium_json("review", result)[1])
+    assert reviewed.count(rule) == 1
+
+
+def test_an_attempt_that_was_copied_in_from_another_run_is_named(podium_json, result, made):
+    shutil.copytree(made[1] / "attempts/001", result / "attempts/004")
+    named = ("score.files", "attempt 4 is not in result.json; it is counted")
+    assert named in messages(podium_json("score", result)[1][0])
+    assert named in [found for log in podium_json("check", result)[1] for found in messages(log)]
+    assert named in messages(podium_json("review", result)[1])

@@ -222,7 +222,9 @@ def test_podiums_own_runs_are_held_to_the_rules_and_to_their_logs(podium_json, t
     _, document = podium_json("review", tmp_path)
     found = {(f["rule"], f["where"], f["message"]) for f in document["findings"]}
     beside = "review.contradiction", "review.sums"  # it has no files but these; see test_own_results
-    reported = {each for each in found if each[0] not in ("package.score", "v0.5.format", "log.target", *beside)}
+    short = ".required", ".once", ".first"  # its logs have hardly any line; see test_closed_runs
+    reported = {each for each in found if each[0] not in ("package.score", "log.target", *beside)}
+    reported = {each for each in reported if not each[0].endswith(short)}
     assert reported == expected
 
 
