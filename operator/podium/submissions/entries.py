@@ -124,20 +124,17 @@ def score_folder(
     result = replace(result, official=result.official and not is_own_open)
     goal = goal_of(division or "closed")
     scaling, together = _together(folder, (round_name, name, rule), goal, verdicts, division)
-    about = () if window else _about_score(result, folder.path or ".")
-    findings = [*_about_logs(folder, verdicts, result), *about, *together]
-    if folder.lacks_result:
-        findings.insert(0, _lacking_result(folder))
-    elif known is None and not folder.result:
-        findings.insert(0, _unknown_finding(folder, name, round_name, rounds))
-    notes = [
-        how,
-        _earlier_round(folder, round_name, name, rounds),
-        _designated(result, rule),
-        _in_later_format(folder, round_),
-        _unofficial(is_own_open, window),
-        *(_left_out(_unconverged(folder, verdicts)) if result.valid else ()),
+    findings = [
+        *_about_rules(folder, known, name, round_name, rounds),
+        *_about_logs(folder, verdicts, result),
+        *(() if window else _about_score(result, folder.path or ".")),
+        *together,
     ]
+    notes = [
+        how, _earlier_round(folder, round_name, name, rounds), _designated(result, rule),
+        _in_later_format(folder, round_), _unofficial(is_own_open, window),
+        *(_left_out(_unconverged(folder, verdicts)) if result.valid else ()),
+    ]  # fmt: skip
     return ScoredResult(
         round=round_name,
         org=_org(folder, [log.summary for log in folder.logs]),
@@ -349,6 +346,16 @@ def _own_target(folder: Folder, benchmark: Benchmark | None = None) -> tuple[Qua
         for metric, value in items
         if isinstance(value, int | float)
     )
+
+
+def _about_rules(
+    folder: Folder, known: Benchmark | None, name: str, round_name: str, rounds: Mapping[str, Round]
+) -> Iterator[Finding]:
+    """Say why the rules of the entry are not known, if they are not."""
+    if folder.lacks_result:
+        yield _lacking_result(folder)
+    elif known is None and not folder.result:
+        yield _unknown_finding(folder, name, round_name, rounds)
 
 
 def _lacking_result(folder: Folder) -> Finding:
