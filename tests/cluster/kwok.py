@@ -17,7 +17,7 @@ from tests.cluster.processes import ClusterError
 
 _SIZE = {"cpu": "64", "memory": "512Gi", "pods": "110"}
 _LOG_SHARE = 0.8  # of a pod's life: its log is whole before it completes
-_LIVE_LOG_SHARE = 0.5  # the same, for a log that begins when it is first read, which may be seconds later
+_LIVE_LOG_SHARE = 0.25  # the same, for a log that begins when it is first read, on a busy machine many seconds later
 
 
 def start_nodes(
