@@ -47,10 +47,10 @@ def _print(out: Console, found: Variance) -> None:
         out.print(f"  time to train      mean {unit.text(found.minutes.mean)}{_cv(found.minutes.variation)}")
     if e.minutes is not None:
         text = f"  score              {unit.text(e.minutes)}"
-        if found.interval:
-            near = found.interval
-            low, high = unit.number(max(0.0, near.low)), unit.text(near.high)
-            text += f", 95 % between {low} and {high} (+-{near.relative:.1%})"
+        if found.estimate and (near := found.interval):
+            text += (
+                f", 95 % between {unit.number(near.low)} and {unit.text(near.high)} (+-{found.estimate.relative:.1%})"
+            )
         out.print(text)
     if e.score.failures:
         out.print(f"  did not converge   {e.score.failures} of {len(e.verdicts)} attempts")

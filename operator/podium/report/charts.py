@@ -169,16 +169,17 @@ def times_chart(report: Report, unit: Unit) -> Markup:
     drawing = Drawing(HALF, bottom + 46, "distribution of the time to train")
     if not timed:
         return drawing.markup()
-    near, factor = report.spread.interval, 60 / report.entry.scaling
+    spread, factor = report.spread, 60 / report.entry.scaling
+    near = spread.interval
     edges = [near.low * factor, near.high * factor] if near else []
     values = [a.seconds or 0.0 for a in timed] + edges
     room = (max(values) - min(values)) * 0.06 or max(values) * 0.02 or 1.0
     x = Scale(max(0.0, min(values) - room), max(values) + room, 24, HALF - 24)
     score = report.entry.score.seconds
-    if near:
+    if spread.estimate:
         left, right = (min(max(x(edge), x.start), x.end) for edge in edges)
         drawing.rect((left, 44), right - left, bottom - 44, "band")
-        words = f"95 % within ±{percent(near.relative)}"
+        words = f"95 % within ±{percent(spread.estimate.relative)}"
         drawing.text((_within((left + right) / 2, words), 36), words, "muted", "middle")
     if score is not None:
         drawing.line((x(score), 44), (x(score), bottom), "score")

@@ -104,8 +104,8 @@ def _figures(report: Report) -> list[tuple[str, str]]:
     entry, spread = report.entry, report.spread
     scored = sum(a.scored for a in report.attempts)
     figures = [(f"{scored} of {len(report.attempts)}", "attempts counted")]
-    if spread.interval:
-        figures.append((f"±{percent(spread.interval.relative)}", "95 % confidence"))
+    if spread.estimate:
+        figures.append((f"±{percent(spread.estimate.relative)}", "95 % confidence"))
     if spread.epochs:
         mean = f"{spread.epochs.mean:.1f}"
         variation = spread.epochs.variation

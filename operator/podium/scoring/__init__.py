@@ -1,18 +1,29 @@
-"""Pure numbers: the olympic mean of timed attempts, and their variance. `rules.judge` decides which attempts count."""
+"""Pure numbers: olympic mean, intervals, ratios of two groups. `rules.judge` decides which attempts count."""
 
+from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
-from podium.scoring.variance import Interval, Spread, interval, runs_needed, spread
+from podium.scoring.ratio import TOLERANCE, Answer, Expectation, Ratio, answer, holds, more_runs
+from podium.scoring.student_t import student_t
 
 __all__ = [
+    "TOLERANCE",
+    "Answer",
+    "Estimate",
+    "Expectation",
     "Interval",
+    "Ratio",
     "Rule",
     "Score",
     "Spread",
     "TimedAttempt",
-    "interval",
+    "answer",
+    "estimate",
+    "holds",
+    "more_runs",
     "rule_for",
     "rule_of",
     "runs_needed",
     "score",
     "spread",
+    "student_t",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from podium.scoring import Interval, Spread, interval, runs_needed, spread
+from podium.scoring import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.submissions.entries import ScoredResult
 
 WITHIN = 0.05  # how close, relative to the score, MLPerf wants results of one system to be
@@ -13,13 +13,26 @@ WITHIN = 0.05  # how close, relative to the score, MLPerf wants results of one s
 
 @dataclass(frozen=True, slots=True)
 class Variance:
-    """`epochs` and `minutes` are of converged attempts. `runs_needed`: for a score within 5 % at 95 % confidence."""
+    """`epochs` and `minutes` are of converged attempts.
+
+    `estimate` is that of the score, in minutes, without the attempts that it drops; `interval` and `runs_needed` (for
+    +-5 %) follow from it.
+    """
 
     entry: ScoredResult
     epochs: Spread | None
     minutes: Spread | None
-    interval: Interval | None  # minutes
-    runs_needed: int | None
+    estimate: Estimate | None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % confidence interval of the score, in minutes."""
+        return None if self.estimate is None else self.estimate.interval(self.entry.minutes)
+
+    @property
+    def runs_needed(self) -> int | None:
+        """How many attempts bring the interval within 5 % of the score, if they vary as these do."""
+        return None if self.estimate is None else runs_needed(self.estimate, WITHIN)
 
     def document(self) -> dict[str, Any]:
         """As printed by ``--json``."""
@@ -35,8 +48,8 @@ class Variance:
             "epochs": _document(self.epochs),
             "minutes": e.minutes,
             "timeVariation": self.minutes.variation if self.minutes else None,
-            "interval": [self.interval.low, self.interval.high] if self.interval else None,
-            "intervalRelative": self.interval.relative if self.interval else None,
+            "interval": [interval.low, interval.high] if (interval := self.interval) else None,
+            "intervalRelative": self.estimate.relative if self.estimate else None,
             "runsNeededFor5Percent": self.runs_needed,
         }
 
@@ -47,24 +60,15 @@ def variance(entry: ScoredResult) -> Variance:
     offset = 0 if entry.first_epoch else 1
     epochs = [epoch + offset for i in converged if (epoch := _epoch(entry, i)) is not None]
     minutes = [v.seconds / 60 * entry.scaling for v in converged.values() if v.seconds is not None]
-    spread_of_minutes = spread(minutes)
-    variation = spread_of_minutes.variation if spread_of_minutes else None
-    dropped = entry.rule.drop_fastest + entry.rule.drop_slowest
-    return Variance(
-        entry=entry,
-        epochs=spread(epochs),
-        minutes=spread_of_minutes,
-        interval=_interval(entry),
-        runs_needed=None if variation is None else runs_needed(variation, dropped, WITHIN),
-    )
+    return Variance(entry=entry, epochs=spread(epochs), minutes=spread(minutes), estimate=_estimate(entry))
 
 
-def _interval(entry: ScoredResult) -> Interval | None:
+def _estimate(entry: ScoredResult) -> Estimate | None:
     kept = [entry.verdicts[i].seconds for i in entry.score.scored]
     times = [seconds / 60 * entry.scaling for seconds in kept if seconds is not None]
-    if not times or not entry.score.dropped:
-        return interval(times, 0, 0)
-    return interval(times, entry.rule.drop_fastest, entry.rule.drop_slowest)
+    if not entry.score.dropped:
+        return estimate(times)
+    return estimate(times, entry.rule.drop_fastest, entry.rule.drop_slowest)
 
 
 def _epoch(entry: ScoredResult, index: int) -> float | None:

@@ -42,10 +42,10 @@ def test_variance_of_epochs_and_times(podium_json, podium_text, tmp_path):
     assert found["timeVariation"] == pytest.approx(found["epochs"]["variation"])
     assert found["minutes"] == pytest.approx(13 / 3)
     assert found["interval"][0] < found["minutes"] < found["interval"][1]
-    assert found["runsNeededFor5Percent"] == 63
+    assert found["runsNeededFor5Percent"] == 70
     _, text = podium_text("variance", tmp_path)
     assert "  4 ███ 3\n  5 █ 1\n  6 █ 1\n" in text
-    assert "for +-5 %          63 attempts at this variation" in text
+    assert "for +-5 %          70 attempts at this variation" in text
 
 
 def test_epochs_of_v05_count_from_0_in_the_log(podium_json, tmp_path):
