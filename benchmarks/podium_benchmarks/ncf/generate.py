@@ -20,6 +20,7 @@ SPREAD = 1.2  # of the logarithm of users' numbers of ratings: ml-20m's median i
 POPULARITY_POWER = 0.9  # of items: the n-th has 1 / n^power
 FIRST_TIME, LAST_TIME = 789_652_009, 1_427_784_002  # ml-20m's
 ROWS_AT_ONCE = 1_000_000
+USERS_AT_ONCE = 10_000
 Numbers = NDArray[np.int64]
 
 
@@ -30,16 +31,28 @@ def generate(argv: Sequence[str]) -> int:
     parser.add_argument("--users", type=int, default=ML_20M_USERS)
     parser.add_argument("--items", type=int, default=ML_20M_ITEMS)
     parser.add_argument("--ratings", type=int, default=ML_20M_RATINGS)
+    parser.add_argument(
+        "--clusters", type=int, default=0,
+        help="each user rates items of one of so many clusters, which NCF can learn; default: by popularity alone",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args(argv)
-    users, items, ratings = arguments.users, arguments.items, arguments.ratings
+    users, items, ratings, clusters = arguments.users, arguments.items, arguments.ratings, arguments.clusters
     if not max(FEWEST * users, items) <= ratings <= users * items // 4:
         print(f"ncf generate: --ratings {ratings} must be at least {FEWEST} per user and 1 per item, and at most a "
               f"quarter of all {users} x {items} pairs", file=sys.stderr)  # fmt: skip
         return 2
+    if clusters and (clusters < 0 or -(-ratings // users) > items // clusters):
+        print(f"ncf generate: --clusters {clusters} of {items // max(1, clusters)} items are too small for "
+              f"{-(-ratings // users)} ratings per user", file=sys.stderr)  # fmt: skip
+        return 2
     start = time.perf_counter()
     random = np.random.default_rng(arguments.seed)
-    pairs = make_pairs(users, items, ratings, random)
+    pairs = (
+        make_clustered_pairs(users, items, ratings, clusters, random)
+        if clusters
+        else make_pairs(users, items, ratings, random)
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "ratings.csv"
     write(file, pairs // items + 1, pairs % items + 1, random)
@@ -76,6 +89,23 @@ def make_pairs(users: int, items: int, ratings: int, random: np.random.Generator
         pairs = np.sort(np.concatenate([pairs, new]), kind="stable")  # two sorted runs, which it only merges
         number += 1
     return _without_surplus(pairs, items, ratings, random)
+
+
+def make_clustered_pairs(users: int, items: int, ratings: int, clusters: int, random: np.random.Generator) -> Numbers:
+    """(ratings,) rising user * items + item: each user rates as many items, all of one cluster."""
+    first = np.arange(clusters + 1) * items // clusters  # item of each cluster
+    size = np.diff(first)
+    counts = np.full(users, ratings // users)
+    counts[: ratings % users] += 1
+    parts = []
+    for start in range(0, users, USERS_AT_ONCE):
+        some = np.arange(start, min(start + USERS_AT_ONCE, users))
+        cluster = some % clusters
+        order = random.random((len(some), size.max()))  # (users, items of the cluster)
+        order[np.arange(size.max()) >= size[cluster, None]] = 1.0  # behind all others
+        user, item = np.nonzero(order.argsort(axis=1).argsort(axis=1) < counts[some, None])
+        parts.append(some[user] * items + first[cluster[user]] + item)
+    return np.concatenate(parts)
 
 
 def _without_surplus(pairs: Numbers, items: int, ratings: int, random: np.random.Generator) -> Numbers:

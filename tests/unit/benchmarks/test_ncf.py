@@ -153,6 +153,20 @@ def test_lines_are_read_alike_in_one_block_and_in_many(tmp_path, monkeypatch):
         assert np.unique(items)[whole.held_out[user]] == last
 
 
+def test_generated_users_like_a_cluster_of_items(tmp_path, capsys):
+    asked = ("--users", "61", "--items", "243", "--ratings", "1530", "--clusters", "8")
+    assert generate(["--out", str(tmp_path), *asked]) == 0
+    ratings = read_ratings(tmp_path / "ratings.csv", 20)
+    users = torch.cat([ratings.train_users, torch.arange(61, dtype=torch.int32)])
+    items = torch.cat([ratings.train_items.long(), ratings.held_out])
+    assert (ratings.users, ratings.items, len(items)) == (61, 243, 1530)
+    first = torch.arange(9) * 243 // 8
+    assert (torch.bucketize(items, first, right=True) - 1 == users % 8).all()
+    assert sorted(set(torch.bincount(users).tolist())) == [25, 26]
+    assert generate(["--out", str(tmp_path), *asked[:-1], "10"]) == 2
+    assert "--clusters 10 of 24 items are too small for 26 ratings per user" in capsys.readouterr().err
+
+
 def test_generated_ratings_have_the_shape_asked_for(tmp_path, capsys):
     asked = ["--users", "60", "--items", "300", "--ratings", "2000"]
     assert generate(["--out", str(tmp_path), *asked]) == 0
