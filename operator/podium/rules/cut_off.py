@@ -54,7 +54,7 @@ class CutOff:
         """Return whether a log that ends here can have no line `key` yet, without breaking a rule."""
         counts = self._counts
         if key.startswith(_BEFORE_RUN):
-            return not counts["run_start"]
+            return not counts["run_start"] and self._may_lack_settings()
         if key in _STARTS:
             return self._begun() <= 1 and not any(counts[later] for later in _STOPS | _EVALUATION)
         if key in _STOPS:

@@ -101,6 +101,20 @@ def test_evaluations_that_were_due_long_before_the_end_are_named(rules_of):
     assert {STOP, *due[:3]} <= set(late)
 
 
+def test_a_log_whose_clock_never_starts_was_not_cut_off_before_it(rules_of):
+    """It has trained, or even stopped: what comes before the run should be there."""
+    lines = without(without(v06_log(), "run_start"), "cache_clear")
+    for rules in rules_of("v0.6", text_of(lines), text_of(lines[:-1])):
+        assert {START, "mlperf.cache_clear.required"} <= set(rules)
+
+
+def test_a_log_with_run_stop_was_not_cut_off(rules_of):
+    """Whatever it lacks is missing, even if it has no other line of the run."""
+    before = [line for line in v06_log() if ":::MLL 1559" in line and "cache_clear" not in line]
+    (rules,) = rules_of("v0.6", text_of([*before, v06_log()[-1]]))
+    assert {START, "mlperf.cache_clear.required", "mlperf.epoch_start.required"} <= set(rules)
+
+
 def test_a_log_without_run_stop_that_goes_on_was_not_cut_off_in_a_line(rules_of):
     """A broken line in its middle is a finding of its own."""
     lines = without(v06_log(), "run_stop")
