@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mlperf_logging.mllog import constants as keys
@@ -14,6 +15,7 @@ from podium_benchmarks.core import clock, dist, seeds
 from podium_benchmarks.core.cli import UsageError
 from podium_benchmarks.core.dist import Ranks
 from podium_benchmarks.core.optimizers import set_learning_rate
+from podium_benchmarks.core.precision import computes_in_bf16
 from podium_benchmarks.core.schedules import cosine
 from podium_benchmarks.core.settings import RunSettings
 from podium_benchmarks.core.telemetry import Progress
@@ -36,7 +38,7 @@ def train(config: Config, settings: RunSettings) -> None:
     warm_up(model, config, ranks, accumulation)
     checkpoints = Checkpoints(config, seed, ranks)
     resumed = checkpoints.restore(model, optimizer)
-    clock.log_hyperparameters(log, seed, {**config.log_values(), keys.GRADIENT_ACCUMULATION_STEPS: accumulation})
+    clock.log_hyperparameters(log, seed, {**config.log_values(), **disclosed(config, ranks, accumulation)})
     log.event("eval_target", config.target)
 
     step, samples = resumed.steps, resumed.steps * config.global_batch_size
@@ -77,6 +79,23 @@ def accumulation_steps(config: Config, ranks: Ranks) -> int:
         raise UsageError(f"global_batch_size must be a multiple of {ranks.world_size} ranks times {steps} "
                          f"gradient_accumulation_steps, not {config.global_batch_size}")  # fmt: skip
     return steps
+
+
+def disclosed(config: Config, ranks: Ranks, accumulation: int) -> dict[str, Any]:
+    """How the batch is computed: since v6.1, a log has to state it."""
+    precision = "bfloat16" if computes_in_bf16(config.precision, ranks.device) else "fp32"
+    return {
+        keys.GRADIENT_ACCUMULATION_STEPS: accumulation,
+        keys.MICRO_BATCH_SIZE: config.global_batch_size // (ranks.world_size * accumulation),
+        keys.LOWEST_NUMERICAL_PRECISION_IN_LINEAR: precision,
+        keys.LOWEST_NUMERICAL_PRECISION_IN_ATTN: precision,
+        keys.LOWEST_NUMERICAL_PRECISION_IN_COMM: precision,  # of the weights; gradients are reduced in fp32
+        keys.TENSOR_PARALLELISM: 1,
+        keys.PIPELINE_PARALLELISM: 1,
+        keys.CONTEXT_PARALLELISM: 1,
+        keys.EXPERT_PARALLELISM: 1,
+        keys.CONFIG_FILENAME: "podium_benchmarks/llama31_8b/config.py",
+    }
 
 
 def learning_rate(config: Config, step: int) -> float:
