@@ -78,7 +78,7 @@ REFUSED = [
     (
         {**CLOSED, "benchmark": "resnet50"},
         (
-            "benchmark: choose one of gnmt, llama31_8b, maskrcnn, minigo, ncf, resnet, ssd, transformer; any other name needs "
+            "benchmark: choose one of resnet, ssd, maskrcnn, gnmt, transformer, ncf, minigo; any other name needs "
             "division: open, template.image and quality.target"
         ),
     ),

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.rules import Finding
 from podium.stores import FileStore
 from podium.submissions import gather, review
@@ -49,7 +49,7 @@ def main() -> None:
 
 def surveyed(clone: Path) -> Iterator[tuple[str, int, list[Finding]]]:
     """Yield path, number of logs and findings of each entry. A submitter is a package, as when it was handed in."""
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     packages = [path for path in sorted(clone.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     if clone.name.endswith("v0.5"):
         packages = [path for parent in packages for path in sorted(parent.iterdir()) if path.is_dir()]

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from podium.rounds import Benchmark, Hyperparameter, Round, load_rounds, load_scorable_rounds, shown
+from podium.rounds import ABILITIES, Benchmark, Hyperparameter, Round, abilities, load_rounds, shown
 from tools.docs.markdown import code, plain, table
 
 _HEAD = """# Rounds
 
-The rules of each round, as `podium round list` and `podium round show` print them. Podium runs the rounds {runnable}
-and scores the logs of all rounds.
+The rules of each round, as `podium round list` and `podium round show` print them.
 
+{abilities}
 *drop*: fastest + slowest attempts left out. *fail*: attempts that may fail; they count as the slowest.
 """
 
 
 def page() -> str:
     """The page."""
-    runnable = load_rounds()
-    *others, last = runnable
-    parts = [_HEAD.format(runnable=f"{', '.join(others)} and {last}")]
-    for name, round_ in load_scorable_rounds().items():
+    rounds = load_rounds()
+    rows = [(name, *(_limit(limit) for limit in abilities(round_).values())) for name, round_ in rounds.items()]
+    parts = [_HEAD.format(abilities=table(["round", *ABILITIES], rows))]
+    for name, round_ in rounds.items():
         parts += [f"## {name} {{#{name}}}\n", f"{plain(round_.description)}.\n"]
-        if name in runnable:
-            parts += _clock(round_)
+        parts += _clock(round_)
         parts.append(_targets(round_.benchmarks))
-        parts += [f"{name}: {plain(b.note)}.\n" for name, b in round_.benchmarks.items() if b.note]
-        if name in runnable:
-            parts += _tunable(round_)
+        parts += [f"{key}: {plain(b.note)}.\n" for key, b in round_.benchmarks.items() if b.note]
+        parts += _tunable(round_)
     return "\n".join(parts)
+
+
+def _limit(limit: str) -> str:
+    return f"yes, {plain(limit)}" if limit else "yes"
 
 
 def _clock(round_: Round) -> Iterator[str]:
@@ -47,7 +49,7 @@ def _targets(benchmarks: Mapping[str, Benchmark]) -> str:
         [
             (
                 code(name),
-                plain(b.model) if not b.model.startswith("as in") else plain(b.title),
+                plain(b.model),
                 ", ".join(f"{q.metric} {'≤' if q.lower_is_better else '≥'} {q.target:g}" for q in b.quality)
                 or "in the log",
                 f"{b.runs}" + (f", first {b.converged_runs} that converge" if b.converged_runs else ""),

@@ -17,6 +17,7 @@ from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, ONE_END, ONE_SOURCE, P
 from podium.api.status import BenchmarkRunStatus
 from podium.rounds import BATCH, Hyperparameter, Round, load_rounds, vocabulary
 
+_PLACE = "(self.round + '/' + self.benchmark)"
 _MUTABLE = ("suspend", "ttlSecondsAfterFinished")
 _TYPES: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer"},
@@ -93,8 +94,8 @@ def _columns() -> list[dict[str, Any]]:
 
 def _schema(rounds: Mapping[str, Round]) -> dict[str, Any]:
     spec = structural(BenchmarkRunSpec)
-    spec["properties"]["round"]["enum"] = sorted(rounds)
-    spec["properties"]["hyperparameters"] = _hyperparameters(vocabulary())
+    spec["properties"]["round"]["enum"] = list(rounds)
+    spec["properties"]["hyperparameters"] = _hyperparameters(_known(rounds))
     spec["properties"]["template"]["properties"]["env"]["x-kubernetes-validations"] = [
         _rule(
             "!self.exists(e, e.name.startsWith('PET_') || e.name.startsWith('PODIUM_'))",
@@ -141,6 +142,12 @@ def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
     return {"rule": rule, "message": message, **more}
 
 
+def _known(rounds: Mapping[str, Round]) -> dict[str, Hyperparameter]:
+    """Return every key of a hyperparameter: those of the vocabulary, and those that only a round has."""
+    of_rounds = {key: rule for r in rounds.values() for b in r.benchmarks.values() for key, rule in b.tunable.items()}
+    return {**of_rounds, **vocabulary()}
+
+
 def _hyperparameters(keys: Mapping[str, Hyperparameter]) -> dict[str, Any]:
     """Return a schema that types known keys, so that the API server checks them, and keeps others for custom images."""
     properties: dict[str, Any] = {}
@@ -158,14 +165,8 @@ def _hyperparameters(keys: Mapping[str, Hyperparameter]) -> dict[str, Any]:
 
 
 def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
-    known = sorted({key for round_ in rounds.values() for key in round_.benchmarks})
-    own_image = "has(self.template.image)"
     rules = [
-        _rule(
-            f"{_added(rounds)} || self.benchmark in {json.dumps(known)} || (self.division == 'open' && {own_image} && has(self.quality))",
-            f"benchmark: choose one of {', '.join(known)}; any other name needs division: open, template.image and quality.target",
-            fieldPath=".benchmark",
-        ),
+        _benchmark_rule(rounds),
         _rule(
             "self.division == 'open' || !has(self.quality)",
             "quality.target: a closed run stops at the round's target; remove quality, or use division: open",
@@ -188,7 +189,7 @@ def _cross_field_rules(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
             fieldPath=".system.acceleratorsPerNode",
         ),
     ]
-    return [*rules, *_trainer_rule(rounds), _tunable_rule(rounds), _untuned_rule()]
+    return [*rules, *_trainer_rule(rounds), _tunable_rule(rounds), _untuned_rule(rounds)]
 
 
 def _added(rounds: Mapping[str, Round]) -> str:
@@ -196,11 +197,25 @@ def _added(rounds: Mapping[str, Round]) -> str:
     return f"!(self.round in {json.dumps(sorted(rounds))})"
 
 
+def _benchmark_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
+    """Require a benchmark of the round, or what a custom one needs; the message lists those of the round."""
+    names = {name: ", ".join(round_.benchmarks) for name, round_ in rounds.items()}
+    places = [f"{name}/{key}" for name, round_ in rounds.items() for key in round_.benchmarks]
+    custom = "self.division == 'open' && has(self.template.image) && has(self.quality)"
+    remedy = "any other name needs division: open, template.image and quality.target"
+    return _rule(
+        f"{_added(rounds)} || {_PLACE} in {json.dumps(places)} || ({custom})",
+        f"benchmark: choose one of the round's; {remedy}",
+        messageExpression=f"'benchmark: choose one of ' + {_cel_map(names)}[self.round] + '; {remedy}'",
+        fieldPath=".benchmark",
+    )
+
+
 def _trainer_rule(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
     """Require an image for a benchmark that Podium has no trainer for."""
     places = [f"{r.name}/{key}" for r in rounds.values() for key, b in r.benchmarks.items() if b.trainer is None]
     rule = _rule(
-        f"has(self.template.image) || !((self.round + '/' + self.benchmark) in {json.dumps(places)})",
+        f"has(self.template.image) || !({_PLACE} in {json.dumps(places)})",
         "benchmark: Podium has no trainer for it in this round; set template.image to an image that implements it",
         fieldPath=".benchmark",
     )
@@ -210,27 +225,30 @@ def _trainer_rule(rounds: Mapping[str, Round]) -> list[dict[str, str]]:
 def _tunable_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
     """Reject hyperparameters that the closed division fixes; the message names them and lists the tunable ones."""
     places = {f"{s.name}/{key}": sorted(b.tunable) for s in rounds.values() for key, b in s.benchmarks.items()}
-    allowed = ", ".join(f"'{place}': '{', '.join(keys) or 'none'}'" for place, keys in places.items())
-    place = "(self.round + '/' + self.benchmark)"
+    allowed = _cel_map({place: ", ".join(keys) or "none" for place, keys in places.items()})
     tests = {}
-    for key in _typed_keys():
+    for key in _typed_keys(rounds):
         where = [name for name, keys in places.items() if key in keys]
-        tests[key] = f"has(self.hyperparameters.{key})" + (f" && !({place} in {json.dumps(where)})" if where else "")
+        tests[key] = f"has(self.hyperparameters.{key})" + (f" && !({_PLACE} in {json.dumps(where)})" if where else "")
     wrong = " + ".join(f"({test} ? '{key} ' : '')" for key, test in tests.items())
     return _rule(
         f"self.division == 'open' || !has(self.hyperparameters) || {_added(rounds)} || !("
         + " || ".join(tests.values())
         + ")",
         "hyperparameters: a closed run must not set hyperparameters that its round fixes",
-        messageExpression=f"'hyperparameters: not tunable in the closed division of ' + {place} + ': ' + {wrong} + '; tunable: ' + "
-        f"({{{allowed}}}[{place}])",
+        messageExpression=f"'hyperparameters: not tunable in the closed division of ' + {_PLACE} + ': ' + {wrong} + '; tunable: ' + "
+        f"{allowed}[{_PLACE}]",
         fieldPath=".hyperparameters",
     )
 
 
-def _untuned_rule() -> dict[str, str]:
+def _cel_map(values: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"'{key}': '{value}'" for key, value in values.items()) + "}"
+
+
+def _untuned_rule(rounds: Mapping[str, Round]) -> dict[str, str]:
     """Require that an out-of-the-box run tunes nothing but the batch size."""
-    tuned = " || ".join(f"has(self.hyperparameters.{key})" for key in _typed_keys() if key != BATCH)
+    tuned = " || ".join(f"has(self.hyperparameters.{key})" for key in _typed_keys(rounds) if key != BATCH)
     return _rule(
         f"self.division != 'outOfTheBox' || !has(self.hyperparameters) || !({tuned})",
         f"hyperparameters: an out-of-the-box run may set only {BATCH} and keeps the reference's other values; "
@@ -239,9 +257,9 @@ def _untuned_rule() -> dict[str, str]:
     )
 
 
-def _typed_keys() -> list[str]:
+def _typed_keys(rounds: Mapping[str, Round]) -> list[str]:
     """Return the keys that a CEL rule can refer to: those with a type."""
-    return sorted(key for key, parameter in vocabulary().items() if "type" in _TYPES[parameter.type])
+    return sorted(key for key, parameter in _known(rounds).items() if "type" in _TYPES[parameter.type])
 
 
 def _immutability(spec: Mapping[str, Any]) -> list[dict[str, str]]:

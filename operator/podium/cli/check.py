@@ -12,7 +12,7 @@ from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, store_and_log
 from podium.mlcommons import MissingCheckerError
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.stores import StoreError
 from podium.submissions import check_place
 
@@ -32,7 +32,7 @@ def check(path: Place, round_: RoundOption = None, division: DivisionOption = No
     """
     if division not in (None, *get_args(Division)):
         raise UsageError(f"--division {division}: choose closed, open or outOfTheBox")
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     store, only = store_and_log(path)
     try:
         checked = list(

@@ -16,7 +16,7 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import FOLDER_NAME, FOLDER_NAME_REMEDY, RoundOption, asked_round, nothing_below, store_at
 from podium.documents import DocumentError, file_bytes, read_json
 from podium.mlcommons import MissingCheckerError, package_findings
-from podium.rounds import Round, load_scorable_rounds
+from podium.rounds import Round, load_rounds
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.rules.system import open_fields
@@ -64,7 +64,7 @@ def package(
     Scores and checks the logs and the system description; from v0.7 on, MLCommons' package checker also runs. Exits
     with 1 and writes no package if there are any findings.
     """
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     if init is not None:
         if system is not None or out is not None:
             raise UsageError("--init writes a system description and no package: leave out --system and --out")

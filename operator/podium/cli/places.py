@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from podium.cli.errors import UsageError
-from podium.rounds import Round, load_scorable_rounds, round_name
+from podium.rounds import Round, load_rounds, round_name
 from podium.stores import SCHEMES, Store, StoreError, open_store
 from podium.submissions import ScoredResult, read_folders, score_folder
 
@@ -71,7 +71,7 @@ def asked_round(text: str | None, rounds: Mapping[str, Round]) -> str | None:
 
 def score_place(place: str, round_: str | None = None) -> list[ScoredResult]:
     """Score every result below `place`. Raises UsageError if there is none."""
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     asked = asked_round(round_, rounds)
     try:
         entries = [score_folder(folder, rounds, asked) for folder in read_folders(store_at(place))]

@@ -14,7 +14,7 @@ from podium.cli.errors import UsageError
 from podium.cli.keys import KeyOption, public_key_in
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.cli.places import Place, RoundOption, asked_round, nothing_below, store_at
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.stores import StoreError
 from podium.stores.beneath import OpenFolder
 from podium.submissions import read_folders, score_folder
@@ -41,7 +41,7 @@ def report(
     """
     from podium.report import read_report, report_page  # noqa: PLC0415 - jinja2 is slow to load
 
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     asked = asked_round(round_, rounds)
     public = public_key_in(key)
     try:

@@ -14,7 +14,7 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import RoundOption, asked_round, nothing_below, store_at
 from podium.cli.score import print_scores
 from podium.mlcommons import MissingCheckerError
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.stores import StoreError
 from podium.submissions import (
     ReviewedResult,
@@ -44,7 +44,7 @@ def review(
     hyperparameters that the closed division forbids and, from v1.0 on, attempts that converge faster than the reference
     convergence points allow. Exits with 1 if there are any findings.
     """
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     public = public_key_in(key)
     try:
         store = store_at(package)

@@ -11,7 +11,16 @@ from rich.text import Text
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_json, table
-from podium.rounds import Benchmark, Hyperparameter, Round, load_rounds, load_scorable_rounds, round_name, shown
+from podium.rounds import (
+    ABILITIES,
+    Benchmark,
+    Hyperparameter,
+    Round,
+    abilities,
+    load_rounds,
+    round_name,
+    shown,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,28 +32,32 @@ app = typer.Typer(
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List rounds; show which can be run or only scored."""
-    rounds, runnable = load_scorable_rounds(), load_rounds()
+    """List rounds, with what Podium can do with each."""
+    rounds = load_rounds()
     if as_json:
         print_json(
             [
                 {
                     "name": round_.name,
                     "description": round_.description,
-                    "runs": name in runnable,
                     "logFormat": round_.log_format,
                     "benchmarks": list(round_.benchmarks),
+                    "abilities": abilities(round_),
                 }
-                for name, round_ in rounds.items()
+                for round_ in rounds.values()
             ]
         )
         return
-    made = table("Round", "Podium can", "Benchmarks")
+    notes: list[str] = []
+    made = table("Round", *map(str.capitalize, ABILITIES), "Benchmarks")
     for name, round_ in rounds.items():
-        run = runnable[name].benchmarks if name in runnable else {}
-        which = "run, " if len(run) == len(round_.benchmarks) else f"run {', '.join(run)}; " if run else ""
-        made.add_row(name, f"{which}score", ", ".join(round_.benchmarks))
+        limits = abilities(round_)
+        notes += (limit for limit in dict.fromkeys(limits.values()) if limit and limit not in notes)
+        cells = (f"yes ({notes.index(limits[each]) + 1})" if limits[each] else "yes" for each in ABILITIES)
+        made.add_row(name, *cells, ", ".join(round_.benchmarks))
     console().print(made)
+    for number, note in enumerate(notes, 1):
+        console().print(f"({number}) {note}", style="dim", highlight=False)
 
 
 @app.command()
@@ -57,7 +70,7 @@ def show(
 
     Shows targets, number of attempts, tunable hyperparameters with their allowed values, and the clock.
     """
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     round_ = rounds.get(round_name(name) or "")
     if round_ is None:
         raise UsageError(f"{name}: no such round; choose one of {', '.join(rounds)}")
@@ -66,6 +79,7 @@ def show(
     shown = {key: entry for key, entry in round_.benchmarks.items() if benchmark in (None, key)}
     if as_json:
         document = round_.model_dump(mode="json", exclude={"benchmarks"})
+        document["abilities"] = abilities(round_)
         document["benchmarks"] = {key: _document(entry) for key, entry in shown.items()}
         print_json(document)
         return
@@ -84,8 +98,6 @@ def show(
             out.print(f"{short}: {where}", style="dim")
         for key, entry in tunable.items():
             out.print(_tunable(key, entry))
-    else:
-        out.print("\nFor this round, podium check leaves hyperparameters to MLCommons' checker.")
 
 
 def _document(entry: Benchmark) -> dict[str, object]:
@@ -106,6 +118,8 @@ def _print_clock(out: Console, round_: Round) -> None:
     grid.add_row("model creation", created + cap)
     grid.add_row("epochs", f"count from {round_.first_epoch}")
     grid.add_row("source", clock.source)
+    for ability, limit in abilities(round_).items():
+        grid.add_row(ability, f"yes, {limit}" if limit else "yes")
     out.print(grid)
     out.print()
 

@@ -1,28 +1,21 @@
 """The rounds of MLPerf Training, one YAML file per round: targets, number of runs, tunable hyperparameters, clock."""
 
+from podium.rounds.abilities import ABILITIES, abilities
 from podium.rounds.catalog import (
     DEFAULT_RUNS,
-    load_scorable_rounds,
+    load_rounds,
     round_at,
     round_name,
     round_number,
     round_of_folder,
-)
-from podium.rounds.kinds import BATCH, Settings, same, shown
-from podium.rounds.model import (
-    Benchmark,
-    Clock,
-    Hyperparameter,
-    LogRules,
-    Quality,
-    Round,
-    load_rounds,
-    targets,
     vocabulary,
 )
-from podium.rounds.published import Published, published, reference_mean
+from podium.rounds.kinds import BATCH, Settings, Unconstrained, same, shown
+from podium.rounds.model import Benchmark, Clock, Hyperparameter, LogRules, Quality, Round
+from podium.rounds.published import Published
 
 __all__ = [
+    "ABILITIES",
     "BATCH",
     "DEFAULT_RUNS",
     "Benchmark",
@@ -33,16 +26,14 @@ __all__ = [
     "Quality",
     "Round",
     "Settings",
+    "Unconstrained",
+    "abilities",
     "load_rounds",
-    "load_scorable_rounds",
-    "published",
-    "reference_mean",
     "round_at",
     "round_name",
     "round_number",
     "round_of_folder",
     "same",
     "shown",
-    "targets",
     "vocabulary",
 ]  # fmt: skip

@@ -1,103 +1,68 @@
-"""All rounds that can be scored: those that can be run, and later ones with what scoring needs."""
+"""The rounds: one YAML file each, here or in a folder of the administrator's; and the keys of hyperparameters.
+
+To add a round, add such a file; no Python code names a round or a benchmark. A built-in file is read when its round is
+first asked for: most commands need one round.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
-from podium.rounds.model import Benchmark, Clock, Quality, Round, load_rounds
+from podium.rounds.model import Hyperparameter, Round
 
 DEFAULT_RUNS = 10  # for an unknown benchmark (mlperf_logging's benchmark_meta: "others 10")
+_HERE = Path(__file__).parent
 _NAME = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?")
 _FOLDER = re.compile(r"(?:mlperf_)?(?:training_)?(?:results_)?(v?\d+\.\d+(?:\.\d+)?)", re.IGNORECASE)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def load_rounds(*folders: Path) -> Mapping[str, Round]:
+    """Return the rounds by name, oldest first: the built-in ones and those in `folders`.
 
-
-class _Span(_Value):
-    first: str
-    last: str
-    quality: tuple[Quality, ...]
-    variant: str = ""
-    note: str = ""
-
-
-class _LaterBenchmark(_Value):
-    title: str
-    runs: int
-    drop_fastest: int = 1
-    drop_slowest: int = 1
-    max_failures: int = 1
-    spans: tuple[_Span, ...]
-
-    def in_round(self, names: list[str], name: str) -> Benchmark | None:
-        for span in self.spans:
-            if names.index(span.first) <= names.index(name) <= names.index(span.last):
-                return Benchmark(
-                    title=self.title,
-                    model="as in the rules of the round",
-                    dataset="as in the rules of the round",
-                    quality=span.quality,
-                    runs=self.runs,
-                    drop_fastest=self.drop_fastest,
-                    drop_slowest=self.drop_slowest,
-                    max_failures=self.max_failures,
-                    eval_every="",
-                    variant=span.variant,
-                    note=span.note,
-                    source="mlperf_logging: benchmark_meta.py and the compliance checker's targets",
-                )
-        return None
-
-
-class _LaterRound(_Value):
-    until: date
-    max_init_seconds: int
-
-
-class _Later(_Value):
-    rounds: Mapping[str, _LaterRound]
-    benchmarks: Mapping[str, _LaterBenchmark]
-
-
-def load_scorable_rounds(*folders: Path) -> Mapping[str, Round]:
-    """Load the rounds that can be scored, by name, oldest first: those of `load_rounds`, and later ones.
-
-    For a later round, only attempts, drops and targets are known: runs of it are not admitted, and MLCommons' checker
-    checks what is tunable. A round file of the same name replaces what it has, the other benchmarks are still scored.
+    A later round replaces an earlier one of the same name. Raises ValueError, naming file and field, if a file in a
+    folder is not valid.
     """
-    later = _later()
-    names = list(later.rounds)
-    rounds = dict(load_rounds(*folders))
-    for name in names:
-        found = ((key, benchmark.in_round(names, name)) for key, benchmark in later.benchmarks.items())
-        round_ = Round(
-            name=name,
-            description=f"MLPerf Training {name}",
-            log_format="mllog",
-            first_epoch=1,
-            clock=Clock(
-                start="when any part of the system first touches the data set (run_start)",
-                stop="when any part of the system finds the target reached (run_stop); never paused",
-                model_creation_timed=False,
-                max_init_seconds=later.rounds[name].max_init_seconds,
-                source=f"compliance checker of {name}",
-            ),
-            benchmarks={key: benchmark for key, benchmark in found if benchmark},
-        )
-        if own := rounds.get(name):
-            round_ = own.model_copy(update={"benchmarks": {**round_.benchmarks, **own.benchmarks}})
-        rounds[name] = round_
-    return MappingProxyType(dict(sorted(rounds.items(), key=lambda item: round_number(item[0]))))
+    added: dict[str, Round] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder")
+        added |= {round_.name: round_ for round_ in map(_read, sorted(folder.glob("v*.yaml")))}
+    return _Rounds(added)
+
+
+class _Rounds(Mapping[str, Round]):
+    """The built-in rounds, each read when it is first needed, and `added` ones."""
+
+    def __init__(self, added: Mapping[str, Round]) -> None:
+        self._added = added
+        self._names = sorted({*_built_in(), *added}, key=round_number)
+
+    def __getitem__(self, name: str) -> Round:
+        return self._added[name] if name in self._added else _built_in_round(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._added or name in _built_in()
+
+
+@cache
+def vocabulary() -> Mapping[str, Hyperparameter]:
+    """Return the known hyperparameters by key, as vocabulary.yaml describes them."""
+    return MappingProxyType({key: Hyperparameter.model_validate(value) for key, value in _vocabulary().items()})
 
 
 def round_number(name: str) -> tuple[int, ...]:
@@ -124,14 +89,51 @@ def round_at(unix_seconds: float, benchmark: str | None, rounds: Mapping[str, Ro
     That is the first round published after it; if that round lacks the benchmark, the last earlier one that has it.
     """
     day = datetime.fromtimestamp(unix_seconds, UTC).date()
-    names = list(_later().rounds)
-    at = next((i for i, name in enumerate(names) if day <= _later().rounds[name].until), len(names) - 1)
+    dates = {name: round_.until for name, round_ in rounds.items() if round_.until}
+    names = list(dates)
+    at = next((i for i, until in enumerate(dates.values()) if day <= until), len(names) - 1)
     having = [name for name in names[: at + 1] if benchmark is None or benchmark in rounds[name].benchmarks]
     following = [name for name in names[at:] if benchmark in rounds[name].benchmarks]
     return next(iter([*having[-1:], *following]), names[at])
 
 
 @cache
-def _later() -> _Later:
-    path = Path(__file__).parent / "later-rounds.yaml"
-    return _Later.model_validate(yaml.safe_load(path.read_text()))
+def _built_in() -> Mapping[str, Path]:
+    return {path.stem: path for path in _HERE.glob("v*[0-9].yaml")}
+
+
+@cache
+def _built_in_round(name: str) -> Round:
+    return _read(_built_in()[name])
+
+
+def _read(path: Path) -> Round:
+    try:
+        document = yaml.load(path.read_text(), _LOADER)  # noqa: S506 (a safe loader)
+        round_ = Round.model_validate(_completed(document))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if round_.name != path.stem:  # otherwise a copy of another round's file would silently replace that round
+        raise ValueError(f"{path}: name is {round_.name}; name the file {round_.name}.yaml, or correct the name")
+    return round_
+
+
+def _completed(document: Any) -> Any:
+    """Fill in what a hyperparameter's entry leaves out: its id, and without a type, all that the vocabulary has."""
+    benchmarks = document.get("benchmarks") if isinstance(document, dict) else None
+    for name, benchmark in benchmarks.items() if isinstance(benchmarks, dict) else ():
+        for kind in ("tunable", "fixed"):
+            entries = benchmark.get(kind) if isinstance(benchmark, dict) else None
+            if not isinstance(entries, dict):
+                continue
+            for key, entry in entries.items():
+                if isinstance(entry, dict):
+                    known = {} if "type" in entry else _vocabulary().get(key, {})
+                    entries[key] = {"id": f"{document.get('name')}.{name}.{key}", **known, **entry}
+    return document
+
+
+@cache
+def _vocabulary() -> Mapping[str, dict[str, Any]]:
+    document: dict[str, dict[str, Any]] = yaml.load((_HERE / "vocabulary.yaml").read_text(), _LOADER)  # noqa: S506
+    return document

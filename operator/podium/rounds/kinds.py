@@ -20,6 +20,7 @@ _TOLERANCE = 1e-6  # logs contain 0.08750000000000001
 _MOST = 1e9  # limit of a factor or an exponent: beyond it, the nearest one is meaningless
 _LARGEST_BATCH = 10_000_000
 _MOST_SHOWN = 64
+_MOST_HALVED = 64  # times that a value is halved or doubled
 
 
 class _Kind(BaseModel):
@@ -84,6 +85,8 @@ class OneOf(_Kind):
         return _either(self.values)
 
     def nearest(self, value: Any, settings: Settings) -> Any:
+        if isinstance(value, bool):
+            return next((v for v in self.values if isinstance(v, bool)), None)
         if _is_number(value):
             return min((v for v in self.values if _is_number(v)), key=lambda v: abs(v - value), default=None)
         names = [v for v in self.values if isinstance(v, str)]
@@ -135,6 +138,73 @@ class WarmupFactor(_Kind):
             return _whole(value, least=0)
         ratios = [1 - 2.0**-k for k in range(31)]
         return min(ratios, key=lambda ratio: abs(ratio - value))
+
+
+class Multiple(_Kind):
+    """A whole multiple of `of`; for batches below `fraction_below`, also `of` divided by a whole number."""
+
+    kind: Literal["multiple"] = "multiple"
+    of: float = Field(gt=0)
+    fraction_below: int | None = None
+
+    def text(self, settings: Settings) -> str:
+        words = f"{shown(self.of)}, times a whole number"
+        return words + (
+            f" (below a batch of {self.fraction_below}, also divided by one)" if self.fraction_below else ""
+        )
+
+    def nearest(self, value: Any, settings: Settings) -> Any:
+        batch = _batch(settings)
+        if self.fraction_below and batch and batch < self.fraction_below and 0 < value < self.of:
+            return self.of / _whole(self.of / value, least=1)
+        return self.of * _whole(value / self.of, least=1)
+
+
+class PowerOfTwo(_Kind):
+    """`times`, doubled or halved any number of times."""
+
+    kind: Literal["powerOfTwo"] = "powerOfTwo"
+    times: float = Field(gt=0)
+
+    def text(self, settings: Settings) -> str:
+        return f"{shown(self.times)} times a power of two: {shown(self.times / 2)}, {shown(self.times)}, ..."
+
+    def nearest(self, value: Any, settings: Settings) -> Any:
+        exponent = math.log2(value / self.times) if value > 0 else -_MOST_HALVED
+        return self.times * 2.0 ** round(min(max(exponent, -_MOST_HALVED), _MOST_HALVED))
+
+
+class ScaledWithBatch(_Kind):
+    """`base` for a batch of `per_batch` samples, times (batch / per_batch) ** `power`.
+
+    `lowest` and `highest` are the ratios to that value which are allowed; it may be rounded to `decimals`.
+    """
+
+    kind: Literal["scaledWithBatch"] = "scaledWithBatch"
+    base: float
+    per_batch: int = Field(ge=1)
+    power: float = 1
+    lowest: float = 1
+    highest: float = 1
+    decimals: int | None = None
+
+    def text(self, settings: Settings) -> str:
+        value = self.reference(settings)
+        scaled = f"{shown(self.base)} * ({BATCH} / {self.per_batch})" + (f"^{self.power:g}" if self.power != 1 else "")
+        words = scaled if value is None else f"{shown(value)} (for {_batch(settings)} samples)"
+        return words if self.lowest == self.highest else f"{self.lowest:g} to {self.highest:g} times {words}"
+
+    def nearest(self, value: Any, settings: Settings) -> Any:
+        scaled = self.reference(settings)
+        return value if scaled is None else min(max(value, self.lowest * scaled), self.highest * scaled)
+
+    def allows(self, value: Any, settings: Settings) -> bool:
+        rounding = 0.0 if self.decimals is None else 10.0**-self.decimals
+        return math.isclose(value, self.nearest(value, settings), rel_tol=_TOLERANCE, abs_tol=rounding)
+
+    def reference(self, settings: Settings) -> float | None:
+        batch = _batch(settings)
+        return None if batch is None else float(self.base * (batch / self.per_batch) ** self.power)
 
 
 class StretchedSchedule(_Kind):
@@ -197,7 +267,16 @@ class PerSample(_Kind):
 
 
 Kind = Annotated[
-    Unconstrained | Range | OneOf | ScaledSgd | WarmupFactor | StretchedSchedule | PerSample,
+    Unconstrained
+    | Range
+    | OneOf
+    | ScaledSgd
+    | WarmupFactor
+    | Multiple
+    | PowerOfTwo
+    | ScaledWithBatch
+    | StretchedSchedule
+    | PerSample,
     Field(discriminator="kind"),
 ]
 

@@ -1,20 +1,16 @@
-"""A round of MLPerf Training as data: a YAML file with everything needed to run its benchmarks.
-
-To add a round, add such a file; no Python code names a round or a benchmark.
-"""
+"""A round of MLPerf Training as data: everything needed to run, score and check its benchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
+from datetime import date
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from podium.rounds.kinds import Kind, Range, Settings, Unconstrained, same, shown
+from podium.rounds.published import Published
 
 
 class _Value(BaseModel):
@@ -121,6 +117,10 @@ class Benchmark(_Value):
     variant: str = ""  # not visible in the name: results of different variants are not comparable
     note: str = ""
     source: str = ""
+    published: Published | None = None  # what closed logs have in common
+    # Batch sizes, and the epochs (or samples) in which the reference converges at each, as its olympic mean: ascending.
+    # Pruned as MLCommons' rcp_checker does.
+    reference_points: tuple[tuple[int, float], ...] = ()
     closed_log_keys: tuple[str, ...] = ()  # additional keys that a closed log must contain
     closed_log_source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
@@ -132,66 +132,39 @@ class Benchmark(_Value):
         """Every hyperparameter that the closed division has a rule for."""
         return {**self.tunable, **self.fixed}
 
+    @property
+    def targets(self) -> dict[str, float]:
+        """The target of each metric."""
+        return {quality.metric: quality.target for quality in self.quality}
+
+    def reference_mean(self, batch_size: int) -> float | None:
+        """Return the epochs or samples in which the reference converges at a batch size; None without a point for it.
+
+        Between two batch sizes the mean is interpolated; below the smallest, the smallest one's counts.
+        """
+        points = self.reference_points
+        if not points or batch_size > points[-1][0]:
+            return None
+        at = next(index for index, (size, _) in enumerate(points) if batch_size <= size)
+        (size, mean), (below, mean_below) = points[at], points[max(0, at - 1)]
+        if at == 0 or batch_size == size:
+            return mean
+        return mean_below + (mean - mean_below) * (batch_size - below) / (size - below)
+
 
 class Round(_Value):
     """A round: targets, number of runs, rules, log format."""
 
     name: str = Field(pattern=r"^v[0-9]+\.[0-9]+$")
     description: str
-    documents: Mapping[str, str] = Field(default_factory=dict)  # locations of the documents that `source` fields name
+    until: date | None = None  # its publication: no log of the round is later; None: not known by date
+    documents: Mapping[str, str] = Field(default_factory=dict)  # where the files are that `source` fields name; with *
     log_format: Literal["mlp-v0.5", "mll", "mllog"]
     first_epoch: Literal[0, 1]
     clock: Clock
     log_rules: LogRules | None = None
     benchmarks: Mapping[str, Benchmark]
 
-
-def load_rounds(*folders: Path) -> Mapping[str, Round]:
-    """Load the rounds that can be run, by name: the built-in ones and those in `folders`.
-
-    A later round replaces an earlier one of the same name. Raises ValueError, naming file and field, if a file is not
-    valid.
-    """
-    rounds = dict(_built_in())
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder")
-        for path in sorted(folder.glob("v*.yaml")):
-            round_ = _read(path)
-            rounds[round_.name] = round_
-    return rounds
-
-
-@cache
-def vocabulary() -> Mapping[str, Hyperparameter]:
-    """Return every known hyperparameter key: those of vocabulary.yaml, and the tunable ones of all built-in rounds."""
-    document = yaml.safe_load((Path(__file__).parent / "vocabulary.yaml").read_text())
-    known = {key: Hyperparameter.model_validate(value) for key, value in document.items()}
-    for round_ in _built_in().values():
-        for benchmark in round_.benchmarks.values():
-            for key, parameter in benchmark.tunable.items():
-                other = known.setdefault(key, Hyperparameter(type=parameter.type, description=parameter.description))
-                if {other.type, parameter.type} == {"number", "numbers"}:  # the learning rate of v0.6 MiniGo
-                    known[key] = other.model_copy(update={"type": "number or numbers"})
-    return MappingProxyType(known)
-
-
-@cache
-def _built_in() -> Mapping[str, Round]:
-    rounds = (_read(path) for path in sorted(Path(__file__).parent.glob("v*[0-9].yaml")))
-    return {round_.name: round_ for round_ in rounds}
-
-
-def _read(path: Path) -> Round:
-    try:
-        round_ = Round.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if round_.name != path.stem:  # otherwise a copy of another round's file would silently replace that round
-        raise ValueError(f"{path}: name is {round_.name}; name the file {round_.name}.yaml, or correct the name")
-    return round_
-
-
-def targets(benchmark: Benchmark) -> dict[str, float]:
-    """Return the target of each metric."""
-    return {quality.metric: quality.target for quality in benchmark.quality}
+    def document(self, name: str) -> str:
+        """Return where the document is that a `source` names; "" if that is not known."""
+        return next((place for pattern, place in self.documents.items() if fnmatchcase(name, pattern)), "")

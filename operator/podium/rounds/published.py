@@ -1,33 +1,29 @@
-"""What the published logs of a benchmark have in common, and how the reference converges; see the YAML files."""
+"""What the published logs of a benchmark have in common."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
 
-import yaml
 from pydantic import BaseModel, ConfigDict
-
-from podium.rounds.catalog import round_number
 
 
 class Published(BaseModel):
-    """What the closed logs of a benchmark have in common, in the rounds `since` to `until` (no later one yet: "").
+    """What the published closed logs of a benchmark have in common; in a round without results, of the round before.
 
-    Ratios bound from below: `block` that of the seconds per sample between two evaluations to their median in the log,
-    `evaluation` that of an evaluation's duration to its median, `run` that of an attempt's seconds per sample to the
-    median of the result's attempts. `evaluated_as` is what is trained in the time of the median evaluation, in samples
-    or epochs as the logs count. `throughput` bounds logged throughput divided by that of the stamps. None: the
-    published logs scatter.
+    Source: all logs of mlcommons/training_results_v0.5 to v5.1 (21,795 logs, November 2026). Sizes of data sets are
+    every value that a closed log has, where they are few. Intervals of evaluations are those of the round's rules,
+    wider where its logs are: 99.5 % of them keep each.
+
+    Ratios are below the smallest published one, unless fewer than 0.5 % of the logs are smaller; there is none where
+    logs of one process and of many hosts differ by more than that. They bound from below: `block` that of the seconds
+    per sample between two evaluations to their median in the log, `evaluation` that of an evaluation's duration to its
+    median, `run` that of an attempt's seconds per sample to the median of the result's attempts. `evaluated_as` is what
+    is trained in the time of the median evaluation, in samples or epochs as the logs count: a fifth of the smallest
+    published one. `throughput` bounds logged throughput divided by that of the stamps. None: logs scatter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: str
-    until: str = ""
     train_samples: tuple[int, ...] = ()
     eval_samples: tuple[int, ...] = ()
     block: float | None = None
@@ -60,42 +56,3 @@ class Published(BaseModel):
         if self.first is None:
             return None
         return math.floor(self.first + self.first_per_batch * (batch_size or 0)) * interval
-
-
-def published(round_: str, benchmark: str) -> Published | None:
-    """Return what the published logs of a round's benchmark have in common, or those of the last round before it."""
-    number = round_number(round_)
-    for span in _published().get(benchmark, ()):
-        if round_number(span.since) <= number and (not span.until or number <= round_number(span.until)):
-            return span
-    return None
-
-
-def reference_mean(round_: str, benchmark: str, batch_size: int) -> float | None:
-    """Return the epochs or samples in which the reference converges at a batch size; None if there is no point for it.
-
-    Between two batch sizes the mean is interpolated; below the smallest, the smallest one's counts.
-    """
-    points = _reference_points().get(round_, {}).get(benchmark)
-    if not points:
-        return None
-    sizes = [size for size, _ in points]
-    if batch_size > sizes[-1]:
-        return None
-    at = next(index for index, size in enumerate(sizes) if batch_size <= size)
-    (size, mean), (below, mean_below) = points[at], points[max(0, at - 1)]
-    if at == 0 or batch_size == size:
-        return mean
-    return mean_below + (mean - mean_below) * (batch_size - below) / (size - below)
-
-
-@cache
-def _published() -> Mapping[str, tuple[Published, ...]]:
-    document = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
-    return MappingProxyType({name: tuple(map(Published.model_validate, spans)) for name, spans in document.items()})
-
-
-@cache
-def _reference_points() -> Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]:
-    document = yaml.safe_load((Path(__file__).parent / "reference-points.yaml").read_text())
-    return MappingProxyType(document)

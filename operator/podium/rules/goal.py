@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec, Measure, duration_seconds
 from podium.mllog import Evaluation, LogSummary, Rate, Window, evaluations_by_metric, in_unit_of
-from podium.rounds import Benchmark, Published, Quality, Round, published
+from podium.rounds import Benchmark, Published, Quality, Round
 
 DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
 DEFAULT_MEASUREMENTS = 3  # of the rate: enough for an interval
@@ -100,7 +100,7 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
     """Return the goal of an admitted run; spec.quality changes the target, never the direction."""
     round_ = rounds[spec.round]
     benchmark = round_.benchmarks.get(spec.benchmark)
-    usual = published(spec.round, spec.benchmark) if benchmark else None
+    usual = benchmark.published if benchmark else None
     qualities = benchmark.quality if benchmark else ()
     if spec.quality:
         asked = qualities or (Quality(metric="quality", target=0, bounded=False),)
@@ -147,7 +147,6 @@ def goal_of_log(
     `own_target`: its result states a target. `window`: its result says that the rate is measured.
     """
     closed = is_closed(division)
-    usual = published(round_.name, name) if round_ else None
     return Goal(
         qualities=benchmark.quality,
         attempts=benchmark.runs,
@@ -157,8 +156,8 @@ def goal_of_log(
         binding=closed or own_target,
         benchmark=name,
         other_benchmarks=frozenset(round_.benchmarks if round_ else ()) - {name},
-        published=usual if closed else None,
-        evaluated_offline=usual is not None and usual.evaluated_offline,
+        published=benchmark.published if closed else None,
+        evaluated_offline=benchmark.published is not None and benchmark.published.evaluated_offline,
         window=window,
     )
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from podium.rounds import BATCH, Hyperparameter, Round, Settings, same, shown
+from podium.rounds import BATCH, Hyperparameter, Round, Settings, Unconstrained, same, shown
 from podium.rules.catalog import RuleId
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -39,7 +39,7 @@ def closed_breach(parameter: Hyperparameter, value: Any, settings: Settings, rou
         of = " or ".join(parameter.optimizers)
         message = f"is only for {of}, but opt_name is {optimizer[:_LONGEST]}"
         return Breach(parameter.id, message, f"leave it out; {remedy}")
-    if value != [] and parameter.allows(value, settings):
+    if (value != [] or isinstance(parameter.rule, Unconstrained)) and parameter.allows(value, settings):
         return None
     nearest = parameter.nearest(value, settings)
     closest = "" if nearest is None else f"; the nearest allowed value is {shown(nearest)}"
@@ -99,7 +99,7 @@ def plain_value(value: Any, type_: str) -> Any:
 def source(parameter: Hyperparameter, round_: Round) -> str:
     """Return the source of the rule, with the location of the document."""
     name = parameter.source.partition(":")[0]
-    where = round_.documents.get(name)
+    where = round_.document(name)
     return f"{parameter.source} ({where.removesuffix(name).strip()})" if where else parameter.source
 
 

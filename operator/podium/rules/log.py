@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from podium.mllog import Event, Format, Problem
-from podium.rounds import Benchmark, LogRules, Round, published, targets
+from podium.rounds import Benchmark, LogRules, Round
 from podium.rules.catalog import RuleId
 from podium.rules.cut_off import CutOff
 from podium.rules.findings import Finding
@@ -79,7 +79,7 @@ class LogCheck:
         self._found: list[Finding] = []
         self._reported: set[str] = set()
         self.seeds: list[Seed] = []
-        self.end = CutOff(published(round_.name, benchmark_name))
+        self.end = CutOff(self._benchmark.published if self._benchmark else None)
 
     @property
     def is_open(self) -> bool:
@@ -173,7 +173,7 @@ class LogCheck:
             self._found.append(Finding(rule, self._where, message, line, remedy))
 
     def _target(self, event: Event) -> None:
-        wanted = targets(self._benchmark) if self._benchmark else {}
+        wanted = self._benchmark.targets if self._benchmark else {}
         value = event.value
         if not self._closed or len(wanted) != 1 or isinstance(value, bool) or not isinstance(value, int | float):
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from podium.mlcommons import counted_in_samples, in_unit_of_points, scales_scores
 from podium.mllog import LogSummary
-from podium.rounds import reference_mean
+from podium.rounds import Benchmark
 from podium.rules import Finding, Goal
 from podium.rules.catalog import RuleId
 from podium.submissions.tree import Folder
@@ -25,10 +25,10 @@ class Asked:
 
     round: str
     benchmark: str
+    rules: Benchmark
     divisions: AbstractSet[str]
     logs: Sequence[LogSummary]
     counts: Sequence[float | None]
-    dropped: int  # at each end
 
 
 def scaling_of(folder: Folder, asked: Asked) -> tuple[float, list[Finding]]:
@@ -83,9 +83,9 @@ def _due(asked: Asked) -> float | None:
     if _why_none(asked):
         return None
     size = batch_size(asked.logs)
-    reference = reference_mean(asked.round, asked.benchmark, size) if size else None
+    reference = asked.rules.reference_mean(size) if size else None
     kept = sorted(math.inf if count is None else count for count in asked.counts)
-    kept = kept[asked.dropped : len(kept) - asked.dropped]
+    kept = kept[asked.rules.drop_fastest : len(kept) - asked.rules.drop_fastest]
     if reference is None or not kept or kept[-1] == math.inf or kept[0] <= 0:
         return None
     mean = math.fsum(kept) / len(kept)

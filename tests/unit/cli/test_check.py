@@ -8,7 +8,7 @@ import pytest
 
 from podium.mlcommons import MissingCheckerError, official
 from podium.mllog import parse
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.rules import LogCheck
 from tests.unit.cli.logs import changed, mll, mlp, v05_log, v06_log, v07_run, without, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
@@ -127,7 +127,7 @@ def resnet(*settings):
     """The hyperparameters of a v0.5 ResNet log, as (rule, line) and message of what is wrong with them."""
     lines = [mlp("resnet", "run_start"), *(mlp("resnet", key, value, 1) for key, value in settings)]
     events, _ = parse(lines)
-    log = LogCheck("log", load_scorable_rounds()["v0.5"], "resnet")
+    log = LogCheck("log", load_rounds()["v0.5"], "resnet")
     for event in events:
         log.add(event)
     return [(f.rule, f.line, f.message) for f in log.findings() if f.rule.startswith("v0.5.resnet")]

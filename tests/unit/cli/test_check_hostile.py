@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from podium.mlcommons import official
 from podium.mllog import parse
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.rules import LogCheck
 from tests.unit.cli.logs import mll, mllog, mlp, v06_log
 
@@ -18,7 +18,7 @@ from tests.unit.cli.logs import mll, mllog, mlp, v06_log
 def findings_of(lines, round_="v0.6", benchmark="transformer"):
     """Both checkers on lines, as the command does."""
     events, problems = parse(lines)
-    check = LogCheck("log", load_scorable_rounds()[round_], benchmark)
+    check = LogCheck("log", load_rounds()[round_], benchmark)
     for event in events:
         check.add(event)
     theirs = official(round_).check(events, "log", benchmark) if round_ != "v0.5" else ()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.stores import FileStore
 from podium.submissions import Submission, check_submission, files_of, gather
 from tests.unit.cli.logs import changed, mllog, v06_log, write
@@ -173,9 +173,9 @@ def test_a_version_is_not_pasted_into_the_shell(podium_json, evil, version):
 
 def scripts_of(folder, code=None):
     """What keeps a package from being made of the result in `folder`, and the files it would have."""
-    parts = list(gather([FileStore(folder)], load_scorable_rounds(), None))
+    parts = list(gather([FileStore(folder)], load_rounds(), None))
     submission = Submission("acme", "box", SYSTEM, code=code)
-    found = check_submission(parts, submission, load_scorable_rounds())
+    found = check_submission(parts, submission, load_rounds())
     return [finding.rule for finding in found], {} if found else files_of(parts, submission)
 
 

@@ -13,7 +13,7 @@ import yaml
 from mlperf_logging.compliance_checker import mlp_compliance
 
 from podium.mlcommons import process
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from tests.unit.cli.logs import v05_run, v06_run, v07_run, write
 
 MARK = "podium_was_here"
@@ -118,7 +118,7 @@ def words_of(code):
 def test_of_a_round(tmp_path, tag):
     (tmp_path / "v9.0.yaml").write_text(f"name: {tag}\n")
     with pytest.raises(Exception, match="could not determine a constructor"):
-        load_scorable_rounds(tmp_path)
+        load_rounds(tmp_path)
 
 
 def test_the_checker_does_evaluate_its_own_rules(podium_json, tmp_path, evaluated):

@@ -10,12 +10,15 @@ def test_list_names_every_round(podium_json, podium_text):
     assert code == 0
     names = [r["name"] for r in rounds]
     assert names[:3] == ["v0.5", "v0.6", "v0.7"]
-    assert [r["name"] for r in rounds if r["runs"]] == ["v0.5", "v0.6", "v5.1"]
+    ours = "with your image; llama31_8b with Podium's trainer"
+    limits = {r["name"]: r["abilities"]["run"] for r in rounds}
+    assert (limits["v0.6"], limits["v4.0"], limits["v5.1"], limits["v6.1"]) == ("", "with your image", ours, ours)
     assert "unet3d" in next(r for r in rounds if r["name"] == "v2.0")["benchmarks"]
     code, text = podium_text("round", "list")
     words = " ".join(text.split())
-    assert "v0.5 run, score resnet, ssd, maskrcnn, gnmt, transformer, ncf, minigo" in words
-    assert "v5.1 run llama31_8b; score retinanet, bert, dlrm_dcnv2, rgat, llama2_70b_lora, llama31_405b" in words
+    assert "v4.1 yes (5) yes yes yes yes bert, dlrm_dcnv2, gpt3, ssd," in words
+    assert f"(5) with your image (6) {ours}" in words
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_show_lists_targets_attempts_and_what_is_tunable(podium_json, podium_text):

@@ -78,7 +78,12 @@ def test_the_way_out_of_a_missing_data_set_is_one_that_the_division_has(podium_j
 @pytest.mark.parametrize(
     ("spec", "rule", "where", "message"),
     [
-        ({"round": "v0.4"}, "spec.round.unknown", "spec.round", "unknown round 'v0.4'; choose one of v0.5, v0.6, v5.1"),
+        (
+            {"round": "v0.4"},
+            "spec.round.unknown",
+            "spec.round",
+            f"unknown round 'v0.4'; choose one of {', '.join(load_rounds())}",
+        ),
         (
             {"hyperparameters": {"opt_name": "adam"}},
             "v0.6.resnet.optimizer",

@@ -17,7 +17,7 @@ from podium.cli.watch.events import events
 from podium.cli.watch.screen import attempt_ratio, heartbeat, run_seconds_left, screen
 from podium.cli.watch.views import JsonView, ScreenView
 from podium.reconcile import Refusal, decide
-from podium.rounds import load_rounds, load_scorable_rounds
+from podium.rounds import load_rounds
 from tests.unit.reconcile import examples as ex
 
 NOTHING = BenchmarkRunStatus()
@@ -126,7 +126,7 @@ def quality_bar(targets, values):
     lines = [(20 + i, "eval_accuracy", (value, {"epoch_num": i + 1})) for i, value in enumerate(values)]
     seen = ex.observed(ex.job(ex.running(0), ex.running(1)), ex.log((10, "run_start", None), *lines))
     run = ex.run(ex.status(ex.attempt(created_time=at(0))), **spec)
-    run = replace(run, status=decide(run, seen, load_scorable_rounds(), ex.T0 + 90).status)
+    run = replace(run, status=decide(run, seen, load_rounds(), ex.T0 + 90).status)
     line = next(line for line in text(screen(run, [], ex.T0 + 90)).splitlines() if line.startswith("quality"))
     return line.count("\N{BOX DRAWINGS HEAVY HORIZONTAL}"), line.split("\N{BOX DRAWINGS HEAVY HORIZONTAL}")[-1].strip()
 

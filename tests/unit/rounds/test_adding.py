@@ -19,9 +19,10 @@ from podium.api import TryId
 from podium.launch import launch_for
 from podium.launch.contract import command
 from podium.reconcile import CreateJob, Emit, decide
-from podium.rounds import load_rounds, load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.rules import check_spec, goal_for
 from tests.unit.cli.logs import v07_run, write
+from tests.unit.cli.test_own_submissions import RUN, SYSTEM, TRAINER
 from tests.unit.reconcile import examples as ex
 
 ROUND = """
@@ -81,8 +82,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
 def test_it_is_listed_and_shown(python: Callable[..., str]) -> None:
     listed = {round_["name"]: round_ for round_ in json.loads(python("-m", "podium", "round", "list", "--json"))}
-    assert list(listed) == [*load_scorable_rounds(), "v9.9"], "oldest first"
-    assert (listed["v9.9"]["runs"], listed["v9.9"]["benchmarks"]) == (True, ["digits", "folding"])
+    assert list(listed) == [*load_rounds(), "v9.9"], "oldest first"
+    assert listed["v9.9"]["benchmarks"] == ["digits", "folding"]
+    assert listed["v9.9"]["abilities"]["run"] == "with your image; digits with Podium's trainer"
     shown = python("-m", "podium", "round", "show", "v9.9")
     assert "lddt >= 0.8" in shown
     assert "3 or 5" in shown
@@ -113,9 +115,28 @@ def test_the_crd_knows_it(python: Callable[..., str]) -> None:
 
 def test_the_reference_has_it(python: Callable[..., str]) -> None:
     page = python("-c", "from tools.docs.rounds import page; print(page())")
-    assert f"Podium runs the rounds {', '.join(load_rounds())} and v9.9" in page
+    assert "| v9.9 | yes, with your image; digits with Podium's trainer | yes |" in page
     assert "`v9.9.digits.folds`" in page
     assert "v9.9.digits.batch" in python("-c", "from tools.docs.rules import page; print(page())")
+
+
+def test_a_run_of_it_becomes_a_package(python: Callable[..., str], tmp_path: Path) -> None:
+    """Run, score, check, package, review: the round's file is all that was added."""
+    program = TRAINER.replace('"resnet"', '"folding"').replace("SETTINGS", repr(json.dumps({"global_batch_size": 8})))
+    template = {"image": "acme/folding:1", "command": [sys.executable, "-c", program.replace("0.765", "0.85")]}
+    run = run_file(tmp_path, "fold", benchmark="folding", submission=RUN["submission"], template=template)
+    (tmp_path / "box.json").write_text(json.dumps(SYSTEM))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("print('seed')\n")
+    result, package = tmp_path / "result", tmp_path / "package"
+    python("-m", "podium", "run", "--local", run, "--data", tmp_path, "--out", result)
+    (score,) = json.loads(python("-m", "podium", "score", result, "--json"))
+    assert (score["round"], score["runs"], score["official"]) == ("v9.9", 4, True)
+    python("-m", "podium", "check", result)
+    words = ("--system", tmp_path / "box.json", "--code", tmp_path / "code", "--out", package)
+    python("-m", "podium", "package", result, *words)
+    assert (package / "ACME/results/box/folding/result_3.txt").exists()
+    python("-m", "podium", "review", package)
 
 
 def test_results_of_it_are_scored_checked_reviewed_and_reported(python: Callable[..., str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ EVEN = [10.0] * 4
 
 def named(usual=None, *, offline=False, **log):
     """The rules that name a log of a round whose published logs have `usual` in common."""
-    published = Published(since="v1.0", **usual) if usual is not None else None
+    published = Published(**usual) if usual is not None else None
     goal = Goal(qualities=TARGET, attempts=5, published=published, evaluated_offline=offline)
     return [str(finding.rule) for finding in evidence(LogSummary(**log), goal, "log")]
 

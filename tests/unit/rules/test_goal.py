@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from podium.mllog import Event, Format, parse, summarize
-from podium.rounds import Quality, load_scorable_rounds
+from podium.rounds import Quality, load_rounds
 from podium.rules import Goal, goal_for, goal_of_log
 from tests.unit.mllog.test_facts import evaluations, event
 from tests.unit.reconcile import examples as ex
@@ -90,13 +90,13 @@ def test_of_two_metrics_each_must_be_possible_that_was_measured() -> None:
 )
 def test_how_many_attempts_a_run_makes_and_for_which_targets(spec, attempts, failures, targets) -> None:
     asked = {"round": "v0.5", "quality": None, "attempts": None, **spec}
-    found = goal_for(ex.spec(**asked), load_scorable_rounds())
+    found = goal_for(ex.spec(**asked), load_rounds())
     assert (found.attempts, found.max_failures, found.targets) == (attempts, failures, targets)
 
 
 def test_a_custom_metric_is_not_an_accuracy() -> None:
     """It may exceed 1 even where its target does not."""
-    custom = goal_for(ex.spec(benchmark="novel", quality={"target": "0.9"}), load_scorable_rounds())
+    custom = goal_for(ex.spec(benchmark="novel", quality={"target": "0.9"}), load_rounds())
     assert custom.reached(summarize(evaluations(1.7)))
 
 
@@ -111,7 +111,7 @@ def test_a_custom_metric_is_not_an_accuracy() -> None:
     ],
 )
 def test_what_the_division_of_a_published_log_asks_for(round_, division, own_target, init, binding) -> None:
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     benchmark = rounds["v0.6"].benchmarks["resnet"]
     found = goal_of_log("resnet", benchmark, rounds.get(round_), division, own_target=own_target)
     assert (found.max_init_seconds, found.binding, bool(found.other_benchmarks)) == (init, binding, bool(round_))
@@ -119,7 +119,7 @@ def test_what_the_division_of_a_published_log_asks_for(round_, division, own_tar
 
 def test_minigo_is_evaluated_after_the_clock_in_any_division() -> None:
     """And a benchmark of which nothing is published is not."""
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     for name, division, offline in (("minigo", "closed", True), ("minigo", "open", True), ("ssd", "closed", False)):
         round_ = rounds["v1.0"]
         found = goal_of_log(name, round_.benchmarks[name], round_, division)
@@ -128,7 +128,7 @@ def test_minigo_is_evaluated_after_the_clock_in_any_division() -> None:
 
 
 def test_a_run_changes_the_target_and_never_the_direction() -> None:
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     spec = ex.spec(round="v3.1", benchmark="gpt3", quality={"target": "3.5"})
     ((quality,),) = [goal_for(spec, rounds).qualities]
     assert (quality.target, quality.lower_is_better) == (3.5, True)

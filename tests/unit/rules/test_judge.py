@@ -14,12 +14,12 @@ from podium.api import AttemptState, Reason
 from podium.cli.main import app
 from podium.mllog import LogSummary, parse, summarize
 from podium.reconcile import ObservedLog, decide
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.rules import goal_for, goal_of_log, judge
 from tests.unit.cli.logs import mll, mllog
 from tests.unit.reconcile import examples as ex
 
-ROUNDS = load_scorable_rounds()
+ROUNDS = load_rounds()
 T0 = 1_560_000_000  # of the logs of tests/unit/cli/logs.py
 
 
