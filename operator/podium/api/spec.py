@@ -297,7 +297,8 @@ class BenchmarkRunSpec(Model):
         default=None,
         ge=1,
         le=MAX_ATTEMPTS,
-        description="Number of attempts to score; default: the round's, or 3 with measure.",
+        description="Number of attempts; default: the round's, or 3 with measure. Of more, consecutive ones with the "
+        "median score count.",
     )
     parallel_attempts: int = Field(
         default=1, ge=1, le=MAX_ATTEMPTS, description="Number of attempts that may run at the same time."

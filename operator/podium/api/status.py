@@ -188,6 +188,12 @@ class Score(Model):
     dropped: tuple[int, ...] = Field(
         default=(), max_length=200, description="Attempts dropped as the fastest and the slowest."
     )
+    designated: tuple[int, ...] = Field(
+        default=(),
+        max_length=200,
+        description="Of more attempts than the round asks for, the consecutive ones with the median score: only they "
+        "count. Empty: all count.",
+    )
     coefficient_of_variation: str | None = Field(default=None, max_length=32)
     energy_joules: str | None = Field(default=None, max_length=32)
     cost: str | None = Field(default=None, max_length=48, description='Mean cost of one attempt, such as "12.30 USD".')

@@ -26,7 +26,7 @@ _STYLES = {
 def print_result(out: Console, run: Run, place: str) -> None:
     """The table of all attempts, the score, and where the result is stored."""
     score = run.status.score
-    out.print(attempts_table(run, set(score.dropped) if score else set()))
+    out.print(attempts_table(run, score))
     out.print()
     if score and score.valid:
         out.print(Text(f"Score: {score_text(score)}", style="bold"))
@@ -62,13 +62,13 @@ def _remedy(run: Run, failed: Condition) -> str:
     return reason.do if reason else ""
 
 
-def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Table:
+def attempts_table(run: Run, score: Score | None, last: int | None = None) -> Table:
     """All tries, or only the `last` few; those left out of the score are marked."""
     target = f", target {run.status.progress.target}" if run.status.progress and run.status.progress.target else ""
     title = f"{run.name}: {run.spec.round} {run.spec.benchmark}, {run.spec.division} division{target}"
     numbers = ("Epochs", "Quality", "Samples/s" if run.spec.measure else "Time")
     made = table("Attempt", "Seed", "State", *numbers, "", right=numbers, title=title)
-    left_out = _left_out(run.status.attempts, dropped)
+    left_out = _left_out(run.status.attempts, score) if score else {}
     for a in run.status.attempts[-(last or 0) :]:
         failed = a.state.finished and not a.state.succeeded
         mark = left_out.get(a.id) or (a.reason if failed else "") or ""
@@ -81,10 +81,13 @@ def attempts_table(run: Run, dropped: set[int], last: int | None = None) -> Tabl
     return made
 
 
-def _left_out(attempts: Sequence[AttemptStatus], dropped: set[int]) -> dict[TryId, str]:
-    """Why each `dropped` attempt is left out of the score, keyed by its last try, the one that counted."""
-    counted = {a.index: a for a in attempts if a.index in dropped}
+def _left_out(attempts: Sequence[AttemptStatus], score: Score) -> dict[TryId, str]:
+    """Why an attempt is left out of the score, keyed by its last try, the one that counted."""
+    last = {a.index: a for a in attempts}
+    beside = [a for index, a in last.items() if score.designated and index not in score.designated]
+    counted = {index: a for index, a in last.items() if index in score.dropped}
     times = {a.index: float(a.time_to_train_seconds) for a in counted.values() if a.time_to_train_seconds}
     converged = [index for index in times if counted[index].state is AttemptState.CONVERGED]
     fastest = min(converged, key=lambda index: times[index], default=None)
-    return {a.id: f"dropped: {'fastest' if a.index == fastest else 'slowest'}" for a in counted.values()}
+    dropped = {a.id: f"dropped: {'fastest' if a.index == fastest else 'slowest'}" for a in counted.values()}
+    return {**dropped, **{a.id: f"not among the {len(score.designated)} that count" for a in beside}}

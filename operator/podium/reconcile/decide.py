@@ -41,7 +41,7 @@ from podium.reconcile.model import (
     StoreResult,
 )
 from podium.reconcile.progress import progress
-from podium.reconcile.score import in_words, score_run
+from podium.reconcile.score import can_be_valid, in_words, score_run
 from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
 from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, known_tries, last_tries, next_tries
@@ -351,7 +351,7 @@ def _beyond_retry(case: _Case, following: Sequence[TryId]) -> ConditionUpdate | 
         text = f"attempt {lost.index} failed{times}: {lost.reason}: {lost.message}"
         return ConditionUpdate(True, Reason.ATTEMPT_FAILED, text)
     hopeless = [a for a in last.values() if a.state is AttemptState.INVALID or a.reason in _HOPELESS]
-    if len(hopeless) > case.goal.max_failures:
+    if not can_be_valid(case.run.spec, hopeless, case.goal, case.rounds):
         one = hopeless[-1]
         text = f"{len(hopeless)} attempts broke the rules or crashed, the last one: {one.reason}: {one.message}"
         return ConditionUpdate(True, Reason.RESULT_INVALID, text)

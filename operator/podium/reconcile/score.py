@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from podium.api import AttemptStatus, BenchmarkRunSpec, MeasuredRate, Pricing, Reason, Score
+from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, MeasuredRate, Pricing, Reason, Score
 from podium.reconcile.text import known_number
 from podium.reconcile.tries import last_tries
 from podium.rounds import Round
@@ -19,11 +19,8 @@ def score_run(
     """Return the score over the last try of each attempt: the olympic mean, with its energy and cost, or the rate."""
     if spec.measure:
         return _rate(spec, attempts)
-    round_ = rounds[spec.round]
-    benchmark = round_.benchmarks.get(spec.benchmark)
-    rule = rule_for(round_, spec.benchmark) if benchmark else Rule(runs=goal.attempts)
     last = last_tries(attempts)
-    result = score([_timed(attempt) for attempt in last.values()], rule)
+    result = score([_timed(attempt) for attempt in last.values()], _rule(spec, goal, rounds))
     scored = [last[index] for index in result.scored]
     reasons = result.reasons
     if spec.division == "open":
@@ -33,6 +30,7 @@ def score_run(
         valid=result.valid,
         official=result.official and spec.division != "open",
         dropped=result.dropped,
+        designated=result.designated,
         coefficient_of_variation=_text(result.coefficient_of_variation),
         energy_joules=_mean_energy(scored),
         cost=_cost(result.seconds, spec.system.nodes, spec.pricing),
@@ -68,6 +66,31 @@ def _rate(spec: BenchmarkRunSpec, attempts: Sequence[AttemptStatus]) -> Score:
         reasons=tuple(reasons),
         tries=len(attempts),
     )
+
+
+def can_be_valid(
+    spec: BenchmarkRunSpec, hopeless: Sequence[AttemptStatus], goal: Goal, rounds: Mapping[str, Round]
+) -> bool:
+    """Return whether a score can still be valid if no attempt beside the `hopeless` ones fails.
+
+    Of more attempts than the round asks for, failures count where the designated ones are.
+    """
+    if len(hopeless) <= goal.max_failures:
+        return True
+    rule = _rule(spec, goal, rounds)
+    if goal.attempts <= rule.runs or rule.converged_runs is not None:
+        return False
+    failed = {attempt.index for attempt in hopeless}
+    attempts = (
+        TimedAttempt(index, AttemptState.INVALID if index in failed else AttemptState.CONVERGED, 1.0, float(index))
+        for index in range(1, goal.attempts + 1)
+    )
+    return score([*attempts], rule).valid
+
+
+def _rule(spec: BenchmarkRunSpec, goal: Goal, rounds: Mapping[str, Round]) -> Rule:
+    round_ = rounds[spec.round]
+    return rule_for(round_, spec.benchmark) if spec.benchmark in round_.benchmarks else Rule(runs=goal.attempts)
 
 
 def _timed(attempt: AttemptStatus) -> TimedAttempt:

@@ -216,6 +216,8 @@ def _mark(entry: ScoredResult, index: int) -> str:
     score, verdict = entry.score, entry.verdicts[index]
     if not score.valid or index in score.scored:
         return ""
+    if not score.counts(index):
+        return "not among those that count"
     if index not in score.dropped:
         return "not counted"
     if not verdict.converged and not verdict.keeps_place:

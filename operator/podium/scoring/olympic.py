@@ -51,6 +51,7 @@ class Score:
     """The score of a result. `seconds` is None if the result is invalid; `reasons` are sentences.
 
     `dropped` and `scored` are indices of attempts. One that did not converge and ranks slowest is among the dropped.
+    Of more attempts than the rule requires, only those in `designated` are either; it is empty where all count.
     `coefficient_of_variation`: sample standard deviation divided by the mean of all converged attempts that the rule
     considers, including the dropped ones.
     """
@@ -63,7 +64,11 @@ class Score:
     failures: int
     coefficient_of_variation: float | None
     reasons: tuple[str, ...]
-    designated: tuple[int, ...] = ()  # the attempts scored as a group, if there are more than the rule requires
+    designated: tuple[int, ...] = ()
+
+    def counts(self, index: int) -> bool:
+        """Return whether an attempt is scored or dropped, and not one beside the designated ones."""
+        return not self.designated or index in self.designated
 
     @property
     def minutes(self) -> float | None:
@@ -101,10 +106,7 @@ def score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:
     scores = [(found, group) for group in groups if (found := _score(group, rule))]
     scores.sort(key=lambda pair: math.inf if pair[0].seconds is None else pair[0].seconds)
     chosen, group = scores[len(scores) // 2]
-    return replace(
-        chosen, dropped=tuple(sorted({*chosen.dropped, *(a.index for a in attempts if a not in group)})),
-        designated=tuple(attempt.index for attempt in group),
-    )  # fmt: skip
+    return replace(chosen, designated=tuple(attempt.index for attempt in group))
 
 
 def _score(attempts: Sequence[TimedAttempt], rule: Rule) -> Score:

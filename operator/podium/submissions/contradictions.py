@@ -44,9 +44,10 @@ _BY_THE_LOG = frozenset({
     Reason.RATE_MEASURED, Reason.RATE_UNKNOWN,
 })  # fmt: skip
 _SCORE = (
-    "timeToTrainMinutes", "rate", "valid", "official", "dropped", "coefficientOfVariation", "energyJoules", "cost",
-    "tries",
+    "timeToTrainMinutes", "rate", "valid", "official", "dropped", "designated", "coefficientOfVariation",
+    "energyJoules", "cost", "tries",
 )  # fmt: skip
+_ADDED = ("designated", "tries")  # that the first results do not have
 _OF_A_TRY = AttemptStatus.model_json_schema(by_alias=True)["properties"].keys() - {"stored"}
 _LAYOUT = re.compile(
     r"(run\.yaml|(system|result)\.json|report\.html|attempts/\d{3,9}/(tries/\d{1,9}/)?"
@@ -207,7 +208,7 @@ class _Case:
         if len({id_.attempt for id_ in self.listed}) > self.goal.attempts:
             yield self.finding("result.json", f"lists more attempts than the {self.goal.attempts} of run.yaml")
         made = score_run(self.spec, attempts, self.goal, load_rounds()).model_dump(mode="json", by_alias=True)
-        ours = {key: score.get(key) for key in _SCORE if key != "tries" or key in score}
+        ours = {key: score.get(key) for key in _SCORE if key not in _ADDED or key in score}
         yield from self.differences(
             "result.json", {"score": ours}, "its attempts", {"score": {k: made[k] for k in ours}}
         )

@@ -12,6 +12,7 @@ def convergence_of_entry(entry: ScoredResult) -> Convergence:
     counts = [
         converged_after(entry.logs[index], entry.goal, entry.benchmark) if verdict.converged else None
         for index, verdict in entry.verdicts.items()
+        if entry.score.counts(index)
     ]
     size = batch_size(entry.logs.values())
     return convergence(entry.round, entry.benchmark, size, counts, entry.rule.drop_fastest)

@@ -123,7 +123,8 @@ def score_folder(
     result = _score(folder, verdicts, rule)
     result = replace(result, official=result.official and not is_own_open)
     goal = goal_of(division or "closed")
-    scaling, together = _together(folder, (round_name, name, benchmark), goal, verdicts, division)
+    counted = {index: verdict for index, verdict in verdicts.items() if result.counts(index)}
+    scaling, together = _together(folder, (round_name, name, benchmark), goal, counted, division)
     findings = [
         *_about_rules(folder, known, name, round_name, rounds),
         *_about_logs(folder, verdicts, result),
@@ -187,13 +188,19 @@ def _in_later_format(folder: Folder, round_: Round | None) -> str:
 
 
 def _together(
-    folder: Folder, of: tuple[str, str, Benchmark], goal: Goal, verdicts: Mapping[int, Verdict], division: str | None
+    folder: Folder,
+    of: tuple[str, str, Benchmark],
+    goal: Goal,
+    counted: Mapping[int, Verdict],
+    division: str | None,
 ) -> tuple[float, list[Finding]]:
     """The scaling factor, and the findings about all logs together; `of` is the round, the benchmark and its rules."""
     round_, benchmark, rules = of
     divisions = {division_of(folder, log, division) for log in folder.logs}
     counts = [
-        converged_after(log.summary, goal, benchmark) if verdicts[log.index].converged else None for log in folder.logs
+        converged_after(log.summary, goal, benchmark) if counted[log.index].converged else None
+        for log in folder.logs
+        if log.index in counted
     ]
     asked = Asked(round_, benchmark, rules, divisions, [log.summary for log in folder.logs], counts)
     scaling, wrong = scaling_of(folder, asked)

@@ -169,7 +169,8 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
             )
     yield from (finding for finding in entry.findings if finding.rule == RuleId.LOG_QUALITY_CLAIM)
     states = {log.name: entry.verdicts[log.index].state for log in part.folder.logs}
-    wrong = [each for each in part.checked if each.findings]
+    submitted = {log.name for log in _submitted(part)}
+    wrong = [each for each in part.checked if each.findings and (each.verdict is None or each.log in submitted)]
     tolerated = [each for each in wrong if states.get(each.log) is AttemptState.NOT_CONVERGED]
     for each in wrong:
         if each not in tolerated or len(tolerated) > entry.rule.max_failures:
@@ -181,10 +182,9 @@ def faults(part: ReviewedResult) -> Iterator[Finding]:
 def _submitted(part: ReviewedResult) -> list[Log]:
     """The logs that are handed in: of more attempts than the round asks for, those that its rules designate.
 
-    All of Podium's own: the package keeps every attempt, and numbers each as it is.
+    Of a result of Podium's, the package keeps every attempt in its copy.
     """
-    chosen = () if part.folder.result else part.entry.score.designated
-    return [log for log in part.folder.logs if not chosen or log.index in chosen]
+    return [log for log in part.folder.logs if part.entry.score.counts(log.index)]
 
 
 def packaged_logs(parts: Sequence[ReviewedResult], submission: Submission) -> dict[str, str]:

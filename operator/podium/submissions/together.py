@@ -40,6 +40,8 @@ def about_files(folder: Folder) -> Iterator[Finding]:
     claimed = folder.result.get("attempts")
     if isinstance(claimed, list):
         wanted = {a["index"] for a in claimed if isinstance(a, dict) and isinstance(a.get("index"), int)}
+        if folder.own != folder.path and folder.designated:  # the package keeps the others in its copy of the result
+            wanted &= {*folder.designated}
     else:
         wanted = set(range(min(there, default=0), max(there, default=-1) + 1))
     where = folder.path or "."

@@ -83,6 +83,11 @@ class Folder:
         return f"{self.own}/{name}".lstrip("/")
 
     @property
+    def designated(self) -> tuple[int, ...]:
+        """The attempts that count, by Podium's result: a package hands in these; empty: all."""
+        return _designated(self.result)
+
+    @property
     def tries(self) -> list[Mapping[str, Any]]:
         """The numbered tries in Podium's result.json."""
         listed = self.result.get("attempts")
@@ -126,15 +131,18 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
         place = _place([*PurePosixPath(unquote(urlsplit(store.url).path)).parts, *PurePosixPath(path).parts])
         documents = _Documents(store, existing)
         own = copies.get(path, path)
+        result = with_round(documents.read(f"{own}result.json"))
         numbered = _Numbered(found[path])
         if own != path:
-            numbered.as_attempts(sorted(number for number, _ in found[own] if number is not None))
+            attempts = sorted(number for number, _ in found[own] if number is not None)
+            chosen = _designated(result)
+            numbered.as_attempts([number for number in attempts if not chosen or number in chosen])
         yield Folder(
             path=path.rstrip("/"),
             place=place,
             logs=tuple(read_log(store, key, index) for index, key in sorted(numbered.keys.items())),
             scaling=_scaling(documents, f"{path}scaling.json"),
-            result=with_round(documents.read(f"{own}result.json")),
+            result=result,
             own=own.rstrip("/"),
             system=_system(documents, path),
             unreadable=tuple(documents.unreadable),
@@ -146,6 +154,12 @@ def read_folders(store: Store, *, only: str | None = None) -> Iterator[Folder]:
             lacks_result=f"{own}result.json" not in existing and _are_attempts(key for _, key in found[own]),
             nodes=around.nodes(path),
         )
+
+
+def _designated(result: Mapping[str, Any]) -> tuple[int, ...]:
+    score = result.get("score")
+    listed = score.get("designated") if isinstance(score, dict) else None
+    return tuple(index for index in listed if isinstance(index, int)) if isinstance(listed, list) else ()
 
 
 def copy_path(system: str, benchmark: str) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from podium.rounds import reference_mean
+from podium.rounds import load_rounds
 from podium.stores import FileStore
 from tests.unit.cli.logs import START, mllog, v05_run, v06_run, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
@@ -151,7 +151,7 @@ def test_checkpoints_of_stable_diffusion_are_evaluated_in_any_order(podium_json,
         run[2:-1] = [line for at in range(len(run) - 3, 1, -2) for line in run[at : at + 2]]
         run.insert(1, mllog("global_batch_size", 1024, -5, 1_714_000_000.0))
     write(folder, runs)
-    factor = reference_mean("v4.0", "stable_diffusion", 1024) / 1_024_000
+    factor = load_rounds()["v4.0"].benchmarks["stable_diffusion"].reference_mean(1024) / 1_024_000
     (folder / "scaling.json").write_text(json.dumps({"scaling_factor": factor}))
     _, (entry,) = podium_json("score", folder)
     assert (entry["scaling"], [f for f in entry["findings"] if f["rule"] == "score.scaling"]) == (factor, [])
@@ -217,7 +217,7 @@ def test_scaling(podium_json, tmp_path, round_, benchmark, epochs, logged, facto
 @pytest.mark.parametrize(("sizes", "wrong"), [([3264], 0), ([3264, 6528], 1)])
 def test_the_factor_of_bert_is_by_samples_and_of_one_batch_size(podium_json, tmp_path, sizes, wrong):
     """Its points count samples, which some logs have in train_samples, with another number of epochs."""
-    samples = reference_mean("v3.1", "bert", 3264) / 1.05
+    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_mean(3264) / 1.05
     runs = [v07_run("bert", 60, 0.73) for _ in range(10)]
     for number, run in enumerate(runs):
         size = sizes[number % len(sizes)]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from podium.api import AttemptState, BenchmarkRunStatus, TryId
+from podium.api import AttemptState, BenchmarkRunStatus, Score, TryId
 from podium.cli.display import attempts_table
 from podium.cli.times import duration
 from podium.cli.watch.events import events
@@ -175,11 +175,14 @@ def test_of_a_hundred_attempts_the_screen_shows_the_last():
     assert ("\n89 " in seen, "\n88 " in seen, len(seen.splitlines()) < 24) == (True, False, True)
 
 
+SCORE = Score(valid=True, official=True, dropped=(1, 5))
+
+
 def test_the_table_fits_80_columns_and_marks_the_tries_that_counted():
     tries = [ex.converged(i, 40).model_copy(update={"seed": 2**31 - i}) for i in range(1, 6)]
     tries[0] = tries[0].model_copy(update={"try_": 1})
     tries.insert(0, ex.attempt(1, AttemptState.FAILED, reason="PodLost"))
-    seen = text(attempts_table(ex.run(ex.status(*tries), attempts=5), {1, 5}), 80).splitlines()
+    seen = text(attempts_table(ex.run(ex.status(*tries), attempts=5), SCORE), 80).splitlines()
     assert [line.rstrip() for line in seen[2:5]] == [
         "1          7           Failed                               PodLost",
         "1 retry 1  2147483647  Converged       3     0.95  40.00 s  dropped: fastest",

@@ -25,7 +25,7 @@ _ALMOST = 0.99  # the most that the bar of an unfinished attempt shows
 def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> RenderableType:
     """The whole screen: tries, bars, and the `recent` events. `now` is in unix seconds."""
     parts: list[RenderableType] = (
-        [attempts_table(run, set(), last=_ROWS)] if run.status.attempts else [one_line(run.name)]
+        [attempts_table(run, None, last=_ROWS)] if run.status.attempts else [one_line(run.name)]
     )
     if run.status.progress and run.status.current:
         parts += ["", _bars(run.status, run.status.current, now)]
