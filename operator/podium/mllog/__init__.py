@@ -4,7 +4,7 @@ from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer, last_output
 from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.rate import Points, Rate, Window
-from podium.mllog.readings import evaluations_by_metric, in_unit_of, seconds
+from podium.mllog.readings import Pace, evaluations_by_metric, in_unit_of, seconds, steady_pace
 from podium.mllog.record import Event, Format, Problem
 from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, SEEN_KEYS, Sighting, Sightings
 from podium.mllog.spool import BoundedSpool
@@ -21,6 +21,7 @@ __all__ = [
     "LogAccumulator",
     "LogBuffer",
     "LogSummary",
+    "Pace",
     "Parser",
     "Points",
     "Problem",
@@ -36,5 +37,6 @@ __all__ = [
     "parse",
     "parse_line",
     "seconds",
+    "steady_pace",
     "summarize",
 ]  # fmt: skip

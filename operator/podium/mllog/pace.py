@@ -41,12 +41,18 @@ class PaceRecorder:
         self._epoch: float | None = 0.0
         self._samples: float | None = 0.0
         self._open: _Open | None = None
+        self._resumed: float | None = None  # training that goes on while an evaluation runs
         self._throughput, self._throughput_count = 0.0, 0
 
     def run_start(self, time: float) -> None:
         """Begin the first segment."""
         if self._since is None:
             self._since = time
+
+    def train_start(self, time: float) -> None:
+        """Begin a block or an epoch. Some systems do it while other processes still evaluate (RetinaNet in v5.1)."""
+        if self._open and self._open.ended is None and self._resumed is None:
+            self._resumed = time
 
     def eval_start(self, time: float, epoch: float | None, samples: float | None) -> None:
         """Begin an evaluation; several processes may log it, and the first one counts."""
@@ -89,8 +95,9 @@ class PaceRecorder:
         segment = self._segment(self._open, end)
         if segment and len(self._segments) < _MAX_SEGMENTS:
             self._segments.append(segment)
-        self._since, self._epoch, self._samples = end, self._open.epoch, self._open.samples
-        self._open = None
+        self._since = end if self._resumed is None else self._resumed
+        self._epoch, self._samples = self._open.epoch, self._open.samples
+        self._open, self._resumed = None, None
         self._throughput, self._throughput_count = 0.0, 0
 
     def _segment(self, now: _Open, end: float) -> Segment | None:

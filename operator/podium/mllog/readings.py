@@ -1,8 +1,11 @@
-"""Reads measurements from a log's summary: the time to train, and qualities in the unit of the targets."""
+"""Reads measurements from a log's summary: time to train, pace, and qualities in the unit of the targets."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from podium.mllog.record import Format
 from podium.mllog.summary import Evaluation, LogSummary
@@ -20,6 +23,30 @@ def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
     if summary.run_start is None or summary.run_stop is None or summary.run_stop < summary.run_start:
         return None
     return summary.run_stop - summary.run_start
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an attempt trains: `seconds` of training per sample, or per epoch if that is what its log counts.
+
+    `blocks`: how many stretches between two evaluations it is the median of.
+    """
+
+    seconds: float
+    per: Literal["sample", "epoch"]
+    blocks: int
+
+
+def steady_pace(summary: LogSummary) -> Pace | None:
+    """Return the pace without the first block, which may read data for the first time or compile, and evaluations.
+
+    It is what the log's stamps say, whatever throughput it claims. None with fewer than two blocks.
+    """
+    blocks = [each for each in summary.segments[1:] if each.trained > 0 and each.train_seconds > 0]
+    if not blocks or len({each.in_samples for each in blocks}) > 1:
+        return None
+    median = statistics.median(each.train_seconds / each.trained for each in blocks)
+    return Pace(median, "sample" if blocks[0].in_samples else "epoch", len(blocks))
 
 
 def in_unit_of(

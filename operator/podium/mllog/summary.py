@@ -283,6 +283,7 @@ class LogAccumulator:
 
     def _epoch(self, event: Event) -> None:
         """Note the start of a block or an epoch."""
+        self._pace.train_start(event.time)
         if 0 < event.time < self._facts.get("training_start", math.inf):
             self._facts["training_start"] = event.time
             self._line_numbers["training_start"] = event.line_number
