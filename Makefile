@@ -147,4 +147,7 @@ perf-parser: install ## measure lines per second of the log parser, compared wit
 perf-published: install ## list every finding about the published results: RESULTS=folder with clones of training_results_v0.5 and later
 	$(BIN)/python -m tests.performance.published_findings $(RESULTS)
 
-.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants fuzz perf-operator perf-train perf-gpu perf-stage perf-parser perf-published
+perf-compare: install ## compare halves of published results, which are never different: RESULTS=as for perf-published
+	$(BIN)/python -m tests.performance.published_halves $(RESULTS)
+
+.PHONY: help install lock demo lint tools tools-e2e test test-versions e2e e2e-trainer cold docs generate images simulate simulate-week simulate-mutants fuzz perf-operator perf-train perf-gpu perf-stage perf-parser perf-published perf-compare

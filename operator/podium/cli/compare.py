@@ -16,11 +16,13 @@ from podium.cli.output import Json, console, print_findings, print_json, print_l
 from podium.cli.places import FOLDER_OR_URL, score_place
 from podium.cli.report import write_page
 from podium.cli.times import unit_for
-from podium.submissions import Comparison, ScoredResult
+from podium.scoring import TOLERANCE, Expectation
+from podium.submissions import Comparison, PairAnswer, Quantity, ScoredResult, as_expected
 from podium.submissions import compare as compare_entries
 from podium.submissions.comparison import Growth
 
 _BAR = 24  # length of the longest bar, in characters
+_UNDECIDED = 3  # exit code
 _SIDE = f"{FOLDER_OR_URL} of a result, a submitter or a round."
 
 
@@ -37,12 +39,22 @@ def compare(
     across_targets: Annotated[
         bool, typer.Option("--across-targets", help="Compare even if a target or the clock changed, and say so.")
     ] = False,
+    expect: Annotated[
+        Expectation | None, typer.Option(help="Exit with 0 if B is that, 1 if it is not, 3 if it is undecided.")
+    ] = None,
+    of: Annotated[
+        Quantity, typer.Option(help="Quantity that --expect is about; pace is seconds per sample or epoch.")
+    ] = Quantity.TIME,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0001, max=1, help="Relative difference that does not matter.")
+    ] = TOLERANCE,
     out: Annotated[Path | None, typer.Option(help="SVG file to draw the comparison to.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two results or rounds.
 
     Shows the speed-up of each benchmark at equal chip counts, and the growth of the fastest and of the largest system.
+    Of each speed-up, says how sure it is and where it comes from: what was trained until the target, and how fast.
     Benchmarks whose target or clock changed in between are rejected. Exits with 1 if any are, or if nothing is
     comparable.
     """
@@ -50,10 +62,11 @@ def compare(
     before, after = (score_place(place) for place in (a, b))
     _require_systems(counts, [*before, *after])
     before, after = (_with_chip_counts(entries, counts) for entries in (before, after))
-    found = compare_entries(before, after, across_targets=across_targets)
+    found = compare_entries(before, after, across_targets=across_targets, tolerance=tolerance)
     if as_json:
         print_json(
             {
+                "answers": [each.document() for each in found.answers],
                 "speedUps": [each.document() for each in found.speed_ups] if same_chips or not scale else [],
                 "growthOfFastest": (
                     [each.document() for each in found.growths_of_fastest] if scale or not same_chips else []
@@ -68,8 +81,11 @@ def compare(
         _print(found, same_chips or not scale, scale or not same_chips)
     if out:
         _draw(out, found, (a, b), speed_ups=same_chips or not scale, growths=scale or not same_chips)
-    compared = found.speed_ups or found.growths or found.growths_of_fastest
-    raise typer.Exit(1 if found.refused or not compared else 0)
+    compared = found.answers or found.speed_ups or found.growths or found.growths_of_fastest
+    if found.refused or not compared:
+        raise typer.Exit(1)
+    held = as_expected(found.answers, expect, of) if expect else True
+    raise typer.Exit(_UNDECIDED if held is None else 0 if held else 1)
 
 
 def _draw(out: Path, found: Comparison, sides: tuple[str, str], *, speed_ups: bool, growths: bool) -> None:
@@ -100,6 +116,9 @@ def _print(found: Comparison, speed_ups: bool, growths: bool) -> None:
     marked = {finding.field for finding in found.despite}
     if speed_ups and found.speed_ups:
         _print_speed_ups(out, found, marked)
+    if speed_ups:
+        for pair in found.answers:
+            _print_answer(out, pair, marked)
     if growths and found.growths_of_fastest:
         _print_growths(out, "The fastest system", found.growths_of_fastest, marked)
     if growths and found.growths:
@@ -121,6 +140,26 @@ def _print_speed_ups(out: Console, found: Comparison, marked: set[str]) -> None:
         times = (unit.number(s.before.minutes), unit.number(s.after.minutes))
         made.add_row(name, str(s.chips or "?"), *times, f"{s.factor:.2f}x", _bar(s.factor / longest))
     out.print(made)
+    out.print()
+
+
+def _print_answer(out: Console, pair: PairAnswer, marked: set[str]) -> None:
+    chips = f", {pair.chips} chips" if pair.chips else ""
+    star = " *" if pair.benchmark in marked else ""
+    numbers = ("Before", "After", "Ratio", "95 %")
+    title = f"{pair.benchmark}{star}{chips}: {pair.before.system}, then {pair.after.system}"
+    made = table("", *numbers, "", right=numbers, title=title)
+    for row in pair.rows:
+        ratio = row.ratio
+        cells = ("", "", "", "")
+        if ratio:
+            cells = (
+                f"{ratio.before.value:.4g}", f"{ratio.after.value:.4g}", f"{ratio.value:.3f}",
+                f"{ratio.interval.low:.3f} to {ratio.interval.high:.3f}",
+            )  # fmt: skip
+        made.add_row(row.name, *cells, row.answer)
+    out.print(made)
+    print_line(out, pair.sentence, "bold")
     out.print()
 
 

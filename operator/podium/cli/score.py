@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -12,18 +13,19 @@ from rich.table import Table
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import Place, RoundOption, score_place
 from podium.cli.times import unit_for
-from podium.submissions import ScoredResult
+from podium.submissions import ScoredResult, pace_of
 
 
 def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
     """Score the logs of a benchmark, a system, a submitter or a round.
 
     Drops the fastest and slowest attempts according to the round's rules, counts failed attempts as the slowest,
-    applies scaling.json, and reports what is wrong. Exits with 1 if there are any findings.
+    applies scaling.json, and reports what is wrong. The pace is that of training alone, without the first block and
+    evaluations. Exits with 1 if there are any findings.
     """
     entries = score_place(path, round_)
     if as_json:
-        print_json([entry.document() for entry in entries])
+        print_json([_document(entry) for entry in entries])
     else:
         out = console()
         print_scores(out, entries)
@@ -34,6 +36,11 @@ def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> Non
     raise typer.Exit(1 if any(entry.findings for entry in entries) else 0)
 
 
+def _document(entry: ScoredResult) -> dict[str, Any]:
+    pace = pace_of(entry)
+    return {**entry.document(), "pace": pace.document(entry.chips) if pace else None}
+
+
 def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
     """Print a table for each submitter of each round."""
     for (name, org), group in groupby(entries, key=lambda e: (e.round, e.org)):
@@ -42,17 +49,20 @@ def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
 
 
 def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
-    """A table of scores. Failures and scaling get a column only if there are any, so that it fits 80 columns."""
+    """A table of scores. Failures, scaling and paces get a column only if there are any, so that it fits 80 columns."""
     unit = unit_for(e.minutes for e in entries)
     failed = ["Failed"] if any(e.score.failures for e in entries) else []
     scaled = ["Scaling"] if any(e.scaling != 1 for e in entries) else []
-    numbers = ("Attempts", *failed, *scaled, "CV", unit.heading)
+    paces = [pace_of(e) for e in entries]
+    paced = ["Pace"] if any(paces) else []
+    numbers = ("Attempts", *failed, *scaled, *paced, "CV", unit.heading)
     made = table("System", "Benchmark", *numbers, "", right=numbers, title=title)
-    for e in entries:
+    for e, pace in zip(entries, paces, strict=True):
         cells = {
             "Attempts": str(len(e.verdicts)),
             "Failed": str(e.score.failures or ""),
             "Scaling": "" if e.scaling == 1 else f"{e.scaling:.4f}",
+            "Pace": pace.text if pace else "",
             "CV": "" if (cv := e.score.coefficient_of_variation) is None else f"{cv:.1%}",
             unit.heading: unit.number(e.minutes),
         }

@@ -13,6 +13,7 @@ _GROWTH_RIGHT = _WIDTH - 250  # leaves room for the numbers beside the systems
 _ROW = 26.0
 _HEAD = 44.0
 _FOOT = 34.0
+_LINE = 20.0
 
 
 def comparison_picture(found: Comparison, before: str, after: str, *, speed_ups: bool, growths: bool) -> str:
@@ -26,15 +27,19 @@ def comparison_picture(found: Comparison, before: str, after: str, *, speed_ups:
         raise ValueError("nothing is comparable, so there is nothing to draw")
     marked = {finding.field for finding in found.despite}
     note = "* compared although the target or the clock changed in between" if marked else ""
+    told = [f"{_name(pair.benchmark, marked)}: {pair.sentence}" for pair in found.answers if speed_ups]
     heights = [_HEAD + _ROW * len(rows) + _FOOT for rows in (bars, dumbbells) if rows]
     title = f"{after} against {before}"
-    drawing = Drawing(_WIDTH, 30 + sum(heights) + (20 if note else 0), title)
+    drawing = Drawing(_WIDTH, 30 + sum(heights) + _LINE * len(told) + (20 if note else 0), title)
     drawing.rect((0, 0), _WIDTH, drawing.height, "paper")
     drawing.text((16, 24), title, "big")
     top = 30.0
     if bars:
         _speed_ups(drawing, top, bars, marked)
         top += heights[0]
+    for sentence in told:
+        top += _LINE
+        drawing.text((16, top), sentence)
     if dumbbells:
         _growths(drawing, top, dumbbells, marked)
     if note:

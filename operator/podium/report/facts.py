@@ -14,7 +14,7 @@ from podium.report.described import described_system, plain_text
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
-from podium.submissions import Folder, Provenance, ScoredResult, Variance, provenance, variance
+from podium.submissions import EntryPace, Folder, Provenance, ScoredResult, Variance, pace_of, provenance, variance
 
 if TYPE_CHECKING:
     from podium.results.signature import PublicKey
@@ -90,6 +90,7 @@ class Report:
     entry: ScoredResult
     kind: tuple[str, ...]  # division and preset, if Podium's result has them
     spread: Variance
+    pace: EntryPace | None
     attempts: tuple[Attempt, ...]
     retried: tuple[Retried, ...]
     energy_joules: float | None  # mean of the scored attempts
@@ -106,6 +107,7 @@ class Report:
             "target": self.entry.target,
             "kind": list(self.kind),
             "variance": self.spread.document(),
+            "pace": self.pace.document(self.entry.chips) if self.pace else None,
             "energyJoules": self.energy_joules,
             "cost": self.cost or None,
             "attempts": [_document(attempt) for attempt in self.attempts],
@@ -132,6 +134,7 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKe
         entry=entry,
         kind=tuple(plain_text(folder.result[key]) for key in ("division", "preset") if folder.result.get(key)),
         spread=variance(entry),
+        pace=pace_of(entry),
         attempts=attempts,
         retried=tuple(_retried(folder)),
         energy_joules=sum(known) / len(known) if known and len(known) == len(energies) else None,

@@ -112,6 +112,9 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         figures.append((mean, "epochs to target" + (f", CV {percent(variation)}" if variation is not None else "")))
     if (variation := entry.score.coefficient_of_variation) is not None:
         figures.append((percent(variation), "CV of time"))
+    if pace := report.pace:
+        near = f" ±{percent(found.relative)}" if (found := pace.estimate) else ""
+        figures.append((digits(pace.seconds), f"s/{pace.per} of training{near}"))
     if spread.runs_needed:
         figures.append((f"{spread.runs_needed:,}", "attempts for ±5 %"))
     if entry.chips:

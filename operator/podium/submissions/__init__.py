@@ -1,5 +1,6 @@
 """What people do with results: read published folders; score, check, compare, review and package them."""
 
+from podium.submissions.answers import Answered, PairAnswer, Quantity, as_expected, compare_pair
 from podium.submissions.borrow import Borrowed, borrow, borrowing_run
 from podium.submissions.check import Checked, check_place
 from podium.submissions.comparison import Comparison, compare
@@ -9,6 +10,7 @@ from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
 from podium.submissions.history import HistoryRow, read_history
 from podium.submissions.left_out import VerifiedChain, chain_paths, verify_chain
+from podium.submissions.paces import EntryPace, pace_of
 from podium.submissions.package import (
     ReviewedResult,
     Submission,
@@ -27,11 +29,11 @@ from podium.submissions.tree import Folder, Log, read_folders, read_log
 from podium.submissions.verify import Provenance, Verified, provenance, result_paths, unfinished, verify
 
 __all__ = [
-    "HISTORY_COLUMNS", "Borrowed", "Checked", "Comparison", "Folder", "HistoryRow", "Log", "Provenance",
-    "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified", "VerifiedChain", "borrow", "borrowing_run",
-    "chain_paths", "check_place", "check_submission", "compare", "convergence_of_entry", "describe_entry",
-    "describe_system",
-    "energy_joules", "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance",
-    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished",
-    "variance", "verify", "verify_chain",
+    "HISTORY_COLUMNS", "Answered", "Borrowed", "Checked", "Comparison", "EntryPace", "Folder", "HistoryRow", "Log",
+    "PairAnswer", "Provenance", "Quantity", "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified",
+    "VerifiedChain", "as_expected", "borrow", "borrowing_run", "chain_paths", "check_place", "check_submission",
+    "compare", "compare_pair", "convergence_of_entry", "describe_entry", "describe_system", "energy_joules",
+    "files_of", "gather", "is_closed", "kept_files", "pace_of", "packaged_logs", "platform_note", "provenance",
+    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished", "variance", "verify",
+    "verify_chain",
 ]  # fmt: skip

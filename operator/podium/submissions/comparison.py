@@ -9,6 +9,8 @@ from typing import Any
 
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
+from podium.scoring import TOLERANCE
+from podium.submissions.answers import PairAnswer, compare_pair
 from podium.submissions.entries import ScoredResult
 
 
@@ -54,12 +56,15 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`growths_of_fastest` and `growths` are those of the fastest and of the largest system of each side.
+    """`answers` are those of the same pairs as `speed_ups`, or of the only two results of a benchmark.
+
+    `growths_of_fastest` and `growths` are those of the fastest and of the largest system of each side.
 
     `refused`: why benchmarks cannot be compared. `despite`: the same for those compared anyway, on request.
     """
 
     speed_ups: tuple[SpeedUp, ...]
+    answers: tuple[PairAnswer, ...]
     growths_of_fastest: tuple[Growth, ...]
     growths: tuple[Growth, ...]
     refused: tuple[Finding, ...]
@@ -68,10 +73,18 @@ class Comparison:
 
 
 def compare(
-    before: Sequence[ScoredResult], after: Sequence[ScoredResult], *, across_targets: bool = False
+    before: Sequence[ScoredResult],
+    after: Sequence[ScoredResult],
+    *,
+    across_targets: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> Comparison:
-    """Compare every benchmark that both sides have. Speed-ups and growths use valid scores only."""
+    """Compare every benchmark that both sides have. Speed-ups and growths use valid scores only.
+
+    A difference within +-`tolerance` is none.
+    """
     speed_ups: list[SpeedUp] = []
+    answers: list[PairAnswer] = []
     growths_of_fastest: list[Growth] = []
     growths: list[Growth] = []
     refused: list[Finding] = []
@@ -92,8 +105,9 @@ def compare(
                 "supply missing counts with --chips SYSTEM=N"
             )
         elif not (olds and news):
-            unmatched.append(f"{name}: no valid score {'after' if olds else 'before'}")
+            unmatched.append(_without_score(name, before, after))
         speed_ups += found
+        answers += _answers(name, found, before, after, tolerance)
         growths_of_fastest += _growth(
             name, *(min(side, key=lambda e: e.minutes or 0, default=None) for side in (olds, news))
         )
@@ -101,8 +115,33 @@ def compare(
     alone = sorted({e.benchmark for e in after} - set(names))
     unmatched += [f"{name}: only after" for name in alone]
     return Comparison(
-        tuple(speed_ups), tuple(growths_of_fastest), tuple(growths), tuple(refused), tuple(despite), tuple(unmatched)
-    )
+        tuple(speed_ups), tuple(answers), tuple(growths_of_fastest), tuple(growths), tuple(refused), tuple(despite),
+        tuple(unmatched),
+    )  # fmt: skip
+
+
+def _without_score(name: str, before: Iterable[ScoredResult], after: Iterable[ScoredResult]) -> str:
+    """Say that one side has no result of a benchmark, or none with a valid score."""
+    if all(entry.benchmark != name for entry in after):
+        return f"{name}: only before"
+    sides = [side for side, entries in (("before", before), ("after", after)) if not _valid(entries, name)]
+    return f"{name}: no valid score {' and '.join(sides)}"
+
+
+def _answers(
+    name: str,
+    speed_ups: Sequence[SpeedUp],
+    before: Iterable[ScoredResult],
+    after: Iterable[ScoredResult],
+    tolerance: float,
+) -> list[PairAnswer]:
+    """The answers for each pair of `speed_ups`; without one, for the only two results: a pace needs no score."""
+    pairs = [(each.before, each.after, each.chips) for each in speed_ups]
+    olds, news = ([entry for entry in side if entry.benchmark == name] for side in (before, after))
+    if not pairs and len(olds) == len(news) == 1:
+        pairs = [(olds[0], news[0], olds[0].chips if olds[0].chips == news[0].chips else None)]
+    found = (compare_pair(*pair, tolerance) for pair in pairs)
+    return [each for each in found if each]
 
 
 def _valid(entries: Iterable[ScoredResult], benchmark: str) -> list[ScoredResult]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.unit.cli.logs import mll, v05_run, v06_run, v07_run, write
+from tests.unit.cli.logs import lora_run, mll, v05_run, v06_run, v07_run, write
 from tests.unit.scoring.test_published import EXPECTED, LOGS
 
 TIMES = (60, 120, 180, 240, 300)
@@ -152,6 +152,53 @@ def test_published_rounds_compare(podium_json):
     assert {each["growth"] for each in found["growth"]} == {1}
     code, found = podium_json("compare", LOGS / "v0.5", LOGS / "v0.6")
     assert (code, found["findings"][0]["rule"]) == (1, "compare.target")
+
+
+# ---- the answer ----
+
+
+@pytest.fixture
+def two_systems(tmp_path):
+    """B trains each sample in 5 % less time; how many samples an attempt takes varies."""
+    for name, pace in (("a", 0.125), ("b", 0.125 / 1.05)):
+        runs = [lora_run(at=9e4 * n, seed=n, evaluations=3 + n % 4, seconds_per_sample=pace) for n in range(10)]
+        write(tmp_path / name / "llama2_70b_lora", runs)
+    return str(tmp_path / "a"), str(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ((), 0),
+        (("--expect", "no-slower", "--of", "pace"), 0),
+        (("--expect", "faster", "--of", "pace"), 0),
+        (("--expect", "same", "--of", "pace"), 1),
+        (("--expect", "same", "--of", "pace", "--tolerance", "0.06"), 0),
+        (("--expect", "slower", "--of", "pace"), 1),
+        (("--expect", "no-slower"), 3),
+    ],
+)
+def test_the_exit_code_says_whether_it_is_as_expected(podium_json, two_systems, options, code):
+    found_code, found = podium_json("compare", *two_systems, *options)
+    (answer,) = found["answers"]
+    words = {each["quantity"]: each["answer"] for each in answer["quantities"]}
+    assert (found_code, words["time-to-train"], words["pace"]) == (code, "undecided", "faster")
+
+
+def test_the_answer_has_the_same_words_everywhere(podium_json, podium_text, two_systems, tmp_path):
+    sentence = podium_json("compare", *two_systems)[1]["answers"][0]["sentence"]
+    assert sentence.endswith("more attempts each; seconds per sample: faster by 5.0 % (5.0 to 5.0 %)")
+    _, text = podium_text("compare", *two_systems)
+    assert sentence in text
+    assert max(map(len, text.split("time to train: ")[0].splitlines())) <= 80
+
+
+def test_what_one_side_does_not_have_is_absent_not_invalid(podium_json, tmp_path):
+    result(tmp_path / "a/v0.6/acme/box", "resnet", 6000, 1)
+    result(tmp_path / "a/v0.6/acme/box", "ssd", 6000, 1)
+    result(tmp_path / "b/v0.6/acme/box", "resnet", 6000, 1)
+    _, found = podium_json("compare", tmp_path / "a", tmp_path / "b")
+    assert found["notes"] == ["ssd: only before"]
 
 
 # ---- history ----
