@@ -1,5 +1,6 @@
-"""Pure numbers: olympic mean, intervals, ratios of two groups. `rules.judge` decides which attempts count."""
+"""Pure numbers: olympic mean, intervals, comparisons, fleets. `rules.judge` decides which attempts count."""
 
+from podium.scoring.fleet import JudgedFleet, JudgedRow, RowVerdict, Split, judge_fleet
 from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
 from podium.scoring.ratio import TOLERANCE, Answer, Expectation, Ratio, answer, holds, more_runs
@@ -11,14 +12,19 @@ __all__ = [
     "Estimate",
     "Expectation",
     "Interval",
+    "JudgedFleet",
+    "JudgedRow",
     "Ratio",
+    "RowVerdict",
     "Rule",
     "Score",
+    "Split",
     "Spread",
     "TimedAttempt",
     "answer",
     "estimate",
     "holds",
+    "judge_fleet",
     "more_runs",
     "rule_for",
     "rule_of",
