@@ -95,6 +95,7 @@ docs: install ## build the documentation as a site in build/site and check every
 
 generate: install ## update generated files: the CRD, the chart's copy of it, its schema and README, the dashboards, the guarantees
 	$(BIN)/python -m podium.api.crd > crds/podium.dev_benchmarkruns.yaml
+	$(BIN)/python -m podium.api.sweep_crd > crds/podium.dev_benchmarksweeps.yaml
 	$(BIN)/python helm/generate.py
 	$(BIN)/python -m helm.dashboards
 	$(BIN)/python -m tests.simulation.guarantees > docs/reference/guarantees.md

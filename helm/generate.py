@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).parent / "podium"
-CRD = Path(__file__).parents[1] / "crds/podium.dev_benchmarkruns.yaml"
+CRDS = Path(__file__).parents[1] / "crds"
 _TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string", "map": "object", "seq": "array"}
 
 
@@ -129,7 +129,7 @@ def generated() -> dict[Path, str]:
     return {
         CHART / "values.schema.json": json.dumps(schema(values), indent=2, ensure_ascii=False) + "\n",
         CHART / "README.md": re.sub(r"\n{3,}", "\n\n", tables),
-        CHART / "files" / CRD.name: CRD.read_text(),
+        **{CHART / "files" / crd.name: crd.read_text() for crd in sorted(CRDS.glob("podium.dev_*.yaml"))},
     }
 
 

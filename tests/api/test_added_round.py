@@ -9,7 +9,7 @@ import yaml
 
 from podium.api import crd
 from podium.rounds import load_rounds
-from tests.api.test_chart import URL, template, the
+from tests.api.test_chart import URL, crds, template
 from tests.cluster.fixtures import until_served
 from tests.unit.rounds.test_adding import ROUND
 
@@ -26,7 +26,7 @@ def test_the_api_server_takes_a_crd_with_it(kubectl, tmp_path: Path, monkeypatch
 
 def test_a_chart_with_it_names_it_in_its_crd(kubectl) -> None:
     def rounds(*words: str) -> list[str]:
-        made = the("CustomResourceDefinition", template("--set", URL, *words))
+        made = crds(template("--set", URL, *words))[0]
         kubectl("apply", "--dry-run=server", "-f", "-", stdin=made)
         spec = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         return sorted(spec["properties"]["round"]["enum"])

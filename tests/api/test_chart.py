@@ -35,6 +35,10 @@ def the(kind: str, text: str) -> dict:
     return found
 
 
+def crds(text: str) -> list[dict]:
+    return [document for document in objects(text) if document["kind"] == "CustomResourceDefinition"]
+
+
 def test_what_is_generated_is_committed():
     for file, text in generated().items():
         assert file.read_text() == text, f"{file.relative_to(ROOT)} is out of date: run `make generate`"
@@ -58,11 +62,12 @@ def test_manifests_are_as_recorded(case, pytestconfig):
 
 
 def test_the_crd_is_the_committed_one_and_is_kept():
-    committed = yaml.safe_load((ROOT / "crds/podium.dev_benchmarkruns.yaml").read_text())
-    made = the("CustomResourceDefinition", template("--set", URL))
-    assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    committed = [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "crds").glob("*.yaml"))]
+    assert len(committed) == 2
+    made = crds(template("--set", URL))
+    assert [crd["metadata"].pop("annotations") for crd in made] == [{"helm.sh/resource-policy": "keep"}] * 2
     assert made == committed
-    assert the("CustomResourceDefinition", template("--set", f"{URL},crds.keep=false")) == committed
+    assert crds(template("--set", f"{URL},crds.keep=false")) == committed
     without = objects(template("--set", f"{URL},crds.enabled=false"))
     assert "CustomResourceDefinition" not in [document["kind"] for document in without]
 

@@ -72,7 +72,8 @@ def apply_crds(kubeconfig: Path) -> None:
     """The CRDs of this checkout, served."""
     kubectl = kubectl_for(kubeconfig)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds")
-    until_served(kubectl, "benchmarkruns.podium.dev")
+    for plural in ("benchmarkruns", "benchmarksweeps"):
+        until_served(kubectl, f"{plural}.podium.dev")
 
 
 def until_served(kubectl: Kubectl, crd: str) -> None:

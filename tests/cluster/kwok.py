@@ -32,7 +32,7 @@ def start_nodes(
     """`count` Ready nodes. Pods of Jobs complete after `pod_seconds`. Logs come in one of two ways:
 
     `replay`: each pod plays this training log back, line by line, from the first read that follows it to 0.8 of
-    `pod_seconds`; with `live`, from the first read to 0.5 of it.
+    `pod_seconds`; with `live`, from the first read on, in a quarter of it.
     `log`: each pod's log is this file, in the format of a container runtime
     (``2026-01-01T00:00:00.000000000Z stdout F the line``); a stream that follows it never ends, 128 are the most.
     """

@@ -76,7 +76,7 @@ def test_commands_can_be_read(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_of_a_page_in_the_repository_lead_somewhere(page):
     """The forge shows the pages, too. Those that are made when the site is built are only there."""
-    made = re.compile(r"reference/(benchmarkrun|cli|chart|metrics|rules|rounds|reasons|examples)\.md")
+    made = re.compile(r"reference/(benchmarkrun|benchmarksweep|cli|chart|metrics|rules|rounds|reasons|examples)\.md")
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         if "://" not in target and not made.search(str((page.parent / target).resolve())):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -9,6 +9,7 @@ def pages() -> dict[str, str]:
     """Every generated page: its path below ``docs/`` and its Markdown."""
     return {
         "reference/benchmarkrun.md": crd.page(),
+        "reference/benchmarksweep.md": crd.sweep_page(),
         "reference/cli.md": cli.page(),
         "reference/chart.md": chart.page(),
         "reference/metrics.md": metrics.page(),

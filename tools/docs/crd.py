@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from podium.api.crd import crd
+from podium.api.sweep_crd import crd as sweep_crd
 from tools.docs.markdown import code, plain, table
 
 Schema = Mapping[str, Any]
@@ -14,6 +15,12 @@ _HEAD = """# BenchmarkRun
 
 All fields, as the API server validates them; `kubectl explain benchmarkrun.spec` shows the same. After creation only
 `suspend` and `ttlSecondsAfterFinished` can be changed. Unknown fields are rejected.
+"""
+_SWEEP_HEAD = """# BenchmarkSweep
+
+One benchmark on many nodes, node counts or variants, judged against each other: see
+[Accept new GPU nodes](../how-to/accept-nodes.md). Unknown fields are rejected, except in `template`: the operator
+checks that, and the API server checks each run that is made of it.
 """
 _LIMITS = {
     "minimum": "at least",
@@ -27,15 +34,24 @@ _LIMITS = {
 
 
 def page() -> str:
-    """The page."""
-    version = crd()["spec"]["versions"][0]
+    """The page about BenchmarkRuns."""
+    return _page(crd(), _HEAD, "The requested run.")
+
+
+def sweep_page() -> str:
+    """The page about BenchmarkSweeps."""
+    return _page(sweep_crd(), _SWEEP_HEAD, "What to compare, and with which benchmark.")
+
+
+def _page(definition: Mapping[str, Any], head: str, about_spec: str) -> str:
+    version = definition["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]["properties"]
-    parts = [_HEAD]
-    for name, about in (("spec", "The requested run."), ("status", "The state that the operator reports.")):
+    parts = [head]
+    for name, about in (("spec", about_spec), ("status", "The state that the operator reports.")):
         parts += [f"## {name}\n", f"{about}\n", *_sections(name, schema[name])]
     parts += [
         "## Rules across fields\n",
-        "`kubectl apply` rejects a run that breaks a rule, with this message.\n",
+        "`kubectl apply` rejects an object that breaks a rule, with this message.\n",
         "\n".join(f"- {plain(message)}" for message in _messages(version["schema"]["openAPIV3Schema"])) + "\n",
         "## Columns of kubectl get\n",
         table(

@@ -83,9 +83,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "podium.rules" -}}
 - apiGroups: [podium.dev]
   resources: [benchmarkruns]
-  verbs: [get, list, watch, delete] # delete: spec.ttlSecondsAfterFinished
+  verbs: [get, list, watch, create, delete] # create: those of a BenchmarkSweep; delete: spec.ttlSecondsAfterFinished
 - apiGroups: [podium.dev]
-  resources: [benchmarkruns/status]
+  resources: [benchmarksweeps]
+  verbs: [get, list, watch]
+- apiGroups: [podium.dev]
+  resources: [benchmarkruns/status, benchmarksweeps/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

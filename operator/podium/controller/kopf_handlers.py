@@ -14,7 +14,9 @@ from typing import Any
 import kopf
 
 from podium.api import GROUP, PLURAL, VERSION
+from podium.api.sweep import SWEEP_PLURAL
 from podium.controller.reconciler import Controller
+from podium.controller.sweeps import Sweeps
 from podium.kube import Api, WatchPace, patient_session
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 async def watch_runs(
     controller: Controller,
+    sweeps: Sweeps | None,
     api: Api,
     *,
     namespaces: Sequence[str],
@@ -44,8 +47,8 @@ async def watch_runs(
     seen: Callable[[str], None],
     started: Callable[[], None],
 ) -> None:
-    """Run kopf until it is asked to end. `seen` gets the resource of every watch event; `started` is called whenever
-    kopf is up.
+    """Run kopf until it is asked to end. `sweeps` is None if the API server has none. `seen` gets the resource of every
+    watch event; `started` is called whenever kopf is up.
 
     kopf ends at the first error that it does not know, such as an error event in a watch; it is then started again.
     After cancellation, it takes another 5 s to end; it writes nothing that another replica would have to wait for.
@@ -54,7 +57,7 @@ async def watch_runs(
     while True:
         pace.opened()
         try:
-            return await _run_kopf(_registry(controller, api, seen), namespaces, identity, started)
+            return await _run_kopf(_registry(controller, sweeps, api, seen), namespaces, identity, started)
         except Exception:  # noqa: BLE001 - whatever ended it, the runs that are known go on
             wait = max(pace.ended(), 1.0)
             _LOG.exception("watching BenchmarkRuns failed, starting again in %.0f s", wait)
@@ -87,7 +90,9 @@ async def _run_kopf(
     watching.result()
 
 
-def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> kopf.OperatorRegistry:
+def _registry(
+    controller: Controller, sweeps: Sweeps | None, api: Api, seen: Callable[[str], None]
+) -> kopf.OperatorRegistry:
     """Return the handlers of one operator."""
     handlers = kopf.OperatorRegistry()
 
@@ -116,5 +121,11 @@ def _registry(controller: Controller, api: Api, seen: Callable[[str], None]) -> 
     async def run_changed(*, type: str, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         seen(PLURAL)
         controller.run_changed(body, deleted=type == "DELETED")
+
+    if sweeps:
+
+        @kopf.on.event(GROUP, VERSION, SWEEP_PLURAL, registry=handlers)
+        async def sweep_changed(*, type: str, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+            sweeps.sweep_changed(body, deleted=type == "DELETED")
 
     return handlers

@@ -27,8 +27,9 @@ from podium.controller.listening import listen_address, listening
 from podium.controller.logs import MAX_STREAMS, LogCollector
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
+from podium.controller.sweeps import SWEEPS, Sweeps
 from podium.controller.uploads import Recorder, Uploader
-from podium.kube import POD_GROUPS, Api, ApiError, Lease, LeaseLostError, backoff, connect
+from podium.kube import POD_GROUPS, Api, ApiError, Lease, LeaseLostError, Resource, backoff, connect
 from podium.launch import Inputs, TrainerDefaults
 from podium.metrics import FinishedSample, Metrics, RunSample, run_sample
 from podium.reconcile import Run
@@ -145,7 +146,8 @@ class OperatorProcess:
         await self._wait_for_crd(api)
         recorder = Recorder(self._store, self.metrics, signer=self._options.signer)
         logs = LogCollector(api, recorder, self._wake, streams=self._options.log_streams)
-        inputs = Inputs(self._rounds, self._options.trainer, await self._has_pod_groups(api))
+        inputs = Inputs(self._rounds, self._options.trainer, await self._has(api, POD_GROUPS))
+        sweeps = Sweeps(api) if await self._has(api, SWEEPS) else None
         uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)
         actions = ActionExecutor(api, uploads, logs, inputs=inputs, wake=self._wake, hold=self._hold)
         self._controller = controller = Controller(
@@ -164,19 +166,20 @@ class OperatorProcess:
         async with _saving(logs, controller), asyncio.TaskGroup() as group:
             informers = group.create_task(controller.informers.run())
             await controller.informers.listed(within=_LIST_SECONDS)
-            worker = group.create_task(controller.queue.run())
-            resync = group.create_task(self._resync(api, controller))
-            count = group.create_task(_count(controller))
-            causes = group.create_task(controller.causes.run())
+            work = [controller.queue.run(), self._resync(api, controller), _count(controller), controller.causes.run()]
+            tasks = [informers, *map(group.create_task, work)]
+            if sweeps:
+                tasks.append(group.create_task(sweeps.queue.run()))
             await watch_runs(
                 controller,
+                sweeps,
                 api,
                 namespaces=self._options.namespaces,
                 identity=self._identity,
                 seen=self.metrics.watch_event,
                 started=self._handle_signals,  # kopf has replaced our signal handlers
             )
-            for task in (informers, worker, resync, count, causes):
+            for task in tasks:
                 task.cancel()
 
     async def _wait_for_crd(self, api: Api) -> None:
@@ -198,15 +201,15 @@ class OperatorProcess:
     def _namespaces(self) -> Sequence[str | None]:
         return self._options.namespaces or (None,)
 
-    async def _has_pod_groups(self, api: Api) -> bool:
-        """Return whether the API server can have pods started together."""
+    async def _has(self, api: Api, resource: Resource) -> bool:
+        """Return whether the API server has this resource."""
         while True:
             try:
-                return await api.serves(POD_GROUPS)
+                return await api.serves(resource)
             except _UNREACHABLE as error:
                 refused = isinstance(error, ApiError) and 400 <= error.code < 500 and error.code != _TOO_MANY_REQUESTS
                 then = "assuming that there are none" if refused else "retrying"
-                _LOG.warning("cannot find out whether the API server has PodGroups, %s: %s", then, error)
+                _LOG.warning("cannot find out whether the API server has %s, %s: %s", resource.plural, then, error)
                 if refused:
                     return False
                 await asyncio.sleep(_CRD_RETRY_SECONDS)

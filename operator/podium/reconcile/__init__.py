@@ -24,7 +24,7 @@ from podium.reconcile.model import (
     StoreResult,
 )
 from podium.reconcile.progress import finish_time
-from podium.reconcile.read import read_run
+from podium.reconcile.read import read_run, size_refusal
 from podium.reconcile.score import score_run
 from podium.reconcile.tries import concluded, job_name, job_names, object_name, unlisted_tries
 
@@ -32,5 +32,5 @@ __all__ = [
     "Action", "Container", "CreateJob", "Decision", "DeleteJob", "DeleteRun", "DropCheckpoint", "Emit", "ListPods",
     "Observed", "ObservedJob", "ObservedLog", "Outcome", "ReadLog", "Refusal", "Run", "Staging", "StoreAttempt",
     "StoreResult", "concluded", "decide", "finish_time", "job_name", "job_names", "measured", "object_name", "read_run",
-    "score_run", "unlisted_tries",
+    "score_run", "size_refusal", "unlisted_tries",
 ]  # fmt: skip

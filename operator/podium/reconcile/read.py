@@ -16,6 +16,7 @@ from podium.reconcile.model import Run
 _UNREADABLE = BenchmarkRunSpec(round="", benchmark="unreadable", system=System(name="unknown", nodes=1))
 
 
+_TOO_DEEP = f"nested more than {MAX_SPEC_DEPTH} levels deep"
 _SHARED, _SHARED_BYTES = 64, 8192  # so many specs of at most this size are kept
 
 
@@ -24,9 +25,9 @@ def read_run(body: Mapping[str, Any]) -> Run:
     metadata = body["metadata"]
     spec, refusal = _UNREADABLE, ""
     if _deeper(body["spec"], MAX_SPEC_DEPTH):
-        refusal = f"spec: nested more than {MAX_SPEC_DEPTH} levels deep; a hyperparameter is a number, a text or a list"
+        refusal = f"spec: {_TOO_DEEP}; a hyperparameter is a number, a text or a list"
     elif (size := len(text := json.dumps(body["spec"], separators=(",", ":")))) > MAX_SPEC_BYTES:
-        refusal = f"spec: {size} bytes as JSON; at most {MAX_SPEC_BYTES} are allowed: move programs into the image"
+        refusal = f"spec: {_too_long(size)}"
     else:
         try:
             spec = _spec(text) if size <= _SHARED_BYTES else _spec.__wrapped__(text)
@@ -42,6 +43,18 @@ def read_run(body: Mapping[str, Any]) -> Run:
         deleted="deletionTimestamp" in metadata,  # a finalizer of somebody else's may keep it for long
         refusal=refusal,
     )
+
+
+def size_refusal(spec: Mapping[str, Any]) -> str:
+    """Return why a spec is too large or too deeply nested to be worked with; "" if it is not."""
+    if _deeper(spec, MAX_SPEC_DEPTH):
+        return f"spec: {_TOO_DEEP}"
+    size = len(json.dumps(spec, separators=(",", ":")))
+    return f"spec: {_too_long(size)}" if size > MAX_SPEC_BYTES else ""
+
+
+def _too_long(size: int) -> str:
+    return f"{size} bytes as JSON; at most {MAX_SPEC_BYTES} are allowed: move programs into the image"
 
 
 @lru_cache(_SHARED)

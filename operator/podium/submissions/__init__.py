@@ -34,6 +34,6 @@ __all__ = [
     "VerifiedChain", "as_expected", "borrow", "borrowing_run", "chain_paths", "check_place", "check_submission",
     "compare", "compare_pair", "convergence_of_entry", "describe_entry", "describe_system", "energy_joules",
     "files_of", "gather", "is_closed", "kept_files", "pace_of", "packaged_logs", "platform_note", "provenance",
-    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished", "variance", "verify",
-    "verify_chain",
+    "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished", "variance",
+    "verify", "verify_chain",
 ]  # fmt: skip

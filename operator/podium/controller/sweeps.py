@@ -1,0 +1,196 @@
+"""Carries out BenchmarkSweeps: creates their runs, and reports what the runs' rates say of each row.
+
+Everything is read from the API server for each decision; between two of them nothing is remembered but that a sweep
+exists. A sweep is looked at every few seconds while it goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from podium.api import GROUP, KIND, VERSION, AttemptStatus, ConditionType
+from podium.api.sweep import SWEEP_KIND, SWEEP_PLURAL, BenchmarkSweepSpec, BenchmarkSweepStatus
+from podium.controller.pods import BENCHMARK_RUNS
+from podium.controller.status_writer import changes
+from podium.kube import NODES, Api, ApiError, Object, Resource, WorkQueue
+from podium.reconcile import read_run, size_refusal
+from podium.reconcile.sweep import (
+    NewRun,
+    Node,
+    Sweep,
+    SweepDecision,
+    SweepRun,
+    decide_sweep,
+    failed_sweep,
+)
+
+SWEEPS = Resource(SWEEP_PLURAL, f"apis/{GROUP}/{VERSION}")
+SWEEP_LABEL = "podium.dev/sweep-uid"
+_ROW, _NUMBER = "podium.dev/sweep-row", "podium.dev/sweep-number"
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 10.0
+
+
+class Sweeps:
+    """All sweeps of the operator."""
+
+    def __init__(self, api: Api, clock: Callable[[], float] = time.time) -> None:
+        self.queue: WorkQueue[str] = WorkQueue(self._work, workers=4)
+        self._api = api
+        self._clock = clock
+        self._places: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
+
+    def sweep_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """Handle a BenchmarkSweep that is new, has changed or is gone. Its runs go with it (owner references)."""
+        metadata = body["metadata"]
+        if deleted:
+            self._places.pop(metadata["uid"], None)
+        else:
+            self._places[metadata["uid"]] = (metadata["namespace"], metadata["name"])
+            self.queue.add(metadata["uid"])
+
+    async def _work(self, uid: str) -> None:
+        if uid not in self._places:
+            return
+        try:
+            body = await self._api.get(SWEEPS, *self._places[uid])
+        except ApiError as error:
+            if error.not_found:
+                return
+            raise
+        metadata = body["metadata"]
+        if metadata["uid"] != uid or "deletionTimestamp" in metadata:
+            return
+        written = body.get("status") or {}
+        try:
+            status = BenchmarkSweepStatus.model_validate(written)
+        except ValidationError:
+            _LOG.warning("the status of sweep %s/%s cannot be read: it is left alone", *self._places[uid])
+            return
+        if status.ended and status.observed_generation == metadata["generation"]:
+            return
+        decision = await self._decide(body, status)
+        await self._report(body, written, decision.status)
+        for run in decision.create:
+            await self._create(body, run)
+        if not decision.status.ended:
+            self.queue.add_after(uid, _LOOK_SECONDS)
+
+    async def _decide(self, body: Object, status: BenchmarkSweepStatus) -> SweepDecision:
+        """Read all that a sweep rests on, and decide. Raises ApiError, aiohttp.ClientError and TimeoutError."""
+        metadata, now = body["metadata"], self._clock()
+        spec, refusal = _read_spec(body["spec"])
+        sweep = Sweep(metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"], spec, status)
+        if refusal:
+            return SweepDecision((), failed_sweep(sweep, refusal, now))
+        nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
+        runs = [run async for run in self._runs(sweep)]
+        return decide_sweep(sweep, nodes, runs, now)
+
+    async def _nodes(self, spec: BenchmarkSweepSpec) -> Any:
+        selector = ",".join(f"{key}={value}" for key, value in (spec.nodes.selector if spec.nodes else {}).items())
+        async for bodies, _ in self._api.pages(NODES, None, selector):
+            for body in bodies:
+                yield read_node(body)
+
+    async def _runs(self, sweep: Sweep) -> Any:
+        async for bodies, _ in self._api.pages(BENCHMARK_RUNS, sweep.namespace, f"{SWEEP_LABEL}={sweep.uid}"):
+            for body in bodies:
+                if is_of(body, sweep.uid):
+                    yield read_sweep_run(body)
+
+    async def _create(self, sweep: Object, run: NewRun) -> None:
+        """Create a run, if no earlier decision has."""
+        body = run_of(sweep, run)
+        try:
+            await self._api.create(BENCHMARK_RUNS, sweep["metadata"]["namespace"], body)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+
+    async def _report(self, body: Object, written: Mapping[str, Any], status: BenchmarkSweepStatus) -> None:
+        document = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if operations := changes(dict(written), document):
+            metadata = body["metadata"]
+            await self._api.patch_status(
+                SWEEPS, metadata["namespace"], metadata["name"], operations, uid=metadata["uid"]
+            )
+
+
+def _read_spec(spec: Mapping[str, Any]) -> tuple[BenchmarkSweepSpec, str]:
+    """Return a spec, and what is wrong with it: an older CRD may have accepted what the models reject."""
+    none = BenchmarkSweepSpec.model_construct(over="nodes", template={})
+    if refusal := size_refusal(spec):
+        return none, refusal
+    try:
+        return BenchmarkSweepSpec.model_validate(spec), ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        return none, f"{'.'.join(('spec', *map(str, first['loc'])))}: {first['msg']}"
+
+
+def run_of(sweep: Object, run: NewRun) -> Object:
+    """Return a BenchmarkRun of a sweep; it is deleted with it."""
+    metadata = sweep["metadata"]
+    owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": SWEEP_KIND, "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {
+            "name": run.name,
+            "namespace": metadata["namespace"],
+            "labels": {SWEEP_LABEL: metadata["uid"]},
+            "annotations": {_ROW: run.row, _NUMBER: str(run.number)},
+            "ownerReferences": [{**owner, "controller": False, "blockOwnerDeletion": False}],
+        },
+        "spec": dict(run.spec),
+    }
+
+
+def is_of(run: Mapping[str, Any], sweep_uid: str) -> bool:
+    """Return whether a sweep owns a run: anybody can put a label on one."""
+    owners = run["metadata"].get("ownerReferences") or ()
+    return any(owner.get("kind") == SWEEP_KIND and owner.get("uid") == sweep_uid for owner in owners)
+
+
+def read_sweep_run(body: Mapping[str, Any]) -> SweepRun:
+    """Read a run of a sweep from the API server."""
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    run = read_run(body)
+    end = run.status.end
+    return SweepRun(
+        name=run.name,
+        row=str(annotations.get(_ROW, "")),
+        number=int(annotations.get(_NUMBER, "0")),
+        ended=end is not None,
+        rates=tuple(rate for attempt in run.status.attempts if (rate := _rate(attempt))),
+        failure=f"{end.reason}: {end.message}" if end and end.type == ConditionType.FAILED else "",
+    )
+
+
+def _rate(attempt: AttemptStatus) -> float | None:
+    """Return the samples per second of an attempt, or the trainings per hour."""
+    if not attempt.state.succeeded:
+        return None
+    if attempt.samples_per_second:
+        return float(attempt.samples_per_second)
+    seconds = float(attempt.time_to_train_seconds or 0)
+    return 3600 / seconds if seconds > 0 else None
+
+
+def read_node(body: Mapping[str, Any]) -> Node:
+    """Read a node from the API server."""
+    name, spec, status = body["metadata"]["name"], body.get("spec") or {}, body.get("status") or {}
+    ready: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+    problem = ""
+    if spec.get("unschedulable"):
+        problem = f"node {name} is cordoned"
+    elif ready.get("status") != "True":
+        problem = f"node {name} is not ready: {ready.get('message') or ready.get('reason') or 'it has not reported'}"
+    return Node(name, {key: str(value) for key, value in (status.get("allocatable") or {}).items()}, problem)
