@@ -22,6 +22,7 @@ from podium.stores import FileStore
 from podium.submissions import ScoredResult, pace_of, read_folders, score_folder
 
 HALVES = 1000
+TRIPLES = 200
 SLOWDOWN = 1.02
 FEW = 3  # attempts a side
 STEADY = 0.005  # coefficient of variation up to which a pace is expected to show SLOWDOWN
@@ -77,12 +78,12 @@ def halves(name: str, values: Sequence[float]) -> Halves:
         return answers[one, other, slowdown]
 
     same = [compared(middle, 1.0) for _ in range(HALVES)]
-    slowed = [compared(FEW, SLOWDOWN) for _ in range(HALVES)]
+    slowed = [compared(FEW, SLOWDOWN) for _ in range(TRIPLES)]
     return Halves(
         name,
         statistics.stdev(values) / statistics.fmean(values),
         false=sum(each in (Answer.FASTER, Answer.SLOWER) for each in same) / HALVES,
-        found=slowed.count(Answer.SLOWER) / HALVES,
+        found=slowed.count(Answer.SLOWER) / TRIPLES,
     )
 
 
