@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.scoring import Answer, Ratio, answer, estimate
 from podium.stores import FileStore
 from podium.submissions import ScoredResult, pace_of, read_folders, score_folder
@@ -42,7 +42,7 @@ class Halves:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("folder", type=Path)
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     rows: dict[str, list[Halves]] = {"time to train": [], "pace": []}
     for clone in sorted(options.parse_args().folder.glob("training_results_v*")):
         for org in sorted(path for path in clone.iterdir() if path.is_dir() and not path.name.startswith(".")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,10 +23,10 @@ from podium.reconcile.sweep import (
     NewRun,
     Node,
     Sweep,
-    SweepDecision,
     SweepRun,
     decide_sweep,
     failed_sweep,
+    waiting_sweep,
 )
 
 SWEEPS = Resource(SWEEP_PLURAL, f"apis/{GROUP}/{VERSION}")
@@ -34,6 +34,7 @@ SWEEP_LABEL = "podium.dev/sweep-uid"
 _ROW, _NUMBER = "podium.dev/sweep-row", "podium.dev/sweep-number"
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0
+_FORBIDDEN = 403
 
 
 class Sweeps:
@@ -44,15 +45,19 @@ class Sweeps:
         self._api = api
         self._clock = clock
         self._places: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
+        self._generations: dict[str, int] = {}  # by uid, as last seen
 
     def sweep_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """Handle a BenchmarkSweep that is new, has changed or is gone. Its runs go with it (owner references)."""
         metadata = body["metadata"]
+        uid, generation = metadata["uid"], metadata["generation"]
         if deleted:
-            self._places.pop(metadata["uid"], None)
-        else:
-            self._places[metadata["uid"]] = (metadata["namespace"], metadata["name"])
-            self.queue.add(metadata["uid"])
+            self._places.pop(uid, None)
+            self._generations.pop(uid, None)
+        elif self._generations.get(uid) != generation:  # else it is our own patch
+            self._places[uid] = (metadata["namespace"], metadata["name"])
+            self._generations[uid] = generation
+            self.queue.add(uid)
 
     async def _work(self, uid: str) -> None:
         if uid not in self._places:
@@ -74,31 +79,43 @@ class Sweeps:
             return
         if status.ended and status.observed_generation == metadata["generation"]:
             return
-        decision = await self._decide(body, status)
-        await self._report(body, written, decision.status)
-        for run in decision.create:
-            await self._create(body, run)
-        if not decision.status.ended:
+        status = await self._next(body, status)
+        await self._report(body, written, status)
+        if not status.ended:
             self.queue.add_after(uid, _LOOK_SECONDS)
 
-    async def _decide(self, body: Object, status: BenchmarkSweepStatus) -> SweepDecision:
-        """Read all that a sweep rests on, and decide. Raises ApiError, aiohttp.ClientError and TimeoutError."""
+    async def _next(self, body: Object, status: BenchmarkSweepStatus) -> BenchmarkSweepStatus:
+        """Read all that a sweep rests on, create the runs that it needs, and return its new status.
+
+        What the API server refuses stands in the status. Raises ApiError if it may pass soon, aiohttp.ClientError and
+        TimeoutError.
+        """
         metadata, now = body["metadata"], self._clock()
         spec, refusal = _read_spec(body["spec"])
         sweep = Sweep(metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"], spec, status)
         if refusal:
-            return SweepDecision((), failed_sweep(sweep, refusal, now))
-        nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
-        runs = [run async for run in self._runs(sweep)]
-        return decide_sweep(sweep, nodes, runs, now)
+            return failed_sweep(sweep, refusal, now)
+        try:
+            nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
+            runs = [run async for run in self._runs(sweep)]
+            decision = decide_sweep(sweep, nodes, runs, now)
+            for run in decision.create:
+                await self._create(body, run)
+        except ApiError as error:
+            if error.final:
+                return failed_sweep(sweep, f"template: {error}", now)
+            if error.code != _FORBIDDEN:
+                raise
+            return waiting_sweep(sweep, str(error), now)
+        return decision.status
 
-    async def _nodes(self, spec: BenchmarkSweepSpec) -> Any:
+    async def _nodes(self, spec: BenchmarkSweepSpec) -> AsyncIterator[Node]:
         selector = ",".join(f"{key}={value}" for key, value in (spec.nodes.selector if spec.nodes else {}).items())
         async for bodies, _ in self._api.pages(NODES, None, selector):
             for body in bodies:
                 yield read_node(body)
 
-    async def _runs(self, sweep: Sweep) -> Any:
+    async def _runs(self, sweep: Sweep) -> AsyncIterator[SweepRun]:
         async for bodies, _ in self._api.pages(BENCHMARK_RUNS, sweep.namespace, f"{SWEEP_LABEL}={sweep.uid}"):
             for body in bodies:
                 if is_of(body, sweep.uid):
@@ -162,12 +179,15 @@ def read_sweep_run(body: Mapping[str, Any]) -> SweepRun:
     """Read a run of a sweep from the API server."""
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
-    run = read_run(body)
+    row, number = str(annotations.get(_ROW, "")), str(annotations.get(_NUMBER, ""))
+    place = {"name": metadata["name"], "row": row, "number": int(number) if number.isdecimal() else 0}
+    try:
+        run = read_run(body)
+    except ValidationError:  # a newer operator has written its status
+        return SweepRun(**place, ended=False)
     end = run.status.end
     return SweepRun(
-        name=run.name,
-        row=str(annotations.get(_ROW, "")),
-        number=int(annotations.get(_NUMBER, "0")),
+        **place,
         ended=end is not None,
         rates=tuple(rate for attempt in run.status.attempts if (rate := _rate(attempt))),
         failure=f"{end.reason}: {end.message}" if end and end.type == ConditionType.FAILED else "",

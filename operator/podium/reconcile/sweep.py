@@ -21,7 +21,8 @@ from podium.reconcile.sweep_verdicts import Judged, judge, nodes_of
 from podium.text import printable
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-_MAX_REASON, _MAX_MESSAGE = 1024, 32768  # characters, from the CRD
+_MAX_MESSAGE = 32768  # characters, from the CRD
+_MAX_REASON = 256  # of the CRD's 1,024: an object with 2,000 rows must fit into etcd
 _NAME_ROOM = 50 - len("-01234567-20")  # of a run's name, for the sweep's
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 
@@ -100,6 +101,11 @@ def decide_sweep(sweep: Sweep, nodes: Sequence[Node], runs: Sequence[SweepRun], 
     return SweepDecision((), _status(sweep, rows, said, now))
 
 
+def waiting_sweep(sweep: Sweep, cause: str, now: float) -> BenchmarkSweepStatus:
+    """Return the status of a sweep that cannot go on now, because of `cause`."""
+    return _going_on(sweep, sweep.status.rows, now, printable(cause)[:_MAX_MESSAGE])
+
+
 def failed_sweep(sweep: Sweep, message: str, now: float) -> BenchmarkSweepStatus:
     """Return the status of a sweep whose spec cannot be carried out."""
     text = printable(message)[:_MAX_MESSAGE]
@@ -109,6 +115,8 @@ def failed_sweep(sweep: Sweep, message: str, now: float) -> BenchmarkSweepStatus
 
 def refusal_of(spec: BenchmarkSweepSpec) -> str:
     """Return what is wrong with the template, also where a variant changes it; "" if nothing is."""
+    if "ttlSecondsAfterFinished" in spec.template:
+        return "template.ttlSecondsAfterFinished: a sweep needs its runs, and they are deleted with it; leave it out"
     for name, patch in [("", {}), *((variant.name, variant.patch) for variant in spec.variants)]:
         try:
             BenchmarkRunSpec.model_validate(merged(spec.template, patch))
@@ -245,9 +253,10 @@ def merged(value: Any, patch: Any) -> Any:
 # ---- status ----
 
 
-def _going_on(sweep: Sweep, rows: Sequence[SweepRow], now: float) -> BenchmarkSweepStatus:
+def _going_on(sweep: Sweep, rows: Sequence[SweepRow], now: float, cause: str = "") -> BenchmarkSweepStatus:
     measured = sum(row.rate is not None or row.verdict == "Failed" for row in rows)
     text = f"{measured} of {len(rows)} rows are measured" if rows else "no node has the labels of spec.nodes.selector"
+    text = cause or text
     said = {"Complete": ("False", Reason.IN_PROGRESS, text), "Failed": ("False", Reason.IN_PROGRESS, "")}
     return _status(sweep, rows, said, now)
 

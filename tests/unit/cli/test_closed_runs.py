@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from podium.cli.main import app
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 
 # What NCF printed when it reached the target of v0.5 in its first epoch, on the ratings of 64 users
 PRINTED = textwrap.dedent(
@@ -96,11 +96,11 @@ def result(made, tmp_path):
 @pytest.fixture
 def three_attempts(monkeypatch):
     """NCF of v0.5 asks for 100."""
-    rounds = load_scorable_rounds()
+    rounds = load_rounds()
     ncf = rounds["v0.5"].benchmarks["ncf"].model_copy(update={"runs": 3, "converged_runs": None, "max_failures": 1})
     v05 = rounds["v0.5"].model_copy(update={"benchmarks": {**rounds["v0.5"].benchmarks, "ncf": ncf}})
     for command in ("package", "review"):
-        monkeypatch.setattr(f"podium.cli.{command}.load_scorable_rounds", lambda: {**rounds, "v0.5": v05})
+        monkeypatch.setattr(f"podium.cli.{command}.load_rounds", lambda: {**rounds, "v0.5": v05})
 
 
 def filled_in(described):

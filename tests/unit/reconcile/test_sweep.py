@@ -184,6 +184,10 @@ def test_variants_are_compared_with_the_first():
         ({"template": {**TEMPLATE, "round": 5}}, "template.round: Input should be a valid string"),
         ({"template": {**TEMPLATE, "colour": "red"}}, "template.colour: Extra inputs are not permitted"),
         ({"verdict": {"minRuns": 5, "maxRuns": 4}}, "verdict.maxRuns: 4 is less than minRuns, 5"),
+        (
+            {"template": {**TEMPLATE, "ttlSecondsAfterFinished": 60}},
+            "template.ttlSecondsAfterFinished: a sweep needs its runs, and they are deleted with it; leave it out",
+        ),
     ],
 )
 def test_a_wrong_spec_fails_at_once_and_says_why(change, message):

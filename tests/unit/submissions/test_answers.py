@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from podium.rounds import load_scorable_rounds
+from podium.rounds import load_rounds
 from podium.scoring import Answer, Expectation
 from podium.stores import FileStore
 from podium.submissions import Quantity, as_expected, compare_pair, read_folders, score_folder
 from tests.performance.published_halves import halves, measured
 from tests.unit.cli.logs import lora_run, v07_run, write
 
-ROUNDS = load_scorable_rounds()
+ROUNDS = load_rounds()
 V5_1 = Path(os.environ.get("PODIUM_TEST_RESULTS") or "no such folder") / "training_results_v5.1"
 published = pytest.mark.skipif(not V5_1.exists(), reason="published results: set PODIUM_TEST_RESULTS")
 
