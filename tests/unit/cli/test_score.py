@@ -329,3 +329,20 @@ def test_a_bucket_is_a_place_like_a_folder(podium_json, tmp_path, monkeypatch):
     monkeypatch.setattr("podium.cli.places.open_store", bucket)
     code, (entry,) = podium_json("score", "s3://results/training_results_v0.6/acme/results")
     assert (code, entry["org"], entry["system"], entry["minutes"]) == (0, "acme", "box", 3.0)
+
+
+def test_the_factor_is_by_the_attempts_that_count(podium_json, tmp_path):
+    """Of twelve, 1 to 10; the others converged twice as fast."""
+    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_mean(3264) / 1.03
+    runs = [v07_run("bert", 60 + number, 0.73) for number in range(12)]
+    for number, run in enumerate(runs):
+        count = round(samples if 0 < number < 11 else samples / 2)
+        run[1:1] = [mllog("global_batch_size", 3264, -1), mllog("train_samples", count, -1)]
+    folder = write(tmp_path / "v3.1/acme/results/box/bert", runs)
+    (folder / "scaling.json").write_text('{"scaling_factor": 1.03}')
+    _, (entry,) = podium_json("score", tmp_path)
+    assert (entry["designated"], entry["scaling"]) == ([*range(1, 11)], 1.03)
+    for command in ("score", "review"):
+        _, found = podium_json(command, tmp_path)
+        findings = found["findings"] if command == "review" else found[0]["findings"]
+        assert not {f["rule"] for f in findings} & {"score.scaling", "review.scaling", "review.convergence"}
