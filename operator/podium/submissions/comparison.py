@@ -104,7 +104,7 @@ def compare(
                 f"{name}: no systems with equal chip counts: {_chips(olds)} before, {_chips(news)} after; "
                 "supply missing counts with --chips SYSTEM=N"
             )
-        elif not (olds and news):
+        elif not (olds and news) and not _measure_rates([*before, *after], name):
             unmatched.append(_without_score(name, before, after))
         speed_ups += found
         answers += _answers(name, found, before, after, tolerance)
@@ -118,6 +118,11 @@ def compare(
         tuple(speed_ups), tuple(answers), tuple(growths_of_fastest), tuple(growths), tuple(refused), tuple(despite),
         tuple(unmatched),
     )  # fmt: skip
+
+
+def _measure_rates(entries: Iterable[ScoredResult], name: str) -> bool:
+    """Whether all results of a benchmark are rates, which need no score."""
+    return all(entry.goal.window for entry in entries if entry.benchmark == name)
 
 
 def _without_score(name: str, before: Iterable[ScoredResult], after: Iterable[ScoredResult]) -> str:

@@ -52,7 +52,13 @@ class EntryPace:
 
 
 def pace_of(entry: ScoredResult) -> EntryPace | None:
-    """Return the pace of the attempts that broke no rule, whether they converged or not; None if no log shows it."""
+    """Return the pace of the attempts that broke no rule, whether they converged or not; None if no log shows it.
+
+    That of a run with spec.measure is what it measured.
+    """
+    if entry.goal.window:
+        measured = {index: 1 / v.rate.per_second for index, v in entry.verdicts.items() if v.rate}
+        return EntryPace("sample", measured) if measured else None
     found = {
         index: pace
         for index, verdict in entry.verdicts.items()
