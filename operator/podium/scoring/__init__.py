@@ -4,6 +4,7 @@ from podium.scoring.fleet import JudgedFleet, JudgedRow, RowVerdict, Split, judg
 from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
 from podium.scoring.ratio import TOLERANCE, Answer, Expectation, Ratio, answer, holds, more_runs
+from podium.scoring.scaling_curve import Scaling, ScalingCurve, ScalingPoint, scaling_curve
 from podium.scoring.student_t import student_t
 
 __all__ = [
@@ -17,6 +18,9 @@ __all__ = [
     "Ratio",
     "RowVerdict",
     "Rule",
+    "Scaling",
+    "ScalingCurve",
+    "ScalingPoint",
     "Score",
     "Split",
     "Spread",
@@ -29,6 +33,7 @@ __all__ = [
     "rule_for",
     "rule_of",
     "runs_needed",
+    "scaling_curve",
     "score",
     "spread",
     "student_t",

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from podium.scoring.rates import is_rate, logs, mean, rounded
 from podium.scoring.ratio import TOLERANCE
 from podium.scoring.student_t import student_t
 
@@ -114,7 +115,7 @@ def judge_fleet(
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance: {tolerance} is not a ratio from 0 to below 1")
-    if baseline is not None and not _is_rate(baseline):
+    if baseline is not None and not is_rate(baseline):
         raise ValueError(f"baseline: {baseline} is not a rate above 0")
     made = {name: len(values) for name, values in rates.items()} | dict(runs_made or {})
     rows = [_row(name, rates[name], made[name], max_runs) for name in sorted(rates)]
@@ -209,14 +210,10 @@ class _Scale:
         return bottom - self.reference, top - self.reference
 
 
-def _is_rate(value: float) -> bool:
-    return math.isfinite(value) and value > 0
-
-
 def _row(name: str, values: Sequence[float], made: int, max_runs: int) -> _Row:
-    logs = tuple(sorted(math.log(value) for value in values if _is_rate(value)))
-    mean = math.fsum(logs) / len(logs) if logs else 0.0
-    return _Row(name, logs, mean, len(values) - len(logs), made, max(0, max_runs - made))
+    found = logs(values)
+    middle = mean(found) if found else 0.0
+    return _Row(name, found, middle, len(values) - len(found), made, max(0, max_runs - made))
 
 
 def _median(rows: Sequence[_Row]) -> float:
@@ -245,7 +242,7 @@ def _variance_of_median(rows: Sequence[_Row]) -> float:
 def _deviation(residuals: Sequence[float]) -> float:
     """Return the standard deviation of residuals, of which fewer than half may be exceptions."""
     sizes = [abs(residual) if abs(residual) > _ROUNDING else 0.0 for residual in residuals]
-    return 1.4826 * statistics.median(sizes) or math.sqrt(math.pi / 2) * math.fsum(sizes) / len(sizes)
+    return 1.4826 * statistics.median(sizes) or math.sqrt(math.pi / 2) * mean(sizes)
 
 
 def _spread(measured: Sequence[_Row]) -> float | None:
@@ -326,16 +323,11 @@ def _compared(log: float) -> str:
 
 
 def _ratio(log: float) -> float:
-    return _rounded(math.expm1(max(-_FARTHEST, min(log, _FARTHEST))))
+    return rounded(math.expm1(max(-_FARTHEST, min(log, _FARTHEST))))
 
 
 def _rate(log: float) -> float:
-    return _rounded(math.exp(log))
-
-
-def _rounded(value: float) -> float:
-    """Return 12 significant digits: the last ones depend on the C library."""
-    return float(f"{value:.12g}")
+    return rounded(math.exp(log))
 
 
 def _worst(judged: Sequence[JudgedRow]) -> JudgedRow | None:
