@@ -114,7 +114,7 @@ def test_the_api_server_refuses_a_sweep_without_one_list(plane, change, message)
 
 def test_a_template_that_no_run_may_have_is_named(plane, operator):
     kubectl = kubectl_for(plane.kubeconfig)
-    kubectl("apply", "-f", "-", stdin=sweep("typo", template={**TEMPLATE, "colour": "red"}))
+    kubectl("apply", "-f", "-", stdin=sweep("typo", template={**TEMPLATE, "flavor": "red"}))
     kubectl("wait", "benchmarksweep/typo", "--for=condition=Failed", "--timeout=30s")
     path = 'jsonpath={.status.conditions[?(@.type=="Failed")].message}'
-    assert kubectl("get", "benchmarksweep", "typo", "-o", path) == "template.colour: Extra inputs are not permitted"
+    assert kubectl("get", "benchmarksweep", "typo", "-o", path) == "template.flavor: Extra inputs are not permitted"

@@ -10,6 +10,7 @@ from typing import Literal
 from podium.api.sweep import BenchmarkSweepSpec
 from podium.scoring import Answer, Ratio, answer, estimate, more_runs
 from podium.scoring.fleet import RowVerdict, judge_fleet
+from podium.scoring.scaling_curve import Scaling, scaling_curve
 
 Rates = Mapping[str, Sequence[float]]
 Made = Mapping[str, int]
@@ -71,16 +72,20 @@ def _fleet(spec: BenchmarkSweepSpec, rates: Rates, made: Made) -> Verdicts:
 
 def _curve(spec: BenchmarkSweepSpec, rates: Rates, made: Made) -> Verdicts:
     """The deviation of a node count is its efficiency, less 1: its rate compared with that of the smallest count."""
-    means = {name: statistics.geometric_mean(values) for name, values in rates.items() if values}
-    if not means:
-        return Verdicts({})
-    base = min(means, key=nodes_of)
+    counts = {nodes_of(name): name for name in rates}
+    curve = scaling_curve(
+        {nodes: rates[name] for nodes, name in counts.items()},
+        max_runs=spec.verdict.max_runs,
+        runs_made={nodes: made[name] for nodes, name in counts.items()},
+    )
+    words: dict[Scaling, Literal["Ok", "Slow", "Unsure"]] = {Scaling.ABOVE: "Ok", Scaling.BELOW: "Slow"}
     rows = {}
-    for name, rate in means.items():
-        efficiency = rate / means[base] * nodes_of(base) / nodes_of(name)
-        again = made[name] < spec.verdict.min_runs
-        rows[name] = Judged("Ok", rate, efficiency - 1, None, again, f"efficiency {efficiency:.1%}")
-    return Verdicts(rows)
+    for point in curve.points:
+        if point.rate is not None and point.efficiency is not None:
+            interval = None if point.interval is None else (point.interval[0] - 1, point.interval[1] - 1)
+            said, word = f"efficiency {point.efficiency:.1%}", words.get(point.verdict, "Unsure")
+            rows[counts[point.nodes]] = Judged(word, point.rate, point.efficiency - 1, interval, point.repeat, said)
+    return Verdicts(rows, curve.answer)
 
 
 def _variants(spec: BenchmarkSweepSpec, rates: Rates, made: Made) -> Verdicts:
