@@ -39,7 +39,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 async def watch_runs(
     controller: Controller,
-    sweeps: Sweeps | None,
+    sweeps: Sweeps,
     api: Api,
     *,
     namespaces: Sequence[str],
@@ -47,8 +47,8 @@ async def watch_runs(
     seen: Callable[[str], None],
     started: Callable[[], None],
 ) -> None:
-    """Run kopf until it is asked to end. `sweeps` is None if the API server has none. `seen` gets the resource of every
-    watch event; `started` is called whenever kopf is up.
+    """Run kopf until it is asked to end. `seen` gets the resource of every watch event; `started` is called whenever
+    kopf is up. kopf looks for a resource only at its start: it is started again once BenchmarkSweeps are served.
 
     kopf ends at the first error that it does not know, such as an error event in a watch; it is then started again.
     After cancellation, it takes another 5 s to end; it writes nothing that another replica would have to wait for.
@@ -57,7 +57,11 @@ async def watch_runs(
     while True:
         pace.opened()
         try:
-            return await _run_kopf(_registry(controller, sweeps, api, seen), namespaces, identity, started)
+            has_sweeps = sweeps.served.is_set()
+            registry = _registry(controller, sweeps if has_sweeps else None, api, seen)
+            more = None if has_sweeps else sweeps.served
+            if await _run_kopf(registry, namespaces, identity, started, more):
+                return
         except Exception:  # noqa: BLE001 - whatever ended it, the runs that are known go on
             wait = max(pace.ended(), 1.0)
             _LOG.exception("watching BenchmarkRuns failed, starting again in %.0f s", wait)
@@ -65,8 +69,13 @@ async def watch_runs(
 
 
 async def _run_kopf(
-    registry: kopf.OperatorRegistry, namespaces: Sequence[str], identity: str, started: Callable[[], None]
-) -> None:
+    registry: kopf.OperatorRegistry,
+    namespaces: Sequence[str],
+    identity: str,
+    started: Callable[[], None],
+    more: asyncio.Event | None,
+) -> bool:
+    """Run kopf until it ends, or until `more` is set. Returns whether it ended by itself."""
     ready = asyncio.Event()
     watching = asyncio.create_task(
         kopf.operator(
@@ -80,14 +89,20 @@ async def _run_kopf(
         )
     )
     up = asyncio.create_task(ready.wait())
+    enough = {asyncio.create_task(more.wait())} if more else set()
     try:
         await asyncio.wait({watching, up}, return_when=asyncio.FIRST_COMPLETED)
         started()
-        await asyncio.wait({watching})
+        await asyncio.wait({watching, *enough}, return_when=asyncio.FIRST_COMPLETED)
+        if not watching.done():
+            watching.cancel()
+            await asyncio.wait({watching})
+            return False
     finally:
-        watching.cancel()
-        up.cancel()
+        for task in (watching, up, *enough):
+            task.cancel()
     watching.result()
+    return True
 
 
 def _registry(

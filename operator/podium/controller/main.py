@@ -147,7 +147,9 @@ class OperatorProcess:
         recorder = Recorder(self._store, self.metrics, signer=self._options.signer)
         logs = LogCollector(api, recorder, self._wake, streams=self._options.log_streams)
         inputs = Inputs(self._rounds, self._options.trainer, await self._has(api, POD_GROUPS))
-        sweeps = Sweeps(api) if await self._has(api, SWEEPS) else None
+        sweeps = Sweeps(api)
+        if await self._has(api, SWEEPS):
+            sweeps.served.set()
         uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)
         actions = ActionExecutor(api, uploads, logs, inputs=inputs, wake=self._wake, hold=self._hold)
         self._controller = controller = Controller(
@@ -166,10 +168,8 @@ class OperatorProcess:
         async with _saving(logs, controller), asyncio.TaskGroup() as group:
             informers = group.create_task(controller.informers.run())
             await controller.informers.listed(within=_LIST_SECONDS)
-            work = [controller.queue.run(), self._resync(api, controller), _count(controller), controller.causes.run()]
-            tasks = [informers, *map(group.create_task, work)]
-            if sweeps:
-                tasks.append(group.create_task(sweeps.queue.run()))
+            queues = controller.queue.run(), controller.causes.run(), sweeps.run()
+            tasks = [informers, *map(group.create_task, (*queues, self._resync(api, controller), _count(controller)))]
             await watch_runs(
                 controller,
                 sweeps,

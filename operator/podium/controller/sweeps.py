@@ -6,11 +6,14 @@ exists. A sweep is looked at every few seconds while it goes on.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import aiohttp
 from pydantic import ValidationError
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus, ConditionType
@@ -34,6 +37,7 @@ SWEEP_LABEL = "podium.dev/sweep-uid"
 _ROW, _NUMBER = "podium.dev/sweep-row", "podium.dev/sweep-number"
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0
+_SERVED_SECONDS = 10.0
 _FORBIDDEN = 403
 
 
@@ -42,6 +46,7 @@ class Sweeps:
 
     def __init__(self, api: Api, clock: Callable[[], float] = time.time) -> None:
         self.queue: WorkQueue[str] = WorkQueue(self._work, workers=4)
+        self.served = asyncio.Event()  # whether the API server has BenchmarkSweeps: an older CRD set has none
         self._api = api
         self._clock = clock
         self._places: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
@@ -58,6 +63,15 @@ class Sweeps:
             self._places[uid] = (metadata["namespace"], metadata["name"])
             self._generations[uid] = generation
             self.queue.add(uid)
+
+    async def run(self) -> None:
+        """Work until canceled, once there are BenchmarkSweeps."""
+        while not self.served.is_set():
+            await asyncio.sleep(_SERVED_SECONDS)
+            with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError):
+                if await self._api.serves(SWEEPS):
+                    self.served.set()
+        await self.queue.run()
 
     async def _work(self, uid: str) -> None:
         if uid not in self._places:
