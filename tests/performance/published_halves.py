@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podium.rounds import load_rounds
-from podium.scoring import Answer, Ratio, answer, estimate
+from podium.scoring import Answer, Ratio, answer, estimate, student_t
 from podium.stores import FileStore
 from podium.submissions import ScoredResult, pace_of, read_folders, score_folder
 
 HALVES = 1000
-TRIPLES = 200
 SLOWDOWN = 1.02
 FEW = 3  # attempts a side
 STEADY = 0.005  # coefficient of variation up to which a pace is expected to show SLOWDOWN
@@ -67,24 +66,31 @@ def measured(entry: ScoredResult) -> Mapping[str, Mapping[int, float]]:
 def halves(name: str, values: Sequence[float]) -> Halves:
     """Compare random halves of `values`, and random triples of which one is slowed down."""
     draw, middle = random.Random(SEED), len(values) // 2
-    answers: dict[tuple[frozenset[int], frozenset[int], float], Answer] = {}
 
-    def compared(size: int, slowdown: float) -> Answer:
-        drawn = draw.sample(range(len(values)), min(2 * size, len(values)) if size < middle else len(values))
-        one, other = frozenset(drawn[:size]), frozenset(drawn[size:])
-        if (one, other, slowdown) not in answers:
-            sides = [values[i] for i in sorted(one)], [values[i] * slowdown for i in sorted(other)]
-            answers[one, other, slowdown] = answer(Ratio(*(estimate(side) for side in sides)))
-        return answers[one, other, slowdown]
+    def compared(size: int, slowdown: float) -> Answer | None:
+        drawn = draw.sample(values, len(values) if size == middle else 2 * size)
+        return difference(drawn[:size], [value * slowdown for value in drawn[size:]])
 
     same = [compared(middle, 1.0) for _ in range(HALVES)]
-    slowed = [compared(FEW, SLOWDOWN) for _ in range(TRIPLES)]
+    slowed = [compared(FEW, SLOWDOWN) for _ in range(HALVES)]
     return Halves(
         name,
         statistics.stdev(values) / statistics.fmean(values),
-        false=sum(each in (Answer.FASTER, Answer.SLOWER) for each in same) / HALVES,
-        found=slowed.count(Answer.SLOWER) / TRIPLES,
+        false=sum(each is not None for each in same) / HALVES,
+        found=slowed.count(Answer.SLOWER) / HALVES,
     )
+
+
+def difference(before: Sequence[float], after: Sequence[float]) -> Answer | None:
+    """Return whether `after` is surely faster or slower: `scoring.answer`, without a quantile where none is needed."""
+    ratio = Ratio(*(estimate(side) for side in (before, after)))
+    if abs(ratio.log) <= student_t(1e9) * ratio.error:  # the smallest quantile
+        return None
+    fewest = min(each.freedom for each in (ratio.before, ratio.after))
+    if abs(ratio.log) > student_t(fewest) * ratio.error:  # Welch's degrees of freedom are no fewer
+        return Answer.SLOWER if ratio.log > 0 else Answer.FASTER
+    found = answer(ratio)
+    return found if found in (Answer.FASTER, Answer.SLOWER) else None
 
 
 def summary(rows: Sequence[Halves]) -> str:

@@ -52,14 +52,17 @@ class Ratio:
         return math.exp(self.log)
 
     @property
+    def error(self) -> float:
+        """The standard error of `log`."""
+        return math.hypot(self.before.error, self.after.error)
+
+    @property
     def half_width(self) -> float:
         """Half the width of the 95 % interval of `log`, with Welch and Satterthwaite's degrees of freedom."""
-        parts = [(each.error**2, each.freedom) for each in (self.before, self.after)]
-        variance = sum(part for part, _ in parts)
-        if variance == 0:
+        if self.error == 0:
             return 0.0
-        freedom = variance**2 / sum(part**2 / each for part, each in parts)
-        return student_t(freedom) * math.sqrt(variance)
+        parts = ((each.error / self.error) ** 4 / each.freedom for each in (self.before, self.after))
+        return student_t(1 / sum(parts)) * self.error
 
     @property
     def interval(self) -> Interval:
