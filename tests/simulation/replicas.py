@@ -14,6 +14,7 @@ import aiohttp
 from podium.controller import main
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
+from podium.controller.sweeps import Sweeps
 from podium.kube import Api, ApiError, Lease
 from podium.launch import Allow, TrainerDefaults
 from podium.rounds import Round, load_rounds
@@ -121,6 +122,7 @@ def _now() -> float:
 
 async def watch_runs(
     controller: Controller,
+    _sweeps: Sweeps,  # there are none
     api: Api,
     *,
     namespaces: Sequence[str],
