@@ -83,8 +83,8 @@ def test_every_missing_field_of_a_system_is_named(podium_json, tmp_path):
     assert (code, missing) == (
         1,
         [
-            ("box", "cooling is missing", 'air or liquid, or ""'),
-            ("box", "framework is missing", 'text, such as "PyTorch 2.8"'),
+            ("box.json", "cooling is missing", 'air or liquid, or ""'),
+            ("box.json", "framework is missing", 'text, such as "PyTorch 2.8"'),
         ],
     )
 

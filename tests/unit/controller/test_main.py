@@ -13,7 +13,7 @@ from podium.controller.main import OperatorOptions, OperatorProcess
 from podium.controller.pods import JobSnapshot
 from podium.controller.reconciler import Controller
 from podium.controller.status_writer import status_document
-from podium.kube import ApiError
+from podium.kube import POD_GROUPS, ApiError
 from podium.launch import Inputs
 from podium.reconcile import ObservedJob
 from podium.rounds import load_rounds
@@ -137,4 +137,4 @@ class Discovery:
 )
 async def test_discovery_never_stops_the_operator(process, monkeypatch, answers, expected):
     monkeypatch.setattr("podium.controller.main._CRD_RETRY_SECONDS", 0.0)
-    assert await process._has_pod_groups(Discovery(*answers)) is expected
+    assert await process._has(Discovery(*answers), POD_GROUPS) is expected
