@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from podium.api.schema import structural
-from podium.api.spec import GROUP, KIND, MAX_NAME_LENGTH, ONE_END, ONE_SOURCE, PLURAL, VERSION, BenchmarkRunSpec
+from podium.api.schema import definition, structural
+from podium.api.spec import KIND, MAX_NAME_LENGTH, ONE_END, ONE_SOURCE, PLURAL, BenchmarkRunSpec
 from podium.api.status import BenchmarkRunStatus
 from podium.rounds import BATCH, Hyperparameter, Round, load_rounds, vocabulary
 
@@ -32,34 +32,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 def crd() -> dict[str, Any]:
     """Return the complete CustomResourceDefinition as a plain object."""
-    rounds = load_rounds()
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}", "labels": {"app.kubernetes.io/part-of": "podium"}},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["brun"],
-                "categories": ["all"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
-                    "schema": {"openAPIV3Schema": _schema(rounds)},
-                }
-            ],
-        },
-    }
+    return definition(KIND, PLURAL, "brun", _columns(), _schema(load_rounds()))
 
 
 def render() -> str:

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from podium.api.spec import GROUP, VERSION
+
 # Keywords that are copied as they are; the others are converted below or, like "title", dropped.
 _KEPT = ("type", "description", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
          "maxProperties", "minimum", "maximum", "format", "default")  # fmt: skip
+
+
+def definition(
+    kind: str, plural: str, short: str, columns: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the CustomResourceDefinition of a kind: its names, the columns of ``kubectl get``, and its schema."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}", "labels": {"app.kubernetes.io/part-of": "podium"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:

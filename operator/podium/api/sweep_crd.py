@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from podium.api.schema import structural
-from podium.api.spec import GROUP, VERSION
+from podium.api.schema import definition, structural
 from podium.api.sweep import ONE_LIST, SWEEP_KIND, SWEEP_PLURAL, BenchmarkSweepSpec, BenchmarkSweepStatus
 
 _LISTS = ("nodes", "nodeCounts", "variants")
@@ -19,33 +18,7 @@ _LISTS = ("nodes", "nodeCounts", "variants")
 
 def crd() -> dict[str, Any]:
     """Return the complete CustomResourceDefinition as a plain object."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{SWEEP_PLURAL}.{GROUP}", "labels": {"app.kubernetes.io/part-of": "podium"}},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": SWEEP_KIND,
-                "listKind": f"{SWEEP_KIND}List",
-                "plural": SWEEP_PLURAL,
-                "singular": SWEEP_KIND.lower(),
-                "shortNames": ["bsweep"],
-                "categories": ["all"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
-                    "schema": {"openAPIV3Schema": _schema()},
-                }
-            ],
-        },
-    }
+    return definition(SWEEP_KIND, SWEEP_PLURAL, "bsweep", _columns(), _schema())
 
 
 def render() -> str:
