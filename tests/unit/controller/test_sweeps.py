@@ -82,6 +82,20 @@ async def test_one_that_died_before_the_status_makes_no_run_twice(api, sweeps):
     assert len(api.runs) == 3
 
 
+async def test_a_run_that_no_list_shows_yet_is_not_an_error(api, sweeps):
+    await sweeps._work(UID)
+    made, api.runs = api.runs, []
+    create = api.create
+
+    async def exists(resource, namespace, body):
+        api.runs = made
+        await create(resource, namespace, body)
+
+    api.create = exists
+    await sweeps._work(UID)
+    assert len(api.runs) == 3
+
+
 def again(api):
     """A new process."""
     made = Sweeps(api, clock=lambda: 2.0)

@@ -90,6 +90,11 @@ def test_a_program_that_reaches_its_target_first_is_measured_until_then():
     assert done.message.endswith("the program ended before spec.measure was over")
 
 
+def test_it_has_no_time_to_train_while_its_containers_stop():
+    stopping = decision(observed(PODS, log(START, *LINES[:10], BAD, SUCCESS)), 85).status.attempts[0]
+    assert (str(stopping.state), stopping.time_to_train_seconds) == ("Training", None)
+
+
 @pytest.mark.parametrize(
     ("lines", "code", "expected"),
     [

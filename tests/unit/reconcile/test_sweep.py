@@ -95,6 +95,25 @@ def test_the_slow_nodes_of_a_fleet_are_found_and_measured_more_often():
     assert status.conditions[0].message == "62 ok, 2 slow"
 
 
+def test_a_row_has_one_run_at_a_time():
+    world = World(sweep(verdict={"minRuns": 2}), [node("a"), node("b")])
+    assert len(world.step().create) == 2
+    assert not world.step().create
+    world.finish()
+    assert [run.number for run in world.step().create] == [2, 2]
+
+
+def test_nothing_is_repeated_while_a_row_has_not_been_measured_once():
+    world = World(sweep(), [node("a"), node("b"), node("c")], lambda row: {"a": 100.0, "b": 90.0, "c": 100.0}[row])
+    world.step()
+    late = next(name for name, run in world.runs.items() if run.row == "c")
+    world.finish()
+    world.runs[late] = replace(world.runs[late], ended=False, rates=())
+    assert not world.step().create
+    world.finish()
+    assert {run.row for run in world.step().create} >= {"b"}
+
+
 def test_no_more_runs_than_asked_for_at_the_same_time():
     world = World(sweep(parallel=3), [node(f"n{index}") for index in range(10)], noise=0.002)
     world.to_the_end()
