@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from podium.api.schema import definition, structural
+from podium.api.schema import definition, object_schema, structural
 from podium.api.spec import KIND, MAX_NAME_LENGTH, ONE_END, ONE_SOURCE, PLURAL, BenchmarkRunSpec
 from podium.api.status import BenchmarkRunStatus
 from podium.rounds import BATCH, Hyperparameter, Round, load_rounds, vocabulary
@@ -84,31 +84,18 @@ def _schema(rounds: Mapping[str, Round]) -> dict[str, Any]:
     ]
     spec["x-kubernetes-validations"] = [*_cross_field_rules(rounds), *_immutability(spec)]
     status = structural(BenchmarkRunStatus)
-    status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     status["properties"]["attempts"] |= {
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["index", "try"],
     }
     status["properties"]["attempts"]["items"]["required"].append("try")
-    return {
-        "type": "object",
-        "description": "One time-to-train benchmark under MLPerf Training rules.",
-        "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
-        },
-        "x-kubernetes-validations": [
-            _rule(
-                f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= {MAX_NAME_LENGTH}",
-                f"metadata.name: use at most {MAX_NAME_LENGTH} lowercase letters, digits and dashes, starting with a "
-                "letter: pod names and their DNS entries are derived from it",
-            )
-        ],
-    }
+    about = "One time-to-train benchmark under MLPerf Training rules."
+    name = _rule(
+        f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+        f"metadata.name: use at most {MAX_NAME_LENGTH} lowercase letters, digits and dashes, starting with a "
+        "letter: pod names and their DNS entries are derived from it",
+    )
+    return {**object_schema(about, spec, status), "x-kubernetes-validations": [name]}
 
 
 def _rule(rule: str, message: str, **more: str) -> dict[str, str]:

@@ -47,6 +47,23 @@ def definition(
     }
 
 
+def object_schema(about: str, spec: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a kind from those of its spec and its status, which has conditions."""
+    status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    return {
+        "type": "object",
+        "description": about,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status,
+        },
+    }
+
+
 def structural(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI v3 schema of `model` with references inlined and unions folded, as Kubernetes requires."""
     schema = model.model_json_schema(by_alias=True, mode="validation")

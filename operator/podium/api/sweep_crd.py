@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from podium.api.schema import definition, structural
+from podium.api.schema import definition, object_schema, structural
 from podium.api.sweep import ONE_LIST, SWEEP_KIND, SWEEP_PLURAL, BenchmarkSweepSpec, BenchmarkSweepStatus
 
 _LISTS = ("nodes", "nodeCounts", "variants")
@@ -47,19 +47,8 @@ def _schema() -> dict[str, Any]:
     spec, status = structural(BenchmarkSweepSpec), structural(BenchmarkSweepStatus)
     given = " && ".join(f"(has(self.{name}) == (self.over == '{name}'))" for name in _LISTS)
     spec["x-kubernetes-validations"] = [{"rule": given, "message": ONE_LIST}]
-    status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    return {
-        "type": "object",
-        "description": "One benchmark on many nodes, node counts or variants, judged against each other.",
-        "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
-        },
-    }
+    about = "One benchmark on many nodes, node counts or variants, judged against each other."
+    return object_schema(about, spec, status)
 
 
 if __name__ == "__main__":
