@@ -107,10 +107,11 @@ def waiting_sweep(sweep: Sweep, cause: str, now: float) -> BenchmarkSweepStatus:
 
 
 def failed_sweep(sweep: Sweep, message: str, now: float) -> BenchmarkSweepStatus:
-    """Return the status of a sweep whose spec cannot be carried out."""
+    """Return the status of a sweep whose spec cannot be carried out: no run is made of it, so it may be corrected."""
     text = printable(message)[:_MAX_MESSAGE]
     said = {"Complete": ("False", Reason.FAILED, ""), "Failed": ("True", Reason.INVALID_SPEC, text)}
-    return _status(sweep, sweep.status.rows, said, now)
+    status = _status(sweep, sweep.status.rows, said, now)
+    return status.model_copy(update={"template_sha256": sweep.status.template_sha256})
 
 
 def refusal_of(spec: BenchmarkSweepSpec) -> str:
@@ -153,10 +154,8 @@ def _rows(sweep: Sweep, nodes: Sequence[Node]) -> list[SweepRow]:
         made = [SweepRow(name=variant.name) for variant in spec.variants]
     else:
         taken = {node for row in known for node in row.nodes}
-        new, size = (
-            sorted(node.name for node in nodes if node.name not in taken),
-            spec.nodes.group_size if spec.nodes else 1,
-        )
+        new = sorted(node.name for node in nodes if node.name not in taken)
+        size = spec.nodes.group_size if spec.nodes else 1
         groups = [tuple(new[first : first + size]) for first in range(0, len(new) - size + 1, size)]
         made = [SweepRow(name=_group_name(group), nodes=group) for group in groups]
     return [*known, *(row for row in made if row.name not in names)][:MAX_ROWS]

@@ -223,6 +223,13 @@ def test_runs_of_two_templates_are_never_compared():
     assert "create a new BenchmarkSweep" in decide_sweep(changed, world.nodes, [], 1.0).status.conditions[1].message
 
 
+def test_a_template_that_was_refused_may_be_corrected():
+    wrong = sweep(template={**TEMPLATE, "round": 5})
+    refused = decide_sweep(wrong, [node("a")], [], 1.0).status
+    corrected = replace(sweep(status=refused), generation=2)
+    assert [run.row for run in decide_sweep(corrected, [node("a")], [], 2.0).create] == ["a"]
+
+
 def test_a_sweep_that_is_decided_twice_makes_each_run_once():
     """An operator that dies after any write leaves runs that the status does not list yet."""
     nodes = [node(f"n{index}") for index in range(4)]
