@@ -26,7 +26,7 @@ def shell(node, kubeconfig, kubectl, operator_image, s3, tmp_path):
     """Runs a command of the tutorial as its reader would: kubectl, helm and podium on PATH, a bucket in the environment."""
     if node is None:
         pytest.skip("KUBECONFIG is set: this test installs into a cluster of its own")
-    kubectl("delete", "crd", "benchmarkruns.podium.dev")  # the chart brings it, as where nobody has seen it before
+    kubectl("delete", "-f", ROOT / "crds")  # the chart brings them, as where nobody has seen them before
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "kubectl").symlink_to(tools.find("kubectl"))
