@@ -67,9 +67,10 @@ tools-e2e: install ## build the programs and images that `make e2e` uses (root; 
 	$(BIN)/python -m tests.cluster packages
 	@exec $(BIN)/python -m tests.cluster build all
 
-TESTS ?= tests/unit tests/docs tests/simulation tests/api
-test: lint tools ## all tests that need no root: lint, unit tests, documentation, a real API server
-	exec $(BIN)/python -m pytest $(TESTS)
+# Unit tests mostly compute: a file a core. The simulation uses all cores by itself, tests/api keep time
+test: lint tools ## all tests that need no root: lint, unit tests, documentation, a real API server; TESTS= runs some
+	$(if $(TESTS),,$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit tests/docs)
+	exec $(BIN)/python -m pytest $(or $(TESTS),tests/simulation tests/api)
 
 VERSIONS ?= 1.29 1.33
 test-versions: tools ## test against the API server and the controllers of older versions of Kubernetes (a first build: 10 minutes each)

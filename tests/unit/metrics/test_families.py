@@ -59,7 +59,7 @@ def test_names_and_labels_are_as_prometheus_wants_them():
         (operator, Family("podium_made_up", "Made up.", ("a",)), "# TYPE podium_made_up gauge\n"),
         (operator, Family("podium_made_up_seconds", "Made up.", (), "histogram", (1, 7)), 'podium_made_up_seconds_bucket{le="7.0"} 0.0\n'),
     ],
-    ids=str,
+    ids=["gauge of a run", "counter", "gauge", "histogram"],
 )  # fmt: skip
 def test_a_metric_is_one_family(monkeypatch, module, family, line):
     """In the list of its module it is on the page and in the reference, and nothing else has to know it."""

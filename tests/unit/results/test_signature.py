@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import subprocess
 
@@ -105,6 +106,7 @@ def signed(payload):
             "statement.dsse.json is signed, but is not a statement about a result",
         ),
     ],
+    ids=itertools.count(),
 )
 def test_what_is_not_signed(content, message):
     with pytest.raises(SignatureError) as error:
