@@ -204,12 +204,16 @@ def _init_seconds(rules: Path) -> int:
 
 
 def _reference_points(ruleset: str, benchmark: str) -> list[list[float]]:
-    """Return batch sizes and means, pruned and sorted."""
+    """Return batch sizes, means, deviations and numbers of runs in the means: pruned and sorted."""
     file = PACKAGE / "rcp_checker" / f"training_{ruleset}" / f"rcps_{benchmark}.json"
     if not file.exists() or benchmark not in submission_runs["training"]:  # it has points of DLRM, but no count of runs
         return []
     points = RCP_Checker("training", ruleset, benchmark, verbose=False).pruned_rcp_data.values()
-    return sorted([point["BS"], float(point["RCP Mean"])] for point in points)
+    dropped = 8 if benchmark == "unet3d" else 2
+    return sorted(
+        [point["BS"], float(point["RCP Mean"]), float(point["RCP Stdev"]), len(point["Epochs to converge"]) - dropped]
+        for point in points
+    )
 
 
 def flow(value: Any) -> str:

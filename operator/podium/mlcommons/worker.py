@@ -81,7 +81,7 @@ class RuleFiles:
 
 
 class Tools:
-    """MLCommons' tools behind three requests. Raises ImportError if mlperf_logging is not installed."""
+    """MLCommons' tools behind two requests. Raises ImportError if mlperf_logging is not installed."""
 
     def __init__(self, guard: Guard) -> None:
         import yaml  # noqa: PLC0415
@@ -113,7 +113,7 @@ class Tools:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Execute a request. Raises anything that MLCommons' code raises."""
         operations: dict[str, Callable[..., dict[str, Any]]] = {
-            "check": self.check, "point": self.point, "package": self.package
+            "check": self.check, "package": self.package
         }  # fmt: skip
         return operations[request["operation"]](**request["arguments"])
 
@@ -125,16 +125,6 @@ class Tools:
         checker.check_loglines(lines, f"training_{ruleset}/{config}.yaml")
         messages = [*checker.overwritable.values(), *checker.not_overwritable]
         return {"messages": [text[:MAX_CHARACTERS] for text in messages[:MAX_MESSAGES]], "refused": self._rules.refused}
-
-    def point(self, ruleset: str, benchmark: str, batch_size: int) -> dict[str, Any]:
-        """The reference convergence point for a batch size, and the batch sizes that it comes from."""
-        self._guard.load("mlperf_logging.rcp_checker.rcp_checker")
-        points = _points(ruleset, benchmark)
-        if points is None:
-            return {"known": False}
-        record, below, above, smallest = _point(points, batch_size)
-        numbers = record and {"mean": float(record["RCP Mean"]), "least": float(record["Min Epochs"])}
-        return {"known": True, "point": numbers, "below": below, "above": above, "smallest": smallest}
 
     def package(self, ruleset: str, folder: str, org: str) -> dict[str, Any]:
         """Run the package checker on the package `folder`/`org` below the private folder."""
@@ -175,31 +165,6 @@ def _listening() -> Any:
     finally:
         root.removeHandler(listener)
         root.setLevel(logging.CRITICAL)
-
-
-@cache
-def _points(ruleset: str, benchmark: str) -> Any:
-    from mlperf_logging.rcp_checker import rcp_checker  # noqa: PLC0415
-
-    try:
-        return rcp_checker.RCP_Checker("training", ruleset, benchmark, False)
-    except Exception:  # noqa: BLE001 - a bare Exception for the round, KeyError or OSError for the benchmark
-        return None
-
-
-def _point(points: Any, batch_size: int) -> tuple[Any, int | None, int | None, int | None]:
-    """The point for a batch size, or one interpolated between its neighbors, or the smallest one above it."""
-    if exact := points._find_rcp(batch_size, "pruned_rcps"):  # noqa: SLF001
-        return exact, None, None, None
-    below = points._find_top_min_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
-    above = points._find_bottom_max_rcp(batch_size, "pruned_rcps")  # noqa: SLF001
-    if below and above:
-        between = points._create_interp_rcp(batch_size, below, above)[1]  # noqa: SLF001
-        return between, below["BS"], above["BS"], None
-    if above:
-        smallest = points._find_min_rcp("pruned_rcps")  # noqa: SLF001
-        return smallest, None, None, smallest["BS"]
-    return None, below["BS"] if below else None, None, None
 
 
 class Guard:

@@ -13,6 +13,7 @@ from podium.rounds.catalog import (
 from podium.rounds.kinds import BATCH, Settings, Unconstrained, same, shown
 from podium.rounds.model import Benchmark, Clock, Hyperparameter, LogRules, Quality, Round
 from podium.rounds.published import Published
+from podium.rounds.reference import ReferencePoint, counted_in_samples, in_unit_of_points
 
 __all__ = [
     "ABILITIES",
@@ -24,10 +25,13 @@ __all__ = [
     "LogRules",
     "Published",
     "Quality",
+    "ReferencePoint",
     "Round",
     "Settings",
     "Unconstrained",
     "abilities",
+    "counted_in_samples",
+    "in_unit_of_points",
     "load_rounds",
     "round_at",
     "round_name",

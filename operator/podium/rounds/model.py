@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from podium.rounds.kinds import Kind, Range, Settings, Unconstrained, same, shown
 from podium.rounds.published import Published
+from podium.rounds.reference import ReferencePoint, point_at
 
 
 class _Value(BaseModel):
@@ -118,9 +119,7 @@ class Benchmark(_Value):
     note: str = ""
     source: str = ""
     published: Published | None = None  # what closed logs have in common
-    # Batch sizes, and the epochs (or samples) in which the reference converges at each, as its olympic mean: ascending.
-    # Pruned as MLCommons' rcp_checker does.
-    reference_points: tuple[tuple[int, float], ...] = ()
+    reference_points: tuple[ReferencePoint, ...] = ()  # by batch size, pruned as MLCommons' rcp_checker does
     closed_log_keys: tuple[str, ...] = ()  # additional keys that a closed log must contain
     closed_log_source: str = ""
     tunable: Mapping[str, Hyperparameter] = Field(default_factory=dict)
@@ -137,19 +136,9 @@ class Benchmark(_Value):
         """The target of each metric."""
         return {quality.metric: quality.target for quality in self.quality}
 
-    def reference_mean(self, batch_size: int) -> float | None:
-        """Return the epochs or samples in which the reference converges at a batch size; None without a point for it.
-
-        Between two batch sizes the mean is interpolated; below the smallest, the smallest one's counts.
-        """
-        points = self.reference_points
-        if not points or batch_size > points[-1][0]:
-            return None
-        at = next(index for index, (size, _) in enumerate(points) if batch_size <= size)
-        (size, mean), (below, mean_below) = points[at], points[max(0, at - 1)]
-        if at == 0 or batch_size == size:
-            return mean
-        return mean_below + (mean - mean_below) * (batch_size - below) / (size - below)
+    def reference_point(self, batch_size: int) -> ReferencePoint | None:
+        """Return how the reference converges at a batch size; None if no reference convergence point says it."""
+        return point_at(self.reference_points, batch_size, self.runs)
 
 
 class Round(_Value):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec, Measure, duration_seconds
 from podium.mllog import Evaluation, LogSummary, Rate, Window, evaluations_by_metric, in_unit_of
-from podium.rounds import Benchmark, Published, Quality, Round
+from podium.rounds import Benchmark, Published, Quality, Round, counted_in_samples
 
 DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
 DEFAULT_MEASUREMENTS = 3  # of the rate: enough for an interval
 _FLOAT32 = 6e-8  # a BLEU of 21.80 that passed through 32 bits is logged as 21.799999237060547 (NVIDIA, v0.5 GNMT)
+_BERT_EPOCHS = 1000  # at most; larger numbers are samples
 _ALIASES = {"mask": "maskrcnn", "mask_rcnn": "maskrcnn", "single_stage_detector": "ssd", "nmt": "gnmt"}
 
 
@@ -94,6 +95,20 @@ class Goal:
         for evaluation, values in evaluations_by_metric(summary, self.targets, self.lower_is_better):
             if self.qualities and all(_meets(quality, values.get(quality.metric)) for quality in self.qualities):
                 yield evaluation
+
+    def converged_after(self, summary: LogSummary) -> float | None:
+        """Return the epochs or samples at the last evaluation; with two metrics, at the earliest that reached both.
+
+        Reference convergence points are compared with it. Stable Diffusion's checkpoints are evaluated after the
+        training, in any order.
+        """
+        both = self.all_reached(summary) if len(self.qualities) > 1 else ()
+        ends = [*both] or summary.evaluations[-1:]
+        counts = [each.samples if counted_in_samples(self.benchmark) else each.epoch for each in ends]
+        count = min((each for each in counts if each is not None), default=None)
+        if self.benchmark == "bert" and (count is None or count < _BERT_EPOCHS):
+            count = summary.train_samples  # its points count samples; some logs have them in epoch_num, others here
+        return None if count is None else round(count, 3)
 
 
 def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:

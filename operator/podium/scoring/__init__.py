@@ -1,5 +1,6 @@
 """Pure numbers: olympic mean, intervals, comparisons, fleets. `rules.judge` decides which attempts count."""
 
+from podium.scoring.convergence import Convergence, convergence, kept_mean, scales_scores
 from podium.scoring.fleet import JudgedFleet, JudgedRow, RowVerdict, Split, judge_fleet
 from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
@@ -10,6 +11,7 @@ from podium.scoring.student_t import student_t
 __all__ = [
     "TOLERANCE",
     "Answer",
+    "Convergence",
     "Estimate",
     "Expectation",
     "Interval",
@@ -26,13 +28,16 @@ __all__ = [
     "Spread",
     "TimedAttempt",
     "answer",
+    "convergence",
     "estimate",
     "holds",
     "judge_fleet",
+    "kept_mean",
     "more_runs",
     "rule_for",
     "rule_of",
     "runs_needed",
+    "scales_scores",
     "scaling_curve",
     "score",
     "spread",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from podium.mlcommons import Convergence, convergence
+from podium.scoring import Convergence, convergence
 from podium.submissions.entries import ScoredResult
-from podium.submissions.scaling import batch_size, converged_after
+from podium.submissions.scaling import batch_size
 
 
 def convergence_of_entry(entry: ScoredResult) -> Convergence:
     """Compare how fast the attempts converged with how fast the reference does."""
     counts = [
-        converged_after(entry.logs[index], entry.goal, entry.benchmark) if verdict.converged else None
+        entry.goal.converged_after(entry.logs[index]) if verdict.converged else None
         for index, verdict in entry.verdicts.items()
         if entry.score.counts(index)
     ]
     size = batch_size(entry.logs.values())
-    return convergence(entry.round, entry.benchmark, size, counts, entry.rule.drop_fastest)
+    return convergence(entry.round, entry.benchmark, entry.rules, size, counts)

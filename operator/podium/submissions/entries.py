@@ -15,7 +15,7 @@ from podium.rounds import DEFAULT_RUNS, Benchmark, Quality, Round, round_at
 from podium.rules import Finding, Goal, Verdict, canonical, goal_of_log, judge, window_of
 from podium.rules.catalog import RuleId
 from podium.scoring import Rule, Score, TimedAttempt, rule_of, score
-from podium.submissions.scaling import Asked, converged_after, scaling_of
+from podium.submissions.scaling import Asked, scaling_of
 from podium.submissions.systems import chips
 from podium.submissions.together import about_files, copies, uneven_pace
 from podium.submissions.tree import BETWEEN, Folder, Log
@@ -198,7 +198,7 @@ def _together(
     round_, benchmark, rules = of
     divisions = {division_of(folder, log, division) for log in folder.logs}
     counts = [
-        converged_after(log.summary, goal, benchmark) if counted[log.index].converged else None
+        goal.converged_after(log.summary) if counted[log.index].converged else None
         for log in folder.logs
         if log.index in counted
     ]

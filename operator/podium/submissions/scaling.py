@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from podium.mlcommons import counted_in_samples, in_unit_of_points, scales_scores
 from podium.mllog import LogSummary
-from podium.rounds import Benchmark
-from podium.rules import Finding, Goal
+from podium.rounds import Benchmark, in_unit_of_points
+from podium.rules import Finding
 from podium.rules.catalog import RuleId
+from podium.scoring import kept_mean, scales_scores
 from podium.submissions.tree import Folder
 
 _CLOSE = 1e-3  # MLCommons and submitters round the factor
 _LARGEST_UNCHECKED = 1.2  # the 497 published factors are between 1.0003 and 1.189
-_BERT_EPOCHS = 1000  # at most; larger numbers are samples
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a scaling factor is checked against. `counts`: see `converged_after`; None for one that did not converge."""
+    """What a scaling factor is checked against. `counts`: see `Goal.converged_after`; None if it did not converge."""
 
     round: str
     benchmark: str
@@ -64,32 +62,16 @@ def batch_size(logs: Iterable[LogSummary]) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def converged_after(summary: LogSummary, goal: Goal, benchmark: str) -> float | None:
-    """Epochs or samples at the last evaluation; with two metrics, at the earliest that reached both.
-
-    Stable Diffusion's checkpoints are evaluated after the training, in any order.
-    """
-    both = goal.all_reached(summary) if len(goal.qualities) > 1 else ()
-    ends = [*both] or summary.evaluations[-1:]
-    counts = [each.samples if counted_in_samples(benchmark) else each.epoch for each in ends]
-    count = min((each for each in counts if each is not None), default=None)
-    if benchmark == "bert" and (count is None or count < _BERT_EPOCHS):
-        count = summary.train_samples  # its points count samples; some logs have them in epoch_num, others here
-    return None if count is None else round(count, 3)
-
-
 def _due(asked: Asked) -> float | None:
     """Return the factor that the reference points give; None if there is none to compare with."""
     if _why_none(asked):
         return None
     size = batch_size(asked.logs)
-    reference = asked.rules.reference_mean(size) if size else None
-    kept = sorted(math.inf if count is None else count for count in asked.counts)
-    kept = kept[asked.rules.drop_fastest : len(kept) - asked.rules.drop_fastest]
-    if reference is None or not kept or kept[-1] == math.inf or kept[0] <= 0:
+    reference = asked.rules.reference_point(size) if size else None
+    mean = kept_mean(asked.counts, asked.rules.drop_fastest)
+    if reference is None or not mean or mean <= 0:
         return None
-    mean = math.fsum(kept) / len(kept)
-    return max(1.0, reference / in_unit_of_points(asked.benchmark, mean, reference))
+    return max(1.0, reference.mean / in_unit_of_points(asked.benchmark, mean, reference.mean))
 
 
 def _why_none(asked: Asked) -> str:

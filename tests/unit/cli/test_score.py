@@ -151,7 +151,7 @@ def test_checkpoints_of_stable_diffusion_are_evaluated_in_any_order(podium_json,
         run[2:-1] = [line for at in range(len(run) - 3, 1, -2) for line in run[at : at + 2]]
         run.insert(1, mllog("global_batch_size", 1024, -5, 1_714_000_000.0))
     write(folder, runs)
-    factor = load_rounds()["v4.0"].benchmarks["stable_diffusion"].reference_mean(1024) / 1_024_000
+    factor = load_rounds()["v4.0"].benchmarks["stable_diffusion"].reference_point(1024).mean / 1_024_000
     (folder / "scaling.json").write_text(json.dumps({"scaling_factor": factor}))
     _, (entry,) = podium_json("score", folder)
     assert (entry["scaling"], [f for f in entry["findings"] if f["rule"] == "score.scaling"]) == (factor, [])
@@ -217,7 +217,7 @@ def test_scaling(podium_json, tmp_path, round_, benchmark, epochs, logged, facto
 @pytest.mark.parametrize(("sizes", "wrong"), [([3264], 0), ([3264, 6528], 1)])
 def test_the_factor_of_bert_is_by_samples_and_of_one_batch_size(podium_json, tmp_path, sizes, wrong):
     """Its points count samples, which some logs have in train_samples, with another number of epochs."""
-    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_mean(3264) / 1.05
+    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_point(3264).mean / 1.05
     runs = [v07_run("bert", 60, 0.73) for _ in range(10)]
     for number, run in enumerate(runs):
         size = sizes[number % len(sizes)]
@@ -333,7 +333,7 @@ def test_a_bucket_is_a_place_like_a_folder(podium_json, tmp_path, monkeypatch):
 
 def test_the_factor_is_by_the_attempts_that_count(podium_json, tmp_path):
     """Of twelve, 1 to 10; the others converged twice as fast."""
-    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_mean(3264) / 1.03
+    samples = load_rounds()["v3.1"].benchmarks["bert"].reference_point(3264).mean / 1.03
     runs = [v07_run("bert", 60 + number, 0.73) for number in range(12)]
     for number, run in enumerate(runs):
         count = round(samples if 0 < number < 11 else samples / 2)

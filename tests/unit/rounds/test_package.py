@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import yaml
 mlperf_logging = pytest.importorskip("mlperf_logging")
 
 from mlperf_logging.benchmark_meta import get_allowed_benchmarks, get_result_file_counts  # noqa: E402
+from mlperf_logging.rcp_checker.rcp_checker import RCP_Checker  # noqa: E402
 from tools import new_round  # noqa: E402
 
-from podium.mlcommons.process import worker  # noqa: E402
 from podium.rounds import Hyperparameter, Round, load_rounds, round_number  # noqa: E402
+from podium.scoring.convergence import floor_at  # noqa: E402
 
 CHECKER = Path(mlperf_logging.__file__).parent / "compliance_checker"
 LATER = [round_ for name, round_ in load_rounds().items() if round_number(name) >= (0, 7)]
@@ -108,13 +110,28 @@ def candidates(rule: Hyperparameter) -> list[Any]:
 
 @pytest.mark.parametrize(("round_", "name"), OF_LATER)
 def test_the_reference_points_are_those_of_the_checker(round_: Round, name: str) -> None:
+    """Batch sizes, means, and the mean from which a result passes, to the last digit of MLCommons' bisection."""
     entry = round_.benchmarks[name]
-    sizes = [size for size, _ in entry.reference_points]
+    sizes = [point.batch_size for point in entry.reference_points]
     between = [(a + b) // 2 for a, b in pairwise(sizes)]
-    for size in (1, *sizes, *between, sizes[-1] + 1) if sizes else (1,):
-        if round_number(round_.name) < (1, 0) or name in ("dlrm", "minigo"):
-            point = None  # the checker has no count of runs for them
-        else:
-            asked = {"ruleset": ruleset(round_), "benchmark": name, "batch_size": size}
-            point = worker().ask("point", seconds=60, **asked)["point"]
-        assert entry.reference_mean(size) == (None if point is None else pytest.approx(point["mean"])), size
+    without = round_number(round_.name) < (1, 0) or name in ("dlrm", "minigo")  # it has no count of runs for them
+    points = None if without else RCP_Checker("training", ruleset(round_), name, verbose=False)
+    assert bool(sizes) == bool(points), name
+    for size in (1, *sizes, *between, sizes[-1] + 1) if sizes else ():
+        found, record = floor_at(round_.name, name, entry, size), record_at(points, size)
+        if record is None:
+            assert found is None, size
+            continue
+        later = name == "llama31_405b" and round_number(round_.name) >= (5, 0)
+        least = record["Min Epochs"] - (46_080 if later else 0)
+        assert (found.point.mean, found.least) == (pytest.approx(record["RCP Mean"]), pytest.approx(least)), size
+
+
+def record_at(points: RCP_Checker, size: int) -> Mapping[str, Any] | None:
+    """What rcp_checker.check_directory compares with."""
+    if exact := points._find_rcp(size, "pruned_rcps"):
+        return exact
+    below, above = points._find_top_min_rcp(size, "pruned_rcps"), points._find_bottom_max_rcp(size, "pruned_rcps")
+    if below and above:
+        return points._create_interp_rcp(size, below, above)[1]
+    return points._find_min_rcp("pruned_rcps") if above else None
