@@ -35,6 +35,7 @@ from podium.api.status import (
     ConditionType,
     Failure,
     FailureClass,
+    Forecast,
     MeasuredRate,
     Pinned,
     Progress,
@@ -47,7 +48,7 @@ from podium.api.timestamps import rfc3339, unix_seconds
 __all__ = [
     "GROUP", "KIND", "MANAGER", "MAX_PINNED", "MAX_SPEC_BYTES", "MAX_SPEC_DEPTH", "PLURAL", "VERSION", "AttemptState",
     "AttemptStatus", "BenchmarkRunSpec", "BenchmarkRunStatus", "Condition", "ConditionType", "Data", "Deadlines",
-    "Division", "EnvVar", "Failure", "FailureClass", "Measure", "MeasuredRate", "Model", "Pinned", "Pricing",
-    "Progress", "Quality", "Reason", "Resources", "Result", "Score", "Stage", "Submission", "System", "Template",
-    "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
+    "Division", "EnvVar", "Failure", "FailureClass", "Forecast", "Measure", "MeasuredRate", "Model", "Pinned",
+    "Pricing", "Progress", "Quality", "Reason", "Resources", "Result", "Score", "Stage", "Submission", "System",
+    "Template", "Toleration", "TryId", "duration_seconds", "rfc3339", "unix_seconds",
 ]  # fmt: skip

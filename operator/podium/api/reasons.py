@@ -34,14 +34,12 @@ class Reason(ExplainedReason):
         do="Wait, or run kubectl describe pod.",
     )
     QUEUED = "Queued", Facts(
-        state=AttemptState.PENDING, false=(_RUNNING,),
-        means="Kueue has not admitted the Job yet.",
+        state=AttemptState.PENDING, false=(_RUNNING,), means="Kueue has not admitted the Job yet.",
         do="Run kubectl get workloads, and check that the LocalQueue in spec.queueName exists and has quota.",
     )
     STAGING = "Staging", Facts(
         state=AttemptState.PENDING, false=(_RUNNING,),
-        means="The pods are copying their data to the nodes' disks.",
-        do="Wait.",
+        means="The pods are copying their data to the nodes' disks.", do="Wait.",
     )
 
     # ---- attempts that ended, according to their log ----
@@ -57,8 +55,7 @@ class Reason(ExplainedReason):
         do="Look at the curve in the report. Tune learning rate and batch size together; a smaller batch is safer.",
     )
     RUN_ABORTED = "RunAborted", Facts(
-        state=AttemptState.NOT_CONVERGED,
-        means="The program gave up: the status in run_stop is not success.",
+        state=AttemptState.NOT_CONVERGED, means="The program gave up: the status in run_stop is not success.",
         do="Have the program log run_stop with status success when the target is reached.",
     )
     EVAL_RESULT_MISSING = "EvalResultMissing", Facts(
@@ -91,13 +88,11 @@ class Reason(ExplainedReason):
         do="Log less often: a line per epoch and evaluation is enough, a line per step is too much.",
     )
     RUN_START_MISSING = "RunStartMissing", Facts(
-        state=AttemptState.INVALID,
-        means="The log has MLPerf lines but no run_start.",
+        state=AttemptState.INVALID, means="The log has MLPerf lines but no run_start.",
         do="Print run_start when the clock starts, before the program touches the data.",
     )
     RUN_STOP_MISSING = "RunStopMissing", Facts(
-        state=AttemptState.INVALID,
-        means="The program ended without an error but never printed run_stop.",
+        state=AttemptState.INVALID, means="The program ended without an error but never printed run_stop.",
         do="Print run_stop when the target is reached or the program gives up.",
     )
     CLOCK_INVALID = "ClockInvalid", Facts(
@@ -113,8 +108,7 @@ class Reason(ExplainedReason):
         do="Start the clock earlier, or compile and warm up less.",
     )
     BENCHMARK_MISMATCH = "BenchmarkMismatch", Facts(
-        state=AttemptState.INVALID,
-        means="submission_benchmark in the log names a different benchmark of the round.",
+        state=AttemptState.INVALID, means="submission_benchmark in the log names a different benchmark of the round.",
         do="Correct spec.benchmark, or the name that the program logs.",
     )
 
@@ -279,8 +273,7 @@ class Reason(ExplainedReason):
            "error before apply, unless it is about what the administrator allows.",
     )
     IN_PROGRESS = "InProgress", Facts(
-        false=(_STORED, _COMPLETE, _FAILED), routine=True,
-        means="The run has not ended yet.", do="Wait.",
+        false=(_STORED, _COMPLETE, _FAILED), routine=True, means="The run has not ended yet.", do="Wait.",
     )
     INITIALIZING = "Initializing", Facts(
         true=(_RUNNING,), means="All pods are running; the clock has not started.", do="Wait.",
@@ -319,8 +312,7 @@ class Reason(ExplainedReason):
     )
     FINISHED = "Finished", Facts(false=(_RUNNING,), routine=True, means="Nothing is running anymore.")
     STORING = "Storing", Facts(
-        false=(_RUNNING,),
-        means="All attempts have ended; the result is being stored.",
+        false=(_RUNNING,), means="All attempts have ended; the result is being stored.",
         do="Wait. If it takes long, see the condition ResultStored.",
     )
     NOT_SUSPENDED = "NotSuspended", Facts(false=(_SUSPENDED,), routine=True, means="The run is not paused.")
@@ -338,8 +330,7 @@ class Reason(ExplainedReason):
     )
     NOTHING_TO_STORE = "NothingToStore", Facts(
         false=(_STORED,), routine=True,
-        means="The run ended before anything was measured.",
-        do="See the condition Failed.",
+        means="The run ended before anything was measured.", do="See the condition Failed.",
     )
     LAUNCH_REFUSED = "LaunchRefused", Facts(
         true=(_FAILED,), false=(_RUNNING,), event="Warning",
@@ -352,8 +343,7 @@ class Reason(ExplainedReason):
     COMPLETE = "Complete", Facts(false=(_FAILED,), routine=True, means="The run is complete.")
     FAILED = "Failed", Facts(
         true=(_RUNNING,), false=(_COMPLETE,), routine=True,
-        means="The attempt or the run has failed.",
-        do="See the attempt's reason, or the condition Failed.",
+        means="The attempt or the run has failed.", do="See the attempt's reason, or the condition Failed.",
     )
     ATTEMPT_FAILED = "AttemptFailed", Facts(
         true=(_FAILED,), event="Warning",
@@ -366,9 +356,19 @@ class Reason(ExplainedReason):
         means="Too many attempts did not converge or broke a rule. The result is stored anyway.",
         do="See the attempts' reasons.",
     )
+    STOPPED_AS_HOPELESS = "StoppedAsHopeless", Facts(
+        true=(_FAILED,), event="Warning",
+        means="The result would pass the RCP check with a probability below 1 %, and spec.stopWhenHopeless is true.",
+        do="The attempts converge too fast for their batch size: check the data, the target and the hyperparameters.",
+    )
 
     # ---- Events only ----
 
+    LIKELY_TO_FAIL_RCP = "LikelyToFailRCP", Facts(
+        event="Warning",
+        means="By the attempts so far, the result passes the RCP check with a probability below 3 %.",
+        do="See whether the attempts train what the round asks for; to end such runs, set spec.stopWhenHopeless.",
+    )
     LABEL_MISSING = "LabelMissing", Facts(
         event="Warning", means="Somebody has taken the label podium.dev/run-uid off a pod. The attempt goes on.",
         do="Put the label back with the command in the message: until then, changes of the pod are seen late.",

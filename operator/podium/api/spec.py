@@ -332,6 +332,11 @@ class BenchmarkRunSpec(Model):
         description="Pause the run; an attempt before run_start is stopped and repeated on resume, one after run_start "
         "did not converge.",
     )
+    stop_when_hopeless: bool = Field(
+        default=False,
+        description="Make no more attempts once the result passes the test by reference convergence points with a "
+        "probability below 1 %; without such points for the division and benchmark it does nothing.",
+    )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,

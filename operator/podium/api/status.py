@@ -126,6 +126,12 @@ class AttemptStatus(Model):
         default=None, max_length=32, description="The rate, with spec.measure: samples trained per second of training."
     )
     energy_joules: str | None = Field(default=None, max_length=32)
+    converged_after: str | None = Field(
+        default=None,
+        max_length=32,
+        description="Epochs or samples until the target was reached, as the round's reference points count.",
+    )
+    batch_size: int | None = Field(default=None, description="Global batch size in the log, to find these points.")
     reason: str | None = Field(default=None, max_length=64)
     message: str | None = Field(default=None, max_length=2048)
     stored: bool = Field(default=False, description="Whether its files are in the result store.")
@@ -167,6 +173,17 @@ class Progress(Model):
         max_length=32,
         description="Latest time at which the attempt reaches its maximum number of epochs.",
     )
+
+
+class Forecast(Model):
+    """Whether the finished set of attempts will pass the test by its round's reference convergence points (RCP)."""
+
+    probability: str = Field(max_length=16, description="Of passing, 0 to 1, from the attempts so far.")
+    mean: str = Field(max_length=32, description="Epochs or samples that these attempts took on average.")
+    least: str = Field(max_length=32, description="The least mean that passes.")
+    attempts: int = Field(description="Number of attempts that it is from.")
+    likely_fails: bool = Field(description="Whether the probability of passing is below 3 %.")
+    message: str = Field(max_length=256)
 
 
 class MeasuredRate(Model):
@@ -246,6 +263,7 @@ class BenchmarkRunStatus(Model):
     attempts: tuple[AttemptStatus, ...] = Field(default=(), max_length=1200)
     pinned: Pinned | None = None
     progress: Progress | None = None
+    forecast: Forecast | None = None
     score: Score | None = None
     result: Result | None = None
 

@@ -82,7 +82,7 @@ def review(
 
 def _convergence(part: ReviewedResult) -> dict[str, Any]:
     """How the result compares with the reference convergence points, or why it is not compared."""
-    if not is_closed(part):
+    if not is_closed(part.folder):
         return {"passed": None, "message": "reference convergence points do not apply to open results", "scaling": None}
     return asdict(convergence_of_entry(part.entry))
 

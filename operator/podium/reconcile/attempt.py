@@ -230,6 +230,8 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
     verdict = judge(log.summary, goal)
     if verdict.rate:
         attempt = attempt.model_copy(update={"samples_per_second": f"{verdict.rate.per_second:.6g}"})
+    if verdict.converged and goal.has_reference:
+        attempt = _converged_after(attempt, log.summary, goal)
     unreadable = f"; {log.problem}" if log.problem else ""
     if verdict.reason is Reason.NO_MLPERF_LOG:
         return move_to(attempt, verdict.reason, no_log_text(log, "before it ended") + unreadable)
@@ -241,6 +243,17 @@ def _judged(attempt: AttemptStatus, job: ObservedJob | None, log: ObservedLog, g
         return move_to(attempt, reason, message + unreadable)
     return move_to(
         attempt, verdict.reason, verdict.text + (unreadable if verdict.state is AttemptState.INVALID else "")
+    )
+
+
+def _converged_after(attempt: AttemptStatus, summary: LogSummary, goal: Goal) -> AttemptStatus:
+    """Set what is compared with the reference convergence points of the round."""
+    after = goal.converged_after(summary)
+    return attempt.model_copy(
+        update={
+            "converged_after": None if after is None else f"{after:.12g}"[:32],
+            "batch_size": summary.global_batch_size,
+        }
     )
 
 

@@ -12,18 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from podium.api import (
-    AttemptState,
-    AttemptStatus,
-    Reason,
-    TryId,
-    duration_seconds,
-)
+from podium.api import AttemptState, AttemptStatus, Reason, TryId, duration_seconds
 from podium.api.status import current_try
 from podium.reconcile.attempt import advance, suspended_by_user
 from podium.reconcile.cleanup import after_the_end, checkpoints_of, left_behind
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.failure import first_failure, with_failure
+from podium.reconcile.forecast import forecast_run, hopeless, in_status, turned
 from podium.reconcile.model import (
     Action,
     CreateJob,
@@ -44,9 +39,19 @@ from podium.reconcile.progress import progress
 from podium.reconcile.score import can_be_valid, in_words, score_run
 from podium.reconcile.starting import held_up_by
 from podium.reconcile.step import Look, move_to
-from podium.reconcile.tries import MAX_TRIES, concluded, is_exhausted, known_tries, last_tries, next_tries
+from podium.reconcile.tries import (
+    MAX_TRIES,
+    concluded,
+    is_exhausted,
+    known_tries,
+    last_tries,
+    measurement,
+    next_tries,
+    unsuccessful,
+)
 from podium.rounds import Round
 from podium.rules import Goal, check_spec, goal_for
+from podium.scoring import Forecast
 
 _CUT_SHORT = frozenset(state for state in AttemptState if not state.finished) | {AttemptState.FAILED}
 # What ends a run early if more attempts have it than the rules let a result have: breaking a rule, and crashing
@@ -56,7 +61,6 @@ _STARTS_TOGETHER = {
     "PodGroup": "; the scheduler starts its pods together",
     "None": "; neither a queue nor a PodGroup starts its pods together",
 }
-_NAMED_ATTEMPTS = 3  # at most, in a message about several
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class _Case:
     attempts: list[AttemptStatus] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    forecast: Forecast | None = None
 
     @property
     def admitted(self) -> ConditionUpdate:
@@ -89,6 +94,7 @@ class _Case:
             update={
                 "attempts": tuple(self.attempts),
                 "progress": progress(self.shown, self.observed, self.goal, self.run.status.progress),
+                "forecast": in_status(self.forecast),
                 **update,
             }
         )
@@ -114,6 +120,8 @@ def decide(run: Run, observed: Observed, rounds: Mapping[str, Round], now: float
     _advance(case)
     if observed.sealed:
         _follow(case, observed.sealed)
+    case.forecast = forecast_run(run.spec, case.attempts, case.goal, rounds)
+    case.actions += turned(run.status.forecast, case.forecast)
     if run.deleted:
         return _abort(case)
     _clean_up(case)
@@ -134,7 +142,7 @@ def _advance(case: _Case) -> None:
             succeeded.append(moved)
         case.attempts.append(moved)
     if succeeded and not _all_concluded(case):  # the conditions report the end of the last one
-        case.actions += [Emit(Reason[f"ATTEMPT_{a.state.name}"], _measurement(a)) for a in succeeded]
+        case.actions += [Emit(Reason[f"ATTEMPT_{a.state.name}"], measurement(a)) for a in succeeded]
 
 
 def _advance_one(case: _Case, attempt: AttemptStatus) -> AttemptStatus:
@@ -223,7 +231,8 @@ def _continue(case: _Case) -> Decision:
     spec, known = case.run.spec, case.observed.jobs_known
     busy = sum(not a.state.finished or _may_run(case, a.id) for a in case.attempts)
     following = next_tries(case.attempts, spec.max_retries, case.goal.attempts)
-    failure = _beyond_retry(case, following) or _launch_failure(case)
+    stopped = hopeless(spec, case.forecast) if following else None
+    failure = _beyond_retry(case, following) or stopped or _launch_failure(case)
     over = failure or case.observed.sealed or _all_concluded(case)
     if known and not busy and over:
         return _conclude(case, failure)
@@ -259,7 +268,7 @@ def _conclude(case: _Case, failure: ConditionUpdate | None) -> Decision:
     else:
         score = score_run(case.run.spec, case.attempts, case.goal, case.rounds)
     if failure is None and not score.valid:
-        reasons = [*score.reasons, *_unsuccessful(case.attempts)]
+        reasons = [*score.reasons, *unsuccessful(case.attempts)]
         failure = ConditionUpdate(True, Reason.RESULT_INVALID, "; ".join(reasons))
     to_store = _to_store(case)
     result = case.observed.result
@@ -297,12 +306,6 @@ def _all_concluded(case: _Case) -> bool:
         (one := last.get(index)) is not None and one.state.finished and concluded(case.attempts, one, retries)
         for index in range(1, case.goal.attempts + 1)
     )
-
-
-def _unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
-    """Return what went wrong in the last try of each attempt, for the first few."""
-    wrong = [a for a in last_tries(attempts).values() if not a.state.succeeded]
-    return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
 def _abort(case: _Case) -> Decision:
@@ -371,18 +374,19 @@ def _launch_failure(case: _Case) -> ConditionUpdate | None:
     return None
 
 
-def _measurement(attempt: AttemptStatus) -> str:
-    if attempt.state is AttemptState.MEASURED:
-        return f"{attempt.id}: {attempt.message}"
-    return f"{attempt.id}: quality {attempt.quality} in {attempt.time_to_train_seconds} s, {attempt.epochs} epochs"
-
-
 def _to_store(case: _Case) -> list[StoreAttempt]:
     unstored = (a for a in case.attempts if a.state.finished and not a.stored)
     return [StoreAttempt(a, concluding=concluded(case.attempts, a, case.run.spec.max_retries)) for a in unstored]
 
 
 def _running(case: _Case) -> ConditionUpdate:
+    found, forecast = _activity(case), case.forecast
+    if forecast is None or not forecast.likely_fails:
+        return found
+    return replace(found, message=f"{found.message}; {forecast.text}")
+
+
+def _activity(case: _Case) -> ConditionUpdate:
     if case.observed.launch_refusal:
         return ConditionUpdate(False, Reason.LAUNCH_REFUSED, case.observed.launch_refusal.message)
     shown = case.shown

@@ -15,6 +15,7 @@ FREE_TRIES = 20
 # Tries of a run, from the CRD.
 MAX_TRIES = 1200
 
+_NAMED_ATTEMPTS = 3  # at most, in a message about several
 _MAX_AGAIN = 256  # characters, from the CRD
 
 _PREFIX = "podium-"
@@ -83,6 +84,19 @@ def is_exhausted(attempts: Sequence[AttemptStatus], one: AttemptStatus, max_retr
     """Return whether the finished try `one` measured nothing and is the last of its attempt, so that the run fails."""
     unmeasured = one.state in (AttemptState.FAILED, AttemptState.ABORTED)
     return unmeasured and concluded(attempts, one, max_retries)
+
+
+def measurement(attempt: AttemptStatus) -> str:
+    """Return what a try has measured, in a sentence."""
+    if attempt.state is AttemptState.MEASURED:
+        return f"{attempt.id}: {attempt.message}"
+    return f"{attempt.id}: quality {attempt.quality} in {attempt.time_to_train_seconds} s, {attempt.epochs} epochs"
+
+
+def unsuccessful(attempts: Sequence[AttemptStatus]) -> list[str]:
+    """Return what went wrong in the last try of each attempt, for the first few."""
+    wrong = [a for a in last_tries(attempts).values() if not a.state.succeeded]
+    return [f"{a.id}: {a.reason}: {a.message}" for a in wrong[:_NAMED_ATTEMPTS]]
 
 
 def new_attempt(run_name: str, id_: TryId, job: ObservedJob, earlier: Sequence[AttemptStatus]) -> AttemptStatus:

@@ -14,7 +14,18 @@ from podium.report.described import described_system, plain_text
 from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
-from podium.submissions import EntryPace, Folder, Provenance, ScoredResult, Variance, pace_of, provenance, variance
+from podium.submissions import (
+    EntryPace,
+    Folder,
+    Provenance,
+    ScoredResult,
+    Variance,
+    convergence_of_entry,
+    is_closed,
+    pace_of,
+    provenance,
+    variance,
+)
 
 if TYPE_CHECKING:
     from podium.results.signature import PublicKey
@@ -99,6 +110,7 @@ class Report:
     hyperparameters: tuple[Hyperparameter, ...]
     provenance: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
+    convergence: str = ""  # how fast the attempts converged beside the reference, where that is judged
 
     def document(self) -> dict[str, Any]:
         """As printed by ``--json``. Times are in seconds if their names say so, else in minutes."""
@@ -108,6 +120,7 @@ class Report:
             "kind": list(self.kind),
             "variance": self.spread.document(),
             "pace": self.pace.document(self.entry.chips) if self.pace else None,
+            "convergence": self.convergence or None,
             "energyJoules": self.energy_joules,
             "cost": self.cost or None,
             "attempts": [_document(attempt) for attempt in self.attempts],
@@ -143,7 +156,13 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKe
         hyperparameters=_hyperparameters(entry),
         provenance=_provenance(store, folder, entry, sums, origin),
         findings=(*entry.findings, *claims, *wrong, *(origin.findings if origin else ())),
+        convergence=_convergence(folder, entry),
     )
+
+
+def _convergence(folder: Folder, entry: ScoredResult) -> str:
+    is_judged = is_closed(folder) and entry.rules.reference_points and not entry.goal.window
+    return convergence_of_entry(entry).message if is_judged else ""
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Goal:
     evaluated_offline: bool = False  # evaluations come after the clock stops
     ranks: int | None = None  # processes that the run started; None for other people's logs
     window: Window | None = None  # where the rate is measured, instead of the time to train
+    has_reference: bool = False  # reference convergence points that a result is compared with
 
     @property
     def targets(self) -> dict[str, float]:
@@ -133,7 +134,12 @@ def goal_for(spec: BenchmarkRunSpec, rounds: Mapping[str, Round]) -> Goal:
         evaluated_offline=usual is not None and usual.evaluated_offline,
         ranks=spec.system.ranks,
         window=window_of(spec.measure) if spec.measure else None,
+        has_reference=_has_reference(spec, benchmark),
     )
+
+
+def _has_reference(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> bool:
+    return benchmark is not None and bool(benchmark.reference_points) and is_closed(spec.division) and not spec.measure
 
 
 def _usual_attempts(spec: BenchmarkRunSpec, benchmark: Benchmark | None) -> int:

@@ -2,6 +2,7 @@
 
 from podium.scoring.convergence import Convergence, convergence, kept_mean, scales_scores
 from podium.scoring.fleet import JudgedFleet, JudgedRow, RowVerdict, Split, judge_fleet
+from podium.scoring.forecast import HOPELESS, Forecast, forecast
 from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
 from podium.scoring.ratio import TOLERANCE, Answer, Expectation, Ratio, answer, holds, more_runs
@@ -9,11 +10,13 @@ from podium.scoring.scaling_curve import Scaling, ScalingCurve, ScalingPoint, sc
 from podium.scoring.student_t import student_t
 
 __all__ = [
+    "HOPELESS",
     "TOLERANCE",
     "Answer",
     "Convergence",
     "Estimate",
     "Expectation",
+    "Forecast",
     "Interval",
     "JudgedFleet",
     "JudgedRow",
@@ -30,6 +33,7 @@ __all__ = [
     "answer",
     "convergence",
     "estimate",
+    "forecast",
     "holds",
     "judge_fleet",
     "kept_mean",

@@ -41,7 +41,7 @@ def describe_system(part: ReviewedResult) -> dict[str, str]:
     logged = next((log.summary.submission for log in part.folder.logs if log.summary.submission), {})
     known = {
         "submitter": "" if names_nobody(part.folder) else logged.get("org", ""),
-        "division": "closed" if is_closed(part) else "open",
+        "division": "closed" if is_closed(part.folder) else "open",
         "status": _STATUS.get(logged.get("status", ""), ""),
         "system_name": str(system.get("name") or part.entry.system),
         "number_of_nodes": str(system.get("nodes") or len(seen) or ""),

@@ -72,10 +72,10 @@ def gather(
             yield ReviewedResult(store, folder, entry, tuple(checked))
 
 
-def is_closed(part: ReviewedResult) -> bool:
-    """Whether the entry is held to the closed rules, as results out of the box are, too."""
-    own = part.folder.result.get("division")
-    logged = {log.summary.submission.get("division", "closed").lower() for log in part.folder.logs}
+def is_closed(folder: Folder) -> bool:
+    """Whether a result is held to the closed rules, as results out of the box are, too."""
+    own = folder.result.get("division")
+    logged = {log.summary.submission.get("division", "closed").lower() for log in folder.logs}
     return own != "open" if own else "open" not in logged
 
 
@@ -256,7 +256,7 @@ def _logs(part: ReviewedResult, folder: str) -> dict[str, bytes]:
         for i, log in enumerate(_submitted(part))
     }
     scaling = part.entry.scaling
-    if part.folder.scaling is None and is_closed(part):
+    if part.folder.scaling is None and is_closed(part.folder):
         scaling = convergence_of_entry(part.entry).scaling or 1
     if scaling != 1:
         files[f"{folder}/scaling.json"] = _json({"scaling_factor": scaling})

@@ -140,7 +140,7 @@ def _claimed_run(part: ReviewedResult) -> Iterator[Finding]:
 
 def _convergence(part: ReviewedResult) -> Iterator[Finding]:
     """Report closed results that converged faster than the reference could by chance."""
-    if not is_closed(part):
+    if not is_closed(part.folder):
         return
     found = convergence_of_entry(part.entry)
     if found.passed is False:

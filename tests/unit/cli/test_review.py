@@ -244,3 +244,12 @@ def test_a_result_written_when_a_round_was_called_a_suite(podium_json, tmp_path)
     claims = {finding["rule"] for finding in review["findings"]}
     assert "review.hyperparameters.claim" in claims
     assert "review.run" not in claims
+
+
+def test_a_report_says_how_fast_the_attempts_converged(podium_json, podium_text, tmp_path):
+    reviewed_v40(podium_json, tmp_path, [33, 34, 34, 33, 35])
+    sentence = "converged too fast, in 33.6667 epochs on average"
+    _, (found,) = podium_json("report", tmp_path)
+    assert found["convergence"].startswith(sentence)
+    podium_text("report", tmp_path, "--out", tmp_path / "report.html")
+    assert sentence in (tmp_path / "report.html").read_text()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from podium.api import AttemptState, BenchmarkRunStatus, Score, TryId
+from podium.api import AttemptState, BenchmarkRunStatus, Forecast, Score, TryId
 from podium.cli.display import attempts_table
 from podium.cli.times import duration
 from podium.cli.watch.events import events
@@ -271,3 +271,13 @@ def test_of_several_attempts_at_a_time_the_one_that_has_come_furthest_is_shown()
     ended = ex.status(ex.converged(1, 40).model_copy(update={"created_time": at(0)}), *status.attempts[1:])
     last = ended.model_copy(update={"progress": status.progress})
     assert (run_seconds_left(last, ex.T0 + 90), attempt_ratio(last, ex.T0 + 90)) == (None, 0.0)
+
+
+def test_the_forecast_is_a_line_and_on_the_screen():
+    said = Forecast(probability="0.001", mean="2048", least="2960", attempts=3, likely_fails=True,
+                    message="likely to fail the RCP check: mean samples 2,048, floor 2,960")  # fmt: skip
+    run = training()
+    forecast = run.model_copy(update={"forecast": said})
+    assert events(run, forecast) == [f"forecast: {said.message}"]
+    assert events(forecast, forecast) == []
+    assert said.message in text(screen(ex.run(forecast), [], ex.T0 + 90))

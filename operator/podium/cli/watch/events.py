@@ -18,6 +18,8 @@ def events(before: BenchmarkRunStatus, after: BenchmarkRunStatus) -> list[str]:
     running = _changed(ConditionType.RUNNING, before, after)
     if running and running.status == "False" and not _is_routine(running) and not _is_of_attempt(running):
         lines.append(condition_text(running))
+    if after.forecast and (before.forecast is None or before.forecast.message != after.forecast.message):
+        lines.append(f"forecast: {after.forecast.message}")
     if after.result and not before.result:
         lines.append(f"stored: {after.result.uri}")
     if _ended(ConditionType.COMPLETE, before, after):

@@ -29,6 +29,9 @@ def screen(run: Run, recent: Sequence[str], now: float, outage: str = "") -> Ren
     )
     if run.status.progress and run.status.current:
         parts += ["", _bars(run.status, run.status.current, now)]
+    if run.status.forecast:
+        style = "yellow" if run.status.forecast.likely_fails else "dim"
+        parts.append(Text(one_line(run.status.forecast.message), style=style))
     running = run.status.condition(ConditionType.RUNNING)
     if running and running.status == "False" and not run.status.terminal:
         parts.append(Text(one_line(condition_text(running)), style="yellow"))
