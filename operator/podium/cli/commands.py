@@ -24,6 +24,7 @@ _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of 
     "verify": ("podium.cli.verify:verify", "Verify a result: its signature, its ledger and every file."),
     "keygen": ("podium.cli.keys:keygen", "Make a key that signs results."),
     "stage": ("podium.cli.stage:stage", "Copy a data set to this machine's disk."),
+    "replay": ("podium.cli.replay:replay", "Print a stored log again, with the stamps of now."),
     "round": ("podium.cli.rounds:app", "Show rounds: targets, attempts, hyperparameters, clock."),
     "operator": ("podium.cli.operator:operator", "Run the operator: watch BenchmarkRuns and execute them."),
 }

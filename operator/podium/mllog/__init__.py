@@ -6,6 +6,7 @@ from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.rate import Points, Rate, Window
 from podium.mllog.readings import Pace, evaluations_by_metric, in_unit_of, seconds, steady_pace
 from podium.mllog.record import Event, Format, Problem
+from podium.mllog.replay import replayed
 from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, SEEN_KEYS, Sighting, Sightings
 from podium.mllog.spool import BoundedSpool
 from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, summarize
@@ -36,6 +37,7 @@ __all__ = [
     "last_output",
     "parse",
     "parse_line",
+    "replayed",
     "seconds",
     "steady_pace",
     "summarize",
