@@ -14,6 +14,7 @@ from podium.reconcile.tries import last_tries
 from podium.rounds import Round
 from podium.rules import Goal
 
+_MOST = 1e15  # samples: beyond any training, and sums stay finite
 _MEASURED = frozenset({AttemptState.CONVERGED, AttemptState.NOT_CONVERGED, AttemptState.INVALID})
 
 
@@ -35,8 +36,14 @@ def forecast_run(
     if len(ended) == wanted > rules.runs:
         designated = score_run(spec, attempts, goal, rounds).designated
         ended, wanted = [one for one in ended if one.index in designated], len(designated)
-    counts = [known_number(one.converged_after) if one.state is AttemptState.CONVERGED else None for one in ended]
+    counts = [_count(one) for one in ended]
     return scoring.forecast(spec.round, spec.benchmark, rules, size, counts, wanted=wanted)
+
+
+def _count(attempt: AttemptStatus) -> float | None:
+    """Return the epochs or samples of an attempt that converged; the status may have been edited."""
+    count = known_number(attempt.converged_after) if attempt.state is AttemptState.CONVERGED else None
+    return count if count is not None and 0 < count < _MOST else None
 
 
 def in_status(found: scoring.Forecast | None) -> Forecast | None:

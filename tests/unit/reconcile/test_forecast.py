@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunStatus, ConditionType, Reason
 from podium.reconcile import CreateJob, Decision, Emit, StoreResult, decide
 from podium.rounds import load_rounds
@@ -103,3 +105,13 @@ def test_an_attempt_records_what_the_check_compares():
         ex.attempt(1, AttemptState.TRAINING), seen=seen, division="open", quality={"target": "0.925"}
     ).status.attempts[0]
     assert (one.state, one.converged_after, one.batch_size) == (AttemptState.CONVERGED, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "1e308", "-3072", "0", "x", "", None])
+def test_whatever_stands_in_the_status_gives_a_forecast_or_none(text: str | None) -> None:
+    odd = [took(n, 3072).model_copy(update={"converged_after": text, "batch_size": size})
+           for n, size in enumerate((8, 8, -1, 10**30), 1)]  # fmt: skip
+    for attempts in (odd[:2], odd[2:3], odd[3:], odd):
+        forecast = decided(*attempts).status.forecast
+        assert forecast is None, forecast
+    assert decided(took(1, 3072), odd[0].model_copy(update={"index": 3})).status.forecast.attempts == 2
