@@ -4,7 +4,7 @@
 
 FOLDER holds clones of github.com/mlcommons/training_results_v5.1 or other rounds. Of each entry, the attempts are split
 into random halves, which are of one system, so that "faster" and "slower" are false. Then one half is made 2 % slower,
-with three attempts a side, as a test of what pace finds.
+with three attempts a side, as a test of what the rate finds.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from podium.rounds import load_rounds
 from podium.scoring import Answer, Ratio, answer, estimate, student_t
 from podium.stores import FileStore
-from podium.submissions import ScoredResult, pace_of, read_folders, score_folder
+from podium.submissions import ScoredResult, rate_of, read_folders, score_folder
 
 HALVES = 1000
 SLOWDOWN = 1.02
 FEW = 3  # attempts a side
-STEADY = 0.005  # coefficient of variation up to which a pace is expected to show SLOWDOWN
+STEADY = 0.005  # coefficient of variation up to which a rate is expected to show SLOWDOWN
 SEED = 19
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("folder", type=Path)
     rounds = load_rounds()
-    rows: dict[str, list[Halves]] = {"time to train": [], "pace": []}
+    rows: dict[str, list[Halves]] = {"time to train": [], "rate": []}
     for clone in sorted(options.parse_args().folder.glob("training_results_v*")):
         for org in sorted(path for path in clone.iterdir() if path.is_dir() and not path.name.startswith(".")):
             for folder in read_folders(FileStore(org)):
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def measured(entry: ScoredResult) -> Mapping[str, Mapping[int, float]]:
-    """Times to train and paces of an entry, by attempt."""
+    """Times to train and rates of an entry, by attempt."""
     times = {index: verdict.seconds for index, verdict in entry.verdicts.items() if verdict.converged}
-    pace = pace_of(entry)
+    rate = rate_of(entry)
     return {
         "time to train": {index: seconds for index, seconds in times.items() if seconds},
-        "pace": pace.by_attempt if pace else {},
+        "rate": rate.by_attempt if rate else {},
     }
 
 

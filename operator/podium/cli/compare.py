@@ -43,7 +43,7 @@ def compare(
         Expectation | None, typer.Option(help="Exit with 0 if B is that, 1 if it is not, 3 if it is undecided.")
     ] = None,
     of: Annotated[
-        Quantity, typer.Option(help="Quantity that --expect is about; pace is seconds per sample or epoch.")
+        Quantity, typer.Option(help="Quantity that --expect is about; rate is seconds per sample or epoch.")
     ] = Quantity.TIME,
     tolerance: Annotated[
         float, typer.Option(min=0.0001, max=1, help="Relative difference that does not matter.")

@@ -13,15 +13,17 @@ from rich.table import Table
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
 from podium.cli.places import Place, RoundOption, score_place
 from podium.cli.times import unit_for
-from podium.submissions import ScoredResult, pace_of
+from podium.submissions import ScoredResult, rate_of
+
+_RATE = "Samples/s/chip"
 
 
 def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> None:
     """Score the logs of a benchmark, a system, a submitter or a round.
 
     Drops the fastest and slowest attempts according to the round's rules, counts failed attempts as the slowest,
-    applies scaling.json, and reports what is wrong. The pace is that of training alone, without the first block and
-    evaluations. Exits with 1 if there are any findings.
+    applies scaling.json, and reports what is wrong. Samples per second and chip are those of training alone, without
+    the first block and evaluations. Exits with 1 if there are any findings.
     """
     entries = score_place(path, round_)
     if as_json:
@@ -37,8 +39,8 @@ def score(path: Place, round_: RoundOption = None, as_json: Json = False) -> Non
 
 
 def _document(entry: ScoredResult) -> dict[str, Any]:
-    pace = pace_of(entry)
-    return {**entry.document(), "pace": pace.document(entry.chips) if pace else None}
+    rate = rate_of(entry)
+    return {**entry.document(), "rate": rate.document() if rate else None}
 
 
 def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
@@ -49,26 +51,26 @@ def print_scores(out: Console, entries: Sequence[ScoredResult]) -> None:
 
 
 def _table(title: str, entries: Sequence[ScoredResult]) -> Table:
-    """A table of scores. Failures, scaling and paces get a column only if there are any, so that it fits 80 columns."""
+    """A table of scores. Failures, scaling and rates get a column only if there are any, so that it fits 80 columns."""
     unit = unit_for(e.minutes for e in entries)
     failed = ["Failed"] if any(e.score.failures for e in entries) else []
     scaled = ["Scaling"] if any(e.scaling != 1 for e in entries) else []
-    paces = [pace_of(e) for e in entries]
-    paced = ["Pace"] if any(paces) else []
-    numbers = ("Attempts", *failed, *scaled, *paced, "CV", unit.heading)
+    rates = [rate_of(e) for e in entries]
+    rated = [_RATE] if any(rates) else []
+    numbers = ("Attempts", *failed, *scaled, *rated, "CV", unit.heading)
     made = table("System", "Benchmark", *numbers, "", right=numbers, title=title)
-    for e, pace in zip(entries, paces, strict=True):
+    for e, rate in zip(entries, rates, strict=True):
         cells = {
             "Attempts": str(len(e.verdicts)),
             "Failed": str(e.score.failures or ""),
             "Scaling": "" if e.scaling == 1 else f"{e.scaling:.4f}",
-            "Pace": pace.text if pace else "",
+            _RATE: rate.text if rate else "",
             "CV": "" if (cv := e.score.coefficient_of_variation) is None else f"{cv:.1%}",
             unit.heading: unit.number(e.minutes),
         }
-        rate = e.samples_per_second
+        measured = e.samples_per_second
         official = "" if e.score.official else "invalid" if not e.score.valid else "not official"
-        said = f"{rate:.5g} samples/s" if rate else official
+        said = f"{measured:.5g} samples/s" if measured else official
         shown = [cells[heading] for heading in numbers]
-        made.add_row(e.system, e.benchmark, *shown, said, style="" if e.score.valid or rate else "red")
+        made.add_row(e.system, e.benchmark, *shown, said, style="" if e.score.valid or measured else "red")
     return made

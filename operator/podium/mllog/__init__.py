@@ -1,12 +1,12 @@
 """MLPerf logs: an incremental parser for the three formats, and a summary of a log."""
 
 from podium.mllog.logbook import MAX_MLPERF_BYTES, LogBuffer, last_output
-from podium.mllog.pace import Segment
 from podium.mllog.parser import Parser, is_mlperf_line, parse, parse_line
 from podium.mllog.rate import Points, Rate, Window
-from podium.mllog.readings import Pace, evaluations_by_metric, in_unit_of, seconds, steady_pace
+from podium.mllog.readings import evaluations_by_metric, in_unit_of, rate, seconds
 from podium.mllog.record import Event, Format, Problem
 from podium.mllog.replay import replayed
+from podium.mllog.segments import Segment
 from podium.mllog.sightings import MAX_EVALUATIONS_SEEN, SEEN_KEYS, Sighting, Sightings
 from podium.mllog.spool import BoundedSpool
 from podium.mllog.summary import Evaluation, LogAccumulator, LogSummary, summarize
@@ -22,7 +22,6 @@ __all__ = [
     "LogAccumulator",
     "LogBuffer",
     "LogSummary",
-    "Pace",
     "Parser",
     "Points",
     "Problem",
@@ -37,8 +36,8 @@ __all__ = [
     "last_output",
     "parse",
     "parse_line",
+    "rate",
     "replayed",
     "seconds",
-    "steady_pace",
     "summarize",
 ]  # fmt: skip

@@ -1,11 +1,15 @@
-"""Rates within a window of a log: how much was trained in how many seconds of training, by the log's own lines."""
+"""Rates: how much was trained in how many seconds of training, by the stamps of the log's own lines.
+
+That of an attempt is the median of its blocks (`readings.rate`); that of a run with spec.measure is the mean within a
+window, whose points are collected here.
+"""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from podium.mllog.record import Event
 from podium.mllog.values import finite_number
@@ -34,15 +38,25 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Samples trained in seconds of training; evaluations and other pauses that the log shows do not count."""
+    """Samples, or epochs if that is what the log counts, trained in seconds of training.
 
-    samples: float
+    Evaluations and other pauses that the log shows do not count.
+    """
+
+    trained: float
     seconds: float
-    is_whole: bool  # whether the log covers the whole window
+    per: Literal["sample", "epoch"] = "sample"
+    is_whole: bool = True  # whether the log covers the whole window
+    blocks: int | None = None  # how many stretches between two evaluations it is the median of; None: a window's mean
 
     @property
     def per_second(self) -> float:
-        return self.samples / self.seconds
+        return self.trained / self.seconds
+
+    @property
+    def seconds_each(self) -> float:
+        """Seconds of training per sample or epoch."""
+        return self.seconds / self.trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,7 @@ class Points:
                 last = point
                 break
         seconds = last.training - first.training
-        return Rate(last.samples - first.samples, seconds, is_whole) if seconds > 0 else None
+        return Rate(last.samples - first.samples, seconds, is_whole=is_whole) if seconds > 0 else None
 
 
 NO_POINTS = Points(array("d"), 0)

@@ -1,12 +1,11 @@
-"""Reads measurements from a log's summary: time to train, pace, and qualities in the unit of the targets."""
+"""Reads measurements from a log's summary: time to train, rate, and qualities in the unit of the targets."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
+from podium.mllog.rate import Rate, Window
 from podium.mllog.record import Format
 from podium.mllog.summary import Evaluation, LogSummary
 from podium.mllog.values import finite_number
@@ -25,28 +24,19 @@ def seconds(summary: LogSummary, timed_by: str = "run_stop") -> float | None:
     return summary.run_stop - summary.run_start
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast an attempt trains: `seconds` of training per sample, or per epoch if that is what its log counts.
+def rate(summary: LogSummary, window: Window | None = None) -> Rate | None:
+    """Return how fast an attempt trains, by the log's stamps, whatever throughput it claims; evaluations do not count.
 
-    `blocks`: how many stretches between two evaluations it is the median of.
+    Within a window: its mean. Else the median over the blocks without the first one, which may read data for the first
+    time or compile; None with fewer than two blocks.
     """
-
-    seconds: float
-    per: Literal["sample", "epoch"]
-    blocks: int
-
-
-def steady_pace(summary: LogSummary) -> Pace | None:
-    """Return the pace without the first block, which may read data for the first time or compile, and evaluations.
-
-    It is what the log's stamps say, whatever throughput it claims. None with fewer than two blocks.
-    """
+    if window:
+        return summary.points.rate(window)
     blocks = [each for each in summary.segments[1:] if each.trained > 0 and each.train_seconds > 0]
     if not blocks or len({each.in_samples for each in blocks}) > 1:
         return None
     median = statistics.median(each.train_seconds / each.trained for each in blocks)
-    return Pace(median, "sample" if blocks[0].in_samples else "epoch", len(blocks))
+    return Rate(1.0, median, "sample" if blocks[0].in_samples else "epoch", blocks=len(blocks))
 
 
 def in_unit_of(

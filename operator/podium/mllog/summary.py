@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from podium.mllog.pace import PaceRecorder, Segment
 from podium.mllog.rate import NO_POINTS, POINT_KEYS, PointRecorder, Points
 from podium.mllog.record import Event, Format
+from podium.mllog.segments import Segment, SegmentRecorder
 from podium.mllog.values import MAX_LIST, MAX_TEXT, finite_number, integer, plain, quality_of, storable
 
 _HYPERPARAMETER_PREFIXES = ("opt_", "lars_", "sgd_", "adam_")
@@ -108,7 +108,7 @@ class LogAccumulator:
         self._out_of_order = False
         self._eval_since: float | None = None
         self._eval_point: tuple[float | None, float | None] = (None, None)  # of the evaluation that runs
-        self._pace = PaceRecorder()
+        self._segments = SegmentRecorder()
         self._points = PointRecorder()
         self._epochs: set[int] = set()
         self._next: dict[str, float] = {}  # init_start and init_stop of a second run in the same log
@@ -147,7 +147,7 @@ class LogAccumulator:
                 evaluations=tuple(self._evaluations),
                 not_numbers=self._not_numbers,
                 epochs_missing=max(self._epochs) - min(self._epochs) + 1 - len(self._epochs) if self._epochs else 0,
-                segments=self._pace.segments(),
+                segments=self._segments.segments(),
                 points=self._points.snapshot(),
                 submission=MappingProxyType(dict(self._submission)),
                 hyperparameters=MappingProxyType(dict(self._hyperparameters)),
@@ -175,7 +175,7 @@ class LogAccumulator:
         _remember(self._starts, event)
         self._line_numbers["run_start"] = event.line_number
         self._facts["run_start"] = min(self._facts.get("run_start", event.time), event.time)
-        self._pace.run_start(event.time)
+        self._segments.run_start(event.time)
         self._points.run_start(event.time)
         epochs = finite_number(event.metadata.get("max_epochs"))
         if epochs is not None:
@@ -199,7 +199,7 @@ class LogAccumulator:
         self._evaluations = []
         self._not_numbers = 0
         self._eval_since = None
-        self._pace = PaceRecorder()
+        self._segments = SegmentRecorder()
         self._points = PointRecorder()
         self._epochs = set()
         self._out_of_order = False
@@ -223,7 +223,7 @@ class LogAccumulator:
         metric = event.metadata.get("metric")
         if isinstance(metric, str) and len(quality) == 1:
             quality = {metric[:MAX_TEXT]: next(iter(quality.values()))}
-        self._pace.eval_accuracy(event.time, epoch, samples)
+        self._segments.eval_accuracy(event.time, epoch, samples)
         if self._eval_since is not None and self._eval_point == (epoch, samples):
             early = self._eval_since - event.time
             self._facts["early_result_seconds"] = max(self._facts.get("early_result_seconds", 0.0), early)
@@ -254,14 +254,14 @@ class LogAccumulator:
     def _eval_start(self, event: Event) -> None:
         if self._eval_since is None:  # several processes may log it; the first one counts
             self._eval_since, self._eval_point = event.time, _position(event)
-        self._pace.eval_start(event.time, *_position(event))
+        self._segments.eval_start(event.time, *_position(event))
 
     def _eval_stop(self, event: Event) -> None:
         if self._eval_since is not None:
             took = max(0.0, event.time - self._eval_since)
             self._facts["eval_seconds"] = self._facts.get("eval_seconds", 0.0) + took
             self._eval_since = None
-        self._pace.eval_stop(event.time)
+        self._segments.eval_stop(event.time)
 
     def _eval_result(self, event: Event) -> None:
         self._line_numbers["eval_result"] = event.line_number
@@ -279,11 +279,11 @@ class LogAccumulator:
         }
         self._facts |= {name: number for name, number in found.items() if number is not None}
         if found["throughput"] is not None:
-            self._pace.throughput(found["throughput"])
+            self._segments.throughput(found["throughput"])
 
     def _epoch(self, event: Event) -> None:
         """Note the start of a block or an epoch."""
-        self._pace.train_start(event.time)
+        self._segments.train_start(event.time)
         if 0 < event.time < self._facts.get("training_start", math.inf):
             self._facts["training_start"] = event.time
             self._line_numbers["training_start"] = event.line_number

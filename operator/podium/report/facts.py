@@ -15,15 +15,15 @@ from podium.rules import Finding
 from podium.rules.catalog import RuleId
 from podium.stores import NotFound, Store, document_bytes, read_sums
 from podium.submissions import (
-    EntryPace,
+    EntryRate,
     Folder,
     Provenance,
     ScoredResult,
     Variance,
     convergence_of_entry,
     is_closed,
-    pace_of,
     provenance,
+    rate_of,
     variance,
 )
 
@@ -58,6 +58,7 @@ class Attempt:
     init_seconds: float | None  # before the clock starts
     seconds: float | None  # on the clock
     samples_per_second: float | None  # of a run that measures the rate
+    per_accelerator: float | None  # samples per second of training
     eval_seconds: float | None  # part of `seconds`
     energy_joules: float | None
     curve: tuple[Point, ...]
@@ -101,7 +102,7 @@ class Report:
     entry: ScoredResult
     kind: tuple[str, ...]  # division and preset, if Podium's result has them
     spread: Variance
-    pace: EntryPace | None
+    rate: EntryRate | None
     attempts: tuple[Attempt, ...]
     retried: tuple[Retried, ...]
     energy_joules: float | None  # mean of the scored attempts
@@ -119,7 +120,7 @@ class Report:
             "target": self.entry.target,
             "kind": list(self.kind),
             "variance": self.spread.document(),
-            "pace": self.pace.document(self.entry.chips) if self.pace else None,
+            "rate": self.rate.document() if self.rate else None,
             "convergence": self.convergence or None,
             "energyJoules": self.energy_joules,
             "cost": self.cost or None,
@@ -136,7 +137,8 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKe
     """Everything about one scored entry of `store`; `key` is the administrator's, if it is known. Raises StoreError."""
     digests = {log.index: _digest(store, log.name) for log in folder.logs}
     names = {log.index: log.name for log in folder.logs}
-    attempts = tuple(_attempt(entry, index, names[index], digests[index]) for index in entry.logs)
+    rate = rate_of(entry)
+    attempts = tuple(_attempt(entry, rate, index, names[index], digests[index]) for index in entry.logs)
     sums, wrong = _check_sums(store, folder)
     claims = _check_claims(folder, entry)
     origin = provenance(store, folder.own, len(entry.score.scored), key) if folder.result else None
@@ -147,7 +149,7 @@ def read_report(store: Store, folder: Folder, entry: ScoredResult, key: PublicKe
         entry=entry,
         kind=tuple(plain_text(folder.result[key]) for key in ("division", "preset") if folder.result.get(key)),
         spread=variance(entry),
-        pace=pace_of(entry),
+        rate=rate,
         attempts=attempts,
         retried=tuple(_retried(folder)),
         energy_joules=sum(known) / len(known) if known and len(known) == len(energies) else None,
@@ -186,7 +188,7 @@ def _document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt(entry: ScoredResult, index: int, name: str, digest: str) -> Attempt:
+def _attempt(entry: ScoredResult, rate: EntryRate | None, index: int, name: str, digest: str) -> Attempt:
     log, verdict = entry.logs[index], entry.verdicts[index]
     curve = _curve(entry, log)
     end = _end(entry, log)
@@ -204,6 +206,7 @@ def _attempt(entry: ScoredResult, index: int, name: str, digest: str) -> Attempt
         init_seconds=init,
         seconds=verdict.seconds,
         samples_per_second=verdict.rate.per_second if verdict.rate else None,
+        per_accelerator=rate.per_accelerator(rate.by_attempt[index]) if rate and index in rate.by_attempt else None,
         eval_seconds=_on_the_clock(entry, log.eval_seconds, verdict.seconds),
         energy_joules=log.energy_joules,
         curve=curve,

@@ -39,6 +39,10 @@ class Section:
         return any(a.energy_joules is not None for a in self.report.attempts)
 
     @property
+    def has_rate(self) -> bool:
+        return any(a.per_accelerator is not None for a in self.report.attempts)
+
+    @property
     def has_init(self) -> bool:
         return any(a.init_seconds is not None for a in self.report.attempts)
 
@@ -112,9 +116,11 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         figures.append((mean, "epochs to target" + (f", CV {percent(variation)}" if variation is not None else "")))
     if (variation := entry.score.coefficient_of_variation) is not None:
         figures.append((percent(variation), "CV of time"))
-    if pace := report.pace:
-        near = f" ±{percent(found.relative)}" if (found := pace.estimate) else ""
-        figures.append((digits(pace.seconds), f"s/{pace.per} of training{near}"))
+    if rate := report.rate:
+        near = f" ±{percent(found.relative)}" if (found := rate.estimate) else ""
+        figures.append((digits(rate.seconds), f"s/{rate.per} of training{near}"))
+        if each := rate.per_accelerator(rate.seconds):
+            figures.append((digits(each), f"samples/s per chip{near}"))
     if spread.runs_needed:
         figures.append((f"{spread.runs_needed:,}", "attempts for ±5 %"))
     if entry.chips:

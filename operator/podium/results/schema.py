@@ -8,7 +8,7 @@ from typing import Any, get_args
 from podium.api import GROUP, KIND, VERSION, AttemptStatus, BenchmarkRunSpec, Score
 from podium.api.credentials import without_credentials
 from podium.documents import read_json
-from podium.mllog import LogSummary, Sighting, Sightings, steady_pace
+from podium.mllog import LogSummary, Sighting, Sightings, rate
 from podium.reconcile import Container, Outcome, Run, Staging, StoreResult
 from podium.results.evidence import Stored
 from podium.rules import node_clock_offset
@@ -70,7 +70,7 @@ def attempt_document(
 
 def logged(summary: LogSummary) -> dict[str, Any]:
     """What attempt.json repeats of the log in result.txt."""
-    start, pace = summary.run_start, steady_pace(summary)
+    start, trained = summary.run_start, rate(summary)
     return {
         "log": {
             "mlperfLines": summary.lines,
@@ -84,7 +84,7 @@ def logged(summary: LogSummary) -> dict[str, Any]:
             "evalSamples": summary.eval_samples,
             "samples": summary.samples,
             "throughput": summary.throughput,
-            "pace": pace and {"seconds": pace.seconds, "per": pace.per, "blocks": pace.blocks},
+            "rate": trained and {"seconds": trained.seconds_each, "per": trained.per, "blocks": trained.blocks},
         },
         "hyperparameters": dict(summary.hyperparameters),
         "evaluations": [

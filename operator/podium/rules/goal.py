@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from podium.api import BenchmarkRunSpec, Measure, duration_seconds
-from podium.mllog import Evaluation, LogSummary, Rate, Window, evaluations_by_metric, in_unit_of
+from podium.mllog import Evaluation, LogSummary, Rate, Window, evaluations_by_metric, in_unit_of, rate
 from podium.rounds import Benchmark, Published, Quality, Round, counted_in_samples
 
 DEFAULT_ATTEMPTS = 5  # for a benchmark that no round knows
@@ -51,7 +51,7 @@ class Goal:
 
     def rate(self, summary: LogSummary) -> Rate | None:
         """Return the rate that a log has had so far; None if it is not to be measured, or not known."""
-        return summary.points.rate(self.window) if self.window else None
+        return rate(summary, self.window) if self.window else None
 
     @property
     def text(self) -> str:

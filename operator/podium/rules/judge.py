@@ -122,7 +122,7 @@ def _measured_rate(summary: LogSummary, goal: Goal) -> Verdict | None:
         return None
     rate = goal.rate(summary)
     if rate is None or not (rate.is_whole or summary.run_stop is not None):
-        trained = "nothing" if rate is None else f"{rate.samples:g} samples in {rate.seconds:.0f} s"
+        trained = "nothing" if rate is None else f"{rate.trained:g} samples in {rate.seconds:.0f} s"
         message = f"the log ends before spec.measure is over: it shows {trained} after the warm-up"
         return Verdict(Reason.RATE_UNKNOWN, None, message)
     message = f"{rate.per_second:.5g} samples per second, over {rate.seconds:.0f} s of training"

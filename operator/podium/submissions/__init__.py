@@ -10,7 +10,6 @@ from podium.submissions.entries import ScoredResult, score_folder
 from podium.submissions.history import COLUMNS as HISTORY_COLUMNS
 from podium.submissions.history import HistoryRow, read_history
 from podium.submissions.left_out import VerifiedChain, chain_paths, verify_chain
-from podium.submissions.paces import EntryPace, pace_of
 from podium.submissions.package import (
     ReviewedResult,
     Submission,
@@ -22,6 +21,7 @@ from podium.submissions.package import (
     packaged_logs,
 )
 from podium.submissions.power import energy_joules
+from podium.submissions.rates import EntryRate, rate_of
 from podium.submissions.review import review
 from podium.submissions.spread import Variance, variance
 from podium.submissions.together import platform_note
@@ -29,11 +29,11 @@ from podium.submissions.tree import Folder, Log, read_folders, read_log
 from podium.submissions.verify import Provenance, Verified, provenance, result_paths, unfinished, verify
 
 __all__ = [
-    "HISTORY_COLUMNS", "Answered", "Borrowed", "Checked", "Comparison", "EntryPace", "Folder", "HistoryRow", "Log",
+    "HISTORY_COLUMNS", "Answered", "Borrowed", "Checked", "Comparison", "EntryRate", "Folder", "HistoryRow", "Log",
     "PairAnswer", "Provenance", "Quantity", "ReviewedResult", "ScoredResult", "Submission", "Variance", "Verified",
     "VerifiedChain", "as_expected", "borrow", "borrowing_run", "chain_paths", "check_place", "check_submission",
     "compare", "compare_pair", "convergence_of_entry", "describe_entry", "describe_system", "energy_joules",
-    "files_of", "gather", "is_closed", "kept_files", "pace_of", "packaged_logs", "platform_note", "provenance",
+    "files_of", "gather", "is_closed", "kept_files", "packaged_logs", "platform_note", "provenance", "rate_of",
     "read_folders", "read_history", "read_log", "result_paths", "review", "score_folder", "unfinished", "variance",
     "verify", "verify_chain",
 ]  # fmt: skip

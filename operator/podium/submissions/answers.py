@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.scoring import TOLERANCE, Answer, Expectation, Ratio, answer, estimate, holds, more_runs
 from podium.submissions.entries import ScoredResult
-from podium.submissions.paces import EntryPace, pace_of
+from podium.submissions.rates import EntryRate, rate_of
 
 _MANY_TIMES = 2.0  # from this ratio on, "2.4 times as fast" reads better than "140 % faster"
 
@@ -19,7 +19,7 @@ class Quantity(StrEnum):
 
     TIME = "time-to-train"
     AMOUNT = "amount"
-    PACE = "pace"
+    RATE = "rate"
     REST = "rest"
 
 
@@ -116,8 +116,8 @@ class PairAnswer:
 
     @property
     def sentence(self) -> str:
-        """What there is to say about time to train and pace."""
-        told = [row for quantity in (Quantity.TIME, Quantity.PACE) if (row := self.of(quantity))]
+        """What there is to say about time to train and rate."""
+        told = [row for quantity in (Quantity.TIME, Quantity.RATE) if (row := self.of(quantity))]
         return "; ".join(f"{row.name}: {row.sentence}" for row in told)
 
     def document(self) -> dict[str, Any]:
@@ -138,15 +138,15 @@ def compare_pair(
     """Compare two entries of one benchmark; None if no quantity is known of both.
 
     All attempts that converged count, also those that the score drops. A quantity that is absent from one side, such as
-    the pace in logs without evaluations, has no row.
+    the rate in logs without evaluations, has no row.
     """
-    paces = pace_of(before), pace_of(after)
-    per = paces[0].per if paces[0] and paces[1] and paces[0].per == paces[1].per else None
-    sides = [_quantities(entry, pace if per else None) for entry, pace in zip((before, after), paces, strict=True)]
+    rates = rate_of(before), rate_of(after)
+    per = rates[0].per if rates[0] and rates[1] and rates[0].per == rates[1].per else None
+    sides = [_quantities(entry, rate if per else None) for entry, rate in zip((before, after), rates, strict=True)]
     names = {
         Quantity.TIME: "time to train",
         Quantity.AMOUNT: f"{per}s to the target",
-        Quantity.PACE: f"seconds per {per}",
+        Quantity.RATE: f"seconds per {per}",
         Quantity.REST: "the rest",
     }
     rows = tuple(
@@ -157,26 +157,26 @@ def compare_pair(
     return PairAnswer(before.benchmark, chips, before, after, rows) if rows else None
 
 
-def _quantities(entry: ScoredResult, pace: EntryPace | None) -> dict[Quantity, dict[int, float]]:
+def _quantities(entry: ScoredResult, rate: EntryRate | None) -> dict[Quantity, dict[int, float]]:
     """The values of each quantity, by attempt. A scaling factor counts as more to train, as it does for the score."""
     times = {i: v.seconds * entry.scaling for i, v in entry.verdicts.items() if v.converged and v.seconds}
-    if pace is None:
+    if rate is None:
         return {Quantity.TIME: times}
-    amounts = {i: amount * entry.scaling for i in times if (amount := _amount(entry, i, pace))}
-    products = {i: amounts[i] * pace.by_attempt[i] for i in times if i in amounts and i in pace.by_attempt}
+    amounts = {i: amount * entry.scaling for i in times if (amount := _amount(entry, i, rate))}
+    products = {i: amounts[i] * rate.by_attempt[i] for i in times if i in amounts and i in rate.by_attempt}
     return {
         Quantity.TIME: times,
         Quantity.AMOUNT: amounts,
-        Quantity.PACE: dict(pace.by_attempt),
+        Quantity.RATE: dict(rate.by_attempt),
         Quantity.REST: {i: times[i] / product for i, product in products.items()},
     }
 
 
-def _amount(entry: ScoredResult, index: int, pace: EntryPace) -> float | None:
+def _amount(entry: ScoredResult, index: int, rate: EntryRate) -> float | None:
     """The samples or epochs at the evaluation that reached the target, or at the last one if no target is known."""
     log = entry.logs[index]
     end = entry.goal.reached(log) if entry.target else (log.evaluations or (None,))[-1]
-    return None if end is None else end.samples if pace.per == "sample" else end.epoch
+    return None if end is None else end.samples if rate.per == "sample" else end.epoch
 
 
 def as_expected(pairs: Sequence[PairAnswer], expected: Expectation, quantity: Quantity) -> bool | None:

@@ -140,7 +140,7 @@ def _answers(
     after: Iterable[ScoredResult],
     tolerance: float,
 ) -> list[PairAnswer]:
-    """The answers for each pair of `speed_ups`; without one, for the only two results: a pace needs no score."""
+    """The answers for each pair of `speed_ups`; without one, for the only two results: a rate needs no score."""
     pairs = [(each.before, each.after, each.chips) for each in speed_ups]
     olds, news = ([entry for entry in side if entry.benchmark == name] for side in (before, after))
     if not pairs and len(olds) == len(news) == 1:

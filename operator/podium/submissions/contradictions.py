@@ -313,8 +313,8 @@ class _Try:
         case, record = self.case, self.record
         kept = any("stored before" in text for text in self.noted)
         made = logged(summary)
-        if "pace" not in mapping(record.get("log")):
-            del made["log"]["pace"]  # records of before 0.1.0 have none
+        if "rate" not in mapping(record.get("log")):
+            del made["log"]["rate"]  # records of before 0.1.0 have none
         if not kept:  # else the record is of a log that could no longer be read as a whole
             yield from case.differences(self.name, {key: record.get(key) for key in made}, log, made)
         verdict = case.part.entry.verdicts.get(self.id.attempt) if self.id in case.last else None

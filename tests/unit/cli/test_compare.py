@@ -170,11 +170,11 @@ def two_systems(tmp_path):
     ("options", "code"),
     [
         ((), 0),
-        (("--expect", "no-slower", "--of", "pace"), 0),
-        (("--expect", "faster", "--of", "pace"), 0),
-        (("--expect", "same", "--of", "pace"), 1),
-        (("--expect", "same", "--of", "pace", "--tolerance", "0.06"), 0),
-        (("--expect", "slower", "--of", "pace"), 1),
+        (("--expect", "no-slower", "--of", "rate"), 0),
+        (("--expect", "faster", "--of", "rate"), 0),
+        (("--expect", "same", "--of", "rate"), 1),
+        (("--expect", "same", "--of", "rate", "--tolerance", "0.06"), 0),
+        (("--expect", "slower", "--of", "rate"), 1),
         (("--expect", "no-slower"), 3),
     ],
 )
@@ -182,7 +182,7 @@ def test_the_exit_code_says_whether_it_is_as_expected(podium_json, two_systems, 
     found_code, found = podium_json("compare", *two_systems, *options)
     (answer,) = found["answers"]
     words = {each["quantity"]: each["answer"] for each in answer["quantities"]}
-    assert (found_code, words["time-to-train"], words["pace"]) == (code, "undecided", "faster")
+    assert (found_code, words["time-to-train"], words["rate"]) == (code, "undecided", "faster")
 
 
 def test_the_answer_has_the_same_words_everywhere(podium_json, podium_text, two_systems, tmp_path):

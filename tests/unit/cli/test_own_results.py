@@ -178,7 +178,7 @@ CHANGES = {
         document(RECORD, "evaluations", 0, "quality", "eval_accuracy", to=0.5), RECORD, "in result.txt"
     ),
     "a hyperparameter": (document(RECORD, "hyperparameters", "global_batch_size", to=8), RECORD, "32 in result.txt"),
-    "the pace": (document(RECORD, "log", "pace", "seconds", to=0.001), RECORD, "log.pace.seconds is 0.001 here"),
+    "the rate": (document(RECORD, "log", "rate", "seconds", to=0.001), RECORD, "log.rate.seconds is 0.001 here"),
     "when run_start was printed": (document(RECORD, "seen", "runStart", "printed", to=1.0), RECORD, "although the log"),
     "when run_stop was received": (document(RECORD, "seen", "runStop", "received", to=1.0), RECORD, "although the clock"),
     "when an evaluation was received": (
@@ -323,10 +323,10 @@ def test_the_log_of_a_program_that_was_restarted_contradicts_nothing(tmp_path, p
     assert {finding["rule"] for finding in found} == {"log.run_start.repeated"}
 
 
-def test_a_record_that_has_no_pace_yet_contradicts_nothing(original, tmp_path, podium_json):
+def test_a_record_that_has_no_rate_yet_contradicts_nothing(original, tmp_path, podium_json):
     shutil.copytree(original, tmp_path / "out")
     result = Result(tmp_path / "out")
-    result.edit(RECORD, lambda record: record["log"].pop("pace"))
+    result.edit(RECORD, lambda record: record["log"].pop("rate"))
     result.seal()
     assert [
         f for f in podium_json("review", tmp_path / "out")[1]["findings"] if f["rule"] == "review.contradiction"

@@ -42,24 +42,24 @@ def test_time_is_split_into_what_was_trained_and_how_fast(tmp_path):
     assert [row.name for row in found.rows] == [
         "time to train", "samples to the target", "seconds per sample", "the rest"
     ]  # fmt: skip
-    product = rows[Quantity.AMOUNT].ratio.value * rows[Quantity.PACE].ratio.value * rows[Quantity.REST].ratio.value
+    product = rows[Quantity.AMOUNT].ratio.value * rows[Quantity.RATE].ratio.value * rows[Quantity.REST].ratio.value
     assert product == pytest.approx(rows[Quantity.TIME].ratio.value)
-    assert rows[Quantity.PACE].ratio.value == pytest.approx(0.98, abs=1e-6)
-    assert (rows[Quantity.TIME].answer, rows[Quantity.PACE].answer) == (Answer.UNDECIDED, Answer.FASTER)
+    assert rows[Quantity.RATE].ratio.value == pytest.approx(0.98, abs=1e-6)
+    assert (rows[Quantity.TIME].answer, rows[Quantity.RATE].answer) == (Answer.UNDECIDED, Answer.FASTER)
     assert "time to train: undecided between " in found.sentence
     assert " more attempts each; seconds per sample: faster by 2.0 % (2.0 to 2.1 %)" in found.sentence
 
 
 def test_the_same_system_has_no_difference_in_pace(tmp_path):
     found = compare_pair(lora(tmp_path, "a", MANY, 0.125), lora(tmp_path, "b", FEW, 0.125))
-    assert found.of(Quantity.PACE).sentence == "no difference larger than 0.08 %"
-    assert as_expected([found], Expectation.SAME, Quantity.PACE) is True
-    assert as_expected([found], Expectation.SLOWER, Quantity.PACE) is None
+    assert found.of(Quantity.RATE).sentence == "no difference larger than 0.08 %"
+    assert as_expected([found], Expectation.SAME, Quantity.RATE) is True
+    assert as_expected([found], Expectation.SLOWER, Quantity.RATE) is None
     assert as_expected([found], Expectation.NO_SLOWER, Quantity.TIME) is None
 
 
 def test_an_absent_pace_has_no_row(tmp_path):
-    """One evaluation shows no pace; the time is compared nevertheless."""
+    """One evaluation shows no rate; the time is compared nevertheless."""
     sides = [
         entry(write(tmp_path / name / "llama2_70b_lora", [v07_run("llama2_70b_lora", t, 0.9) for t in times]).parent)
         for name, times in (("a", (600, 660, 630)), ("b", (1500, 1600, 1550)))
@@ -67,7 +67,7 @@ def test_an_absent_pace_has_no_row(tmp_path):
     found = compare_pair(*sides)
     assert [row.quantity for row in found.rows] == [Quantity.TIME]
     assert found.rows[0].sentence == "slower: 2.46 times as long (2.23 to 2.71)"
-    assert as_expected([found], Expectation.NO_SLOWER, Quantity.PACE) is None
+    assert as_expected([found], Expectation.NO_SLOWER, Quantity.RATE) is None
     assert as_expected([found], Expectation.NO_SLOWER, Quantity.TIME) is False
 
 
@@ -86,7 +86,7 @@ def test_lambda_and_nvidia_are_undecided_in_time_and_not_in_pace():
     ]
     found = compare_pair(*sides)
     assert found.of(Quantity.TIME).answer is Answer.UNDECIDED
-    assert found.of(Quantity.PACE).sentence == "faster by 4.9 % (4.6 to 5.2 %)"
+    assert found.of(Quantity.RATE).sentence == "faster by 4.9 % (4.6 to 5.2 %)"
 
 
 @published
@@ -94,5 +94,5 @@ def test_halves_of_an_entry_are_rarely_different_and_2_percent_are_found():
     """All entries: make perf-compare."""
     values = measured(entry(V5_1 / "Dell/results/1xXE9680x8H200-SXM-141GB/llama2_70b_lora"))
     assert halves("time", list(values["time to train"].values())).false <= 0.05
-    pace = halves("pace", list(values["pace"].values()))
-    assert (pace.false <= 0.05, pace.found >= 0.95) == (True, True)
+    rate = halves("rate", list(values["rate"].values()))
+    assert (rate.false <= 0.05, rate.found >= 0.95) == (True, True)

@@ -32,7 +32,7 @@ class _Open:
     samples: float | None
 
 
-class PaceRecorder:
+class SegmentRecorder:
     """Folds the lines of evaluations and throughput into segments; cheap for every such line."""
 
     def __init__(self, run_start: float | None = None) -> None:
