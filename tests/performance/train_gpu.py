@@ -1,6 +1,7 @@
 """Training throughput of the full models on one GPU: steps, epochs, evaluations (aims are for one H200-class GPU).
 
-    resnet, ssd, maskrcnn  images per second
+    resnet, ssd            images per second, and their share of the GPU's peak
+    maskrcnn               images per second
     gnmt, transformer      target tokens per second
     llama31_8b             tokens per second, and their share of the GPU's peak
     ncf                    seconds to 10 epochs: a whole run on generated ratings of ml-20m's size
@@ -82,7 +83,8 @@ def utilization(record: Benchmark[Any], per_second: float, device: torch.device)
 
     Nothing for a model that doesn't count them, or a GPU whose peak isn't known here.
     """
-    count = getattr(record.load("model"), "tensor_flops_per_token", None)
+    model = record.load("model")
+    count = getattr(model, "tensor_flops_per_token", None) or getattr(model, "tensor_flops_per_image", None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     peak = next((peak for gpu, peak in PEAKS.items() if gpu in name), None)
     if count is None or peak is None:

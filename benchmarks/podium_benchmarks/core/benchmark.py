@@ -58,7 +58,7 @@ class Benchmark(Generic[C]):
     data.check_data(config, data_dir)     raises UsageError for a data set that can't be trained on
     train.train(config, settings)         the run, from its first log line to the last
 
-    For utilization, model.tensor_flops_per_token(config) may say what a step computes.
+    For utilization, model.tensor_flops_per_token(config), or per_image, may say what a step computes.
     """
 
     name: str  # of its package, and MLPerf's

@@ -65,6 +65,25 @@ def full_model(config: Config) -> ResNet:
     return ResNet(width=config.width, blocks=config.blocks, num_classes=config.num_classes)
 
 
+def tensor_flops_per_image(config: Config) -> float:
+    """Operations of convolutions and products in a training step: see llama31_8b.model.tensor_flops_per_token.
+
+    Backward takes twice as many as forward, except for the stem: nothing needs the gradient of images.
+    """
+    width, side = config.width, -(-config.image_size // 2)
+    stem = 49 * 3 * width * side**2
+    channels, side, rest = width, -(-side // 2), 0
+    for stage, count in enumerate(config.blocks):
+        inner = width << stage
+        for block in range(count):
+            before, side = side, -(-side // 2) if stage > 0 and block == 0 else side
+            outer = inner * EXPANSION
+            rest += channels * inner * before**2 + (9 * inner**2 + inner * outer) * side**2
+            rest += channels * outer * side**2 if block == 0 else 0  # the projected shortcut
+            channels = outer
+    return 2 * (2 * stem + 3 * (rest + channels * config.num_classes))
+
+
 def initialize(model: ResNet) -> None:
     """The reference's start: truncated normal of variance 1 / fan_in (not He's 2), classifier N(0, 0.01)."""
     for module in model.modules():

@@ -114,6 +114,31 @@ def full_model(config: Config) -> SSD:
     return SSD(width=config.width, num_classes=config.num_classes)
 
 
+def tensor_flops_per_image(config: Config) -> float:
+    """Operations of convolutions in a training step, counted as for ResNet: nothing needs the gradient of images."""
+    width, side = config.width, IMAGE_SIZE // 2
+    stem = 49 * 3 * width * side**2
+    channels, side, rest = width, side // 2, 0
+    for stage, count in enumerate(BLOCKS):
+        outer, side = width << stage, -(-side // 2) if stage == 1 else side
+        rest += (9 * channels * outer + (channels * outer if channels != outer else 0)) * side**2
+        rest += (2 * count - 1) * 9 * outer**2 * side**2
+        channels = outer
+    maps = [(channels, side)]
+    for squeezed, expanded, stride, padding in EXTRAS:
+        rest += channels * width * squeezed * side**2
+        side = (side + 2 * padding - 3) // stride + 1
+        rest += 9 * width**2 * squeezed * expanded * side**2
+        channels = width * expanded
+        maps.append((channels, side))
+    numbers = 4 + config.num_classes + 1
+    rest += sum(
+        9 * channels * anchors * numbers * side**2
+        for (channels, side), anchors in zip(maps, ANCHORS_PER_CELL, strict=True)
+    )
+    return 2 * (2 * stem + 3 * rest)
+
+
 def initialize(model: SSD) -> None:
     """Xavier for the added convolutions, as in the reference, whose backbone always starts from trained weights.
 
