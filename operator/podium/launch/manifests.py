@@ -24,6 +24,8 @@ from podium.launch.stage import stage_containers, stage_folder, stage_identity, 
 CONTAINER = "trainer"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+# An attempt whose pod is moved is lost, however full its node is. Read by the cluster autoscaler and by Karpenter.
+_STAYS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 _BACKSTOP_MARGIN = 900  # seconds, for an operator that is late
 _LONGEST = 2**31 - 1
 INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -96,7 +98,7 @@ def build_job(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
         "template": {
             "metadata": {
                 "labels": {**defaults.pod.labels, **launch.labels},
-                **_given(annotations={**defaults.pod.annotations, **spec.template.annotations}),
+                "annotations": {**_STAYS, **defaults.pod.annotations, **spec.template.annotations},
             },
             "spec": _pod_spec(launch, defaults),
         },
@@ -156,6 +158,7 @@ def _pod_spec(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
             "runAsUser": 65532,
             "runAsGroup": 65532,
             "fsGroup": 65532,
+            "fsGroupChangePolicy": "OnRootMismatch",  # else each start changes the owner of every file of the data
             "seccompProfile": {"type": "RuntimeDefault"},
             **({"appArmorProfile": {"type": "RuntimeDefault"}} if defaults.app_armor else {}),
             **pod.pod_security_context,
@@ -198,6 +201,8 @@ def _container(launch: Launch, defaults: TrainerDefaults) -> dict[str, Any]:
     env: dict[str, dict[str, Any]] = {}
     if not _has_accelerators(launch.spec.system):  # an image may ask for all devices of the node
         env["NVIDIA_VISIBLE_DEVICES"] = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+    if template.image is not None:  # that of its user, or / without one, is not for user 65532 to write
+        env["HOME"] = {"name": "HOME", "value": "/tmp"}  # noqa: S108 - as in the reference trainers' image
     env |= {entry["name"]: entry for entry in pod.env}
     env |= {entry["name"]: entry for name in template.secrets for entry in defaults.secrets.get(name, ())}
     env |= {variable.name: {"name": variable.name, "value": variable.value} for variable in template.env}

@@ -112,6 +112,28 @@ def test_pods_are_restricted():
     assert pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
 
 
+def test_nothing_but_the_administrator_moves_a_pod_to_fill_fewer_nodes():
+    """The cluster autoscaler and Karpenter drain nodes that are nearly empty, and an attempt that was drained is lost."""
+    stays = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    assert build_job(launch(), TrainerDefaults())["spec"]["template"]["metadata"]["annotations"] == stays
+    moves = {"karpenter.sh/do-not-disrupt": "30m"}
+    administrators = TrainerDefaults.model_validate({"pod": {"annotations": moves}})
+    assert build_job(launch(), administrators)["spec"]["template"]["metadata"]["annotations"] == {**stays, **moves}
+
+
+@pytest.mark.parametrize(
+    ("template", "home"),
+    [
+        ({}, None),  # the trainers' image has one
+        ({"image": "registry.example/own:1"}, "/tmp"),
+        ({"image": "registry.example/own:1", "env": [{"name": "HOME", "value": "/workspace"}]}, "/workspace"),
+    ],
+)
+def test_an_own_image_can_write_to_its_home(template, home):
+    """Without a home of its own, user 65532 would have that of the image's user, often /root, or /."""
+    assert env(build_job(launch(template=template), TrainerDefaults())).get("HOME") == home
+
+
 def test_the_owner_does_not_control():
     """controller: true would switch native gang scheduling off without a word."""
     for manifest in (build_service(launch()), build_job(launch(), TrainerDefaults())):
