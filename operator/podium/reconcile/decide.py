@@ -18,7 +18,7 @@ from podium.reconcile.attempt import advance, suspended_by_user
 from podium.reconcile.cleanup import after_the_end, checkpoints_of, left_behind
 from podium.reconcile.conditions import ConditionUpdate, Report, with_conditions
 from podium.reconcile.failure import first_failure, with_failure
-from podium.reconcile.forecast import forecast_run, hopeless, in_status, turned
+from podium.reconcile.forecast import forecast_run, in_status, stopped_as_hopeless, turned, warned
 from podium.reconcile.model import (
     Action,
     CreateJob,
@@ -231,7 +231,7 @@ def _continue(case: _Case) -> Decision:
     spec, known = case.run.spec, case.observed.jobs_known
     busy = sum(not a.state.finished or _may_run(case, a.id) for a in case.attempts)
     following = next_tries(case.attempts, spec.max_retries, case.goal.attempts)
-    stopped = hopeless(spec, case.forecast) if following else None
+    stopped = stopped_as_hopeless(spec, case.forecast) if following else None
     failure = _beyond_retry(case, following) or stopped or _launch_failure(case)
     over = failure or case.observed.sealed or _all_concluded(case)
     if known and not busy and over:
@@ -243,7 +243,7 @@ def _continue(case: _Case) -> Decision:
     return case.decided(
         Report(
             admitted=case.admitted,
-            running=_running(case),
+            running=warned(_running(case), case.forecast),
             suspended=spec.suspend,
             store_error=case.observed.store_error,
         )
@@ -380,13 +380,6 @@ def _to_store(case: _Case) -> list[StoreAttempt]:
 
 
 def _running(case: _Case) -> ConditionUpdate:
-    found, forecast = _activity(case), case.forecast
-    if forecast is None or not forecast.likely_fails:
-        return found
-    return replace(found, message=f"{found.message}; {forecast.text}")
-
-
-def _activity(case: _Case) -> ConditionUpdate:
     if case.observed.launch_refusal:
         return ConditionUpdate(False, Reason.LAUNCH_REFUSED, case.observed.launch_refusal.message)
     shown = case.shown

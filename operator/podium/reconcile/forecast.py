@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from podium import scoring
 from podium.api import AttemptState, AttemptStatus, BenchmarkRunSpec, Forecast, Reason
@@ -67,7 +68,14 @@ def turned(before: Forecast | None, found: scoring.Forecast | None) -> list[Emit
     return [Emit(Reason.LIKELY_TO_FAIL_RCP, f"{found.text}, after {found.made} of {found.wanted} attempts")]
 
 
-def hopeless(spec: BenchmarkRunSpec, found: scoring.Forecast | None) -> ConditionUpdate | None:
+def warned(running: ConditionUpdate, found: scoring.Forecast | None) -> ConditionUpdate:
+    """Return the condition of a run that goes on, with a warning if it is likely to fail."""
+    if found is None or not found.likely_fails:
+        return running
+    return replace(running, message=f"{running.message}; {found.text}")
+
+
+def stopped_as_hopeless(spec: BenchmarkRunSpec, found: scoring.Forecast | None) -> ConditionUpdate | None:
     """Return why a run with spec.stopWhenHopeless makes no more attempts, if it does not."""
     if not spec.stop_when_hopeless or found is None or found.probability >= scoring.HOPELESS:
         return None
