@@ -98,7 +98,7 @@ def test_every_command_that_reads_results_takes_json():
     without = {
         " ".join(name) for name, command in commands() if "--json" not in {o for p in command.params for o in p.opts}
     }
-    assert without == {"run", "operator", "stage", "keygen"}
+    assert without == {"run", "operator", "stage", "keygen", "replay"}
 
 
 def test_help_names_the_exit_codes_and_fits_80_columns(podium_text):
