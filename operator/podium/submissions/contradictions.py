@@ -23,14 +23,7 @@ from podium.rounds import load_rounds
 from podium.rules import Finding, Goal, Verdict, check_spec, goal_for
 from podium.rules.catalog import RuleId
 from podium.stores import StoreError, digest, document_bytes, read_sums
-from podium.submissions.differences import (
-    differences,
-    mapping,
-    number,
-    read_sightings,
-    read_status,
-    shown,
-)  # fmt: skip
+from podium.submissions.differences import differences, mapping, number, read_sightings, read_status, shown
 from podium.submissions.package import ReviewedResult
 from podium.submissions.printed import Known, compare_logs
 from podium.submissions.seen import about_pods, about_seen, is_early
@@ -255,7 +248,7 @@ class _Try:
                 yield case.finding(logs, message)
 
     def _known(self) -> Known:
-        cut = any("rank 0" in text for text in self.noted)
+        cut = any("rank 0's log" in text or "rank 0 printed" in text for text in self.noted)
         return Known(number(self.rank0.get("started")), read_sightings(self.seen), cut=cut)
 
     @property
@@ -267,6 +260,11 @@ class _Try:
         """What attempt.json says is odd about the evidence."""
         found = self.record.get("findings")
         return [str(each) for each in found] if isinstance(found, list) else []
+
+    @property
+    def has_fewer_lines(self) -> bool:
+        """Whether it says that an earlier process stored a longer log than the one that the record was made of."""
+        return any(text.startswith("result.txt was stored before, ") for text in self.noted)
 
     @property
     def pods(self) -> list[_Document]:
@@ -311,19 +309,30 @@ class _Try:
     def _against_log(self, log: str, summary: LogSummary) -> Iterator[Finding]:
         """Compare what the record repeats of the log with the log."""
         case, record = self.case, self.record
-        kept = any("stored before" in text for text in self.noted)
         made = logged(summary)
         if "rate" not in mapping(record.get("log")):
             del made["log"]["rate"]  # records of before 0.1.0 have none
-        if not kept:  # else the record is of a log that could no longer be read as a whole
+        if self.has_fewer_lines:
+            yield from self._fewer(log, made)
+        else:
             yield from case.differences(self.name, {key: record.get(key) for key in made}, log, made)
         verdict = case.part.entry.verdicts.get(self.id.attempt) if self.id in case.last else None
         status = read_status(self.listed)
-        if case.goal is None or status is None or kept:
+        if case.goal is None or status is None or (self.has_fewer_lines and status.state != AttemptState.CONVERGED):
             return
         yield from self._measured(status, summary, case.goal, log)
         if verdict:
             yield from self._verdict(status, verdict, log)
+
+    def _fewer(self, log: str, made: _Document) -> Iterator[Finding]:
+        """Report an evaluation that a record of fewer lines has and the log has not."""
+        listed = self.record.get("evaluations")
+        there = [(one["epoch"], one["quality"]) for one in made["evaluations"]]
+        for one in map(mapping, listed if isinstance(listed, list) else ()):
+            if (one.get("epoch"), one.get("quality")) not in there:
+                other = f"an evaluation of {shown(one.get('quality'))}, which is not in it"
+                yield self.case.finding(self.name, f"is of fewer lines than {log}, but has {other}")
+                return
 
     def _measured(self, status: AttemptStatus, summary: LogSummary, goal: Goal, log: str) -> Iterator[Finding]:
         """Compare the measurements in the status with the log, which may have grown after the try was judged by
@@ -349,7 +358,10 @@ class _Try:
             yield self.case.finding(self.name, message)
 
     def _seen(self, summary: LogSummary) -> Iterator[Finding]:
-        for rule, message in about_seen(self.seen, summary, self.listed.get("state"), "result.txt"):
+        seen = about_seen(
+            self.seen, summary, self.listed.get("state"), "result.txt", of_fewer_lines=self.has_fewer_lines
+        )
+        for rule, message in seen:
             yield Finding(rule, self.case.where(self.name), message, remedy=_REMEDY)
         for message in about_pods(self.pods, self.seen):
             yield self.case.finding(self.name, message)

@@ -17,14 +17,21 @@ _OFFSET_SECONDS = 0.002  # times are stored in milliseconds
 Found = tuple[RuleId, str]
 
 
-def about_seen(seen: Mapping[str, Any], summary: LogSummary, state: object, log: str) -> Iterator[Found]:
-    """Compare the stamps in the log with when the operator saw its lines; `state` is that of the try."""
+def about_seen(
+    seen: Mapping[str, Any], summary: LogSummary, state: object, log: str, *, of_fewer_lines: bool = False
+) -> Iterator[Found]:
+    """Compare the stamps in the log with when the operator saw its lines; `state` is that of the try.
+
+    `of_fewer_lines`: the log was stored before, by a process that had read more of it than the one that saw these.
+    An attempt that this one found to converge has at least the lines of the clock.
+    """
     if not seen:
         return
     sightings = read_sightings(seen)
+    lacks_some = sightings == Sightings() or (of_fewer_lines and state != AttemptState.CONVERGED)
     for one, stamp in (("runStart", summary.run_start), ("runStop", summary.run_stop)):
         claimed = mapping(seen.get(one)).get("logged")
-        if claimed != stamp and not (claimed is None and sightings == Sightings()):
+        if claimed != stamp and not (claimed is None and lacks_some):
             message = f"seen.{one}.logged is {shown(claimed)} here, {shown(stamp)} in {log}"
             yield RuleId.REVIEW_CONTRADICTION, message
     fault = clock_fault(summary, sightings)
@@ -32,7 +39,7 @@ def about_seen(seen: Mapping[str, Any], summary: LogSummary, state: object, log:
         yield RuleId.REVIEW_SEEN, f"{state}, although {fault[1]}"
     elif disorder := not fault and received_in_disorder(summary, sightings):
         yield RuleId.REVIEW_SEEN, disorder
-    if message := _evaluations(seen, summary, sightings, log):
+    if message := _evaluations(seen, summary, sightings, log, of_fewer_lines=of_fewer_lines):
         yield RuleId.REVIEW_CONTRADICTION, message
     if len({(one.printed is None, one.received is None) for one in sightings}) > 1:
         yield RuleId.REVIEW_CONTRADICTION, "some lines were seen at a time, and others at none"
@@ -50,7 +57,9 @@ def _is_same(claimed: object, found: float | None) -> bool:
     return abs(given - found) <= _OFFSET_SECONDS
 
 
-def _evaluations(seen: Mapping[str, Any], summary: LogSummary, sightings: Sightings, log: str) -> str:
+def _evaluations(
+    seen: Mapping[str, Any], summary: LogSummary, sightings: Sightings, log: str, *, of_fewer_lines: bool
+) -> str:
     """Return how many evaluations were seen, if the log has others."""
     stamps, evaluations = {e.time for e in summary.evaluations}, sightings.evaluations_of(summary)
     missing = [one for one in evaluations if one.stamp not in stamps]
@@ -58,7 +67,7 @@ def _evaluations(seen: Mapping[str, Any], summary: LogSummary, sightings: Sighti
     one_each = not summary.not_numbers and all(len(e.quality) == 1 for e in summary.evaluations)
     if count < len(sightings.evaluations) and left_out:  # of which run those are is not known
         left_out = len(summary.evaluations) - count
-    if not one_each or not (missing or count + left_out != len(summary.evaluations)):
+    if not one_each or not (missing or (count + left_out != len(summary.evaluations) and not of_fewer_lines)):
         return ""
     return f"{count} evaluations were seen and {left_out:g} left out; {log} has {len(summary.evaluations)}"
 

@@ -149,6 +149,9 @@ CHANGES = {
         lambda r: (r.edit(LOG, halved), r.edit(POD, halved)), RECORD, "evaluations[0].seconds is"
     ),
     "a line is taken out": (lines(LOG, lambda found: found[:4] + found[5:]), POD, "1 MLPerf lines that the pod printed"),
+    "the end of a log, with a note on the clock": (
+        lambda r: (r.edit(LOG, lambda found: found[:-1]), document(RECORD, "findings", to=["the clock of rank 0's node"])(r)),
+        POD, "1 MLPerf lines that the pod printed"),
     "a line is put in": (
         lines(LOG, lambda found: [*found[:4], found[4].replace("100", "200") + " ", *found[4:]]), POD,
         "1 lines of result.txt are not among what the pod printed",
@@ -331,6 +334,44 @@ def test_a_record_that_has_no_rate_yet_contradicts_nothing(original, tmp_path, p
     assert [
         f for f in podium_json("review", tmp_path / "out")[1]["findings"] if f["rule"] == "review.contradiction"
     ] == []
+
+
+STORED_BEFORE = "result.txt was stored before, with 12 lines; 8 of them could be read again"
+NO_END = "rank 0's log was stored before its end: it had not ended"
+INVALID = {"state": "Invalid", "reason": "ClockInvalid", "timeToTrainSeconds": None, "quality": None, "epochs": None}
+
+
+@pytest.mark.parametrize(
+    ("note", "status", "change", "words"),
+    [
+        (STORED_BEFORE, INVALID, None, []),
+        (STORED_BEFORE, INVALID, document(RECORD, "evaluations", 1, "quality", to={"eval_accuracy": 9}),
+         ["is of fewer lines than result.txt, but has an evaluation of {'eval_accuracy': 9}"]),
+        (STORED_BEFORE, INVALID, document(RECORD, "seen", "runStart", "logged", to=9), ["seen.runStart.logged is 9 here"]),
+        # a process that found that it converged had read the lines of the clock
+        (STORED_BEFORE, {}, None, ["seen.runStop.logged is nothing here"]),
+        (STORED_BEFORE, {"timeToTrainSeconds": "9"}, None, ["timeToTrainSeconds is '9' here", "seen.runStop.logged is"]),
+        (NO_END, INVALID, None, ["evaluations is 2 here, 3 in", "seen.runStop.logged is", "2 evaluations were seen"]),
+    ],
+)  # fmt: skip
+def test_a_record_of_fewer_lines_than_were_stored_before(original, tmp_path, podium_json, note, status, change, words):
+    """It may lack what the other process could not read any more, but it has nothing else."""
+    result = Result(shutil.copytree(original, tmp_path / "out"))
+
+    def shorten(record):
+        record.update(status, findings=[note])
+        record["log"].update(mlperfLines=8, runStop=None, runStopStatus=None, pace=None)
+        record["evaluations"].pop()
+        record["seen"].update(runStop=None, evaluations=record["seen"]["evaluations"][:2])
+
+    result.edit(RECORD, shorten)
+    result.edit("result.json", lambda value: value["attempts"][0].update(status))
+    if change:
+        change(result)
+    result.seal()
+    found = [f["message"] for f in podium_json("review", result.place)[1]["findings"] if f["where"] == RECORD]
+    assert len(found) == len(words), found
+    assert all(word in message for word, message in zip(words, found, strict=True)), found
 
 
 def test_files_that_no_digest_lists_are_named(original, tmp_path, podium_json):
