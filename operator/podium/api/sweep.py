@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -132,3 +132,16 @@ def count(rows: Sequence[SweepRow]) -> SweepCounts:
         failed=found.count("Failed"),
         unsure=found.count("Unsure"),
     )
+
+
+def merged(value: Any, patch: Any) -> Any:
+    """Return `value` with a JSON merge patch (RFC 7396) applied."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(value) if isinstance(value, Mapping) else {}
+    for key, change in patch.items():
+        if change is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), change)
+    return result

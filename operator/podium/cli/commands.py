@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of --help: first what a newcomer needs
     "run": ("podium.cli.run:run", "Run a benchmark and score it."),
-    "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns before they are applied."),
+    "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns and BenchmarkSweeps before they are applied."),
     "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
     "report": ("podium.cli.report:report", "Write an HTML report on a result."),
     "score": ("podium.cli.score:score", "Score the logs of a benchmark, a system, a submitter or a round."),

@@ -1,23 +1,20 @@
-"""Read BenchmarkRuns from a file, with errors for the person who wrote it."""
+"""Read BenchmarkRuns and BenchmarkSweeps from a file, with errors for the person who wrote it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from podium.api import GROUP, KIND, VERSION, BenchmarkRunSpec
+from podium.api.sweep import BenchmarkSweepSpec
 from podium.cli.errors import UsageError
 from podium.documents import MAX_YAML_BYTES, DocumentError, file_bytes, read_yaml
 from podium.rounds import load_rounds
-from podium.rules import Finding, check_spec
-from podium.rules.catalog import RuleId
-
-_FIELDS = frozenset(field.alias or name for name, field in BenchmarkRunSpec.model_fields.items())
+from podium.rules import Finding, check_form, check_spec
 
 
 class SpecError(UsageError):
@@ -56,17 +53,15 @@ def parse_spec(path: Path, document: dict[str, Any]) -> BenchmarkRunSpec:
     try:
         return BenchmarkRunSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
-        raise SpecError(path, map(_mistake, error.errors())) from error
+        raise SpecError(path, check_form(error)) from error
 
 
-def _mistake(error: ErrorDetails) -> Finding:
-    """A pydantic error as a finding, in kubectl's words."""
-    words = {"extra_forbidden": "unknown field", "missing": "is missing", "model_type": "expected fields"}
-    place = list(map(str, error["loc"]))
-    remedy = ""
-    if error["type"] == "extra_forbidden" and len(place) > 1 and place[-1] in _FIELDS:
-        remedy = f"set spec.{place[-1]}"
-    return Finding(RuleId.SPEC_FORM, ".".join(["spec", *place]), words.get(error["type"], error["msg"]), remedy=remedy)
+def parse_sweep(path: Path, document: dict[str, Any]) -> BenchmarkSweepSpec:
+    """The spec of a sweep in `path`. Raises SpecError."""
+    try:
+        return BenchmarkSweepSpec.model_validate(document.get("spec") or {})
+    except ValidationError as error:
+        raise SpecError(path, check_form(error)) from error
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -77,21 +72,24 @@ def read_document(path: Path) -> dict[str, Any]:
     return documents[0]
 
 
-def read_documents(path: Path) -> list[dict[str, Any]]:
-    """All objects in `path`: one or more BenchmarkRuns with distinct names."""
+def read_documents(path: Path, kinds: Sequence[str] = (KIND,)) -> list[dict[str, Any]]:
+    """All objects in `path`: one or more of these `kinds`, those of a kind with distinct names."""
     try:
         read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; name a file with a BenchmarkRun") from error
+        raise UsageError(f"{path}: {error.strerror}; name a file with a {' or a '.join(kinds)}") from error
     except DocumentError as error:
         raise UsageError(str(error)) from error
     documents = [document for document in read if document is not None]
-    expected = (f"{GROUP}/{VERSION}", KIND)
+    version = f"{GROUP}/{VERSION}"
     for number, document in enumerate(documents or [None], start=1):
-        if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != expected:
+        is_ours = isinstance(document, dict) and document.get("apiVersion") == version
+        if not is_ours or document.get("kind") not in kinds:
             which = f", object {number} of {len(documents)}" if len(documents) > 1 else ""
-            raise UsageError(f"{path}{which}: expected apiVersion: {expected[0]} and kind: {expected[1]}")
-    for name, count in Counter(run_name(path, document) for document in documents).items():
+            raise UsageError(f"{path}{which}: expected apiVersion: {version} and kind: {' or '.join(kinds)}")
+    names = Counter((document["kind"], run_name(path, document)) for document in documents)
+    for (kind, name), count in names.items():
         if count > 1:
-            raise UsageError(f"{path}: {count} runs have metadata.name: {name}; give each a different name")
+            what = "runs" if kind == KIND else f"{kind}s"
+            raise UsageError(f"{path}: {count} {what} have metadata.name: {name}; give each a different name")
     return documents

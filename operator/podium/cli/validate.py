@@ -7,25 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
-from podium.api import BenchmarkRunSpec
-from podium.cli.files import SpecError, parse_spec, read_documents, run_name
+from podium.api import KIND, BenchmarkRunSpec
+from podium.api.sweep import SWEEP_KIND, BenchmarkSweepSpec
+from podium.cli.files import SpecError, parse_spec, parse_sweep, read_documents, run_name
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.rounds import load_rounds
-from podium.rules import Finding, check_admission, check_spec
+from podium.rules import Finding, check_admission, check_spec, check_sweep
 
 _OR_THE_CHART = ", unless the chart's values do (trainer.submission)"
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="A file with one or more BenchmarkRuns.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file with one or more BenchmarkRuns or BenchmarkSweeps.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Check BenchmarkRuns before they are applied.
+    """Check BenchmarkRuns and BenchmarkSweeps before they are applied.
 
     Checks fields, round and division as the API server and the operator do, but not what a cluster's administrator
-    allows (trainer.allow in the chart's values). Exits with 1 if any run would be rejected.
+    allows (trainer.allow in the chart's values). The template of a sweep is checked as the spec of a run is. Exits
+    with 1 if any of them would be rejected.
     """
-    checked = [_validated(file, document) for document in read_documents(file)]
+    checked = [_validated(file, document) for document in read_documents(file, (KIND, SWEEP_KIND))]
     if as_json:
         print_json(
             [
@@ -40,20 +44,35 @@ def validate(
                 print_line(out, f"{file}: {name}:")
             print_findings(out, findings)
             if spec and not findings:
-                division = f"{spec.round} {spec.benchmark}, {spec.division} division"
-                notes = [f"{file}: {name} would be admitted to {division}", not_submitted(spec, _OR_THE_CHART)]
-                print_line(out, "; ".join(filter(None, notes)))
+                print_line(out, f"{file}: {name} would be {_admitted(spec)}")
     raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
 
 
-def _validated(file: Path, document: dict[str, Any]) -> tuple[str, BenchmarkRunSpec | None, tuple[Finding, ...]]:
-    """The run's name, its spec (None if it cannot be read), and all findings."""
+def _validated(
+    file: Path, document: dict[str, Any]
+) -> tuple[str, BenchmarkRunSpec | BenchmarkSweepSpec | None, tuple[Finding, ...]]:
+    """The name of a run or sweep, its spec (None if it cannot be read), and all findings."""
     name = run_name(file, document)
     try:
+        if document["kind"] == SWEEP_KIND:
+            sweep = parse_sweep(file, document)
+            return name, sweep, check_sweep(sweep, load_rounds())
         spec = parse_spec(file, document)
     except SpecError as error:
         return name, None, error.findings
     return name, spec, (*check_admission(name, spec), *check_spec(spec, load_rounds()))
+
+
+def _admitted(spec: BenchmarkRunSpec | BenchmarkSweepSpec) -> str:
+    """What would become of a run or sweep without findings."""
+    if isinstance(spec, BenchmarkSweepSpec):
+        run = BenchmarkRunSpec.model_validate(spec.template)
+        return f"made into runs of {run.round} {run.benchmark}, {run.division} division, over {spec.over}"
+    notes = (
+        f"admitted to {spec.round} {spec.benchmark}, {spec.division} division",
+        not_submitted(spec, _OR_THE_CHART),
+    )
+    return "; ".join(filter(None, notes))
 
 
 def not_submitted(spec: BenchmarkRunSpec, default: str = "") -> str:

@@ -31,6 +31,8 @@ from podium.reconcile.sweep import (
     failed_sweep,
     waiting_sweep,
 )
+from podium.rounds import Round
+from podium.rules import check_form
 
 SWEEPS = Resource(SWEEP_PLURAL, f"apis/{GROUP}/{VERSION}")
 SWEEP_LABEL = "podium.dev/sweep-uid"
@@ -44,13 +46,14 @@ _FORBIDDEN = 403
 class Sweeps:
     """All sweeps of the operator."""
 
-    def __init__(self, api: Api, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, api: Api, rounds: Mapping[str, Round], clock: Callable[[], float] = time.time) -> None:
         self.queue: WorkQueue[str] = WorkQueue(self._work, workers=4)
         self.served = asyncio.Event()  # whether the API server has BenchmarkSweeps: an older CRD set has none
         self._api = api
         self._clock = clock
         self._places: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
         self._generations: dict[str, int] = {}  # by uid, as last seen
+        self._rounds = rounds
 
     def sweep_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """Handle a BenchmarkSweep that is new, has changed or is gone. Its runs go with it (owner references)."""
@@ -112,12 +115,12 @@ class Sweeps:
         try:
             nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
             runs = [run async for run in self._runs(sweep)]
-            decision = decide_sweep(sweep, nodes, runs, now)
+            decision = decide_sweep(sweep, nodes, runs, self._rounds, now)
             for run in decision.create:
                 await self._create(body, run)
         except ApiError as error:
             if error.final:
-                return failed_sweep(sweep, f"template: {error}", now)
+                return failed_sweep(sweep, f"spec.template: {error}", now)
             if error.code != _FORBIDDEN:
                 raise
             return waiting_sweep(sweep, str(error), now)
@@ -161,8 +164,7 @@ def _read_spec(spec: Mapping[str, Any]) -> tuple[BenchmarkSweepSpec, str]:
     try:
         return BenchmarkSweepSpec.model_validate(spec), ""
     except ValidationError as error:
-        first = error.errors()[0]
-        return none, f"{'.'.join(('spec', *map(str, first['loc'])))}: {first['msg']}"
+        return none, "; ".join(map(str, check_form(error)))
 
 
 def run_of(sweep: Object, run: NewRun) -> Object:

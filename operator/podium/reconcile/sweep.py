@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from podium.api import BenchmarkRunSpec, Condition, Reason, rfc3339
-from podium.api.sweep import MAX_ROWS, BenchmarkSweepSpec, BenchmarkSweepStatus, SweepRow, count
+from podium.api.sweep import MAX_ROWS, BenchmarkSweepSpec, BenchmarkSweepStatus, SweepRow, count, merged
 from podium.reconcile.sweep_verdicts import Judged, judge, nodes_of
+from podium.rounds import Round
+from podium.rules import check_sweep
 from podium.text import printable
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -78,9 +78,11 @@ class SweepDecision:
     status: BenchmarkSweepStatus
 
 
-def decide_sweep(sweep: Sweep, nodes: Sequence[Node], runs: Sequence[SweepRun], now: float) -> SweepDecision:
+def decide_sweep(
+    sweep: Sweep, nodes: Sequence[Node], runs: Sequence[SweepRun], rounds: Mapping[str, Round], now: float
+) -> SweepDecision:
     """Return which runs `sweep` needs, and its status. `nodes` and `runs` are all that exist, `now` in unix seconds."""
-    if refusal := refusal_of(sweep.spec) or _changed(sweep):
+    if refusal := "; ".join(map(str, check_sweep(sweep.spec, rounds))) or _changed(sweep):
         return SweepDecision((), failed_sweep(sweep, refusal, now))
     by_row: dict[str, list[SweepRun]] = {}
     for run in sorted(runs, key=lambda one: one.number):
@@ -114,27 +116,11 @@ def failed_sweep(sweep: Sweep, message: str, now: float) -> BenchmarkSweepStatus
     return status.model_copy(update={"template_sha256": sweep.status.template_sha256})
 
 
-def refusal_of(spec: BenchmarkSweepSpec) -> str:
-    """Return what is wrong with the template, also where a variant changes it; "" if nothing is."""
-    if "ttlSecondsAfterFinished" in spec.template:
-        return "template.ttlSecondsAfterFinished: a sweep needs its runs, and they are deleted with it; leave it out"
-    for name, patch in [("", {}), *((variant.name, variant.patch) for variant in spec.variants)]:
-        try:
-            BenchmarkRunSpec.model_validate(merged(spec.template, patch))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = f"variants {name}: " if name else ""
-            return f"{where}template.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    if spec.verdict.max_runs < spec.verdict.min_runs:
-        return f"verdict.maxRuns: {spec.verdict.max_runs} is less than minRuns, {spec.verdict.min_runs}"
-    return ""
-
-
 def _changed(sweep: Sweep) -> str:
     """Return what is wrong if the template has changed: runs of two templates must not be compared."""
     if sweep.status.template_sha256 in (None, _digest(sweep.spec)):
         return ""
-    return "template: it was changed after the first runs had been made; create a new BenchmarkSweep"
+    return "spec.template: it was changed after the first runs had been made; create a new BenchmarkSweep"
 
 
 def _digest(spec: BenchmarkSweepSpec) -> str:
@@ -234,19 +220,6 @@ def run_name(sweep: Sweep, row: str, number: int) -> str:
     readable = readable if readable[:1].isalpha() else f"s{readable}"[:_NAME_ROOM]
     digest = hashlib.sha256(json.dumps([sweep.uid, row]).encode()).hexdigest()[:8]
     return f"{readable}-{digest}-{number}"
-
-
-def merged(value: Any, patch: Any) -> Any:
-    """Return `value` with a JSON merge patch (RFC 7396) applied."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(value) if isinstance(value, Mapping) else {}
-    for key, change in patch.items():
-        if change is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), change)
-    return result
 
 
 # ---- status ----

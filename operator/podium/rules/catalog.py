@@ -85,6 +85,11 @@ class RuleId(StrEnum):
         _SPEC,
         "An out-of-the-box run may set only the batch size.",
     )
+    SPEC_SWEEP = (
+        "spec.sweep",
+        _SPEC,
+        "A BenchmarkSweep asks for what no sweep can do, such as fewer runs than it needs at least.",
+    )
     ID_UNTUNED = "<id>.untuned", _SPEC, "An out-of-the-box log has a value that is not the reference's."
     LOG_EMPTY = "log.empty", _LOG, "The log has no MLPerf lines."
     LOG_UNREADABLE = "log.unreadable", _LOG, "A line that starts like an MLPerf line cannot be read."

@@ -10,7 +10,9 @@ import yaml
 from podium.api import BenchmarkRunSpec, ConditionType
 from podium.reconcile import decide
 from podium.rounds import load_rounds
+from tests.unit.controller.test_sweeps import Api, again
 from tests.unit.reconcile import examples as ex
+from tests.unit.reconcile.test_sweep import TEMPLATE, UID
 
 
 def run_file(tmp_path, **spec):
@@ -209,7 +211,7 @@ def test_several_runs_in_one_file(podium_json, podium_text, tmp_path):
     path.write_text(f"{right}---\n{right}")
     assert podium_text("validate", path) == (2, f"{path}: 2 runs have metadata.name: mine; give each a different name")
     path.write_text(f"{right}---\nkind: Pod\n")
-    said = f"{path}, object 2 of 2: expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun"
+    said = f"{path}, object 2 of 2: expected apiVersion: podium.dev/v1alpha1 and kind: BenchmarkRun or BenchmarkSweep"
     assert podium_text("validate", path) == (2, said)
 
 
@@ -277,3 +279,57 @@ def test_a_value_nested_without_end_is_reported_in_a_line(podium_json, tmp_path)
         before = [] if "self" in value else lines
         file.write_text("\n".join([*before, f"{text}  hyperparameters: {{opt_base_learning_rate: {value}}}\n"]))
         assert podium_json("validate", file) == (2, f"{file} {sentence}")
+
+
+def sweep_file(tmp_path, **spec):
+    document = {
+        "apiVersion": "podium.dev/v1alpha1",
+        "kind": "BenchmarkSweep",
+        "metadata": {"name": "fleet.of-64"},
+        "spec": {"over": "nodes", "nodes": {"selector": {"pool": "gpu"}}, "template": TEMPLATE, **spec},
+    }
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_a_sweep(podium_json, podium_text, tmp_path):
+    path = sweep_file(tmp_path)
+    assert podium_json("validate", path) == (0, [{"name": "fleet.of-64", "file": str(path), "findings": []}])
+    code, text = podium_text("validate", path)
+    said = "fleet.of-64 would be made into runs of v0.6 resnet, open division, over nodes"
+    assert (code, said in " ".join(text.split())) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"template": {**TEMPLATE, "round": "v0.4"}}, "spec.template.round: unknown round 'v0.4'; choose one of"),
+        ({"template": {**TEMPLATE, "flavor": "red"}}, "spec.template.flavor: unknown field"),
+        ({"verdict": {"tolerance": "3"}}, "spec.verdict.tolerance: 3 is not a ratio below 1"),
+        ({"flavor": "red"}, "spec.flavor: unknown field"),
+        (
+            {"over": "nodeCounts"},
+            "spec: over: set the list that it names (nodes, nodeCounts or variants), and no other",
+        ),
+    ],
+)
+async def test_the_findings_on_a_sweep_are_the_operators(podium_json, tmp_path, change, sentence):
+    path = sweep_file(tmp_path, **change)
+    code, (document,) = podium_json("validate", path)
+    assert code == 1
+    (finding,) = document["findings"]
+    said = f"{finding['where']}: {finding['message']}" + (f"; {finding['remedy']}" if finding["remedy"] else "")
+    assert said.startswith(sentence)
+    api = Api()
+    api.sweep["spec"] = yaml.safe_load(path.read_text())["spec"]
+    await again(api)._work(UID)
+    failed = api.sweep["status"]["conditions"][1]
+    assert (failed["type"], failed["status"], failed["message"]) == ("Failed", "True", said)
+
+
+def test_runs_and_sweeps_in_one_file(podium_json, tmp_path):
+    path = tmp_path / "both.yaml"
+    path.write_text(f"{sweep_file(tmp_path).read_text()}---\n{run_file(tmp_path).read_text()}")
+    code, documents = podium_json("validate", path)
+    assert (code, [document["name"] for document in documents]) == (0, ["fleet.of-64", "mine"])

@@ -8,6 +8,7 @@ import pytest
 
 from podium.controller.sweeps import SWEEP_LABEL, Sweeps, is_of, read_node, read_sweep_run
 from podium.kube import ApiError
+from podium.rounds import load_rounds
 from tests.unit.reconcile.test_sweep import TEMPLATE, UID
 
 SWEEP = {
@@ -61,7 +62,7 @@ def api():
 
 @pytest.fixture
 def sweeps(api):
-    made = Sweeps(api, clock=lambda: 1.0)
+    made = Sweeps(api, load_rounds(), clock=lambda: 1.0)
     made.sweep_changed(api.sweep, deleted=False)
     return made
 
@@ -98,7 +99,7 @@ async def test_a_run_that_no_list_shows_yet_is_not_an_error(api, sweeps):
 
 def again(api):
     """A new process."""
-    made = Sweeps(api, clock=lambda: 2.0)
+    made = Sweeps(api, load_rounds(), clock=lambda: 2.0)
     made.sweep_changed(api.sweep, deleted=False)
     return made
 
@@ -118,7 +119,7 @@ async def test_a_run_that_no_schema_allows_ends_the_sweep(api, sweeps):
     api.refusal["create"] = ApiError(422, "Invalid", "spec.round: unsupported value")
     await sweeps._work(UID)
     failed = api.sweep["status"]["conditions"][1]
-    assert (failed["status"], failed["message"]) == ("True", "template: spec.round: unsupported value")
+    assert (failed["status"], failed["message"]) == ("True", "spec.template: spec.round: unsupported value")
 
 
 async def test_what_may_pass_is_tried_again(api, sweeps):
