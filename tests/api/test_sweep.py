@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -94,6 +97,12 @@ def test_every_node_is_measured_and_a_killed_operator_makes_no_run_twice(plane, 
         assert run["status"]["attempts"][0]["state"] == "Measured", run["status"]["attempts"]
         row = run["metadata"]["annotations"]["podium.dev/sweep-row"]
         assert run["spec"]["template"]["affinity"]["nodeAffinity"], row
+    content = Path(urlsplit(found["result"]["uri"]).path).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == found["result"]["sha256"]
+    stored = json.loads(content)
+    assert stored["rows"] == found["rows"]
+    results = {run["metadata"]["name"]: run["status"]["result"] for run in made}
+    assert {run["name"]: run["result"] for run in stored["runs"]} == results
     shown = kubectl("get", "benchmarksweeps")
     assert shown.split()[:8] == ["NAME", "OVER", "ROWS", "RUNNING", "OK", "SLOW", "FAILED", "UNSURE"]
     kubectl("delete", "benchmarksweep", "accept.new-nodes")

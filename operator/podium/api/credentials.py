@@ -23,17 +23,18 @@ _FLAG = re.compile(r"--?([A-Za-z][\w-]*)(=?)(.*)", re.DOTALL)
 
 
 def without_credentials(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a run, as JSON, with its credentials replaced: it is stored where many can read it."""
+    """Return the spec of a run, or a patch of one, as JSON, with its credentials replaced: many can read where it is
+    stored."""
     cleaned: dict[str, Any] = _scrubbed(spec)
     template = cleaned.get("template") or {}
     for variable in template.get("env") or ():
         if _names_one(variable["name"]):
             variable["value"] = _hidden(variable.get("value", ""))
     for name, text in (template.get("annotations") or {}).items():
-        if _names_one(name):
+        if text and _names_one(name):
             template["annotations"][name] = _hidden(text)
     for field in ("command", "args"):
-        if field in template:
+        if template.get(field):
             template[field] = _without_flags(template[field])
     return cleaned
 

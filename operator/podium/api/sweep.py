@@ -104,6 +104,13 @@ class SweepCounts(StatusModel):
     unsure: int = 0
 
 
+class SweepResult(StatusModel):
+    """Where the result is stored."""
+
+    uri: str = Field(max_length=2048, description="URL of sweep.json: every row, and the runs that it rests on.")
+    sha256: str = Field(max_length=64, description="Its digest.")
+
+
 class BenchmarkSweepStatus(StatusModel):
     """What is known of the rows so far."""
 
@@ -115,6 +122,11 @@ class BenchmarkSweepStatus(StatusModel):
     counts: SweepCounts = SweepCounts()
     worst: str | None = Field(default=None, max_length=340, description="The slowest row, with its deviation.")
     rows: tuple[SweepRow, ...] = Field(default=(), max_length=MAX_ROWS)
+    result: SweepResult | None = None
+
+    @property
+    def complete(self) -> bool:
+        return any(c.type == "Complete" and c.status == "True" for c in self.conditions)
 
     @property
     def ended(self) -> bool:

@@ -147,7 +147,7 @@ class OperatorProcess:
         recorder = Recorder(self._store, self.metrics, signer=self._options.signer)
         logs = LogCollector(api, recorder, self._wake, streams=self._options.log_streams)
         inputs = Inputs(self._rounds, self._options.trainer, await self._has(api, POD_GROUPS))
-        sweeps = Sweeps(api, self._rounds)
+        sweeps = Sweeps(api, recorder, self._rounds)
         if await self._has(api, SWEEPS):
             sweeps.served.set()
         uploads = Uploader(api, recorder, logs, inputs=inputs, wake=self._wake)

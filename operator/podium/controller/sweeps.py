@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -20,19 +20,23 @@ from podium.api import GROUP, KIND, VERSION, AttemptStatus, ConditionType
 from podium.api.sweep import SWEEP_KIND, SWEEP_PLURAL, BenchmarkSweepSpec, BenchmarkSweepStatus
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.status_writer import changes
+from podium.controller.uploads import Recorder
 from podium.kube import NODES, Api, ApiError, Object, Resource, WorkQueue
 from podium.reconcile import read_run, size_refusal
 from podium.reconcile.sweep import (
     NewRun,
     Node,
     Sweep,
+    SweepEnd,
     SweepRun,
     decide_sweep,
+    ended_sweep,
     failed_sweep,
     waiting_sweep,
 )
 from podium.rounds import Round
 from podium.rules import check_form
+from podium.stores import StoreError
 
 SWEEPS = Resource(SWEEP_PLURAL, f"apis/{GROUP}/{VERSION}")
 SWEEP_LABEL = "podium.dev/sweep-uid"
@@ -46,14 +50,17 @@ _FORBIDDEN = 403
 class Sweeps:
     """All sweeps of the operator."""
 
-    def __init__(self, api: Api, rounds: Mapping[str, Round], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, api: Api, recorder: Recorder, rounds: Mapping[str, Round], clock: Callable[[], float] = time.time
+    ) -> None:
         self.queue: WorkQueue[str] = WorkQueue(self._work, workers=4)
         self.served = asyncio.Event()  # whether the API server has BenchmarkSweeps: an older CRD set has none
         self._api = api
+        self._recorder = recorder
+        self._rounds = rounds
         self._clock = clock
         self._places: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
         self._generations: dict[str, int] = {}  # by uid, as last seen
-        self._rounds = rounds
 
     def sweep_changed(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """Handle a BenchmarkSweep that is new, has changed or is gone. Its runs go with it (owner references)."""
@@ -94,7 +101,7 @@ class Sweeps:
         except ValidationError:
             _LOG.warning("the status of sweep %s/%s cannot be read: it is left alone", *self._places[uid])
             return
-        if status.ended and status.observed_generation == metadata["generation"]:
+        if status.complete or (status.ended and status.observed_generation == metadata["generation"]):
             return
         status = await self._next(body, status)
         await self._report(body, written, status)
@@ -123,8 +130,17 @@ class Sweeps:
                 return failed_sweep(sweep, f"spec.template: {error}", now)
             if error.code != _FORBIDDEN:
                 raise
-            return waiting_sweep(sweep, str(error), now)
-        return decision.status
+            return waiting_sweep(sweep, status.rows, str(error), now)
+        return await self._end(sweep, decision.end, runs, now) if decision.end else decision.status
+
+    async def _end(self, sweep: Sweep, end: SweepEnd, runs: Sequence[SweepRun], now: float) -> BenchmarkSweepStatus:
+        """Store the result, and return the status that says so; during an outage, the one that says what is missing."""
+        try:
+            end, result = await self._recorder.put_sweep(sweep, end, runs)
+        except (StoreError, OSError) as error:
+            _LOG.warning("cannot store the result of sweep %s/%s: %s", sweep.namespace, sweep.name, error)
+            return waiting_sweep(sweep, end.rows, f"{end.message}; the result cannot be stored: {error}", now)
+        return ended_sweep(sweep, end, result, now)
 
     async def _nodes(self, spec: BenchmarkSweepSpec) -> AsyncIterator[Node]:
         selector = ",".join(f"{key}={value}" for key, value in (spec.nodes.selector if spec.nodes else {}).items())
@@ -200,13 +216,15 @@ def read_sweep_run(body: Mapping[str, Any]) -> SweepRun:
     try:
         run = read_run(body)
     except ValidationError:  # a newer operator has written its status
-        return SweepRun(**place, ended=False)
+        return SweepRun(**place, uid=metadata["uid"], ended=False)
     end = run.status.end
     return SweepRun(
         **place,
+        uid=run.uid,
         ended=end is not None,
         rates=tuple(rate for attempt in run.status.attempts if (rate := _rate(attempt))),
         failure=f"{end.reason}: {end.message}" if end and end.type == ConditionType.FAILED else "",
+        result=run.status.result,
     )
 
 

@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from podium.api import TryId
+from podium.api.sweep import SweepResult
 from podium.controller.logs import LogCollector
 from podium.controller.state import RunState
 from podium.kube import NODES, Api, ApiError, backoff
 from podium.launch import Inputs
 from podium.reconcile import Container, Run, StoreAttempt, StoreResult
+from podium.reconcile.sweep import Sweep, SweepEnd, SweepRun
 from podium.results import (
     AttemptFiles,
     Chain,
@@ -27,7 +29,9 @@ from podium.results import (
     Signer,
     chain,
     chain_folder,
+    put_sweep,
     result_folder,
+    sweep_folder,
 )
 from podium.results.ledger import Entry
 from podium.rules import goal_for
@@ -113,6 +117,10 @@ class Recorder:
         await self._chain(run).add(chain.ended(run, sealed.action, result_folder(run), sealed.result.sha256))
         self._ledgers.pop(run.uid, None)
         return sealed
+
+    async def put_sweep(self, sweep: Sweep, end: SweepEnd, runs: Sequence[SweepRun]) -> tuple[SweepEnd, SweepResult]:
+        store = self._store.child(sweep_folder(sweep))
+        return await self._timed(lambda: put_sweep(store, sweep, end, runs), self._threads)
 
     async def put_checkpoint(self, run: Run, segment: Segment, containers: Sequence[Container]) -> None:
         writer = self._writer(run)

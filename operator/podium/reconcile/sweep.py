@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.api import BenchmarkRunSpec, Condition, Reason, rfc3339
-from podium.api.sweep import MAX_ROWS, BenchmarkSweepSpec, BenchmarkSweepStatus, SweepRow, count, merged
+from podium.api import BenchmarkRunSpec, Condition, Reason, Result, rfc3339
+from podium.api.sweep import MAX_ROWS, BenchmarkSweepSpec, BenchmarkSweepStatus, SweepResult, SweepRow, count, merged
 from podium.reconcile.sweep_verdicts import Judged, judge, nodes_of
 from podium.rounds import Round
 from podium.rules import check_sweep
@@ -44,8 +44,10 @@ class SweepRun:
     row: str
     number: int  # of the row's runs, starting at 1
     ended: bool
+    uid: str = ""
     rates: tuple[float, ...] = ()
     failure: str = ""  # why it failed, if it did
+    result: Result | None = None  # where it is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,25 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepEnd:
+    """All rows of a sweep that has nothing left to measure, and what they say in a sentence."""
+
+    rows: tuple[SweepRow, ...]
+    message: str
+
+    @property
+    def worst(self) -> str | None:
+        """The slowest row, with its deviation."""
+        return _worst(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class SweepDecision:
-    """The runs to create, and the new status."""
+    """The runs to create, and the new status; or the `end`, which is stored before `ended_sweep` is its status."""
 
     create: tuple[NewRun, ...]
     status: BenchmarkSweepStatus
+    end: SweepEnd | None = None
 
 
 def decide_sweep(
@@ -99,13 +115,18 @@ def decide_sweep(
     if wanted or running or not rows:
         return SweepDecision(tuple(create), _going_on(sweep, rows, now))
     text = "; ".join(filter(None, (_in_words(rows), verdicts.together)))
-    said = {"Complete": ("True", Reason.SCORED, text), "Failed": ("False", Reason.COMPLETE, "")}
-    return SweepDecision((), _status(sweep, rows, said, now))
+    return SweepDecision((), _going_on(sweep, rows, now), SweepEnd(tuple(rows), text))
 
 
-def waiting_sweep(sweep: Sweep, cause: str, now: float) -> BenchmarkSweepStatus:
+def ended_sweep(sweep: Sweep, end: SweepEnd, result: SweepResult, now: float) -> BenchmarkSweepStatus:
+    """Return the status of a sweep whose result is stored."""
+    said = {"Complete": ("True", Reason.SCORED, end.message), "Failed": ("False", Reason.COMPLETE, "")}
+    return _status(sweep, end.rows, said, now).model_copy(update={"result": result})
+
+
+def waiting_sweep(sweep: Sweep, rows: Sequence[SweepRow], cause: str, now: float) -> BenchmarkSweepStatus:
     """Return the status of a sweep that cannot go on now, because of `cause`."""
-    return _going_on(sweep, sweep.status.rows, now, printable(cause)[:_MAX_MESSAGE])
+    return _going_on(sweep, rows, now, printable(cause)[:_MAX_MESSAGE])
 
 
 def failed_sweep(sweep: Sweep, message: str, now: float) -> BenchmarkSweepStatus:
@@ -246,16 +267,20 @@ def _status(
                 {"type": kind, "status": value, "reason": reason.value, "message": message, "lastTransitionTime": since}
             )
         )
-    deviating = [(float(row.deviation), row.name) for row in rows if row.deviation is not None]
-    worst = min(deviating, default=None)
     return BenchmarkSweepStatus(
         observed_generation=sweep.generation,
         template_sha256=sweep.status.template_sha256 or _digest(sweep.spec),
         conditions=tuple(conditions),
         counts=count(rows),
-        worst=f"{worst[1]} {worst[0]:+.1%}" if worst else None,
+        worst=_worst(rows),
         rows=tuple(rows),
     )
+
+
+def _worst(rows: Sequence[SweepRow]) -> str | None:
+    deviating = [(float(row.deviation), row.name) for row in rows if row.deviation is not None]
+    worst = min(deviating, default=None)
+    return f"{worst[1]} {worst[0]:+.1%}" if worst else None
 
 
 def _in_words(rows: Sequence[SweepRow]) -> str:

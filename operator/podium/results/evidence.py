@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from podium.stores import NotFound, Store
+from podium.stores import AlreadyExists, NotFound, Store
 
 _PIECE = 1 << 20
 _TEXT, _GZIP = "text/plain; charset=utf-8", "application/gzip"
@@ -56,6 +56,15 @@ class _Draft:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.file.close()
+
+
+def put_once(store: Store, key: str, content: bytes, content_type: str) -> bytes:
+    """Store a file unless there is one. Returns what is stored."""
+    try:
+        store.put(key, content, if_absent=True, content_type=content_type)
+    except AlreadyExists:
+        return store.get(key)
+    return content
 
 
 def put_lines(store: Store, folder: str, name: str, lines: Iterable[str], *, exists: bool) -> list[Stored]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
+
+import orjson
 
 from podium.api import GROUP, KIND, VERSION, AttemptStatus, BenchmarkRunSpec, Score
 from podium.api.credentials import without_credentials
@@ -181,3 +184,11 @@ def stored_result(document: bytes) -> tuple[str, StoreResult]:
         return str(found["run"]["uid"]), StoreResult(score, attempts, outcome, str(found["message"]))
     except (LookupError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """A document as it is stored."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # such as an integer beyond 64 bits, which a log may contain
+        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

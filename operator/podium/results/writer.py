@@ -8,13 +8,11 @@ digest of every file as it was put.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-import orjson
 import yaml
 
 from podium.api import AttemptStatus, Result, TryId
@@ -23,11 +21,12 @@ from podium.reconcile import Container, Run, StoreAttempt, StoreResult
 from podium.results import checkpoints, ledger
 from podium.results.chain import Chain
 from podium.results.checkpoints import Segment
-from podium.results.evidence import put_lines, put_packed
+from podium.results.evidence import put_lines, put_once, put_packed
 from podium.results.ledger import LEDGER, Head
 from podium.results.run_ledger import PARTS, RunLedger
 from podium.results.schema import (
     attempt_document,
+    json_bytes,
     result_document,
     run_document,
     stored_files,
@@ -139,7 +138,7 @@ class ResultWriter:
                     unread[name] = log.unread
             document = attempt_document(self.run, attempt, files.summary, files.containers, files.sightings)
             document |= stored_files(stored, unread, [*files.findings, *clock_notes(files.sightings)])
-            content = _json(document)
+            content = json_bytes(document)
             store.put(f"{folder}/{_ATTEMPT}", content, content_type="application/json")
         digests = {f"{folder}/{_ATTEMPT}": _sum(content)} | {f"{folder}/{file.name}": file.sha256 for file in stored}
         writer = "" if any(file.finding for file in stored) else files.writer
@@ -150,16 +149,16 @@ class ResultWriter:
     ) -> Sealed:
         """Store run.yaml, system.json, result.json and ledger.jsonl, each once, and SHA256SUMS."""
         with self.store.together() as store:
-            content = _json(result_document(self.run, action, target))
-            stored = _put_once(store, RESULT, content, "application/json")
+            content = json_bytes(result_document(self.run, action, target))
+            stored = put_once(store, RESULT, content, "application/json")
             if stored != content:
                 action = self._stored_before(stored)
             closed = self.ledger.closed()
             if closed is None:
-                system = _json(system_document(self.run, nodes))
+                system = json_bytes(system_document(self.run, nodes))
                 files = {
-                    _RUN: _sum(_put_once(store, _RUN, self._run_yaml(), "application/yaml")),
-                    _SYSTEM: _sum(_put_once(store, _SYSTEM, system, "application/json")),
+                    _RUN: _sum(put_once(store, _RUN, self._run_yaml(), "application/yaml")),
+                    _SYSTEM: _sum(put_once(store, _SYSTEM, system, "application/json")),
                     RESULT: _sum(stored),
                 }
         with self.ledger.together() as store:
@@ -257,15 +256,6 @@ class ResultWriter:
         }
 
 
-def _put_once(store: Store, key: str, content: bytes, content_type: str) -> bytes:
-    """Store a file unless there is one. Returns what is stored."""
-    try:
-        store.put(key, content, if_absent=True, content_type=content_type)
-    except AlreadyExists:
-        return store.get(key)
-    return content
-
-
 def _has_ended(closed: bytes, id_: TryId) -> bool:
     entries = (record.entry for record in ledger.read(closed))
     return any(e["kind"] == ledger.END and (e["attempt"], e["try"]) == id_ for e in entries)
@@ -278,10 +268,3 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 def _sum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # such as an integer beyond 64 bits, which a log may contain
-        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

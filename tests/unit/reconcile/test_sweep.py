@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from podium.api import BenchmarkRunSpec
-from podium.api.sweep import BenchmarkSweepSpec, BenchmarkSweepStatus, merged
+from podium.api.sweep import BenchmarkSweepSpec, BenchmarkSweepStatus, SweepResult, merged
 from podium.reconcile import sweep as reconcile_sweep
-from podium.reconcile.sweep import Node, Sweep, SweepRun, run_name
+from podium.reconcile.sweep import Node, Sweep, SweepRun, ended_sweep, run_name
 from podium.rounds import load_rounds
 from podium.rules import check_admission
 
@@ -49,6 +49,9 @@ class World:
 
     def step(self):
         decision = decide_sweep(self.sweep, self.nodes, list(self.runs.values()), 1.0)
+        if decision.end:
+            status = ended_sweep(self.sweep, decision.end, SweepResult(uri="file:///sweep.json", sha256="0"), 1.0)
+            decision = replace(decision, status=status)
         self.sweep = replace(self.sweep, status=decision.status)
         for run in decision.create:
             assert run.name not in self.runs
