@@ -124,11 +124,16 @@ async def first_seen(api: Api, path: str, seen: dict[str, float]) -> None:
         print(f"the watch of {path} was closed after {len(seen)} objects", file=sys.stderr, flush=True)
 
 
-async def until_complete(plane: ControlPlane, resource: str, count: int, started: float, limit: float = 1800) -> float:
-    """Seconds until the last of `count` objects has come to its end, from their conditions."""
+async def until_complete(plane: ControlPlane, resource: str, count: int, started: float) -> float:
+    """Seconds until the last of `count` objects has come to its end, from their conditions.
+
+    Raises SystemExit if 1,000 objects have not after half an hour, or more after as much longer.
+    """
+    share = max(1.0, count / 1000)  # so that looking takes the same part of the machine's time at every size
+    limit = 1800 * share
     path = '-o=jsonpath={range .items[*]}{.status.conditions[?(@.status=="True")].type}{"\\n"}{end}'
     while True:
-        await asyncio.sleep(5)
+        await asyncio.sleep(5 * share)
         text = await asyncio.to_thread(plane.kubectl, "get", resource, path)
         ends = sum("Complete" in line or "Failed" in line for line in text.splitlines())
         print(f"{time.time() - started:4.0f} s: {ends} of {count} {resource} ended", file=sys.stderr, flush=True)
