@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 16
 _FULL_DISK_SECONDS = 1.0
 _KILL_AFTER_SECONDS = 5.0
+_MARK = "PODIUM_LOCAL_NODE"  # an environment variable that all processes of a node inherit
 
 
 _T = TypeVar("_T")
@@ -48,6 +50,7 @@ class LocalJob:
         self._data_dir = data_dir
         self._on_line = on_line
         self._created = time.time()
+        self._mark = secrets.token_hex(16)
         self._containers: list[Container] = []
         self._processes: list[asyncio.subprocess.Process] = []
         self._outputs: list[BinaryIO] = []
@@ -116,7 +119,8 @@ class LocalJob:
         for sign in (signal.SIGTERM, signal.SIGKILL):  # as a container ends with its first process
             _signal(process, sign)
             await asyncio.wait({reading}, timeout=_KILL_AFTER_SECONDS)
-        reading.cancel()  # somebody has left the process group and still holds the pipe
+        _kill_marked(f"{self._mark}-{node}")
+        reading.cancel()  # somebody still holds the pipe
         await asyncio.gather(reading, return_exceptions=True)
         self._containers[node] = replace(
             self._containers[node],
@@ -187,6 +191,7 @@ class LocalJob:
             **{variable.name: variable.value for variable in self._launch.spec.template.env},
             **environment(self._launch, "127.0.0.1", port, self._data_dir),
             "PET_NODE_RANK": str(node),
+            _MARK: f"{self._mark}-{node}",
             **{name: str(value) for name, value in ranks.items()},
         }
 
@@ -213,6 +218,15 @@ def _signal(process: asyncio.subprocess.Process, sign: signal.Signals) -> None:
     """Send a signal to the process and to all that it has started, if any of them is left."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, sign)
+
+
+def _kill_marked(mark: str) -> None:
+    """End the processes that have left their group, such as daemons. Linux alone says which they are."""
+    wanted = f"{_MARK}={mark}".encode()
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if wanted in file.read_bytes().split(b"\0"):
+                os.kill(int(file.parent.name), signal.SIGKILL)
 
 
 def _free_port() -> int:

@@ -118,11 +118,23 @@ def is_running(pid):
         return False
 
 
-async def test_who_has_left_the_process_group_holds_up_nothing(tmp_path, monkeypatch):
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux")
+async def test_who_has_left_the_process_group_is_ended_too(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_KILL_AFTER_SECONDS", 0.2)
     code = """if True:
         import subprocess
         child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        print(child.pid, flush=True)"""
+    job, lines, seconds = await ended(code, tmp_path)
+    assert (job.observed().finished, seconds < 10) == ("Complete", True)
+    assert not is_running(int(lines[0]))
+
+
+async def test_who_cannot_be_found_holds_up_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_KILL_AFTER_SECONDS", 0.2)
+    code = """if True:
+        import subprocess
+        child = subprocess.Popen(["sleep", "60"], start_new_session=True, env={})
         print(child.pid, flush=True)"""
     job, lines, seconds = await ended(code, tmp_path)
     os.kill(int(lines[0]), signal.SIGKILL)
