@@ -200,6 +200,7 @@ def _container(body: Mapping[str, Any]) -> Container:
     deleted = None
     if "deletionTimestamp" in metadata:  # deletionTimestamp is the end of the grace period
         deleted = unix_seconds(metadata["deletionTimestamp"]) - (metadata.get("deletionGracePeriodSeconds") or 0)
+    disrupted = next(_conditions(status, "DisruptionTarget", "True"), {})
     pod = Container(
         name=_text(metadata["name"]),
         node_index=index,
@@ -208,7 +209,8 @@ def _container(body: Mapping[str, Any]) -> Container:
         uid=_text(metadata["uid"]),
         node=_text(body["spec"].get("nodeName", "")),
         image_id=_text(trainer.get("imageID", "")),
-        disruption=next((c.get("reason", "") for c in _conditions(status, "DisruptionTarget", "True")), ""),
+        disruption=disrupted.get("reason", ""),
+        message=disrupted.get("message", ""),
         node_lost=_is_node_lost(status),
         memory_limited=_is_memory_limited(body["spec"]),
         created=unix_seconds(metadata["creationTimestamp"]),
@@ -220,11 +222,11 @@ def _container(body: Mapping[str, Any]) -> Container:
         return _without_status(pod, body)
     if pod.node_lost and deleted is not None:  # it is gone for good, although no kubelet will ever say so
         started = _started(state.get("running") or {})
-        return replace(pod, started=started, finished=deleted, stopped=NODE_LOST, message=status.get("message", ""))
+        return replace(pod, started=started, finished=deleted, stopped=NODE_LOST, message=_message(pod, status))
     if "running" in state:
         return replace(pod, started=unix_seconds(state["running"]["startedAt"]))
     waiting = state.get("waiting") or next(iter(_conditions(status, "PodScheduled", "False")), {})
-    return replace(pod, waiting=waiting.get("reason", ""), message=waiting.get("message", ""))
+    return replace(pod, waiting=waiting.get("reason", ""), message=_message(pod, waiting))
 
 
 def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any], *, ran: bool) -> Container:
@@ -241,7 +243,7 @@ def _terminated(pod: Container, ended: Mapping[str, Any], body: Mapping[str, Any
         end_reported=ran,
         signal=ended.get("signal") or None,
         stopped=reason,
-        message=status.get("message", "") or (ended.get("message", "") if ran and started is None else ""),
+        message=_message(pod, status, ended if ran and started is None else {}),
         last_output=last_output(ended.get("message", "")) if started is not None and ended.get("exitCode") else "",
     )
     return pod if pod.deleted is None else _deleted(pod, pod.deleted)
@@ -337,5 +339,10 @@ def _without_status(pod: Container, body: Mapping[str, Any]) -> Container:
         finished=created,
         exit_code=0 if done else None,
         stopped=status.get("reason", "Completed" if done else "Failed"),
-        message=status.get("message", ""),
+        message=_message(pod, status),
     )
+
+
+def _message(pod: Container, *places: Mapping[str, Any]) -> str:
+    """Return the first message in `places`, else what the pod's condition says of its disruption."""
+    return next((text for place in places if (text := place.get("message"))), pod.message)

@@ -72,7 +72,8 @@ class Container:
 
     def vanished(self, at: float) -> Container:
         """Return the container of a pod that is gone since `at` (unix seconds), and of whose end nothing is known."""
-        return replace(self, finished=at, stopped="Deleted", message="the pod was deleted")
+        why = self.message if self.disruption else ""
+        return replace(self, finished=at, stopped="Deleted", message=why or "the pod was deleted")
 
 
 @dataclass(frozen=True, slots=True)

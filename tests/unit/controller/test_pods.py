@@ -23,6 +23,8 @@ START_ERROR = {
     "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:10Z",
 }  # fmt: skip
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:10Z"}}
+PREEMPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+              "message": "default-scheduler: preempting to accommodate a higher priority pod"}]  # fmt: skip
 UNREACHABLE = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
 
 
@@ -121,7 +123,17 @@ def with_state(state, **status):
         (
             with_state(RUNNING, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]),
             {},
-            {"disruption": "PreemptionByScheduler", "finished": None},
+            {"disruption": "PreemptionByScheduler", "finished": None, "message": ""},
+        ),
+        (  # the scheduler's own words, for want of others
+            with_state({"terminated": {**TERMINATED, "exitCode": 143}}, phase="Failed", conditions=PREEMPTED),
+            {},
+            {"disruption": "PreemptionByScheduler", "message": PREEMPTED[0]["message"], "exit_code": 143},
+        ),
+        (
+            with_state({"terminated": TERMINATED}, phase="Failed", conditions=PREEMPTED, message="low on memory"),
+            {},
+            {"disruption": "PreemptionByScheduler", "message": "low on memory"},
         ),
         (
             {"phase": "Running", "containerStatuses": [
@@ -361,3 +373,9 @@ def test_a_pod_that_cannot_be_read_raises(metadata):
 @pytest.mark.parametrize("status", [None, {}, {"containerStatuses": None, "conditions": None}])
 def test_a_pod_without_a_status_waits(status):
     assert read_pod(pod(status)).container.started is None
+
+
+def test_a_pod_that_vanishes_keeps_the_words_of_its_disruption():
+    running = with_state(RUNNING, conditions=PREEMPTED)
+    assert read_pod(pod(running)).container.vanished(5.0).message == PREEMPTED[0]["message"]
+    assert read_pod(pod(with_state(RUNNING))).container.vanished(5.0).message == "the pod was deleted"
