@@ -19,6 +19,8 @@ _HIDDEN = (
     "\ud800-\udfff\U000e0000-\U000e0fff"  # surrogates; tags
 )
 _NOT_PRINTABLE = re.compile(f"[{_HIDDEN}]")
+# Escape sequences of terminals (ECMA-48): a control sequence (colors), a control string (titles, links), or one letter
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[P\]X^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[ -/]*[0-OQ-WYZ\\`-~])")
 _BREAK = re.compile(r"[^\S ]+")
 _FORMULA = "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
 
@@ -29,6 +31,11 @@ def printable(text: str) -> str:
     Newlines and tabs stay. The length does not change, so styled spans still fit.
     """
     return _NOT_PRINTABLE.sub(REPLACEMENT, text)
+
+
+def without_escapes(text: str) -> str:
+    """Remove the escape sequences of terminals, such as those of colored logs."""
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
 
 
 def one_line(text: object) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.text import csv_cell, json_text, one_line, printable
+from podium.text import csv_cell, json_text, one_line, printable, without_escapes
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,24 @@ from podium.text import csv_cell, json_text, one_line, printable
 def test_what_a_terminal_obeys_or_nobody_sees_is_replaced(text, shown):
     assert printable(text) == shown
     assert len(printable(text)) == len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mCUDA error\x1b[0m: out of \x1b[1;4mmemory\x1b[m", "CUDA error: out of memory"),
+        ("\x1b]0;title\x07a \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "a link"),
+        ("\x1bP1$r\x1b\\b\x1b(Bc\x1b7d\x1b=e", "bcde"),
+        ("cut off \x1b[3", "cut off \x1b[3"),  # what is no sequence stays; it is replaced when it is shown
+        ("[31m is text", "[31m is text"),
+    ],
+)
+def test_the_escape_sequences_of_a_terminal_are_removed(text, shown):
+    assert without_escapes(text) == shown
+
+
+def test_control_strings_without_an_end_take_no_time():
+    assert len(without_escapes("\x1b]" * 100_000)) == 200_000
 
 
 @given(st.text(st.characters(codec=None)))

@@ -12,6 +12,7 @@ from podium.mllog.record import START, Event, Problem
 from podium.mllog.sightings import SEEN_KEYS, SightingCollector, Sightings
 from podium.mllog.spool import Spool
 from podium.mllog.summary import LogAccumulator, LogSummary
+from podium.text import without_escapes
 
 MAX_MLPERF_BYTES = 64 << 20  # of the MLPerf lines of one try
 _MOST_ARRANGED = 1 << 16  # lines; no benchmark prints a tenth of them
@@ -133,7 +134,7 @@ class LogBuffer:
 
     def _add_to_tail(self, line: str) -> None:
         self._reported = self._reported or _TORCHRUN_REPORT.search(line) is not None
-        if line and not self._reported:
+        if not self._reported and (line := without_escapes(line)):
             self._tail.append(line[:_TAIL_CHARACTERS])
 
     def end(self) -> None:

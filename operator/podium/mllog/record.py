@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from podium.mllog.payload import UnreadableError, read_payload
+from podium.text import without_escapes
 
 MAX_LINE = 1 << 20  # characters, counted from the token on
 START = ":::ML"  # common to the three tokens
@@ -32,7 +33,6 @@ _CACHED_BODIES = 2048  # a ResNet log of 130 nodes has 1,500, shared with the lo
 _CACHED_CHARACTERS = 400  # of a body, at most
 _MILLISECONDS = ("milliseconds", "time_ms", 1000)
 _SECONDS = ("seconds", "time_s", 1)  # used by Alibaba in v0.7
-_COLOR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _EXPECTED_MLL = 'expected ":::MLL <seconds> <key>: {...}"'
 _EXPECTED_MLP = 'expected ":::MLPv0.5.0 <benchmark> <seconds> (<file>:<line>) <key>: ..."'
 
@@ -106,9 +106,7 @@ def _read_unusual(text: str, number: int) -> Event | Problem | None:
     """
     if len(text) > MAX_LINE:
         return Problem(number, text[:200], f"longer than {MAX_LINE} characters")
-    if "\x1b" in text:
-        text = _COLOR.sub("", text)
-    text = text.rstrip()
+    text = without_escapes(text).rstrip()
     try:
         return _by_token(text, number)
     except UnreadableError as problem:

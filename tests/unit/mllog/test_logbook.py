@@ -96,6 +96,23 @@ def test_a_long_log_leaves_the_memory_and_stays_whole():
     assert len(list(book.mlperf_lines())) == 5000
 
 
+def test_the_tail_has_no_colors_and_no_titles():
+    buffer = LogBuffer()
+    for text in ("\x1b[31mRuntimeError\x1b[0m: CUDA", "\x1b[0m", "\x1b]0;title\x07done"):
+        buffer.add(text)
+    assert buffer.tail == "RuntimeError: CUDA | done"
+
+
+def test_each_line_is_heard(monkeypatch):
+    buffer, times = LogBuffer(), iter([5.0, 9.0])
+    assert buffer.heard is None
+    monkeypatch.setattr(logbook.time, "time", lambda: next(times))
+    buffer.add("step 1")
+    assert buffer.heard == 5.0
+    buffer.add(line("tracked_stats", {"loss": 1}))
+    assert buffer.heard == 9.0
+
+
 def test_the_tail_holds_the_trainers_last_words_not_torchruns_report():
     book = LogBuffer()
     for text in (
