@@ -50,6 +50,12 @@ class ExplainedReason(StrEnum):
     keeps_place: bool
     routine: bool
 
+    @classmethod
+    def known(cls, word: str | None) -> Self | None:
+        """Return the member for a reason in a status; None for one that another version of Podium wrote."""
+        found = cls._value2member_map_.get(word)
+        return found if isinstance(found, cls) else None
+
     def __new__(cls, word: str, facts: Facts) -> Self:
         member = str.__new__(cls, word)
         member._value_ = word

@@ -6,8 +6,6 @@ a reason, add a member here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from podium.api.explained import ExplainedReason, Facts
 from podium.api.status import AttemptState, ConditionType, FailureClass
 
@@ -18,11 +16,6 @@ _DISRUPTION, _INFRASTRUCTURE, _PROGRAM = FailureClass
 
 class Reason(ExplainedReason):
     """Every reason; its fields are those of `ExplainedReason`."""
-
-    @staticmethod
-    def known(word: str | None) -> Reason | None:
-        """Return the member for a reason in a status; None for one that another version of Podium wrote."""
-        return _BY_WORD.get(word or "")
 
     # fmt: off
 
@@ -67,6 +60,12 @@ class Reason(ExplainedReason):
         state=AttemptState.NOT_CONVERGED, failure=_PROGRAM,
         means="run_stop was not logged within spec.deadlines.run of run_start.",
         do="Raise the deadline, or check the throughput to find out why training is slow.",
+    )
+    NO_PROGRESS = "NoProgress", Facts(
+        state=AttemptState.NOT_CONVERGED, failure=_PROGRAM,
+        means="Between run_start and run_stop, rank 0 printed nothing for spec.deadlines.silence.",
+        do="Find out which rank the others wait for (NCCL_DEBUG=INFO in spec.template.env). If training is just quiet, "
+           "raise the deadline.",
     )
     PROGRAM_EXITED = "ProgramExited", Facts(
         state=AttemptState.NOT_CONVERGED, failure=_PROGRAM,
@@ -395,6 +394,3 @@ class Reason(ExplainedReason):
     )
 
     # fmt: on
-
-
-_BY_WORD: Mapping[str, Reason] = {reason.value: reason for reason in Reason}

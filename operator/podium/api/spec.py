@@ -142,6 +142,11 @@ class Deadlines(Model):
     run: Duration = Field(
         default="48h", description="From run_start until run_stop; an attempt that exceeds it did not converge."
     )
+    silence: Duration | None = Field(
+        default=None,
+        description="After run_start, how long rank 0 may print nothing; an attempt that is silent for longer hangs, "
+        "and did not converge. Default: no limit.",
+    )
 
 
 class Measure(Model):

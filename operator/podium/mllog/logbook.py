@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import starmap
@@ -30,6 +31,7 @@ class LogBuffer:
 
     def __init__(self) -> None:
         self.ended = False
+        self.heard: float | None = None  # unix time of the last line that was added
         self.overflow = False  # there were more than MAX_MLPERF_BYTES; the lines beyond were dropped
         self.problem = ""
         self.urgent_bytes = 0  # of the MLPerf lines up to the last one that changed the try's state
@@ -63,6 +65,7 @@ class LogBuffer:
     def add(self, line: str, timestamp: str = "") -> bool | None:
         """Add one of the `pieces` of a line. Returns None if it changed nothing, True if the change is urgent, False if
         it is not. Raises OSError if there is no room for it on the disk; it may then be added again later."""
+        self.heard = time.time()
         if not is_mlperf_line(line):
             self._lines += 1
             self._add_to_tail(line.strip())

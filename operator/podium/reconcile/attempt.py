@@ -6,6 +6,7 @@ had to be there, and what the status recorded stands until the log has been read
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from podium.api import AttemptState, AttemptStatus, Reason, duration_seconds, rfc3339
@@ -13,12 +14,24 @@ from podium.mllog import LogSummary, seconds
 from podium.reconcile.failure import awaits_cause, failed, first_failure, silent_node
 from podium.reconcile.model import ObservedJob, ObservedLog
 from podium.reconcile.starting import starting
-from podium.reconcile.step import READ_AGAIN_SECONDS, Look, Step, listed, move, move_to, no_log_text, until
+from podium.reconcile.step import (
+    READ_AGAIN_SECONDS,
+    Look,
+    Step,
+    listed,
+    move,
+    move_to,
+    no_log_text,
+    tail_text,
+    until,
+)
 from podium.reconcile.text import known_time
 from podium.rules import Goal, Verdict, clock_fault, judge
 
 # How long containers may keep running after run_stop, or after one of them has failed.
 LEAVE_SECONDS = 300
+# Nothing more can be measured once rank 0 has ended without an error; the others often hang then.
+_LEAVE_AFTER_RANK0_SECONDS = 60
 # A run_start may precede the container's start by this much before its clock counts as wrong.
 CLOCK_TOLERANCE_SECONDS = 2.0
 # A user's suspension waits for a log that has not been read for this long.
@@ -176,7 +189,9 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
     state = AttemptState.TRAINING if _is_timed(attempt) else attempt.state
     if first and first.node_lost and first.node_index == 0:
         return Step(_ended(attempt, job, look))  # nobody can read its log any more
-    leave = 0 if first and (first.node_lost or first.disruption) else LEAVE_SECONDS
+    leave = LEAVE_SECONDS if first else _LEAVE_AFTER_RANK0_SECONDS
+    if first and (first.node_lost or first.disruption):
+        leave = 0
     if step := until(attempt, state, (since or 0.0) + leave, look):
         return step
     silent = silent_node(job)
@@ -184,9 +199,10 @@ def _ending(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
 
 
 def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
-    limit, window = look.spec.deadlines.run, look.goal.window
+    limits, window = look.spec.deadlines, look.goal.window
     start = _clock_start(attempt, job, look)
-    deadline = start + duration_seconds(limit)
+    over, hung = start + duration_seconds(limits.run), _silence_ends(look)
+    deadline = min(over, hung)
     if window and look.now < deadline:  # the line that ends it may come at any time once the window is over
         due = min(start + window.warmup + (window.seconds or 0.0), deadline)
         stale = look.log.known_until < look.now - READ_AGAIN_SECONDS
@@ -196,11 +212,23 @@ def _training(attempt: AttemptStatus, job: ObservedJob, look: Look) -> Step:
         return step
     if silent := silent_node(job):
         return Step(failed(attempt, job, silent, look.log))
+    if hung < over:
+        message = f"rank 0 has printed nothing for {limits.silence} (spec.deadlines.silence){tail_text(look.log)}"
+        return Step(move_to(attempt, Reason.NO_PROGRESS, message))
     missing = "the end of spec.measure was not reached" if window else "no run_stop"
-    message = f"{missing} within {limit} of run_start; raise spec.deadlines.run if training needs longer"
+    message = f"{missing} within {limits.run} of run_start; raise spec.deadlines.run if training needs longer"
     if early := _early_start(look.log, job):
         return Step(move_to(attempt, Reason.CLOCK_INVALID, f"{early}; {message}"))
     return Step(move_to(attempt, Reason.RUN_DEADLINE_EXCEEDED, message))
+
+
+def _silence_ends(look: Look) -> float:
+    """Return until when rank 0 may be silent.
+
+    A line counts from when it was received: this process may have begun late to read, but no clock of a node matters.
+    """
+    limit, heard = look.spec.deadlines.silence, look.log.heard
+    return math.inf if limit is None or heard is None else heard + duration_seconds(limit)
 
 
 def _clock_start(attempt: AttemptStatus, job: ObservedJob, look: Look) -> float:

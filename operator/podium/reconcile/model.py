@@ -132,6 +132,7 @@ class ObservedLog:
     overflow: bool = False  # it is longer than the limit; what came after is not in `summary`
     sightings: Sightings = field(default_factory=Sightings)  # when its lines were seen
     restored: bool = True  # what earlier processes have kept of it, if anything, is in `summary`
+    heard: float | None = None  # unix time at which this process received its last line
 
     @property
     def complete(self) -> bool:
@@ -151,6 +152,7 @@ class ObservedLog:
             lost=lost,
             overflow=buffer.overflow,
             sightings=buffer.sightings,
+            heard=buffer.heard,
         )
 
 

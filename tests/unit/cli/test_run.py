@@ -105,6 +105,17 @@ def test_without_local_the_way_into_a_cluster_is_named(podium):
     assert "in a cluster: kubectl apply -f" in output
 
 
+def test_a_program_that_hangs_is_ended_once_it_has_been_silent(podium):
+    hangs = TRAINER.replace(
+        'log("eval_accuracy", QUALITY, epoch_num=1)', 'print("all_reduce", flush=True); time.sleep(100)'
+    )
+    run = document(template=own(hangs), attempts=1, deadlines={"silence": "2s"}, system={"name": "laptop", "nodes": 1})
+    code, output = podium(run)
+    words = " ".join(output.split())
+    assert code == 1, output
+    assert "rank 0 has printed nothing for 2s (spec.deadlines.silence); last output: all_reduce" in words
+
+
 def test_a_custom_program_runs_to_a_score(podium, tmp_path):
     out = tmp_path / "result"
     code, output = podium(document(template=own(TRAINER.replace("QUALITY", "0.7"))), "--out", str(out))
