@@ -61,7 +61,7 @@ def parse_sweep(path: Path, document: dict[str, Any]) -> BenchmarkSweepSpec:
     try:
         return BenchmarkSweepSpec.model_validate(document.get("spec") or {})
     except ValidationError as error:
-        raise SpecError(path, check_form(error)) from error
+        raise SpecError(path, check_form(error, model=BenchmarkSweepSpec)) from error
 
 
 def read_document(path: Path) -> dict[str, Any]:

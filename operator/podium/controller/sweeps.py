@@ -180,7 +180,7 @@ def _read_spec(spec: Mapping[str, Any]) -> tuple[BenchmarkSweepSpec, str]:
     try:
         return BenchmarkSweepSpec.model_validate(spec), ""
     except ValidationError as error:
-        return none, "; ".join(map(str, check_form(error)))
+        return none, "; ".join(map(str, check_form(error, model=BenchmarkSweepSpec)))
 
 
 def run_of(sweep: Object, run: NewRun) -> Object:

@@ -211,7 +211,7 @@ def test_variants_are_compared_with_the_first():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"template": {**TEMPLATE, "round": 5}}, "spec.template.round: Input should be a valid string"),
+        ({"template": {**TEMPLATE, "round": 5}}, 'spec.template.round: 5 is a number, and must be text; quote it: "5"'),
         ({"template": {**TEMPLATE, "flavor": "red"}}, "spec.template.flavor: unknown field"),
         (
             {"template": {**TEMPLATE, "benchmark": "resnet50"}},
