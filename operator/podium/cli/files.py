@@ -72,24 +72,49 @@ def read_document(path: Path) -> dict[str, Any]:
     return documents[0]
 
 
-def read_documents(path: Path, kinds: Sequence[str] = (KIND,)) -> list[dict[str, Any]]:
-    """All objects in `path`: one or more of these `kinds`, those of a kind with distinct names."""
+def read_folder(folder: Path, kinds: Sequence[str]) -> dict[Path, list[dict[str, Any]]]:
+    """The objects of these `kinds` in each of the files that ``kubectl apply -f FOLDER`` would read.
+
+    Those of other groups are left out. Raises UsageError if no file has one.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml", ".json") and file.is_file())
+    found = {file: read_documents(file, kinds, among_others=True) for file in files}
+    if not any(found.values()):
+        raise UsageError(f"{folder}: no file in it (*.yaml, *.yml, *.json) has a {' or a '.join(kinds)}")
+    return {file: documents for file, documents in found.items() if documents}
+
+
+def read_documents(path: Path, kinds: Sequence[str] = (KIND,), *, among_others: bool = False) -> list[dict[str, Any]]:
+    """All objects in `path`: one or more of these `kinds`, those of a kind with distinct names.
+
+    `among_others`: there may be objects of other groups, which are left out, and none of these kinds.
+    """
     try:
         read = read_yaml(file_bytes(path, MAX_YAML_BYTES), str(path))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a file with a {' or a '.join(kinds)}") from error
     except DocumentError as error:
         raise UsageError(str(error)) from error
-    documents = [document for document in read if document is not None]
-    version = f"{GROUP}/{VERSION}"
-    for number, document in enumerate(documents or [None], start=1):
+    present = [document for document in read if document is not None]
+    documents, version = [], f"{GROUP}/{VERSION}"
+    for number, document in enumerate(present or [None], start=1):
+        if among_others and not _is_meant_for_us(document, kinds):
+            continue
         is_ours = isinstance(document, dict) and document.get("apiVersion") == version
         if not is_ours or document.get("kind") not in kinds:
-            which = f", object {number} of {len(documents)}" if len(documents) > 1 else ""
+            which = f", object {number} of {len(present)}" if len(present) > 1 else ""
             raise UsageError(f"{path}{which}: expected apiVersion: {version} and kind: {' or '.join(kinds)}")
+        documents.append(document)
     names = Counter((document["kind"], run_name(path, document)) for document in documents)
     for (kind, name), count in names.items():
         if count > 1:
             what = "runs" if kind == KIND else f"{kind}s"
             raise UsageError(f"{path}: {count} {what} have metadata.name: {name}; give each a different name")
     return documents
+
+
+def _is_meant_for_us(document: object, kinds: Sequence[str]) -> bool:
+    """Whether an object is of our group or of one of the `kinds`, perhaps with a mistake in the other."""
+    if not isinstance(document, dict):
+        return False
+    return document.get("kind") in kinds or str(document.get("apiVersion")).partition("/")[0] == GROUP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ import typer
 
 from podium.api import KIND, BenchmarkRunSpec
 from podium.api.sweep import SWEEP_KIND, BenchmarkSweepSpec
-from podium.cli.files import SpecError, parse_spec, parse_sweep, read_documents, run_name
+from podium.cli.errors import UsageError
+from podium.cli.files import SpecError, parse_spec, parse_sweep, read_documents, read_folder, run_name
 from podium.cli.output import Json, console, print_findings, print_json, print_line
 from podium.rounds import load_rounds
 from podium.rules import Finding, check_admission, check_spec, check_sweep
@@ -18,34 +20,52 @@ _OR_THE_CHART = ", unless the chart's values do (trainer.submission)"
 
 
 def validate(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A file with one or more BenchmarkRuns or BenchmarkSweeps.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Files with BenchmarkRuns or BenchmarkSweeps, or folders of them, as kubectl apply -f takes them.",
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Check BenchmarkRuns and BenchmarkSweeps before they are applied.
 
     Checks fields, round and division as the API server and the operator do, but not what a cluster's administrator
-    allows (trainer.allow in the chart's values). The template of a sweep is checked as the spec of a run is. Exits
-    with 1 if any of them would be rejected.
+    allows (trainer.allow in the chart's values). The template of a sweep is checked as the spec of a run is. Objects
+    of other groups are skipped. Exits with 1 if any of them would be rejected.
     """
-    checked = [_validated(file, document) for document in read_documents(file, (KIND, SWEEP_KIND))]
+    checked = [(file, *_validated(file, document)) for path in paths for file, document in _objects(path)]
     if as_json:
         print_json(
             [
                 {"name": name, "file": str(file), "findings": [finding.document() for finding in findings]}
-                for name, _, findings in checked
+                for file, name, _, findings in checked
             ]
         )
     else:
         out = console()
-        for name, spec, findings in checked:
+        for file, name, spec, findings in checked:
             if findings and len(checked) > 1:
                 print_line(out, f"{file}: {name}:")
             print_findings(out, findings)
             if spec and not findings:
                 print_line(out, f"{file}: {name} would be {_admitted(spec)}")
-    raise typer.Exit(1 if any(findings for _, _, findings in checked) else 0)
+    raise typer.Exit(1 if any(findings for *_, findings in checked) else 0)
+
+
+def _objects(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield each run and sweep in a file, or in the files of a folder, with its file."""
+    kinds = (KIND, SWEEP_KIND)
+    if path.is_dir():
+        found = read_folder(path, kinds)
+    else:
+        found = {path: read_documents(path, kinds, among_others=True)}
+        if not found[path]:
+            raise UsageError(f"{path}: it has no {' and no '.join(kinds)}")
+    for file, documents in found.items():
+        for document in documents:
+            yield file, document
 
 
 def _validated(

@@ -33,7 +33,7 @@ _FORMS: Mapping[str, tuple[str, str]] = {  # pattern: what a text is not, and wh
     QUANTITY: ("is not a quantity", "write it as Kubernetes does, such as 8, 500m, 64Gi or 65536Ki"),
     DNS_LABEL: ("is not a name", 'use lowercase letters and digits, and "-" between them'),
 }
-_PERIOD = re.compile(r"\s*([0-9]{1,6})\s*(s|m|h)(ec(ond)?s?|in(ute)?s?|rs?|ours?)?\s*")
+_PERIOD = re.compile(r"\s*([0-9]{1,6})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\s*")
 _BRANCHES = frozenset({"constrained-str", "str", "int"})  # of a union, as pydantic adds them to the place
 
 
@@ -41,7 +41,7 @@ def check_form(
     error: ValidationError, place: str = "spec", model: type[BaseModel] = BenchmarkRunSpec
 ) -> tuple[Finding, ...]:
     """Return a finding for each mistake in the document at `place`, which `model` rejects."""
-    found = {}  # a text that is neither branch of a union has an error for each
+    found: dict[str, Finding] = {}  # a text that is neither branch of a union has an error for each
     for one in error.errors():
         finding = _mistake(one, place, model)
         found.setdefault(finding.field, finding)
@@ -68,7 +68,7 @@ def _text_instead(given: object, pattern: str, message: str) -> tuple[str, str]:
         return f"{given} is a number, and must be text", remedy
     what, remedy = _FORMS.get(pattern, (message, ""))
     if pattern == DURATION and (period := _PERIOD.fullmatch(str(given).lower())):
-        remedy = f"write {period[1]}{period[2]}"
+        remedy = f"write {period[1]}{period[2][0]}"
     return (f"{str(given)[:100]!r} {what}" if pattern in _FORMS else message), remedy
 
 

@@ -38,7 +38,7 @@ USES = [
     ((*PACKAGE, "--code", "nowhere"), "No such file or directory; name the folder of the implementation"),
     (("compare", "v0.6", "v0.6", "--chips", "two=8"), "--chips two=8: no result is of this system; they are of one"),
     (("compare", "v0.6", "v0.6", "--chips", "one=8", "--chips", "one=9"), "it was 8 before; name each system once"),
-    (("validate", "empty"), "empty: Is a directory; name a file with a BenchmarkRun"),
+    (("validate", "empty"), "empty: no file in it (*.yaml, *.yml, *.json) has a BenchmarkRun or a BenchmarkSweep"),
     (("run", "--local", "nowhere.yaml"), "nowhere.yaml: No such file or directory; name a file with a BenchmarkRun"),
 ]  # fmt: skip
 
