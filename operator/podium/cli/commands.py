@@ -17,6 +17,7 @@ _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of 
     "check": ("podium.cli.check:check", "Check logs against the rules of their round."),
     "variance": ("podium.cli.variance:variance", "Show how much convergence and time to train vary."),
     "compare": ("podium.cli.compare:compare", "Compare two results or rounds."),
+    "gate": ("podium.cli.gate:gate", "Accept or refuse a new result, by how fast earlier ones were."),
     "history": ("podium.cli.history:history", "List all results below a folder or URL, newest first."),
     "borrow": ("podium.cli.borrow:borrow", "Copy the hyperparameters of another result into a run."),
     "package": ("podium.cli.package:package", "Build a submission package after checking it."),

@@ -63,8 +63,10 @@ def report(
     raise typer.Exit(1 if any(each.findings for each in reports) else 0)
 
 
-def write_page(out: Path | None, text: str) -> None:
-    """Write a page or picture to the file that the user named, or else to report.html here. Raises UsageError.
+def write_page(out: Path | None, text: str, option: str = "--out") -> None:
+    """Write a page or picture to the file that the user named with `option`, or else to report.html here.
+
+    Raises UsageError.
 
     This folder may be somebody else's package: a link of that name is replaced, not followed.
     """
@@ -82,5 +84,5 @@ def write_page(out: Path | None, text: str) -> None:
             finally:
                 here.remove(temporary)
     except OSError as error:
-        what = f"--out {out}" if out else _DEFAULT
-        raise UsageError(f"{what}: {error.strerror}; name a file in an existing folder with --out") from error
+        what = f"{option} {out}" if out else _DEFAULT
+        raise UsageError(f"{what}: {error.strerror}; name a file in an existing folder with {option}") from error

@@ -5,21 +5,35 @@ from podium.scoring.fleet import JudgedFleet, JudgedRow, RowVerdict, Split, judg
 from podium.scoring.forecast import HOPELESS, Forecast, forecast
 from podium.scoring.intervals import Estimate, Interval, Spread, estimate, runs_needed, spread
 from podium.scoring.olympic import Rule, Score, TimedAttempt, rule_for, rule_of, score
-from podium.scoring.ratio import TOLERANCE, Answer, Expectation, Ratio, answer, holds, more_runs
+from podium.scoring.ratio import (
+    TOLERANCE,
+    Answer,
+    Difference,
+    Expectation,
+    Prediction,
+    Ratio,
+    answer,
+    holds,
+    more_runs,
+)
 from podium.scoring.scaling_curve import Scaling, ScalingCurve, ScalingPoint, scaling_curve
 from podium.scoring.student_t import student_t
+from podium.scoring.trend import Change, changes
 
 __all__ = [
     "HOPELESS",
     "TOLERANCE",
     "Answer",
+    "Change",
     "Convergence",
+    "Difference",
     "Estimate",
     "Expectation",
     "Forecast",
     "Interval",
     "JudgedFleet",
     "JudgedRow",
+    "Prediction",
     "Ratio",
     "RowVerdict",
     "Rule",
@@ -31,6 +45,7 @@ __all__ = [
     "Spread",
     "TimedAttempt",
     "answer",
+    "changes",
     "convergence",
     "estimate",
     "forecast",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -31,38 +32,25 @@ class Expectation(StrEnum):
     SLOWER = "slower"
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """The mean of one group of times or rates divided by that of another, with Welch's interval on logs (1947).
+class Difference(ABC):
+    """A ratio of times, in seconds (or of epochs, samples), with its 95 % interval: below 1, the later is faster."""
 
-    Both are in seconds (or in epochs, samples): below 1, `after` is the faster one.
-    """
-
-    before: Estimate
-    after: Estimate
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def log(self) -> float:
         """The natural logarithm of the ratio."""
-        return self.after.log - self.before.log
+
+    @property
+    @abstractmethod
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval of `log`."""
 
     @property
     def value(self) -> float:
         """The ratio."""
         return math.exp(self.log)
-
-    @property
-    def error(self) -> float:
-        """The standard error of `log`."""
-        return math.hypot(self.before.error, self.after.error)
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the 95 % interval of `log`, with Welch and Satterthwaite's degrees of freedom."""
-        if self.error == 0:
-            return 0.0
-        parts = ((each.error / self.error) ** 4 / each.freedom for each in (self.before, self.after))
-        return student_t(1 / sum(parts)) * self.error
 
     @property
     def interval(self) -> Interval:
@@ -75,14 +63,60 @@ class Ratio:
         return math.expm1(abs(self.log) + self.half_width)
 
 
-def answer(found: Ratio, tolerance: float = TOLERANCE) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Ratio(Difference):
+    """The mean of one group of times or rates divided by that of another, with Welch's interval on logs (1947)."""
+
+    before: Estimate
+    after: Estimate
+
+    @property
+    def log(self) -> float:
+        return self.after.log - self.before.log
+
+    @property
+    def error(self) -> float:
+        """The standard error of `log`."""
+        return math.hypot(self.before.error, self.after.error)
+
+    @property
+    def half_width(self) -> float:
+        """With Welch and Satterthwaite's degrees of freedom."""
+        if self.error == 0:
+            return 0.0
+        parts = ((each.error / self.error) ** 4 / each.freedom for each in (self.before, self.after))
+        return student_t(1 / sum(parts)) * self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Difference):
+    """One new result divided by the mean of earlier ones, which vary among themselves as it does.
+
+    `before` is the mean of the earlier results, of which the result is the unit, not the attempt: the attempts of one
+    result share its nodes and its day. `after` is the logarithm of the new one. The interval is that of a prediction
+    for one more observation of a normal distribution.
+    """
+
+    before: Estimate
+    after: float
+
+    @property
+    def log(self) -> float:
+        return self.after - self.before.log
+
+    @property
+    def half_width(self) -> float:
+        return student_t(self.before.freedom) * self.before.deviation * math.sqrt(1 + 1 / self.before.runs)
+
+
+def answer(found: Difference, tolerance: float = TOLERANCE) -> Answer:
     """Return the answer: an interval without 1 is a difference, one within `tolerance` of 1 is none."""
     if abs(found.log) > found.half_width:
         return Answer.FASTER if found.log < 0 else Answer.SLOWER
     return Answer.SAME if found.largest <= tolerance else Answer.UNDECIDED
 
 
-def holds(found: Ratio, expected: Expectation, tolerance: float = TOLERANCE) -> bool | None:
+def holds(found: Difference, expected: Expectation, tolerance: float = TOLERANCE) -> bool | None:
     """Return whether the ratio is as expected; None if its interval is partly within what is expected.
 
     Expected are: faster, below 1; no-slower, at most 1 + `tolerance`; same, within both; and the converse.

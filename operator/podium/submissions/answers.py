@@ -69,19 +69,19 @@ class Answered:
             few = f"{len(self.before)} before, {len(self.after)} after"
             return f"undecided: it takes two attempts of each side ({few})"
         if self.answer is Answer.SAME:
-            return f"no difference larger than {_percent(ratio.largest)}"
+            return f"no difference larger than {percent(ratio.largest)}"
         low, high = ratio.interval.low, ratio.interval.high
         if self.answer is Answer.UNDECIDED:
             more = self.more_runs
             needed = f"about {more} more attempts each" if more else "no number of attempts would decide it"
-            return f"undecided between {_percent(1 / low - 1)} faster and {_percent(high - 1)} slower, {needed}"
+            return f"undecided between {percent(1 / low - 1)} faster and {percent(high - 1)} slower, {needed}"
         is_slower = self.answer is Answer.SLOWER
         value, least, most = (ratio.value, low, high) if is_slower else (1 / ratio.value, 1 / high, 1 / low)
         if value >= _MANY_TIMES:
             times = "times as long" if is_slower else "times as fast"
             return f"{self.answer}: {value:.2f} {times} ({least:.2f} to {most:.2f})"
-        bounds = f"{_percent(least - 1).removesuffix(' %')} to {_percent(most - 1)}"
-        return f"{self.answer} by {_percent(value - 1)} ({bounds})"
+        bounds = f"{percent(least - 1).removesuffix(' %')} to {percent(most - 1)}"
+        return f"{self.answer} by {percent(value - 1)} ({bounds})"
 
     def document(self) -> dict[str, Any]:
         """As printed by ``--json``."""
@@ -185,7 +185,8 @@ def as_expected(pairs: Sequence[PairAnswer], expected: Expectation, quantity: Qu
     return False if False in held else None if None in held or not held else True
 
 
-def _percent(ratio: float) -> str:
+def percent(ratio: float) -> str:
+    """Return a ratio such as 0.031 as ``3.1 %``."""
     return f"{100 * ratio:.1f} %" if abs(ratio) >= 0.001 else f"{100 * ratio:.2f} %"
 
 
