@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -40,6 +42,53 @@ def made():
 
 def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert list(problems(site)) == []
+
+
+@pytest.fixture
+def opened(site, tmp_path):
+    """Opens a page of the site from its folder, as a person who has downloaded it; gives what it has become."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"]
+
+    def open_page(page, query=""):
+        url = f"{(site / page).as_uri()}{query}"
+        command = [browser, *options, "--virtual-time-budget=20000", "--dump-dom", url]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    return open_page
+
+
+@pytest.mark.parametrize("page", ["index.html", "tutorial/laptop.html"])
+def test_search_works_from_a_folder(opened, page):
+    found = re.search(r'md-search-result__meta">\s*(\d+) matching documents', opened(page, "?q=kueue"))
+    assert found
+    assert int(found[1]) > 3
+
+
+def test_the_copy_button_takes_what_is_typed(opened, site):
+    """Neither the prompt nor what the command prints; the theme marks a block while it copies its text."""
+    page = site / "tutorial/copied.html"
+    page.write_text(
+        (site / "tutorial/laptop.html")
+        .read_text()
+        .replace(
+            "</body>",
+            """<script>window.addEventListener("load", () => {
+                 const blocks = [...document.querySelectorAll(".highlight code")];
+                 blocks.forEach(block => block.setAttribute("data-md-copying", ""));
+                 const said = document.createElement("pre");
+                 said.id = "copied";
+                 said.textContent = blocks.map(block => block.innerText).join("\\n");
+                 document.body.append(said);
+               })</script></body>""",
+        )
+    )
+    copied = html.unescape(re.search(r'<pre id="copied">(.*?)</pre>', opened("tutorial/copied.html"), re.DOTALL)[1])
+    lines = [line for line in copied.splitlines() if line.strip()]
+    assert "podium validate examples/ncf-tiny.yaml" in lines
+    assert not [line for line in lines if line.startswith("$ ") or "would be admitted" in line]
 
 
 def test_a_wrong_link_is_reported(tmp_path):

@@ -8,9 +8,13 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 from tools.docs import pages
 
+# The theme's plugin "offline" takes a script from elsewhere; ours does the same.
+_SHIM, _OWN_SHIM = "https://unpkg.com/iframe-worker/shim", "javascripts/worker-from-folder.js"
 _FOLDERS = {"How to": "how-to", "Decisions": "decisions", "Measurements": "performance"}
 
 
@@ -38,3 +42,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_post_page(output: str, page: Page, **_: object) -> str:
+    """Have the search of a folder use a script of this site."""
+    return output.replace(_SHIM, get_relative_url(_OWN_SHIM, page.url))
+
+
+def on_post_template(output: str, **_: object) -> str:
+    """The same for the pages that the theme makes, such as 404.html."""
+    return output.replace(_SHIM, _OWN_SHIM)
