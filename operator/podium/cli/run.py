@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ from podium.results.writer import RESULT
 from podium.rounds import load_rounds
 from podium.rules import goal_for
 from podium.stores import FileStore, NotFound, StoreError, document_bytes, open_store
+from podium.text import one_line
 
+_COMMAND = 400  # characters of a command that are shown
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP (the terminal was closed)"}
 
 
@@ -71,6 +74,10 @@ def run(
     rounds = load_rounds()
     print_line(screen, f"{name}: {goal_for(spec, rounds).attempts} attempts on this machine; Ctrl-C stops")
     print_line(screen, f"Result folder: {folder}")
+    if spec.template.command:  # somebody else may have written the file
+        print_line(
+            screen, f"Each attempt runs: {_shortened(shlex.join([*spec.template.command, *spec.template.args]))}"
+        )
     if note := not_submitted(spec):
         print_line(screen, note)
     benchmark = LocalRun(name, spec, store, rounds, str(data.resolve()) if data else "", signer=signer)
@@ -83,6 +90,12 @@ def run(
         raise typer.Exit(130) from None
     view.conclude(ended, str(folder))
     raise typer.Exit(0 if ended.status.score and ended.status.score.valid else 1)
+
+
+def _shortened(command: str) -> str:
+    """A command in one line, without the middle of a long one."""
+    line = one_line(command)
+    return line if len(line) <= _COMMAND else f"{line[: _COMMAND // 2]} ... {line[-_COMMAND // 2 :]}"
 
 
 def _check_local(file: Path, name: str, spec: BenchmarkRunSpec, data: Path | None) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from podium.cli.errors import UsageError
 from podium.cli.run import set_aside
+from tests.unit.cli.conftest import assert_harmless
 
 TRAINER = textwrap.dedent(
     """
@@ -103,6 +104,19 @@ def test_without_local_the_way_into_a_cluster_is_named(podium):
     code, output = podium(document(template=own("")), local=False)
     assert code == 2
     assert "in a cluster: kubectl apply -f" in output
+
+
+def test_the_command_of_a_file_is_shown_before_it_runs(podium, tmp_path):
+    """Somebody else may have written the file; what stands in it cannot steer the terminal."""
+    program = "print('it ran')\n" + "#" * 2000 + "\x1b]0;owned\x07\n" + TRAINER.replace("QUALITY", "0.7")
+    run = document(template={**own(program), "args": ["--last"]}, attempts=1)
+    code, output = podium(run)
+    words = " ".join(output.split())
+    assert code == 0, output
+    assert f"Each attempt runs: {sys.executable} -c 'print('\"'\"'it ran'\"'\"') ###" in words
+    assert re.search(r"# \.\.\. .*' --last ", words)
+    assert words.index("Each attempt runs") < words.index("Converged")
+    assert_harmless(output)
 
 
 def test_a_program_that_hangs_is_ended_once_it_has_been_silent(podium):
