@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -10,7 +11,9 @@ from itertools import accumulate, pairwise
 from podium.scoring.student_t import student_t
 
 FALSE_ALARMS = 0.001  # the probability of a change in a series that has none: series are looked at after every result
-_LEAST = 2  # results on each side: a single slow one is an outlier
+_LEAST = 2  # results on each side
+_ENOUGH = 6  # results from which on spikes are told from noise
+_SPIKE = 5.0  # standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ def changes(values: Sequence[float]) -> tuple[Change, ...]:
     their pooled variance, is a change if t is larger than it would be by chance, with Bonferroni's correction for the
     number of splits; then each side is looked at in the same way.
     """
-    logs = [math.log(value) for value in values]
+    logs = _without_spikes([math.log(value) for value in values])
     starts = sorted(_splits(logs, 0, len(logs)))
     bounds = [0, *starts, len(logs)]
     means = [math.fsum(logs[a:b]) / (b - a) for a, b in pairwise(bounds) if b > a]
@@ -41,8 +44,6 @@ def _splits(logs: Sequence[float], start: int, end: int) -> list[int]:
     at, largest = _best_split(logs[start:end])
     splits = end - start - 2 * _LEAST + 1
     if splits < 1 or largest <= student_t(end - start - 2, 1 - FALSE_ALARMS / splits):
-        return []
-    if _is_outlier(logs[start:end], at):
         return []
     middle = start + at
     return [middle, *_splits(logs, start, middle), *_splits(logs, middle, end)]
@@ -64,14 +65,23 @@ def _best_split(logs: Sequence[float]) -> tuple[int, float]:
     return best
 
 
-def _is_outlier(logs: Sequence[float], at: int) -> bool:
-    """Return whether one value makes the split at `at`: without it, the shorter side is not different."""
-    few, many = sorted((logs[:at], logs[at:]), key=len)
-    level = math.fsum(many) / len(many)
-    rest = sorted(few, key=lambda value: abs(value - level))[:-1]
-    noise = math.sqrt(math.fsum((value - level) ** 2 for value in many) / (len(many) - 1))
-    apart = abs(math.fsum(rest) / len(rest) - level) / math.sqrt(1 / len(rest) + 1 / len(many))
-    return apart <= student_t(len(many) - 1) * noise
+def _without_spikes(logs: Sequence[float]) -> list[float]:
+    """Return the values with each spike replaced by its neighbors' mean: a single slow result, which is no level.
+
+    A spike is on the same side of both neighbors (of the first and the last value: of the two next to it), far beyond
+    the noise, which is estimated from the median of the steps between neighbors.
+    """
+    if len(logs) < _ENOUGH:
+        return list(logs)
+    noise = 1.4826 * statistics.median(abs(b - a) for a, b in pairwise(logs)) / math.sqrt(2)
+    found = list(logs)
+    for at, value in enumerate(logs):
+        first = min(max(at - 1, 0), len(logs) - 3)
+        beside = [logs[near] for near in range(first, first + 3) if near != at]
+        steps = [value - other for other in beside]
+        if min(map(abs, steps)) > _SPIKE * noise and (min(steps) > 0 or max(steps) < 0):
+            found[at] = statistics.fmean(beside)
+    return found
 
 
 _EXACT = 1e-12  # below it, differences are those of rounding

@@ -55,6 +55,11 @@ def test_one_slow_result_is_no_change(place):
     assert not changes(values)
 
 
+def test_one_slow_result_hides_no_change():
+    values = [*series(random.Random(12), 8), *series(random.Random(13), 4, 0.965)]
+    assert [c.index for c in changes([*values, 1.07])] == [8]
+
+
 @pytest.mark.parametrize(
     ("values", "found"),
     [
