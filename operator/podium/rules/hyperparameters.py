@@ -73,9 +73,9 @@ def wrong_type(parameter: Hyperparameter, value: Any) -> str:
         return f"{_short(value)} is not {_NAMES[type_]}"
     items = value if isinstance(value, list | tuple) else [value]
     if type_ not in ("boolean", "string"):
-        odd = next((item for item in items if not _is_finite(item)), None)
-        if odd is not None or not all(_is_finite(item) for item in items):
-            return f"{_short(odd)} is not a number"
+        for item in items:
+            if not _is_finite(item):
+                return f"{_short(item)} is not a number"
     return ""
 
 

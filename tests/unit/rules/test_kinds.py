@@ -161,6 +161,8 @@ def test_a_file_names_kinds_and_numbers_and_nothing_else(document):
         ("ssd", "max_samples", {"max_samples": 0.5}, "0.5 is not an integer"),
         ("ssd", "opt_learning_rate_decay_boundary_steps", {"opt_learning_rate_decay_boundary_steps": [1, "x"]},
          "'x' is not a number"),
+        ("ssd", "opt_learning_rate_decay_boundary_steps", {"opt_learning_rate_decay_boundary_steps": [1, None]},
+         "None is not a number"),
         ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": math.nan}, "nan is not a number"),
         ("ssd", "opt_base_learning_rate", {"opt_base_learning_rate": 10**400}, f"1{'0' * 79}... is not a number"),
     ],
