@@ -13,8 +13,8 @@ from rich.text import Text
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_findings, print_json, print_line, table
+from podium.cli.pages import write_page
 from podium.cli.places import FOLDER_OR_URL, score_place
-from podium.cli.report import write_page
 from podium.cli.times import unit_for
 from podium.scoring import TOLERANCE, Expectation
 from podium.submissions import Comparison, PairAnswer, Quantity, ScoredResult, as_expected

@@ -11,8 +11,8 @@ import typer
 
 from podium.cli.errors import UsageError
 from podium.cli.output import Json, console, print_json, print_line
+from podium.cli.pages import write_page
 from podium.cli.places import FOLDER_OR_URL, score_place
-from podium.cli.report import write_page
 from podium.submissions import GateCheck, Quantity, gate_on_baseline, gate_on_history
 
 _UNDECIDED = 3  # exit code, as of `compare`

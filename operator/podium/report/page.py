@@ -62,17 +62,18 @@ class Section:
 def report_page(reports: Sequence[Report], made_at: datetime, version: str) -> str:
     """An HTML page about one or more entries. `version` is Podium's."""
     sections = [_section(report, f"entry-{number}") for number, report in enumerate(reports, start=1)]
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(sections=sections, made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(), version=version)
 
 
 def style_sheet(name: str) -> str:
     """One of our style sheets, for a standalone picture."""
-    return _environment().get_template(name).render()
+    return environment().get_template(name).render()
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates and filters of all pages."""
     environment = Environment(
         loader=PackageLoader("podium.report"),
         autoescape=True,

@@ -123,7 +123,7 @@ def read_sweep(content: bytes, where: str) -> SweepDocument:
         document = SweepDocument.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"])) or "document"
         raise ValueError(f"{where} is not the result of a sweep: {place}: {first['msg']}") from error
     if document.schema_ != SWEEP_SCHEMA:
         raise ValueError(f"{where} is not the result of a sweep: schema is {document.schema_}, not {SWEEP_SCHEMA}")

@@ -278,6 +278,7 @@ class RuleId(StrEnum):
         "The operator saw the lines of the log at other times than the log says.",
     )
     REPORT_SCORE = "report.score", _REPORT, "The score in result.json is not the one that the logs give."
+    REPORT_SWEEP = "report.sweep", _REPORT, "A row of sweep.json contradicts the rates of its runs."
     REPORT_SUMS = "report.sums", _REPORT, "A file does not match its digest in SHA256SUMS."
     COMPARE_TARGET = "compare.target", _REPORT, "The two rounds have different targets."
     COMPARE_VARIANT = "compare.variant", _REPORT, "The two rounds use one name for different benchmarks."
