@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from tests.cluster import kwok
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import apply_crds, kubectl_for, needed_parts
 from tests.cluster.parts import Operator, until
+from tests.cluster.watching import PODIUM
 
 POD_SECONDS = 40  # the operator ends them long before
 LINES = [("run_start", 0), *(("tracked_stats", second) for second in range(1, 61))]
@@ -103,6 +106,12 @@ def test_every_node_is_measured_and_a_killed_operator_makes_no_run_twice(plane, 
     assert stored["rows"] == found["rows"]
     results = {run["metadata"]["name"]: run["status"]["result"] for run in made}
     assert {run["name"]: run["result"] for run in stored["runs"]} == results
+    command = [PODIUM, "sweep", "report", "accept.new-nodes", "--namespace", "default", "--json"]
+    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
+    reported = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
+    assert (reported["findings"], reported["sha256"]) == ([], found["result"]["sha256"]), (
+        "the verdicts follow from the rates"
+    )
     shown = kubectl("get", "benchmarksweeps")
     assert shown.split()[:8] == ["NAME", "OVER", "ROWS", "RUNNING", "OK", "SLOW", "FAILED", "UNSURE"]
     kubectl("delete", "benchmarksweep", "accept.new-nodes")

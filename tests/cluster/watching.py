@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.parts import until
@@ -15,11 +16,18 @@ PODIUM = Path(sys.executable).parent / "podium"
 
 
 class Watching:
-    """A ``podium watch`` that runs."""
+    """A ``podium watch`` or ``podium sweep watch`` that runs."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *words: str, program: object = PODIUM) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        *words: str,
+        program: object = PODIUM,
+        verb: Sequence[str] = ("watch",),
+    ) -> None:
         self._out = folder / f"watch-{uuid.uuid4().hex[:8]}.out"
-        command = [str(program), *(["watch"] if program == PODIUM else ["podium", "watch"]), *words]
+        command = [str(program), *([] if program == PODIUM else ["podium"]), *verb, *words]
         path = f"{PODIUM.parent}:{os.environ['PATH']}"
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "PATH": path}
         with self._out.open("wb") as out:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from podium.api import AttemptState, Reason
+from podium.api import AttemptState, Reason, sweep_crd
 from podium.api.crd import crd
 from tests.cluster.fixtures import ROOT
 from tests.docs.blocks import DOCS, blocks
 
 PAGES = sorted((DOCS / "how-to").glob("*.md"))
 RUN = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SWEEP = sweep_crd.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 VALUES = json.loads((ROOT / "helm/podium/values.schema.json").read_text())
 
 
@@ -41,12 +42,17 @@ def test_runs_and_values_of_a_page_have_only_fields_that_exist(page):
                 assert list(unknown(VALUES, document)) == []
             elif document.keys() == {"spec"} or document.get("kind") == "BenchmarkRun":
                 assert list(unknown(RUN, document)) == []
+            elif document.get("kind") == "BenchmarkSweep":
+                assert list(unknown(SWEEP, document)) == []
+            elif "over" in document:
+                assert list(unknown(SWEEP["properties"]["spec"], document)) == []
             elif "kind" not in document:
                 assert list(unknown(RUN["properties"]["spec"], document)) == []
 
 
 def test_a_field_that_does_not_exist_is_found():
     assert list(unknown(RUN, {"spec": {"template": {"image": "a", "host": "b"}}})) == [".spec.template.host"]
+    assert list(unknown(SWEEP, {"spec": {"nodes": {"labels": {}}}})) == [".spec.nodes.labels"]
     assert list(unknown(VALUES, {"trainer": {"allow": {"images": [], "users": []}}})) == [".trainer.allow.users"]
 
 

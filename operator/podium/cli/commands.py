@@ -12,6 +12,7 @@ _COMMANDS = {  # name: (module:function or Typer app, summary), in the order of 
     "run": ("podium.cli.run:run", "Run a benchmark and score it."),
     "validate": ("podium.cli.validate:validate", "Check BenchmarkRuns and BenchmarkSweeps before they are applied."),
     "watch": ("podium.cli.watch.command:watch", "Follow a run in the cluster: progress, time left, score."),
+    "sweep": ("podium.cli.sweep:app", "Judge nodes, node counts or variants of the cluster."),
     "report": ("podium.cli.report:report", "Write an HTML report on a result."),
     "score": ("podium.cli.score:score", "Score the logs of a benchmark, a system, a submitter or a round."),
     "check": ("podium.cli.check:check", "Check logs against the rules of their round."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,8 @@ from podium.cli.pages import DEFAULT_PAGE, write_page
 from podium.cli.places import store_at
 from podium.documents import DocumentError, file_bytes
 from podium.results.sweep import SWEEP_RESULT
+from podium.rules import Finding
+from podium.rules.catalog import RuleId
 from podium.stores import NotFound, StoreError, document_bytes
 
 
@@ -34,14 +37,20 @@ def find_sweep(place: str) -> tuple[bytes, str] | None:
         raise UsageError(str(error)) from error
 
 
-def report_sweep(content: bytes, where: str, out: Path | None, *, as_json: bool) -> NoReturn:
-    """Write the page of a sweep.json, and exit: with 1 if something in it is wrong. Raises UsageError."""
+def report_sweep(content: bytes, where: str, out: Path | None, *, as_json: bool, sha256: str = "") -> NoReturn:
+    """Write the page of a sweep.json, and exit: with 1 if something in it is wrong, or if its digest is not `sha256`.
+
+    Raises UsageError.
+    """
     from podium.report import outcome, read_sweep_report, sweep_page  # noqa: PLC0415 - jinja2 is slow to load
 
     try:
         report = read_sweep_report(content, where)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if sha256 and report.sha256 != sha256:
+        changed = Finding(RuleId.REPORT_SUMS, where, "is not the file that the status of the sweep names")
+        report = replace(report, findings=(changed, *report.findings))
     if as_json:
         print_json(report.json())
     if out or not as_json:

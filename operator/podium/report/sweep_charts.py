@@ -37,7 +37,7 @@ def rates_chart(report: SweepReport) -> Markup | None:
     columns: dict[int, list[str]] = defaultdict(list)
     for rate, row in rated:
         columns[math.floor(rate / width + 1e-9)].append(_STYLES.get(row.verdict, "ok"))
-    x = Scale(math.floor(low / width) - 1, math.floor(high / width) + 2, 44, _WIDE - 16)
+    x = Scale(math.floor(low / width) - 1, math.floor(high / width) + 2, 44, _WIDE - 26)
     tallest = max(map(len, columns.values()))
     y = Scale(0, max(tallest, 4), bottom, 44)
     for mark in ticks(0, y.high, 4):

@@ -279,7 +279,11 @@ class RuleId(StrEnum):
     )
     REPORT_SCORE = "report.score", _REPORT, "The score in result.json is not the one that the logs give."
     REPORT_SWEEP = "report.sweep", _REPORT, "A row of sweep.json contradicts the rates of its runs."
-    REPORT_SUMS = "report.sums", _REPORT, "A file does not match its digest in SHA256SUMS."
+    REPORT_SUMS = (
+        "report.sums",
+        _REPORT,
+        "A file does not match its digest in SHA256SUMS, or in the status of its sweep.",
+    )
     COMPARE_TARGET = "compare.target", _REPORT, "The two rounds have different targets."
     COMPARE_VARIANT = "compare.variant", _REPORT, "The two rounds use one name for different benchmarks."
     COMPARE_CLOCK = "compare.clock", _REPORT, "The two rounds start the clock differently."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from podium.api.sweep import SweepResult
+from podium.cli.sweep_watch import SeenSweep
+from podium.reconcile.sweep import ended_sweep
 from podium.results.sweep import sweep_document
 from tests.unit.reconcile.test_sweep import World, node, sweep
 
@@ -40,3 +44,16 @@ def variants(rates: dict[str, float], noise: float = 0.002, **spec) -> bytes:
     """Variants with these rates."""
     changes = [{"name": name, "patch": {"template": {"nodeSelector": {"driver": name}}}} for name in rates]
     return stored(World(sweep(over="variants", variants=changes, **spec), (), lambda row: rates[row], noise))
+
+
+def seen(world: World, uri: str, steps: int = 100) -> Iterator[SeenSweep]:
+    """What ``podium sweep watch`` sees of a sweep from its first status to its end; its result is at `uri`."""
+    for _ in range(steps):
+        decision = world.step()
+        status = decision.status
+        if decision.end:
+            status = ended_sweep(world.sweep, decision.end, SweepResult(uri=uri, sha256="0" * 64), 1.0)
+        yield SeenSweep(world.sweep.namespace, world.sweep.name, 1, status)
+        if decision.end:
+            return
+        world.finish()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from podium.cli.cluster import ContextOption, NamespaceOption
 from podium.cli.output import Json, console
 from podium.cli.watch.following import follow
 from podium.cli.watch.views import JsonView, ScreenView, View
@@ -14,10 +15,8 @@ from podium.cli.watch.views import JsonView, ScreenView, View
 
 def watch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The BenchmarkRun.")],
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Namespace of the run; default: the context's.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="Kubeconfig context; default: current context.")] = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
     logs: Annotated[bool, typer.Option("--logs", help="Also show the output of rank 0.")] = False,
     as_json: Json = False,
 ) -> None:
