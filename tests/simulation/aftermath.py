@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from podium.api.sweep import SWEEP_PLURAL
 from podium.results import ledger
 from podium.results.chain import chain_text
 from podium.submissions import verify
@@ -15,6 +16,8 @@ from tests.simulation.jobs import is_finished
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
 from tests.simulation.stores import SimulatedStore
+from tests.simulation.sweep_watchdog import sweep_summary, unlike_its_result
+from tests.simulation.sweeps import sweep_of
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -160,6 +163,28 @@ def _says_cut(sim: Simulation, key: str) -> bool:
     return any("the end of rank 0's log is lost" in text for text in json.loads(sim.bucket.objects[key])["findings"])
 
 
+def every_sweep_ends(sim: Simulation) -> str:
+    """Every sweep ends once what hindered it is repaired: it names somebody's run that is in its way."""
+    for sweep in sim.server.all(SWEEP_PLURAL):
+        if not is_terminal(sweep.get("status") or {}):
+            return f"{sweep['metadata']['name']} has not ended: {sweep_summary(sweep.get('status') or {})}"
+    return ""
+
+
+def the_sweep_equals_its_result(sim: Simulation) -> str:
+    """What is stored of a complete sweep says what its status says."""
+    problems = (unlike_its_result(sim, sweep) for sweep in sim.server.all(SWEEP_PLURAL) if sweep.get("status"))
+    return next(filter(None, problems), "")
+
+
+def no_run_outlives_its_sweep(sim: Simulation) -> str:
+    """Nothing is left of a sweep that is deleted: its runs go, and what ran of them ends."""
+    existing = {sweep["metadata"]["uid"] for sweep in sim.server.all(SWEEP_PLURAL)}
+    runs = [run for run in sim.server.all("benchmarkruns") if sweep_of(run)]
+    left = [run["metadata"]["name"] for run in runs if sweep_of(run) not in existing]
+    return f"{left} of {len(runs)} runs are left" if left else ""
+
+
 def nothing_grows(sim: Simulation) -> str:
     """A quiet operator holds only what exists: states, open logs, timers and tasks."""
     controller, process = sim.leader.controller, sim.leader.process
@@ -174,6 +199,18 @@ def nothing_grows(sim: Simulation) -> str:
         return f"{tasks} tasks"
     if len(controller.queue) or len(controller.queue._timers) > 2 * len(existing) + _MOST_VOID_TIMERS:
         return f"{len(controller.queue)} queued, {len(controller.queue._timers)} timers for {len(existing)} runs"
+    return _sweeps_grow(sim)
+
+
+def _sweeps_grow(sim: Simulation) -> str:
+    sweeps = sim.leader.process.sweeps
+    if sweeps is None:
+        return ""
+    existing = {sweep["metadata"]["uid"] for sweep in sim.server.all(SWEEP_PLURAL)}
+    if extra := (set(sweeps._places) | set(sweeps._generations)) - existing:
+        return f"{len(extra)} sweeps are remembered that are gone"
+    if len(sweeps.queue) or len(sweeps.queue._timers) > 2 * len(existing) + _MOST_VOID_TIMERS:
+        return f"{len(sweeps.queue)} sweeps are queued, with {len(sweeps.queue._timers)} timers"
     return ""
 
 
@@ -186,5 +223,8 @@ FINAL = (
     the_ledger_is_complete,
     every_result_is_in_the_chain,
     the_log_is_complete,
+    every_sweep_ends,
+    the_sweep_equals_its_result,
+    no_run_outlives_its_sweep,
     nothing_grows,
 )

@@ -70,6 +70,7 @@ class ApiServer:
     def __init__(self, world: World) -> None:
         self.world = world
         self.version = 1000
+        self.kinds: set[str] = set()  # plurals that it serves beside those that every world has
         self.objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self.history: dict[str, list[Change]] = defaultdict(list)
         self.compacted: dict[str, int] = defaultdict(int)  # by plural: the oldest version that a watch may start from

@@ -106,7 +106,9 @@ class Disruptions:
         self.cluster.logs.unreachable.discard(node.name)
         if not node.exists:
             node.exists = True
-            self.server.create("nodes", "", {"metadata": {"name": node.name, "labels": {}}, "spec": {}, "status": {}})
+            self.server.create(
+                "nodes", "", {"metadata": {"name": node.name, "labels": dict(node.labels)}, "spec": {}, "status": {}}
+            )
 
         def change(body: Object) -> None:
             body["status"] = readiness("True")

@@ -1,11 +1,11 @@
-"""Makes faults happen: one function for each kind in `scenario.FAULTS`."""
+"""Makes faults happen: one function for each kind in `scenario.FAULTS`; `sweeps.py` has those of sweeps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulation import strangers
+from tests.simulation import strangers, sweeps
 from tests.simulation.apiserver import Object, Refused
 from tests.simulation.nodes import Node
 from tests.simulation.scenario import NAMESPACE, Fault
@@ -375,4 +375,5 @@ _FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "run suspended": _run_suspended,
     "run deleted": _run_deleted,
     "run made again": _run_made_again,
+    **sweeps.FAULTS,
 }

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from tests.simulation.aftermath import FINAL
 from tests.simulation.logged import Stumbles
 from tests.simulation.programs import KINDS
-from tests.simulation.scenario import FAULTS
+from tests.simulation.scenario import FAULTS, SWEEP_FAULTS
+from tests.simulation.sweep_watchdog import SWEEP_GUARANTEES
 from tests.simulation.watchdog import GUARANTEES
 
 _HEAD = """\
@@ -26,10 +27,13 @@ _FAULTS = """
 A seed chooses one to six runs, the training programs' behavior, and up to eight of these faults, each at any moment:
 {faults}.
 
+One world in ten also has a BenchmarkSweep over nodes, node counts or variants, and up to two of these:
+{sweep_faults}.
+
 The programs: {programs}.
 
 After the faults, everything is repaired: nodes return, the store and the API server answer, a suspended run is resumed.
-Every run must then end, and nothing of it may be left.
+Every run and every sweep must then end, and nothing of it may be left.
 
 ## What is not guaranteed
 
@@ -46,11 +50,10 @@ Every run must then end, and nothing of it may be left.
 
 def page() -> str:
     """Return the page."""
-    rows = [
-        f"| {_words(check)} | {_sentence(check)} |\n" for check in (*GUARANTEES, Stumbles.it_never_stumbles, *FINAL)
-    ]
-    faults, programs = ", ".join(FAULTS), ", ".join(KINDS)
-    return _HEAD + "".join(rows) + _FAULTS.format(faults=faults, programs=programs)
+    checks = (*GUARANTEES, *SWEEP_GUARANTEES, Stumbles.it_never_stumbles, *FINAL)
+    rows = [f"| {_words(check)} | {_sentence(check)} |\n" for check in checks]
+    lists = {"faults": FAULTS, "sweep_faults": SWEEP_FAULTS, "programs": KINDS}
+    return _HEAD + "".join(rows) + _FAULTS.format(**{name: ", ".join(words) for name, words in lists.items()})
 
 
 def _words(check: Callable[..., object]) -> str:

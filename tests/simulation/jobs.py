@@ -130,7 +130,7 @@ class JobController:
                     "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
                     "finalizers": [FINALIZER],
                 },
-                "spec": {"containers": [{"name": "trainer", "image": "trainer"}]},
+                "spec": {"containers": [{"name": "trainer", "image": "trainer"}]} | _affinity(template),
                 "status": {"phase": "Pending"},
             }
             try:
@@ -164,45 +164,54 @@ class JobController:
         return {"type": type_, "status": "True", "reason": reason, "message": message, "lastTransitionTime": stamp}
 
 
+_OWNERS = {"BenchmarkSweep": "benchmarksweeps", "BenchmarkRun": "benchmarkruns", "Job": "jobs"}
+_OWNED = {"benchmarksweeps": ("benchmarkruns",), "benchmarkruns": ("jobs", "services"), "jobs": ("pods",)}
+
+
 class GarbageCollector:
     """Deletes what is owned by an object that is gone, in the background."""
 
     def __init__(self, world: World, server: ApiServer) -> None:
         self.world, self.server = world, server
-        for owner, dependents in (("benchmarkruns", ("jobs", "services")), ("jobs", ("pods",))):
-            server.listeners[owner].append(lambda change, kinds=dependents: self._owner_changed(change, kinds))
-        for dependent in ("jobs", "services"):
+        for owner in _OWNED:
+            server.listeners[owner].append(lambda change, owner=owner: self._owner_changed(change, owner))
+        for dependent in ("benchmarkruns", "jobs", "services"):
             server.listeners[dependent].append(lambda change, kind=dependent: self._created(change, kind))
 
     def _created(self, change: Change, plural: str) -> None:
-        """What is created for a run that is gone goes as well."""
+        """What is created for a sweep or a run that is gone goes as well."""
         for owner in change.object["metadata"].get("ownerReferences", ()):
-            if change.type == "ADDED" and owner["kind"] == "BenchmarkRun":
-                self.world.after(20.0, lambda uid=owner["uid"]: self._collect_orphans(plural, uid))
+            if change.type == "ADDED" and owner["kind"] in ("BenchmarkSweep", "BenchmarkRun"):
+                self.world.after(20.0, lambda owner=owner: self._collect_orphans(plural, owner))
 
-    def _collect_orphans(self, plural: str, run_uid: str) -> None:
-        if run_uid not in {run["metadata"]["uid"] for run in self.server.all("benchmarkruns")}:
-            for body in self.server.owned_by(plural, run_uid):
+    def _collect_orphans(self, plural: str, owner: Object) -> None:
+        if owner["uid"] not in {one["metadata"]["uid"] for one in self.server.all(_OWNERS[owner["kind"]])}:
+            for body in self.server.owned_by(plural, owner["uid"]):
                 metadata = body["metadata"]
                 self.server.delete(plural, metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
-    def _owner_changed(self, change: Change, dependents: tuple[str, ...]) -> None:
+    def _owner_changed(self, change: Change, plural: str) -> None:
         metadata = change.object["metadata"]
         foreground = "foregroundDeletion" in metadata.get("finalizers", ())
         if change.type == "DELETED" or (foreground and "deletionTimestamp" in metadata):
             delay = self.world.random.choice((0.1, 1.0, 20.0))
-            self.world.after(delay, lambda: self._collect(metadata, dependents, foreground=foreground))
+            self.world.after(delay, lambda: self._collect(metadata, plural, foreground=foreground))
 
-    def _collect(self, owner: Object, dependents: tuple[str, ...], *, foreground: bool) -> None:
-        for plural in dependents:
-            for body in self.server.owned_by(plural, owner["uid"]):
+    def _collect(self, owner: Object, plural: str, *, foreground: bool) -> None:
+        for dependents in _OWNED[plural]:
+            for body in self.server.owned_by(dependents, owner["uid"]):
                 metadata = body["metadata"]
-                self.server.delete(plural, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+                self.server.delete(dependents, metadata["namespace"], metadata["name"], uid=metadata["uid"])
         if foreground:  # nothing of ours blocks the owner
-            plural = "benchmarkruns" if "jobs" in dependents else "jobs"
             self.server.update(
                 plural, owner["namespace"], owner["name"], lambda body: body["metadata"].pop("finalizers", None)
             )
+
+
+def _affinity(template: Object) -> Object:
+    """Return the part of a pod's spec that says which nodes it may run on."""
+    affinity = template.get("spec", {}).get("affinity")
+    return {"affinity": affinity} if affinity else {}
 
 
 def is_finished(job: Object) -> bool:

@@ -24,6 +24,7 @@ class Node:
     """One machine with room for one pod."""
 
     name: str
+    labels: dict[str, str] = field(default_factory=dict)
     clock_offset: float = 0.0
     steps: list[tuple[float, float]] = field(default_factory=list)  # of its clock: when (virtual), by how many seconds
     connected: bool = True  # whether its kubelet and the API server reach each other
@@ -62,7 +63,9 @@ class Cluster:
     ) -> None:
         self.world, self.server, self.logs = world, server, logs
         offsets = (0.0, 0.0, 0.0, -40.0, 40.0)
-        self.nodes = {n: Node(n, world.random.choice(offsets)) for n in (f"node-{i}" for i in range(nodes))}
+        self.nodes = {
+            name: Node(name, clock_offset=world.random.choice(offsets)) for name in (f"node-{i}" for i in range(nodes))
+        }
         self.containers: dict[str, Container] = {}  # by uid of the pod
         self.on_start: list[Callable[[Container], None]] = []
         self._program_of = program_of
@@ -98,6 +101,8 @@ class Cluster:
             return
         taken = {c.node.name for c in self.containers.values() if not c.removed}
         free = [n for n in self.nodes.values() if n.name not in taken and n.exists and n.lost_since is None]
+        pinned = _pinned(pod)
+        free = [n for n in free if n.name in pinned or not pinned]
         if not free:
             condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
             condition["message"] = (
@@ -316,6 +321,13 @@ class Cluster:
             if pod and pod["metadata"]["uid"] == container.pod_uid and pod["status"]["phase"] in ("Pending", "Running"):
                 found.append(container)
         return found
+
+
+def _pinned(pod: Object) -> list[str]:
+    """Return the names of the nodes that the affinity of a pod allows; none if it allows every node."""
+    affinity = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", ())
+    return [name for term in terms for one in term.get("matchFields", ()) for name in one["values"]]
 
 
 def readiness(status: str) -> Object:

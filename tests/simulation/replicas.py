@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache, partial
 from typing import Any
@@ -14,8 +14,8 @@ import aiohttp
 from podium.controller import main
 from podium.controller.pods import BENCHMARK_RUNS
 from podium.controller.reconciler import Controller
-from podium.controller.sweeps import Sweeps
-from podium.kube import Api, ApiError, Lease
+from podium.controller.sweeps import SWEEPS, Sweeps
+from podium.kube import Api, ApiError, Lease, Resource
 from podium.launch import Allow, TrainerDefaults
 from podium.rounds import Round, load_rounds
 from tests.simulation.apiserver import ApiServer
@@ -99,15 +99,16 @@ def rounds() -> Mapping[str, Round]:
     return load_rounds()
 
 
-def patched(bucket: Bucket) -> ExitStack:
+def patched(bucket: Bucket, *, with_sweeps: bool) -> ExitStack:
     """Put the world's parts in the place of those that `podium.controller.main` would open."""
     stack = ExitStack()
     replacements: dict[str, Callable[..., Any]] = {
         "open_store": lambda *_args, **_more: SimulatedStore(bucket),
         "load_rounds": lambda *_: rounds(),
-        "watch_runs": watch_runs,
-        # its default was read before time was virtual
+        "watch_runs": watch_runs_and_sweeps if with_sweeps else watch_runs,
+        # their defaults were read before time was virtual
         "Controller": partial(Controller, clock=_now),
+        "Sweeps": partial(Sweeps, clock=_now),
     }
     for name, replacement in replacements.items():
         stack.enter_context(mock.patch.object(main, name, replacement))
@@ -122,24 +123,48 @@ def _now() -> float:
 
 async def watch_runs(
     controller: Controller,
-    _sweeps: Sweeps,  # there are none
+    _sweeps: Sweeps,  # the API server has no such objects
     api: Api,
     *,
-    namespaces: Sequence[str],
-    identity: str,
     seen: Callable[[str], None],
     started: Callable[[], None],
+    **_: object,
 ) -> None:
-    """Do what kopf does with ``on.event``: list, then watch; list again after 410, without reporting what is gone."""
+    """Do what kopf does with ``on.event``."""
     started()
+    await _watch(api, BENCHMARK_RUNS, controller.run_changed, seen)
+
+
+async def watch_runs_and_sweeps(
+    controller: Controller,
+    sweeps: Sweeps,
+    api: Api,
+    *,
+    seen: Callable[[str], None],
+    started: Callable[[], None],
+    **_: object,
+) -> None:
+    """The same with BenchmarkSweeps, once the API server has them."""
+    process = asyncio.get_running_loop()
+    assert isinstance(process, Process)
+    process.sweeps = sweeps
+    started()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_watch(api, BENCHMARK_RUNS, controller.run_changed, seen))
+        await sweeps.served.wait()
+        group.create_task(_watch(api, SWEEPS, sweeps.sweep_changed, lambda _: None))
+
+
+async def _watch(api: Api, resource: Resource, changed: Callable[..., None], seen: Callable[[str], None]) -> None:
+    """List, then watch; list again after 410, without reporting what is gone."""
     version = ""
     while True:
         try:
             if not version:
-                async for bodies, version in api.pages(BENCHMARK_RUNS, None, ""):  # noqa: B007
+                async for bodies, version in api.pages(resource, None, ""):  # noqa: B007
                     for body in bodies:
-                        controller.run_changed(body, deleted=False)
-            async for events in api.watch(BENCHMARK_RUNS, None, "", version):
+                        changed(body, deleted=False)
+            async for events in api.watch(resource, None, "", version):
                 await asyncio.sleep(_BATCH_SECONDS)
                 merged = {event["object"]["metadata"].get("uid"): event for event in events}
                 for event in merged.values():
@@ -147,8 +172,8 @@ async def watch_runs(
                         raise ApiError.of_status(event["object"], default="the watch was interrupted")
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
-                        seen(BENCHMARK_RUNS.plural)
-                        controller.run_changed(event["object"], deleted=event["type"] == "DELETED")
+                        seen(resource.plural)
+                        changed(event["object"], deleted=event["type"] == "DELETED")
         except ApiError as error:
             version = "" if error.code == 410 else version
             await asyncio.sleep(1.0)

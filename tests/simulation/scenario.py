@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -53,6 +53,16 @@ FAULTS = {
     "run deleted": 2,
     "run made again": 2,
 }
+# The same for what happens to sweeps, in worlds that have one; `sweeps.py` says what each is.
+SWEEP_FAULTS = {
+    "kill at a sweep's write": 6,
+    "sweep deleted": 2,
+    "sweep made again": 2,
+    "sweep watch lags": 2,
+    "sweep's run deleted": 3,
+    "sweep's run replaced": 2,
+}
+_SWEEP_SHARE = 0.1  # of the worlds
 
 _LATEST = {"quota": 100.0}  # seconds: later, most runs have their pods
 
@@ -76,6 +86,16 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class SweepPlan:
+    """One BenchmarkSweep that a user creates; the API server has such objects `served_at` that many seconds."""
+
+    name: str
+    at: float
+    served_at: float
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Scenario:
     """Everything that a seed decides in advance."""
 
@@ -84,6 +104,7 @@ class Scenario:
     queue_slots: int
     runs: tuple[RunPlan, ...]
     faults: tuple[Fault, ...]
+    sweep: SweepPlan | None = None
 
 
 def choose(random: Random) -> Scenario:
@@ -97,13 +118,45 @@ def choose(random: Random) -> Scenario:
         Fault(kind, random.uniform(1, _LATEST.get(kind, 1500)), random.choice((5.0, 60.0, 150.0, 500.0, 1200.0)))
         for kind in kinds
     ]
-    return Scenario(
+    chosen = Scenario(
         replicas=random.choices((1, 2), (70, 30))[0],
         nodes=random.choice((2, 3, 4)),
         queue_slots=random.choice((1, 2)),
         runs=runs,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
+    other = Random(f"sweep {random.getstate()[1][:4]}")  # so that worlds without a sweep stay what they were
+    return _with_sweep(chosen, other) if other.random() < _SWEEP_SHARE else chosen
+
+
+def _with_sweep(chosen: Scenario, random: Random) -> Scenario:
+    """Return a scenario with a sweep of few rows, and with faults that meet it."""
+    at = random.uniform(0, 60)
+    kinds = random.choices(list(SWEEP_FAULTS), list(SWEEP_FAULTS.values()), k=random.choice((0, 1, 1, 2)))
+    more = [Fault(kind, random.uniform(at, 1500), random.choice((5.0, 60.0, 500.0))) for kind in kinds]
+    plan = SweepPlan("sweep", at, random.choice((0.0, 0.0, at)), _sweep_spec(random, chosen.nodes))
+    faults = sorted([*chosen.faults, *more], key=lambda fault: fault.at)
+    return replace(chosen, faults=tuple(faults), sweep=plan)
+
+
+def _sweep_spec(random: Random, nodes: int) -> dict[str, Any]:
+    least = random.choice((1, 1, 1, 2))
+    template = _spec(random) | {"attempts": 1}
+    template.pop("ttlSecondsAfterFinished", None)  # a sweep needs its runs
+    spec = {
+        "template": template,
+        "parallel": random.choice((1, 2)),
+        "verdict": {"minRuns": least, "maxRuns": least + random.choice((0, 0, 1))},
+    }
+    match over := random.choice(("nodes", "nodeCounts", "variants")):
+        case "nodes":
+            own = {"selector": {"pool": "gpu"}, "groupSize": 2 if nodes > 3 else 1}
+        case "nodeCounts":
+            own = [1, 2]
+        case "variants":
+            newer = {"name": "newer", "patch": {"template": {"image": "registry.example/trainer:2"}}}
+            own = [{"name": "as-it-was", "patch": {}}, newer]
+    return spec | {"over": over, over: own}
 
 
 def _spec(random: Random) -> dict[str, Any]:

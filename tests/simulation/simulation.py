@@ -29,6 +29,8 @@ from tests.simulation.replicas import Replica, patched, rounds
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal
 from tests.simulation.stores import Bucket, Threads
+from tests.simulation.sweep_watchdog import SweepWatchdog
+from tests.simulation.sweeps import active_sweeps, create_sweep, prepare
 from tests.simulation.transport import Network
 from tests.simulation.truth import Truth
 from tests.simulation.watchdog import Watchdog
@@ -71,14 +73,18 @@ class Simulation:
         self.garbage = GarbageCollector(self.world, self.server)
         self.queue = Queue(self.world, self.server, self.plan.queue_slots)
         self.watchdog = Watchdog(self)
+        self.sweep_watchdog = SweepWatchdog(self)
         self.restart_seconds = 0.0  # until the next leader starts; 0: a few seconds
         self._started = self.deaths = 0
         self.replicas: list[Replica] = []
-        self._to_create = len(self.plan.runs)
+        self._to_create = len(self.plan.runs) + (self.plan.sweep is not None)
         self._quiet_since = 0.0
         self._busy = self._runs_changed = True
-        self.server.listeners["benchmarkruns"].append(lambda _: self._note_change())
+        for plural in ("benchmarkruns", "benchmarksweeps"):
+            self.server.listeners[plural].append(lambda _: self._note_change())
         self.server.listeners["pods"].append(self._pod_changed)
+        if self.plan.sweep:
+            prepare(self, self.plan.sweep)
         for _ in range(self.plan.replicas):
             self._start_replica()
 
@@ -152,6 +158,10 @@ class Simulation:
         self._to_create -= 1
         self.create_run(plan.name, plan.spec)
 
+    def _create_planned_sweep(self, plan: scenario.SweepPlan) -> None:
+        self._to_create -= 1
+        create_sweep(self, plan.name, plan.spec)
+
     def active_runs(self) -> set[str]:
         """Return the uids of the runs that exist and have not ended."""
         return {
@@ -163,7 +173,7 @@ class Simulation:
     def _is_quiet(self) -> bool:
         if self._runs_changed:
             self._runs_changed = False
-            self._busy = bool(self._to_create or self.active_runs())
+            self._busy = bool(self._to_create or self.active_runs() or active_sweeps(self))
             self._quiet_since = self.world.now
         return not self._busy and self.world.now - self._quiet_since > _QUIET_SECONDS
 
@@ -179,14 +189,16 @@ class Simulation:
                 self.truth.went_unseen(owner["uid"])
 
     def start(self) -> None:
-        """Put the runs and faults of the plan on the calendar."""
+        """Put the runs, the sweep and the faults of the plan on the calendar."""
         for plan in self.plan.runs:
             self.world.after(plan.at, lambda plan=plan: self._create_planned(plan))
+        if sweep := self.plan.sweep:
+            self.world.after(sweep.at, lambda: self._create_planned_sweep(sweep))
         for fault in self.plan.faults:
             self.world.after(fault.at, lambda fault=fault: faults.inject(self, fault))
 
     def run(self) -> Outcome:
-        """Let the world run until every run has ended and everything is quiet; then check."""
+        """Let the world run until every run and sweep has ended and everything is quiet; then check."""
         world = self.world
         self.start()
         world.run(self._is_quiet, _LIMIT_SECONDS)
@@ -219,7 +231,7 @@ def opened(simulation: Simulation) -> Iterator[Simulation]:
     try:
         with (
             VirtualClock(simulation.world),
-            patched(simulation.bucket),
+            patched(simulation.bucket, with_sweeps=simulation.plan.sweep is not None),
             Stumbles(simulation.world),
             mock.patch.object(secrets, "randbits", numbers.getrandbits),
             mock.patch.object(secrets, "token_hex", lambda size=16: numbers.randbytes(size).hex()),

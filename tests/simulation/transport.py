@@ -19,6 +19,7 @@ from tests.simulation.podlogs import PodLogs
 from tests.simulation.world import Process, World
 
 HOST = "https://apiserver"
+_OWN_KINDS = "/apis/podium.dev/v1alpha1"
 _PAGE = 250
 _BOOKMARK_SECONDS = 60.0
 
@@ -211,6 +212,8 @@ class Connection:
     ) -> Response:
         plural, namespace, name, sub = _parts(path)
         try:
+            if path == _OWN_KINDS and self._server.kinds:
+                return Response(200, orjson.dumps({"resources": [{"name": kind} for kind in self._server.kinds]}))
             if not plural:
                 raise Refused(404, "NotFound", f"{path} is not served")
             if sub == "log":

@@ -20,7 +20,7 @@ _SAMPLES = re.compile(r'"samples_count": (\d+)')
 FREE = frozenset({"queue preempts", "preempted", "suspended"})  # disturbances that use up no retry
 # Faults during which perhaps no log can be read, so that nobody knows anymore what was printed, or when
 READING = frozenset({
-    "kill", "kill at a step", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
+    "kill", "kill at a step", "kill at a sweep's write", "freeze", "freeze at a step", "upgrade", "operator down", "api down", "api errors",
     "answers lost", "api slow", "kubelet unreachable", "log half-open", "log unreadable", "log cut", "log rotated",
     "node lost", "node without power", "node removed",
 })  # fmt: skip

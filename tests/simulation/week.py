@@ -39,7 +39,7 @@ def plan(seed: int, days: int, runs_per_day: int, keep_seconds: int | None) -> S
         if keep_seconds is not None:
             spec["ttlSecondsAfterFinished"] = keep_seconds
         runs.append(RunPlan(f"run-{index:05}", index * _DAY / runs_per_day, spec))
-    return replace(chosen, replicas=1, nodes=8, runs=tuple(runs), faults=())
+    return replace(chosen, replicas=1, nodes=8, runs=tuple(runs), faults=(), sweep=None)
 
 
 def held_bytes(simulation: Simulation) -> int:

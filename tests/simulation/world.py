@@ -103,6 +103,7 @@ class Process(asyncio.BaseEventLoop):
         self.freezes_at_step: int | None = None
         self.freeze: Callable[[], None] = lambda: None
         self.died: Callable[[], None] = lambda: None
+        self.sweeps: Any = None  # those of the operator that runs in it
         self.executor: Callable[[Process, Callable[[], Any]], asyncio.Future[Any]] | None = None
         self._instant, self._steps_at_instant = -1.0, 0
         world.processes.append(self)
