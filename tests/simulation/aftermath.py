@@ -12,6 +12,7 @@ from podium.api.sweep import SWEEP_PLURAL
 from podium.results import ledger
 from podium.results.chain import chain_text
 from podium.submissions import verify
+from tests.simulation.apiserver import Object
 from tests.simulation.jobs import is_finished
 from tests.simulation.scenario import NAMESPACE
 from tests.simulation.statuses import is_terminal, summary
@@ -173,8 +174,12 @@ def every_sweep_ends(sim: Simulation) -> str:
 
 def the_sweep_equals_its_result(sim: Simulation) -> str:
     """What is stored of a complete sweep says what its status says."""
-    problems = (unlike_its_result(sim, sweep) for sweep in sim.server.all(SWEEP_PLURAL) if sweep.get("status"))
+    problems = (unlike_its_result(sim, sweep) for sweep in sim.server.all(SWEEP_PLURAL) if _complete(sweep))
     return next(filter(None, problems), "")
+
+
+def _complete(sweep: Object) -> bool:
+    return is_terminal(sweep.get("status") or {})
 
 
 def no_run_outlives_its_sweep(sim: Simulation) -> str:

@@ -67,12 +67,15 @@ class Sweeps:
         metadata = body["metadata"]
         uid, generation = metadata["uid"], metadata["generation"]
         if deleted:
-            self._places.pop(uid, None)
-            self._generations.pop(uid, None)
+            self._forget(uid)
         elif self._generations.get(uid) != generation:  # else it is our own patch
             self._places[uid] = (metadata["namespace"], metadata["name"])
             self._generations[uid] = generation
             self.queue.add(uid)
+
+    def _forget(self, uid: str) -> None:
+        self._places.pop(uid, None)
+        self._generations.pop(uid, None)
 
     async def run(self) -> None:
         """Work until canceled, once there are BenchmarkSweeps."""
@@ -86,27 +89,34 @@ class Sweeps:
     async def _work(self, uid: str) -> None:
         if uid not in self._places:
             return
+        generation = self._generations[uid]
+        if await self._goes_on(uid):
+            self.queue.add_after(uid, _LOOK_SECONDS)
+        elif self._generations.get(uid) == generation:  # else it has been changed meanwhile, and is looked at again
+            self._forget(uid)  # a watch that was interrupted may never say that it is gone
+
+    async def _goes_on(self, uid: str) -> bool:
+        """Bring a sweep one step closer to its end. Returns whether there is more to do."""
         try:
             body = await self._api.get(SWEEPS, *self._places[uid])
         except ApiError as error:
             if error.not_found:
-                return
+                return False
             raise
         metadata = body["metadata"]
         if metadata["uid"] != uid or "deletionTimestamp" in metadata:
-            return
+            return False
         written = body.get("status") or {}
         try:
             status = BenchmarkSweepStatus.model_validate(written)
         except ValidationError:
             _LOG.warning("the status of sweep %s/%s cannot be read: it is left alone", *self._places[uid])
-            return
+            return False
         if status.complete or (status.ended and status.observed_generation == metadata["generation"]):
-            return
+            return False
         status = await self._next(body, status)
         await self._report(body, written, status)
-        if not status.ended:
-            self.queue.add_after(uid, _LOOK_SECONDS)
+        return not status.ended
 
     async def _next(self, body: Object, status: BenchmarkSweepStatus) -> BenchmarkSweepStatus:
         """Read all that a sweep rests on, create the runs that it needs, and return its new status.
@@ -123,14 +133,15 @@ class Sweeps:
             nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
             runs = [run async for run in self._runs(sweep)]
             decision = decide_sweep(sweep, nodes, runs, self._rounds, now)
-            for run in decision.create:
-                await self._create(body, run)
+            in_the_way = [await self._create(body, run) for run in decision.create]
         except ApiError as error:
             if error.final:
                 return failed_sweep(sweep, f"spec.template: {error}", now)
             if error.code != _FORBIDDEN:
                 raise
             return waiting_sweep(sweep, status.rows, str(error), now)
+        if cause := next(filter(None, in_the_way), ""):
+            return waiting_sweep(sweep, decision.status.rows, cause, now)
         return await self._end(sweep, decision.end, runs, now) if decision.end else decision.status
 
     async def _end(self, sweep: Sweep, end: SweepEnd, runs: Sequence[SweepRun], now: float) -> BenchmarkSweepStatus:
@@ -154,14 +165,28 @@ class Sweeps:
                 if is_of(body, sweep.uid):
                     yield read_sweep_run(body)
 
-    async def _create(self, sweep: Object, run: NewRun) -> None:
-        """Create a run, if no earlier decision has."""
-        body = run_of(sweep, run)
+    async def _create(self, sweep: Object, run: NewRun) -> str:
+        """Create a run, if no earlier decision has. Returns what is in its way, "" if nothing is."""
+        namespace, body = sweep["metadata"]["namespace"], run_of(sweep, run)
         try:
-            await self._api.create(BENCHMARK_RUNS, sweep["metadata"]["namespace"], body)
+            await self._api.create(BENCHMARK_RUNS, namespace, body)
         except ApiError as error:
             if not error.conflict:
                 raise
+            return await self._in_the_way(sweep, namespace, run.name)
+        return ""
+
+    async def _in_the_way(self, sweep: Object, namespace: str, name: str) -> str:
+        """Return what is wrong if the run that has a name is not one of `sweep`, which would wait for it for ever."""
+        try:
+            found = await self._api.get(BENCHMARK_RUNS, namespace, name)
+        except ApiError as error:
+            if error.not_found:
+                return ""
+            raise
+        if is_of(found, sweep["metadata"]["uid"]):
+            return ""
+        return f"BenchmarkRun {name} exists and is not of this sweep; delete it, so that the sweep can create its own"
 
     async def _report(self, body: Object, written: Mapping[str, Any], status: BenchmarkSweepStatus) -> None:
         document = status.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -48,6 +48,10 @@ class Api:
         self.runs, self.nodes, self.refusal = [], [], {}
 
     async def get(self, resource, namespace, name):
+        if resource.plural == "benchmarkruns":
+            return next(copy.deepcopy(run) for run in self.runs if run["metadata"]["name"] == name)
+        if self.sweep is None:
+            raise ApiError(404, "NotFound", "not found")
         assert (resource.plural, namespace, name) == ("benchmarksweeps", "lab", "fleet")
         return copy.deepcopy(self.sweep)
 
@@ -152,6 +156,49 @@ async def test_a_run_that_no_list_shows_yet_is_not_an_error(api, sweeps):
     api.create = exists
     await sweeps._work(UID)
     assert len(api.runs) == 3
+
+
+async def test_somebodys_run_of_that_name_is_named(api, sweeps):
+    await sweeps._work(UID)
+    made, name = api.runs, api.runs[1]["metadata"]["name"]
+    del made[1]["metadata"]["ownerReferences"]
+    await sweeps._work(UID)
+    complete = api.sweep["status"]["conditions"][0]
+    said = f"BenchmarkRun {name} exists and is not of this sweep; delete it, so that the sweep can create its own"
+    assert (complete["status"], complete["message"]) == ("False", said)
+    del made[1]
+    await sweeps._work(UID)
+    assert is_of(api.runs[2], UID)
+    assert "rows are measured" in api.sweep["status"]["conditions"][0]["message"]
+
+
+@pytest.mark.parametrize("end", ["gone", "another", "going", "complete"])
+async def test_a_sweep_that_is_over_is_not_remembered(api, sweeps, end):
+    await sweeps._work(UID)
+    if end == "gone":  # and no watch has said so
+        api.sweep = None
+    elif end == "another":
+        api.sweep["metadata"]["uid"] = "other"
+    elif end == "going":
+        api.sweep["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    else:
+        api.sweep["status"]["conditions"][0]["status"] = "True"
+    await sweeps._work(UID)
+    assert (sweeps._places, sweeps._generations) == ({}, {})
+
+
+async def test_an_edit_while_a_sweep_fails_is_not_forgotten(api, sweeps):
+    api.sweep["spec"]["template"] = {}
+    patch = api.patch_status
+
+    async def edited(*args, **more):
+        await patch(*args, **more)
+        api.sweep["metadata"]["generation"] = 2
+        sweeps.sweep_changed(api.sweep, deleted=False)
+
+    api.patch_status = edited
+    await sweeps._work(UID)
+    assert sweeps._generations == {UID: 2}
 
 
 @pytest.mark.parametrize("what", ["nodes", "create"])
