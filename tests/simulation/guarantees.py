@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 from tests.simulation.aftermath import FINAL
+from tests.simulation.forecasts import FORECASTS
 from tests.simulation.logged import Stumbles
 from tests.simulation.programs import KINDS
 from tests.simulation.scenario import FAULTS, SWEEP_FAULTS
@@ -50,7 +51,7 @@ Every run and every sweep must then end, and nothing of it may be left.
 
 def page() -> str:
     """Return the page."""
-    checks = (*GUARANTEES, *SWEEP_GUARANTEES, Stumbles.it_never_stumbles, *FINAL)
+    checks = (*GUARANTEES, *FORECASTS, *SWEEP_GUARANTEES, Stumbles.it_never_stumbles, *FINAL)
     rows = [f"| {_words(check)} | {_sentence(check)} |\n" for check in checks]
     lists = {"faults": FAULTS, "sweep_faults": SWEEP_FAULTS, "programs": KINDS}
     return _HEAD + "".join(rows) + _FAULTS.format(**{name: ", ".join(words) for name, words in lists.items()})

@@ -19,7 +19,9 @@ from unittest import mock
 from tests.simulation import faults, scenario
 from tests.simulation.aftermath import FINAL
 from tests.simulation.apiserver import ApiServer, Change, Object
+from tests.simulation.closed import with_closed_runs
 from tests.simulation.disruptions import Disruptions
+from tests.simulation.forecasts import ForecastWatchdog
 from tests.simulation.jobs import GarbageCollector, JobController
 from tests.simulation.logged import Stumbles
 from tests.simulation.nodes import Cluster, Node
@@ -59,7 +61,7 @@ class Simulation:
     def __init__(self, seed: int, plan: scenario.Scenario | None = None, *, verbose: bool = False) -> None:
         """`plan` replaces the scenario that the seed chooses."""
         self.world = World(seed, verbose=verbose)
-        self.plan = plan or scenario.choose(self.world.random)
+        self.plan = plan or with_closed_runs(scenario.choose(self.world.random), seed)
         self.server = ApiServer(self.world)
         self.logs = PodLogs(self.world)
         self.truth = Truth(self.world)
@@ -73,6 +75,7 @@ class Simulation:
         self.garbage = GarbageCollector(self.world, self.server)
         self.queue = Queue(self.world, self.server, self.plan.queue_slots)
         self.watchdog = Watchdog(self)
+        self.forecasts = ForecastWatchdog(self)
         self.sweep_watchdog = SweepWatchdog(self)
         self.restart_seconds = 0.0  # until the next leader starts; 0: a few seconds
         self._started = self.deaths = 0

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from podium.api import duration_seconds
 from tests.simulation.apiserver import Object
+from tests.simulation.closed import compared
 from tests.simulation.nodes import Cluster, Container
 from tests.simulation.programs import Program, choose
 from tests.simulation.scenario import Fault
@@ -61,12 +62,13 @@ class Truth:
         self.deleted_runs: set[str] = set()
         self.unnoticed: set[str] = set()  # uids of runs that were suspended while the operator could not know
 
-    def created(self, job: Object, measure: Object | None) -> Try:
-        """Remember a Job that was just created, and choose what its pods run."""
+    def created(self, job: Object, spec: Object) -> Try:
+        """Remember a Job that was just created for a run with this spec, and choose what its pods run."""
         metadata = job["metadata"]
         labels = metadata["labels"]
         env = job["spec"]["template"]["spec"]["containers"][0]["env"]
         seed = next(v.get("value", "") for v in env if v["name"] == "PODIUM_SEED")
+        program = choose(self.world.random, seed)
         one = Try(
             metadata["uid"],
             labels["podium.dev/run-uid"],
@@ -74,8 +76,8 @@ class Truth:
             int(labels["podium.dev/attempt"]),
             int(labels["podium.dev/try"]),
             self.world.now,
-            choose(self.world.random, seed),
-            measure=measure,
+            compared(program, seed) if spec.get("division") == "closed" else program,
+            measure=spec.get("measure"),
         )
         if one.run_uid in self.unnoticed:
             self.unnoticed.remove(one.run_uid)

@@ -91,7 +91,7 @@ class Watchdog:
     def _job_changed(self, change: Change) -> None:
         if change.type == "ADDED" and not change.object["metadata"]["name"].startswith("stranger"):
             run_uid = change.object["metadata"]["labels"]["podium.dev/run-uid"]
-            one = self.truth.created(change.object, self._run.get(run_uid, {"spec": {}})["spec"].get("measure"))
+            one = self.truth.created(change.object, self._run.get(run_uid, {"spec": {}})["spec"])
             if self._run.get(one.run_uid, {"spec": {}})["spec"].get("suspend"):
                 one.disturbed.add("suspended")  # the operator did not know it yet
             self.one_job_per_try(one)
