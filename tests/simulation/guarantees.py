@@ -31,6 +31,9 @@ A seed chooses one to six runs, the training programs' behavior, and up to eight
 One world in ten also has a BenchmarkSweep over nodes, node counts or variants, and up to two of these:
 {sweep_faults}.
 
+Seven worlds in a hundred have a run of the closed division, whose attempts may converge implausibly fast; most of these
+runs have `stopWhenHopeless`.
+
 The programs: {programs}.
 
 After the faults, everything is repaired: nodes return, the store and the API server answer, a suspended run is resumed.
