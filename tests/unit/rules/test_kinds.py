@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from podium.rounds import Hyperparameter, load_rounds, shown
 from podium.rounds.kinds import Kind
 from podium.rules import closed_breach
-from podium.rules.hyperparameters import untuned_breach
+from podium.rules.hyperparameters import open_breach, plain_value, source, untuned_breach, wrong_type
 
 V05 = load_rounds()["v0.5"]
 
@@ -212,3 +212,102 @@ def test_shown(value, text):
 def test_a_numbers_rule_holds_for_each():
     rule = Hyperparameter(type="numbers", rule=kind(kind="oneOf", values=[1, 2]))
     assert (rule.allows([1, 2, 1], {}), rule.allows([1, 3], {}), rule.nearest([1, 3], {})) == (True, False, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "message"),
+    [
+        ("integer", 1, ""),
+        ("integer", 1.0, "1 is not an integer"),
+        ("integer", True, "true is not an integer"),
+        ("integer", [1], "[1] is not an integer"),
+        ("number", 0.5, ""),
+        ("number", False, "false is not a number"),
+        ("number", math.inf, "inf is not a number"),
+        ("number", "0.5", "'0.5' is not a number"),
+        ("boolean", True, ""),
+        ("boolean", 1, "1 is not a boolean"),
+        ("string", "", ""),
+        ("string", 1, "1 is not a string"),
+        ("numbers", [], ""),
+        ("numbers", (1, 2.5), ""),
+        ("numbers", 1, "1 is not a list of numbers"),
+        ("numbers", [1, True], "true is not a number"),
+        ("numbers", [1, None], "None is not a number"),
+        ("numbers", [1, math.nan, None], "nan is not a number"),
+        ("number or numbers", 1, ""),
+        ("number or numbers", [1], ""),
+        ("number or numbers", "1", "'1' is not a number or a list of numbers"),
+        ("integer", "x" * 78, f"'{'x' * 78}' is not an integer"),  # 80 characters with its quotes
+        ("integer", "x" * 79, f"'{'x' * 79}... is not an integer"),
+    ],
+)
+def test_the_type_of_a_value(type_, value, message):
+    assert wrong_type(Hyperparameter(type=type_, rule=kind(kind="unconstrained")), value) == message
+
+
+def test_the_open_division_asks_for_sense_only():
+    rule = Hyperparameter(type="number", rule=kind(kind="range", minimum=0))
+    assert open_breach(rule, 0) == ""
+    assert open_breach(rule, -1) == "-1 is not a valid value; use number, 0 or more"
+    assert open_breach(rule, "x") == "'x' is not a number"
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "plain"),
+    [
+        ("integer", "256", 256),
+        ("integer", "256.0", 256),
+        ("integer", 256.0, 256),
+        ("integer", 256.5, 256.5),
+        ("integer", ["256"], 256),
+        ("integer", [1, 2], [1, 2]),
+        ("integer", "many", "many"),
+        ("integer", "Inf", math.inf),
+        ("number", "0.5", 0.5),
+        ("number", 256.0, 256.0),
+        ("number", "1e-3", 0.001),
+        ("number", ["Auto"], "Auto"),
+        ("string", "LARS", "lars"),
+        ("string", ["LARS"], "lars"),
+        ("string", "256", "256"),
+        ("boolean", True, True),
+        ("numbers", [30], [30]),
+        ("number or numbers", [30], [30]),
+        ("number or numbers", 30.0, 30.0),
+    ],
+)
+def test_a_logged_value_in_the_form_of_its_type(type_, value, plain):
+    found = plain_value(value, type_)
+    assert (found, type(found)) == (plain, type(plain))
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [([30, 60], True), ([], False), ([-1], False)],
+)
+def test_a_closed_list_is_not_empty(value, allowed):
+    rule = V05.benchmarks["resnet"].tunable["opt_learning_rate_decay_boundary_epochs"]
+    free = Hyperparameter(type="numbers", rule=kind(kind="unconstrained"), id="free", source="a.adoc:1")
+    assert closed_breach(free, value, {}, V05) is None
+    ranged = Hyperparameter(type="numbers", rule=kind(kind="range", minimum=0), id="ranged", source="a.adoc:1")
+    assert (closed_breach(ranged, value, {}, V05) is None) == allowed
+    assert closed_breach(rule, [], {}, V05) is not None
+
+
+def test_out_of_the_box_only_the_batch_size_is_tuned():
+    benchmark = V05.benchmarks["resnet"]
+    rate = benchmark.tunable["opt_base_learning_rate"]
+    breach = untuned_breach("opt_base_learning_rate", rate, 0.6, {}, V05)
+    assert breach.rule == f"{rate.id}.untuned"
+    assert breach.message == "0.6 is not the reference's 0.512"
+    assert breach.remedy.startswith("out of the box, tune only global_batch_size; use division: closed for what ")
+    assert untuned_breach("global_batch_size", benchmark.tunable["global_batch_size"], 7, {}, V05) is None
+    unknown = Hyperparameter(type="number", rule=kind(kind="unconstrained"), id="free", source="a.adoc:1")
+    assert untuned_breach("free", unknown, 7, {}, V05) is None  # no reference says another value
+
+
+def test_a_source_names_its_document_if_the_round_knows_it():
+    known = V05.benchmarks["resnet"].tunable["opt_base_learning_rate"]
+    assert source(known, V05) == f"{known.source} (mlcommons/training_policies@a2c358a)"
+    assert source(known.model_copy(update={"source": "letter.txt:3"}), V05) == "letter.txt:3"
