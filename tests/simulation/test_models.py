@@ -125,6 +125,40 @@ def test_pods_of_a_deleted_job_get_sigterm():
     assert (container.exit_code, container.cause) == (0, "deleted")
 
 
+def test_a_pod_waits_for_the_node_that_it_is_pinned_to():
+    models = Models(program(ends=100))
+    models.cluster.nodes["node-1"].lost_since = 0.0
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    template = {
+        "metadata": {"labels": {"podium.dev/run-uid": "run"}},
+        "spec": {"affinity": {"nodeAffinity": required}},
+    }
+    models.create_job(nodes=1, template=template)
+    models.after(60)
+    assert models.pods() == [("0", "Pending", False)]
+    models.cluster.nodes["node-1"].lost_since = None
+    models.after(60)
+    assert models.pods() == [("0", "Running", False)]
+    assert [container.node.name for container in models.cluster.running()] == ["node-1"]
+
+
+@pytest.mark.parametrize("policy", ["Background", "Foreground"])
+def test_the_runs_of_a_sweep_go_with_it(policy):
+    models = Models(program())
+    sweep = models.server.create("benchmarksweeps", "lab", {"metadata": {"name": "a"}})
+    owners = [{"kind": "BenchmarkSweep", "name": "a", "uid": sweep["metadata"]["uid"]}]
+    models.server.create("benchmarkruns", "lab", {"metadata": {"name": "a-1", "ownerReferences": owners}})
+    models.server.create("benchmarkruns", "lab", {"metadata": {"name": "own"}})
+    models.after(60)
+    models.server.delete("benchmarksweeps", "lab", "a", policy=policy)
+    models.after(30)
+    models.server.create("benchmarkruns", "lab", {"metadata": {"name": "late", "ownerReferences": owners}})
+    models.after(30)
+    assert [run["metadata"]["name"] for run in models.server.all("benchmarkruns")] == ["own"]
+    assert models.server.all("benchmarksweeps") == []
+
+
 def test_writes_with_preconditions(server):
     run = server.create("benchmarkruns", "lab", {"metadata": {"name": "a"}, "spec": {}})
     uid = run["metadata"]["uid"]
