@@ -28,7 +28,7 @@ _FAULTS = """
 A seed chooses one to six runs, the training programs' behavior, and up to eight of these faults, each at any moment:
 {faults}.
 
-One world in ten also has a BenchmarkSweep over nodes, node counts or variants, and up to two of these:
+One world in sixteen also has a BenchmarkSweep over nodes, node counts or variants, and up to two of these:
 {sweep_faults}.
 
 Seven worlds in a hundred have a run of the closed division, whose attempts may converge implausibly fast; most of these

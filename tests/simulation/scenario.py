@@ -62,7 +62,7 @@ SWEEP_FAULTS = {
     "sweep's run deleted": 3,
     "sweep's run replaced": 2,
 }
-_SWEEP_SHARE = 0.1  # of the worlds
+_SWEEP_SHARE = 0.06  # of the worlds
 
 _LATEST = {"quota": 100.0}  # seconds: later, most runs have their pods
 
