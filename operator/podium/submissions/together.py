@@ -190,7 +190,7 @@ def claimed_system(folder: Folder, round_: str) -> Iterator[Finding]:
         logged = sorted({log.submission.get(key, "") for log in logs} - {""})
         if key != "division" and names_nobody(folder):
             continue  # `unnamed_submitter` says so, once
-        if field in system and logged and not all(agrees(text, claim) for text in logged):
+        if field in system and not all(agrees(text, claim) for text in logged):
             message = f"the system description says {claim or 'nothing'}, the logs say {', '.join(logged)}"
             yield Finding(RuleId.REVIEW_KEY.of(key), where, message, remedy="correct the one that is wrong")
     yield from _platform(folder, system, logs)
