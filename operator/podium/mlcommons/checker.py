@@ -57,10 +57,11 @@ class Official:
             message = f"MLCommons' checker gave up: {error}"
             remedy = "look for a value of an unexpected type, such as a string instead of a number"
             return (Finding(RuleId.MLPERF_CRASH, where, message, remedy=remedy),)
-        return (
+        findings = (
             *(_refused(str(name), where) for name in found["refused"]),
             *(_finding(str(message), where, self.rules.name) for message in found["messages"]),
         )
+        return tuple(dict.fromkeys(findings))  # one requirement may come twice, with its alternatives in another order
 
     def unsafe(self, events: Sequence[Event], where: str) -> Iterator[Finding]:
         """Findings for values that would select an unknown rule file; a log with such values is not checked."""

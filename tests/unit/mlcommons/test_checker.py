@@ -17,3 +17,11 @@ def test_alternatives_are_named_in_one_order(monkeypatch, keys):
     monkeypatch.setattr(checker, "worker", lambda: SimpleNamespace(ask=lambda *_, **__: said))
     (finding,) = checker.Official(Ruleset("5.1.0", frozenset(), frozenset())).check([], "result_0.txt", "rgat")
     assert (finding.rule, finding.message) == ("mlperf.epoch_stop.required", "epoch_stop or block_stop is missing")
+
+
+def test_a_requirement_that_comes_in_both_orders_is_one_finding(monkeypatch):
+    orders = ("'block_stop' or 'epoch_stop'", "'epoch_stop' or 'block_stop'")
+    said = {"refused": [], "messages": [f"Required AT_LEAST_ONE occurrence of {keys}" for keys in orders]}
+    monkeypatch.setattr(checker, "worker", lambda: SimpleNamespace(ask=lambda *_, **__: said))
+    found = checker.Official(Ruleset("5.1.0", frozenset(), frozenset())).check([], "result_0.txt", "rgat")
+    assert [finding.rule for finding in found] == ["mlperf.epoch_stop.required"]
