@@ -23,19 +23,17 @@ if TYPE_CHECKING:
 
 _EPOCH = re.compile(r'"epoch_num": (\d+)')
 _JUDGED = ("Converged", "NotConverged", "Invalid")  # attempts that count in a forecast
-_MOST_WRITES, _WRITES_SECONDS = 15, 60.0  # of the status of one run
+_MOST_WRITES, _WRITES_SECONDS = 12, 60.0  # of the status of one run
 
 
 class ForecastWatchdog:
     """Compares forecasts with the truth whenever a run changes, and counts how often its status is written."""
 
     def __init__(self, sim: Simulation) -> None:
-        self.world, self.truth, self.server = sim.world, sim.truth, sim.server
+        self.world, self.truth = sim.world, sim.truth
         self._runs: dict[str, Object] = {}  # by uid, as last written
         self._writes: defaultdict[str, deque[float]] = defaultdict(deque)
-        # after the watchdog's own listeners, which know the truth of a new Job
-        self.server.listeners["benchmarkruns"].append(self._run_changed)
-        self.server.listeners["jobs"].append(self._job_changed)
+        sim.server.listeners["benchmarkruns"].append(self._run_changed)
 
     def _breaks(self, check: Callable[..., object], case: str) -> None:
         self.world.breaks(check.__name__, case)
@@ -48,15 +46,12 @@ class ForecastWatchdog:
             return
         self.a_status_is_written_seldom(run)
         self.forecasts_are_true(run)
+        self.a_hopeless_run_makes_no_more_attempts(run, before)
         if is_terminal(now) and not is_terminal(before):
             self.no_hope_is_given_up_early(run)
 
-    def _job_changed(self, change: Change) -> None:
-        if change.type == "ADDED" and change.object["metadata"]["uid"] in self.truth.tries:
-            self.a_hopeless_run_makes_no_more_attempts(self.truth.tries[change.object["metadata"]["uid"]])
-
     def a_status_is_written_seldom(self, run: Object) -> None:
-        """The status of a run is written no more than 15 times a minute, whatever happens to it."""
+        """The status of a run is written no more than 12 times a minute, whatever happens to it."""
         times = self._writes[run["metadata"]["uid"]]
         times.append(self.world.now)
         if len(times) > _MOST_WRITES and times.popleft() > self.world.now - _WRITES_SECONDS:
@@ -82,21 +77,22 @@ class ForecastWatchdog:
         self.world.fault("stopped as hopeless", name)
         true = self._true_forecast(run)
         made = {attempt["index"] for attempt in status["attempts"]}
-        cut = _cut_short(run)
+        cut = _in_progress(run)
         if not spec.get("stopWhenHopeless") or true is None or true.probability >= HOPELESS:
             self._breaks(self.no_hope_is_given_up_early, f"{name}: the true forecast is {true}")
         elif cut or len(made) >= spec["attempts"]:
             self._breaks(self.no_hope_is_given_up_early, f"{name}: after {len(made)} attempts; {cut} had not ended")
 
-    def a_hopeless_run_makes_no_more_attempts(self, one: Try) -> None:
-        """No Job is created for a run with spec.stopWhenHopeless once the attempts in its status leave no hope. One
-        that is in progress may bring it back."""
-        run = self._runs.get(one.run_uid)
-        if run is None or not run["spec"].get("stopWhenHopeless") or not run.get("status") or _cut_short(run):
+    def a_hopeless_run_makes_no_more_attempts(self, run: Object, before: Object) -> None:
+        """A run with spec.stopWhenHopeless begins no try once the attempts that have ended leave no hope. One that is in
+        progress, beside others, may bring it back."""
+        spec, known = run["spec"], {attempt["job"] for attempt in before.get("attempts", ())}
+        begun = [job for job in _in_progress(run) if job not in known]
+        if not begun or not spec.get("stopWhenHopeless") or spec.get("parallelAttempts", 1) > 1:
             return
         true = self._true_forecast(run)
         if true and true.probability < HOPELESS and not self._unreadable(run):
-            self._breaks(self.a_hopeless_run_makes_no_more_attempts, f"{one.name} is created: {true.text}")
+            self._breaks(self.a_hopeless_run_makes_no_more_attempts, f"{begun} although it is {true.text}")
 
     def _true_forecast(self, run: Object) -> Forecast | None:
         """Return the forecast from the logs of the attempts that count, according to the status of a run."""
@@ -125,7 +121,7 @@ class ForecastWatchdog:
         return next((one for one in self.truth.of_run(run["metadata"]["uid"]) if one.id == id_), None)
 
 
-def _cut_short(run: Object) -> list[str]:
+def _in_progress(run: Object) -> list[str]:
     """Return the Jobs of the tries in a status that have not ended."""
     return [a["job"] for a in run["status"].get("attempts", ()) if a["state"] not in (*_JUDGED, "Failed")]
 
