@@ -27,6 +27,7 @@ from podium.reconcile.sweep import (
     NewRun,
     Node,
     Sweep,
+    SweepDecision,
     SweepEnd,
     SweepRun,
     decide_sweep,
@@ -106,16 +107,15 @@ class Sweeps:
         metadata = body["metadata"]
         if metadata["uid"] != uid or "deletionTimestamp" in metadata:
             return False
-        written = body.get("status") or {}
         try:
-            status = BenchmarkSweepStatus.model_validate(written)
+            status = BenchmarkSweepStatus.model_validate(body.get("status") or {})
         except ValidationError:
             _LOG.warning("the status of sweep %s/%s cannot be read: it is left alone", *self._places[uid])
             return False
         if status.complete or (status.ended and status.observed_generation == metadata["generation"]):
             return False
         status = await self._next(body, status)
-        await self._report(body, written, status)
+        await self._report(body, status)
         return not status.ended
 
     async def _next(self, body: Object, status: BenchmarkSweepStatus) -> BenchmarkSweepStatus:
@@ -133,6 +133,8 @@ class Sweeps:
             nodes = [node async for node in self._nodes(spec)] if spec.nodes else []
             runs = [run async for run in self._runs(sweep)]
             decision = decide_sweep(sweep, nodes, runs, self._rounds, now)
+            if decision.create and not _is_recorded(decision, status):
+                await self._report(body, decision.status)
             in_the_way = [await self._create(body, run) for run in decision.create]
         except ApiError as error:
             if error.final:
@@ -177,24 +179,38 @@ class Sweeps:
         return ""
 
     async def _in_the_way(self, sweep: Object, namespace: str, name: str) -> str:
-        """Return what is wrong if the run that has a name is not one of `sweep`, which would wait for it for ever."""
+        """Return what is wrong if `sweep` does not count the run that has a name, and would wait for it for ever."""
+        uid = sweep["metadata"]["uid"]
         try:
             found = await self._api.get(BENCHMARK_RUNS, namespace, name)
         except ApiError as error:
             if error.not_found:
                 return ""
             raise
-        if is_of(found, sweep["metadata"]["uid"]):
-            return ""
+        if is_of(found, uid):
+            label = (found["metadata"].get("labels") or {}).get(SWEEP_LABEL)
+            return "" if label == uid else f"BenchmarkRun {name} lacks the label {SWEEP_LABEL}: {uid}; put it back"
         return f"BenchmarkRun {name} exists and is not of this sweep; delete it, so that the sweep can create its own"
 
-    async def _report(self, body: Object, written: Mapping[str, Any], status: BenchmarkSweepStatus) -> None:
+    async def _report(self, body: Object, status: BenchmarkSweepStatus) -> None:
+        """Write what has changed in the status of a sweep, and let `body` have it."""
         document = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if operations := changes(dict(written), document):
+        if operations := changes(body.get("status") or {}, document):
             metadata = body["metadata"]
             await self._api.patch_status(
                 SWEEPS, metadata["namespace"], metadata["name"], operations, uid=metadata["uid"]
             )
+            body["status"] = document
+
+
+def _is_recorded(decision: SweepDecision, status: BenchmarkSweepStatus) -> bool:
+    """Return whether a status has what the new runs of a sweep are made of: the template, and the nodes of their rows.
+
+    A process that knows only the runs could not find out whether the template has changed since, and would form other
+    groups of the nodes that there are then, under the same names.
+    """
+    known = {row.name for row in status.rows}
+    return status.template_sha256 is not None and all(run.row in known for run in decision.create)
 
 
 def _read_spec(spec: Mapping[str, Any]) -> tuple[BenchmarkSweepSpec, str]:
