@@ -61,6 +61,7 @@ SWEEP_FAULTS = {
     "sweep watch lags": 2,
     "sweep's run deleted": 3,
     "sweep's run replaced": 2,
+    "sweep's template edited": 3,
 }
 _SWEEP_SHARE = 0.06  # of the worlds
 

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from podium.api.sweep import SWEEP_PLURAL
+from podium.api.sweep import SWEEP_PLURAL, BenchmarkSweepSpec
+from podium.reconcile.sweep_verdicts import judge
 from tests.simulation.apiserver import Change, Object
 from tests.simulation.nodes import Container
 from tests.simulation.statuses import is_terminal
-from tests.simulation.sweeps import is_deleted, row_of, sweep_of
+from tests.simulation.sweeps import is_complete, is_deleted, row_of, sweep_of
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -28,6 +29,7 @@ class SweepWatchdog:
         self._sweep: dict[str, Object] = {}  # by uid, as last written; also those that are gone
         self._taken: Counter[tuple[str, str]] = Counter()  # by sweep and row: runs that somebody deleted
         self._run: dict[str, Object] = {}  # by uid
+        self._limits: dict[str, str] = {}  # by sweep: what its first run has of the template, which users edit
         sim.server.listeners[SWEEP_PLURAL].append(self._sweep_changed)
         sim.server.listeners["benchmarkruns"].append(self._run_changed)
         sim.cluster.on_start.append(self.a_row_runs_on_its_nodes)
@@ -50,6 +52,7 @@ class SweepWatchdog:
             self.no_run_of_a_sweep_is_doubled(sweep, run)
             self.no_more_runs_than_parallel(sweep, run)
             self.a_sweep_that_has_ended_makes_no_run(sweep, run)
+            self.runs_are_made_of_one_template(sweep, run)
 
     def runs_of(self, sweep: Object) -> list[Object]:
         """Return the runs of a sweep that exist."""
@@ -75,8 +78,15 @@ class SweepWatchdog:
 
     def a_sweep_that_has_ended_makes_no_run(self, sweep: Object, run: Object) -> None:
         """No run is created for a sweep that is complete."""
-        if is_terminal(sweep.get("status") or {}):
+        if is_complete(sweep):
             self.breaks(self.a_sweep_that_has_ended_makes_no_run, f"{run['metadata']['name']} is created after the end")
+
+    def runs_are_made_of_one_template(self, sweep: Object, run: Object) -> None:
+        """All runs of a sweep are made of one template. While another one is in its spec, it makes none."""
+        limit = run["spec"]["deadlines"]["init"]
+        first = self._limits.setdefault(sweep["metadata"]["uid"], limit)
+        if limit != first:
+            self.breaks(self.runs_are_made_of_one_template, f"{run['metadata']['name']} has {limit}, others {first}")
 
     def a_row_runs_on_its_nodes(self, container: Container) -> None:
         """What measures a row of nodes runs on these nodes."""
@@ -103,9 +113,9 @@ class SweepWatchdog:
             return
         self.world.say("sweep", f"{sweep['metadata']['name']}: {sweep_summary(now)}")
         self.a_row_of_a_sweep_stays(before, now)
-        if is_terminal(before):
+        if is_complete({"status": before}):
             self.breaks(self.a_complete_sweep_stays, f"its status changes after its end: {sweep_summary(now)}")
-        elif is_terminal(now):
+        elif is_complete(sweep):
             self.a_complete_sweep_stays(sweep)
 
     def a_row_of_a_sweep_stays(self, before: Object, now: Object) -> None:
@@ -139,6 +149,26 @@ class SweepWatchdog:
                 self.breaks(self.a_stored_sweep_is_whole, f"{run['name']} measured {rates}; {key} has {run['rates']}")
         if lost := [run["metadata"]["name"] for run in self.runs_of(sweep) if run["metadata"]["uid"] not in stored]:
             self.breaks(self.a_stored_sweep_is_whole, f"{key} lacks {lost}")
+        self.verdicts_of_rows_follow(document)
+
+    def verdicts_of_rows_follow(self, document: Object) -> None:
+        """The verdict on each row of a sweep that ends is the one that follows from the rates of its runs, and the reason
+        of one that failed is that of a run or of its nodes."""
+        runs = {row["name"]: [run for run in document["runs"] if run["row"] == row["name"]] for row in document["rows"]}
+        rates = {name: [rate for run in made for rate in run["rates"]] for name, made in runs.items()}
+        spec = BenchmarkSweepSpec.model_validate(document["spec"])
+        judged = judge(spec, rates, {name: len(made) for name, made in runs.items()}).rows
+        for row in document["rows"]:
+            made, found = runs[row["name"]], judged.get(row["name"])
+            failed = not made or any(run["failure"] for run in made)
+            expected = (
+                "Failed" if failed else found and found.verdict,
+                found and f"{found.rate:.6g}",
+                f"{found.deviation:.4f}" if found and found.deviation is not None else None,
+            )
+            said = (row["verdict"], row.get("rate"), row.get("deviation"))
+            if said != expected or (failed and not row.get("reason")):
+                self.breaks(self.verdicts_of_rows_follow, f"{row['name']} is {said}; {expected} follows from {rates}")
 
 
 def unlike_its_result(sim: Simulation, sweep: Object) -> str:
@@ -182,8 +212,10 @@ SWEEP_GUARANTEES = (
     SweepWatchdog.no_run_of_a_sweep_is_doubled,
     SweepWatchdog.no_more_runs_than_parallel,
     SweepWatchdog.a_sweep_that_has_ended_makes_no_run,
+    SweepWatchdog.runs_are_made_of_one_template,
     SweepWatchdog.a_row_runs_on_its_nodes,
     SweepWatchdog.a_row_of_a_sweep_stays,
     SweepWatchdog.a_complete_sweep_stays,
     SweepWatchdog.a_stored_sweep_is_whole,
+    SweepWatchdog.verdicts_of_rows_follow,
 )

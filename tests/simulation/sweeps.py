@@ -63,6 +63,11 @@ def row_of(run: Object) -> tuple[str, int]:
     return annotations["podium.dev/sweep-row"], int(annotations["podium.dev/sweep-number"])
 
 
+def is_complete(sweep: Object) -> bool:
+    conditions = (sweep.get("status") or {}).get("conditions", ())
+    return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
+
+
 def _read_status(sim: Simulation, change: Change) -> None:
     """A user who reads that somebody's run is in the way deletes it."""
     for condition in (change.object.get("status") or {}).get("conditions", ()):
@@ -137,6 +142,27 @@ def _run_deleted(sim: Simulation, seconds: float, *, replace: bool = False) -> b
     return True
 
 
+def _template_edited(sim: Simulation, seconds: float) -> bool:
+    """A user changes the template of a sweep, and puts it back after a while; perhaps at a death of the leader, right
+    after the first run."""
+    sweep = _some_sweep(sim)
+    if sweep is None:
+        return False
+    metadata = sweep["metadata"]
+
+    def edit(limit: str) -> None:
+        now = sim.server.find(SWEEP_PLURAL, NAMESPACE, metadata["name"])
+        if now and now["metadata"]["uid"] == metadata["uid"]:
+            change = {"init": limit}
+            place = SWEEP_PLURAL, NAMESPACE, metadata["name"]
+            sim.server.update(*place, lambda body: body["spec"]["template"]["deadlines"].update(change))
+
+    edit("6m")
+    if sweep.get("status"):  # else its runs are made from the new one
+        sim.world.after(seconds, lambda: edit("5m"))
+    return True
+
+
 FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "kill at a sweep's write": _kill_at_write,
     "sweep deleted": _sweep_deleted,
@@ -144,4 +170,5 @@ FAULTS: dict[str, Callable[[Simulation, float], bool | None]] = {
     "sweep watch lags": _sweep_watch_lags,
     "sweep's run deleted": _run_deleted,
     "sweep's run replaced": lambda sim, seconds: _run_deleted(sim, seconds, replace=True),
+    "sweep's template edited": _template_edited,
 }
