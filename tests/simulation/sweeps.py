@@ -143,8 +143,7 @@ def _run_deleted(sim: Simulation, seconds: float, *, replace: bool = False) -> b
 
 
 def _template_edited(sim: Simulation, seconds: float) -> bool:
-    """A user changes the template of a sweep, and puts it back after a while; perhaps at a death of the leader, right
-    after the first run."""
+    """A user changes the template of a sweep, and puts it back after a while if runs may have been made of it."""
     sweep = _some_sweep(sim)
     if sweep is None:
         return False
