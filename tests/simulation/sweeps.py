@@ -158,7 +158,7 @@ def _template_edited(sim: Simulation, seconds: float) -> bool:
 
     edit("6m")
     if sweep.get("status"):  # else its runs are made from the new one
-        sim.world.after(seconds, lambda: edit("5m"))
+        sim.world.after(max(seconds, 600.0), lambda: edit("5m"))
     return True
 
 
