@@ -51,6 +51,8 @@ def test_what_varies_is_filled_in():
     assert RuleId.ROUND_KEY_ONCE.of("v0.5", "run_start") == "v0.5.run_start.once"
     with pytest.raises(ValueError, match="takes 2 names, not 1"):
         RuleId.ROUND_KEY_ONCE.of("v0.5")
+    with pytest.raises(ValueError, match="takes 0 names, not 1"):
+        RuleId.LOG_EMPTY.of("v0.5")
 
 
 def test_a_rule_is_one_member(tmp_path):

@@ -73,6 +73,13 @@ def test_copies_with_too_few_evaluations_are_known_by_their_bytes():
     ]
 
 
+def test_a_copy_with_another_fault_is_named_as_a_copy_too():
+    """It has the number of the log that it is a copy of."""
+    short = {f"{BOX}/result_{n}.txt": log(0, rows=1) for n in ("1", "01")}
+    (copy,) = named(review(parts_of(package(**short))), SAME)
+    assert copy[2].startswith("is a copy of ")
+
+
 def test_a_copy_with_many_evaluations_is_left_to_the_check_of_the_logs():
     (part,) = parts_of(package(**{f"{BOX}/result_3.txt": log(1)}))
     assert named(review([part]), SAME) == []

@@ -42,8 +42,8 @@ def seen_with(*path, to):
     return seen
 
 
-def found(seen, summary=LOG, state="Converged"):
-    return [f"{rule}: {message}" for rule, message in about_seen(seen, summary, state, "result.txt")]
+def found(seen, summary=LOG, state="Converged", **options):
+    return [f"{rule}: {message}" for rule, message in about_seen(seen, summary, state, "result.txt", **options)]
 
 
 NOTHING = {
@@ -130,6 +130,20 @@ def test_what_a_restarted_program_logged_before_does_not_count():
     other = {**seen, "evaluations": [sighting(30), sighting(55), sighting(60)]}
     assert found(other, again) == ["review.contradiction: 2 evaluations were seen and 0 left out; result.txt has 1"]
     assert found({**HONEST, "nodeClockOffsetSeconds": 7.0}, log(STARTS, FIRST, SECOND, STOPS, STOPS)) == []
+
+
+@pytest.mark.parametrize(
+    ("fewer", "state", "lacks"),
+    [(True, "Invalid", []), (True, "Converged", ["run_stop"]), (False, "Invalid", ["run_stop", "an evaluation"])],
+)
+def test_who_saw_fewer_lines_than_were_stored_lacks_some(fewer, state, lacks):
+    """But an attempt that was found to converge has at least the lines of the clock."""
+    seen = {**HONEST, "runStop": None, "evaluations": [sighting(30)]}
+    messages = {
+        "run_stop": f"review.contradiction: seen.runStop.logged is nothing here, {START + 61!r} in result.txt",
+        "an evaluation": COUNTED.format(1, 0),
+    }
+    assert found(seen, state=state, of_fewer_lines=fewer) == [messages[each] for each in lacks]
 
 
 @pytest.mark.parametrize(
