@@ -13,7 +13,7 @@ import yaml
 
 from podium.api.sweep import BenchmarkSweepStatus, SweepResult
 from podium.reconcile.sweep import ended_sweep, failed_sweep
-from tests.cluster.watching import PODIUM, Watching
+from tests.cluster.watching import PODIUM, watches
 from tests.unit.reconcile.test_sweep import TEMPLATE, World, node, sweep
 from tests.unit.report.sweeps import stored
 
@@ -50,16 +50,8 @@ def podium(kubeconfig, tmp_path):
 @pytest.fixture
 def watch(kubeconfig, tmp_path):
     """Starts ``podium sweep watch``."""
-    started = []
-
-    def start(*words):
-        started.append(Watching(kubeconfig, tmp_path, *words, verb=("sweep", "watch")))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.process.kill()
-        each.process.wait()
+    with watches(kubeconfig, tmp_path, verb=("sweep", "watch")) as start:
+        yield start
 
 
 @pytest.fixture

@@ -17,23 +17,15 @@ from tests.cluster import tools
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import apply_crds, kubectl_for, needed_parts
 from tests.cluster.parts import until
-from tests.cluster.watching import Watching
+from tests.cluster.watching import Watching, watches
 from tests.unit.reconcile import examples as ex
 
 
 @pytest.fixture
 def watch(kubeconfig, tmp_path):
     """Starts ``podium watch``."""
-    started = []
-
-    def start(*words, **more):
-        started.append(Watching(kubeconfig, tmp_path, *words, **more))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.process.kill()
-        each.process.wait()
+    with watches(kubeconfig, tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.parts import until
 
@@ -55,3 +57,20 @@ class Watching:
     def ends(self, code: int) -> str:
         assert self.process.wait(20) == code, self.output()
         return self.output()
+
+
+@contextmanager
+def watches(kubeconfig: Path, folder: Path, **fixed: Any) -> Iterator[Callable[..., Watching]]:
+    """Start watches, and end those that still run. `fixed` and what a call adds are the arguments of `Watching`."""
+    started: list[Watching] = []
+
+    def start(*words: str, **more: Any) -> Watching:
+        started.append(Watching(kubeconfig, folder, *words, **fixed, **more))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for each in started:
+            each.process.kill()
+            each.process.wait()
