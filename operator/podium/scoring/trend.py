@@ -14,6 +14,7 @@ FALSE_ALARMS = 0.001  # the probability of a change in a series that has none: s
 _LEAST = 2  # results on each side
 _ENOUGH = 6  # results from which on spikes are told from noise
 _SPIKE = 5.0  # standard deviations
+_EXACT = 1e-12  # below it, differences are those of rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,3 @@ def _without_spikes(logs: Sequence[float]) -> list[float]:
         if min(map(abs, steps)) > _SPIKE * noise and (min(steps) > 0 or max(steps) < 0):
             found[at] = statistics.fmean(beside)
     return found
-
-
-_EXACT = 1e-12  # below it, differences are those of rounding
